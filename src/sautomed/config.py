@@ -1,0 +1,229 @@
+"""Every setting of a model and its training, checked once and written into every run.
+
+A variant is data: parts are chosen here when a model is built, and no `forward` asks the settings anything.
+Where the paper is silent, `docs/paper.md` gives the reason for the default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from sautomed.errors import UnknownSetting
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LoraSettings(_Section):
+    """Low-rank adapters in the SAM trunk (Hu et al. 2021); rank and targets as SAMed."""
+
+    rank: int = Field(4, ge=1)
+    alpha: float | None = Field(None, description="scale is alpha / rank; none means a scale of 1")
+    targets: tuple[Literal["q", "k", "v"], ...] = ("q", "v")
+
+
+class SamTrunkSettings(_Section):
+    """SAM's ViT with LoRA, everything else of it frozen."""
+
+    kind: Literal["sam"] = "sam"
+    weights: str = Field(
+        "facebook/sam-vit-base", description="hub id, folder or file in any SAM layout; they also say ViT-B, L or H"
+    )
+    input_norm: Literal["auto", "sam", "medsam"] = "auto"
+    lora: LoraSettings = LoraSettings()
+    gradient_checkpointing: bool = False
+
+
+class ResNetTrunkSettings(_Section):
+    """A small convolutional trunk, trained from scratch: features at stride 8, finer ones for the upscaling."""
+
+    kind: Literal["resnet"] = "resnet"
+    stem: int = 32
+    widths: tuple[int, ...] = Field((48, 96, 192, 256), description="channels at strides 4, 8, 16, ...")
+    depths: tuple[int, ...] = (2, 2, 2, 2)
+
+
+TrunkSettings = Annotated[SamTrunkSettings | ResNetTrunkSettings, Field(discriminator="kind")]
+
+
+class SliceAttentionSettings(_Section):
+    """Inter- and intra-slice attention (Eq. 1-2)."""
+
+    heads: int = 8
+    blocks: int = 1
+    mlp_ratio: float = 4.0
+
+
+class HistorySettings(_Section):
+    """Historical slice information sharing (Eq. 3)."""
+
+    tokens: int = Field(8, ge=1, description="K")
+
+
+class BoxPromptSettings(_Section):
+    """Box Prompt Generator (Eq. 4-5)."""
+
+    layers: int = Field(2, ge=1)
+    heads: int = 8
+    feedforward: int = 1024
+    memory: Literal["z", "f"] = Field("z", description="keys and values: after (z) or before (f) the slice attention")
+    min_pixels: int = Field(10, ge=1, description="a smaller organ in the previous slice gives no box; network pixels")
+
+
+class MaskDecoderSettings(_Section):
+    """SAM's mask decoder with one mask token per class and one for the background."""
+
+    heads: int = 8
+    mlp: int = 2048
+    head: Literal["coarse", "full"] = Field(
+        "coarse", description="logits two doublings above the trunk's stride (stride 4 with SAM), or at full resolution"
+    )
+    widths: tuple[int, ...] | None = Field(None, description="channels after each doubling; none: dim/4, dim/8, ...")
+
+
+class ModelSettings(_Section):
+    trunk: TrunkSettings = SamTrunkSettings()
+    dim: int = Field(256, description="channels of f, z and of every token")
+    local_3d: bool = Field(True, description="Table 4: local 3D-aware")
+    global_3d: bool = Field(True, description="Table 4: global 3D-aware")
+    prompt: bool = Field(True, description="Table 4: prompt generator")
+    slice_attention: SliceAttentionSettings = SliceAttentionSettings()
+    history: HistorySettings = HistorySettings()
+    box_prompt: BoxPromptSettings = BoxPromptSettings()
+    decoder: MaskDecoderSettings = MaskDecoderSettings()
+
+
+class DataSettings(_Section):
+    image_size: int | Literal["auto"] = Field(512, description="auto: the native in-plane size, within auto_size")
+    auto_size: tuple[int, int] = (128, 256)
+    plane: Literal["auto", "axial", "coronal", "sagittal"] = "auto"
+    modality: Literal["auto", "ct", "other"] = Field("auto", description="auto: by the channel's name")
+    window_hu: tuple[float, float] = (-125.0, 275.0)
+    percentiles: tuple[float, float] = (0.5, 99.5)
+    channels: Literal["repeat", "neighbours"] = Field(
+        "repeat", description="the trunk's three channels: one slice three times, or the slice between its neighbours"
+    )
+
+    @field_validator("image_size")
+    @classmethod
+    def _multiple_of_16(cls, size: int | str) -> int | str:
+        if isinstance(size, int) and (size % 16 or not 128 <= size <= 1024):
+            raise ValueError(f"image_size {size} is not a multiple of 16 from 128 to 1024")
+        return size
+
+
+class AugmentSettings(_Section):
+    """One spatial transform for all slices of a run."""
+
+    probability: float = Field(0.8, ge=0, le=1, description="of the spatial transform")
+    rotate_degrees: float = 15.0
+    scale: float = Field(0.15, description="up to this fraction larger or smaller")
+    shift: float = Field(0.08, description="up to this fraction of the image's side")
+    intensity_probability: float = Field(0.3, ge=0, le=1, description="of each intensity transform by itself")
+
+
+class TrainSettings(_Section):
+    steps: int = Field(10_000, ge=1)
+    batch: int = Field(8, ge=1, description="runs per step")
+    learning_rate: float = 1e-4
+    weight_decay: float = 1e-4
+    warmup_steps: int = 250
+    poly_power: float = 0.9
+    clip_norm: float = 1.0
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    max_history: int = Field(3, ge=1, description="n is drawn from 1 to this")
+    cold_probability: float = Field(0.1, ge=0, le=1, description="chance of n = 0, so that a cold start is a target")
+    earlier_weight: float = Field(0.5, description="loss weight of a run's earlier slices; the target's is 1")
+    balanced: float = Field(0.5, ge=0, le=1, description="chance that a target is drawn from a random class's slices")
+    ce_weight: float = 0.2
+    dice_weight: float = 0.8
+    box_weight: float = Field(0.1, description="0: the paper to the letter")
+    presence_weight: float = Field(0.1, description="0: the paper to the letter")
+    box_jitter: float = Field(0.01, description="of the box's side, in training")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights that are validated and kept; 0: off")
+    validate_every: int = Field(250, ge=1, description="steps; a checkpoint is written as often")
+    validation_cases: int = Field(8, ge=1, description="cases scored during training; all of the fold at the end")
+    augment: AugmentSettings = AugmentSettings()
+
+
+class SegmentSettings(_Section):
+    walk: Literal["mid_to_ends", "end_to_end"] = "mid_to_ends"
+    chunk: int = Field(8, ge=1, description="slices that pass the trunk together")
+
+
+class Settings(_Section):
+    """A whole experiment: what is built, what it sees, how it is trained and how it walks."""
+
+    preset: str = "sam-vit-b"
+    model: ModelSettings = ModelSettings()
+    data: DataSettings = DataSettings()
+    train: TrainSettings = TrainSettings()
+    segment: SegmentSettings = SegmentSettings()
+
+
+def preset_names() -> list[str]:
+    return sorted(
+        p.name.removesuffix(".yaml") for p in resources.files("sautomed.presets").iterdir() if p.name.endswith(".yaml")
+    )
+
+
+def load_settings(preset_or_file: str | Path, overrides: Iterable[str] = ()) -> Settings:
+    """Settings from a preset's name or a YAML file, with `a.b=c` overrides on top.
+
+    Raises:
+        UnknownSetting: neither a preset nor a file, a key that does not exist, or a value it cannot take.
+    """
+    path = Path(preset_or_file)
+    if str(preset_or_file) in preset_names():
+        text = (resources.files("sautomed.presets") / f"{preset_or_file}.yaml").read_text()
+    elif path.is_file():
+        text = path.read_text()
+    else:
+        raise UnknownSetting(
+            f"there is no preset or settings file of the name '{preset_or_file}'.",
+            cure=f"Use one of {', '.join(preset_names())}, or the path of a YAML file.",
+        )
+    tree = yaml.safe_load(text) or {}
+    for override in overrides:
+        _apply(tree, override)
+    return parse_settings(tree, where=str(preset_or_file))
+
+
+def parse_settings(tree: Mapping[str, Any], where: str) -> Settings:
+    """Settings from plain data, as a run's `config.json` holds them."""
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise UnknownSetting(
+            f"settings that cannot be used: {faults}.",
+            where=where,
+            cure="docs/settings.md lists every setting with its values.",
+        ) from error
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise UnknownSetting(
+            f"'{override}' is not of the form name=value.",
+            where="--set",
+            cure="Write, for example, --set train.batch=4.",
+        )
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            raise UnknownSetting(
+                f"'{section}' in '{key}' has no settings below it.",
+                where="--set",
+                cure="docs/settings.md lists every setting.",
+            )
+    tree[last] = yaml.safe_load(value)

@@ -1,0 +1,140 @@
+"""Which cases train and which validate, by case and by seed, in nnU-Net's file format.
+
+Knows nothing of files but the one with the splits.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from sautomed.errors import BadSplits, FoldOutOfRange, NoCases
+from sautomed.files import read_json, write_json
+
+DEFAULT_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Case ids to train on and to validate with; they never overlap."""
+
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+
+
+def make_folds(case_ids: Sequence[str], seed: int = 0, count: int = DEFAULT_FOLDS) -> list[Fold]:
+    """Split cases so that each one validates exactly once.
+
+    With fewer cases than folds there are as many folds as cases. One case cannot be split: it gives one fold without
+    validation, which only "all" may use.
+
+    Args:
+        case_ids: In any order; the folds depend only on the set and the seed.
+        seed: Of the shuffle.
+        count: Folds to make, at least 2.
+    Raises:
+        NoCases: There is nothing to split.
+        ValueError: `count` is below 2, or an id comes twice.
+    """
+    if count < 2:
+        raise ValueError(f"Cross-validation needs at least 2 folds, not {count}.")
+    ids = sorted(case_ids)
+    if len(set(ids)) != len(ids):
+        raise ValueError("A case id comes twice.")
+    if not ids:
+        raise NoCases("no cases to split into folds.", cure="Add cases to the dataset.")
+    if len(ids) == 1:
+        return [Fold(train=(ids[0],), val=())]
+    shuffled = [ids[i] for i in np.random.default_rng(seed).permutation(len(ids))]
+    parts = [sorted(shuffled[k :: min(count, len(ids))]) for k in range(min(count, len(ids)))]
+    return [Fold(train=tuple(case for case in ids if case not in set(part)), val=tuple(part)) for part in parts]
+
+
+def load_or_make_folds(
+    path: str | Path, case_ids: Sequence[str], seed: int = 0, count: int = DEFAULT_FOLDS
+) -> list[Fold]:
+    """Read the folds that `path` (splits_final.json) keeps, or make them and write it.
+
+    Cases of the dataset that the file leaves out stay unused, as in nnU-Net.
+
+    Raises:
+        BadSplits: The file is malformed, names cases that the dataset lacks, or validates on cases that it trains on.
+        NoCases: There is nothing to split.
+        UnwritableTarget: The file cannot be written.
+    """
+    path = Path(path)
+    if not path.exists():
+        folds = make_folds(case_ids, seed, count)
+        write_json(path, [{"train": list(fold.train), "val": list(fold.val)} for fold in folds])
+        return folds
+    folds = [_parse_fold(entry, number, path) for number, entry in enumerate(_entries(path))]
+    _check_known(folds, set(case_ids), path)
+    return folds
+
+
+def select_fold(folds: Sequence[Fold], fold: int | Literal["all"]) -> Fold:
+    """One fold by its number; "all" trains on every case of the folds and validates on none.
+
+    Raises:
+        FoldOutOfRange: There is no such fold, or it has nothing to validate with.
+    """
+    if fold == "all":
+        return Fold(train=tuple(sorted({case for one in folds for case in (*one.train, *one.val)})), val=())
+    if not 0 <= fold < len(folds):
+        raise FoldOutOfRange(
+            f"fold {fold} is out of range: the dataset has {len(folds)} folds, 0 to {len(folds) - 1}.",
+            cure=f"Use -f 0 to -f {len(folds) - 1}, or -f all to train on every case.",
+        )
+    chosen = folds[fold]
+    if not chosen.val:
+        raise FoldOutOfRange(
+            f"fold {fold} has no validation case, because a dataset of one case cannot be split.",
+            cure="Use -f all, or add cases.",
+        )
+    return chosen
+
+
+def _entries(path: Path) -> list[Any]:
+    entries = read_json(path, BadSplits)
+    if not isinstance(entries, list) or not entries:
+        raise BadSplits(
+            'must be a list of folds, each {"train": [...], "val": [...]}.',
+            where=path,
+            cure="Delete the file to have new folds made.",
+        )
+    return entries
+
+
+def _parse_fold(entry: Any, number: int, path: Path) -> Fold:
+    lists = [entry.get(key) if isinstance(entry, dict) else None for key in ("train", "val")]
+    if not all(isinstance(ids, list) and all(isinstance(case, str) for case in ids) for ids in lists):
+        raise BadSplits(
+            f'fold {number} must be {{"train": [case ids], "val": [case ids]}}.',
+            where=path,
+            cure="Correct it, or delete the file to have new folds made.",
+        )
+    train, val = (tuple(ids or ()) for ids in lists)
+    leaks = sorted(case for case, times in Counter((*set(train), *set(val))).items() if times > 1)
+    if leaks:
+        raise BadSplits(
+            f"fold {number} trains on cases that it validates with: {', '.join(leaks)}. Its scores would be too good.",
+            where=path,
+            cure="Take them out of one of the two lists.",
+        )
+    return Fold(train, val)
+
+
+def _check_known(folds: Sequence[Fold], known: set[str], path: Path) -> None:
+    strangers = sorted({case for fold in folds for case in (*fold.train, *fold.val)} - known)
+    if strangers:
+        raise BadSplits(
+            f"names {len(strangers)} cases that the dataset does not have: {', '.join(strangers[:5])}"
+            f"{', ...' if len(strangers) > 5 else ''}.",
+            where=path,
+            cure="Bring the cases back, or delete the file to have new folds made.",
+        )

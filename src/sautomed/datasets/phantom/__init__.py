@@ -1,0 +1,10 @@
+"""Phantoms: synthetic patients with exact truth, for the demo and for tests.
+
+The rooms: `shapes` (solids as signed distances), `grid` (where the voxels lie), `parts` (solids made of tissue),
+`torso` and `abdomen` (anatomy), `tissues` (how bright), `render` (paint), `generate` (one case), `write` (a folder).
+"""
+
+from sautomed.datasets.phantom.generate import KINDS, Kind, PhantomCase, make_phantom
+from sautomed.datasets.phantom.write import write_phantoms
+
+__all__ = ["KINDS", "Kind", "PhantomCase", "make_phantom", "write_phantoms"]

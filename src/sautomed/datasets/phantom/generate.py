@@ -1,0 +1,115 @@
+"""One phantom case: a patient, a scanner, a picture."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from sautomed.datasets.phantom.grid import Array, Lattice, Pose, make_grid
+from sautomed.datasets.phantom.parts import Dice
+from sautomed.datasets.phantom.patient import make_patient
+from sautomed.datasets.phantom.render import SUB_SLICES, paint
+from sautomed.datasets.phantom.scanner import scan_ct, scan_mr
+from sautomed.datasets.phantom.shapes import rotation
+from sautomed.datasets.phantom.tissues import CT, MR, Look
+
+ORIENTATIONS = ("LAS", "RAS", "LPS")  # of the file's axes
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A field of view of one modality, with the labels of the public data set that it stands for."""
+
+    channel: str
+    labels: tuple[str, ...]  # label i + 1
+    looks: dict[str, Look]
+    scan: Callable[[Array, Lattice, Dice], Array]
+    bottom_mm: tuple[float, float]  # lowest slice, in the reference patient
+    extent_mm: tuple[float, float]
+    thickness_mm: tuple[float, float]
+    pixel_mm: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class PhantomCase:
+    """A scan with its truth, in the file's own axis order (i, j, k) as nibabel has it.
+
+    `affine` takes (i, j, k) to RAS mm; `names` maps each label to its structure.
+    """
+
+    image: Array  # (i, j, k) int16
+    labels: Array  # (i, j, k) uint8
+    affine: Array  # (4, 4)
+    spacing_mm: tuple[float, float, float]  # i, j, k
+    names: dict[int, str]
+    channel: str
+
+
+KINDS: dict[str, Kind] = {
+    # BTCV's 13 structures in the order of its raw ids.
+    "abdomen-ct": Kind(
+        channel="CT",
+        labels=(
+            "spleen", "right_kidney", "left_kidney", "gallbladder", "esophagus", "liver", "stomach", "aorta",
+            "inferior_vena_cava", "portal_and_splenic_vein", "pancreas", "right_adrenal_gland", "left_adrenal_gland",
+        ),
+        looks=CT, scan=scan_ct, bottom_mm=(-125, -95), extent_mm=(205, 245), thickness_mm=(5.5, 8.0), pixel_mm=(2.1, 2.4),
+    ),
+    # CHAOS, its T2-SPIR series.
+    "abdomen-mr": Kind(
+        channel="T2-SPIR",
+        labels=("liver", "right_kidney", "left_kidney", "spleen"),
+        looks=MR, scan=scan_mr, bottom_mm=(-135, -100), extent_mm=(215, 255), thickness_mm=(6.5, 9.0), pixel_mm=(2.0, 2.4),
+    ),
+    # SegTHOR.
+    "thorax-ct": Kind(
+        channel="CT",
+        labels=("esophagus", "heart", "trachea", "aorta"),
+        looks=CT, scan=scan_ct, bottom_mm=(40, 70), extent_mm=(220, 255), thickness_mm=(6.0, 8.0), pixel_mm=(2.3, 2.6),
+    ),
+}  # fmt: skip
+
+
+def make_phantom(kind: str, seed: int, index: int = 0) -> PhantomCase:
+    """Case `index` of the endless series that `kind` and `seed` name; the same on every call."""
+    spec = KINDS[kind]
+    rng = np.random.default_rng([zlib.crc32(kind.encode()), seed, index])
+    dice = Dice(rng)
+    parts = make_patient(dice)
+    pose, lattice = _place(spec, dice)
+    grid = make_grid(lattice.refined(SUB_SLICES), pose, rng)
+    labels = {name: i for i, name in enumerate(spec.labels, start=1)}
+    clean, truth = paint(parts, grid, spec.looks, labels, rng)
+    image = spec.scan(clean, lattice, dice)
+    return _to_file_axes(image, truth, lattice, spec, ORIENTATIONS[int(rng.integers(len(ORIENTATIONS)))])
+
+
+def _place(spec: Kind, dice: Dice) -> tuple[Pose, Lattice]:
+    """How the patient lies, and which voxels the scanner takes."""
+    scale = np.array(dice.sizes((1, 1, 1), 0.045))
+    turn = rotation((dice.around(0, 1.5), dice.around(0, 1.5), dice.around(0, 3)))
+    pose = Pose(scale, turn, np.array(dice.near((0, 0, 0), 6)))
+    thick = round(dice.between(*spec.thickness_mm), 1)
+    slices = int(np.clip(round(dice.between(*spec.extent_mm) / thick), 24, 40))
+    side = int(dice.rng.integers(152, 169))
+    pixel = round(dice.between(*spec.pixel_mm), 2)
+    corner = [dice.around(middle, 5) - pixel * (side - 1) / 2 for middle in (22, 0)]
+    return pose, Lattice((slices, side, side), (thick, pixel, pixel), (dice.between(*spec.bottom_mm), *corner))
+
+
+def _to_file_axes(image: Array, truth: Array, lattice: Lattice, spec: Kind, codes: str) -> PhantomCase:
+    """From (s, r, c) to the axes that `codes` names, each flipped where the letter is not R, A or S."""
+    spacing = lattice.spacing_mm[::-1]
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = lattice.origin_mm[::-1]
+    arrays = [a.transpose(2, 1, 0) for a in (image, truth)]
+    for axis, (code, positive) in enumerate(zip(codes, "RAS", strict=True)):
+        if code != positive:
+            arrays = [np.flip(a, axis) for a in arrays]
+            affine[:3, 3] += affine[:3, axis] * (arrays[0].shape[axis] - 1)
+            affine[:3, axis] *= -1
+    scan, labels = (np.ascontiguousarray(a) for a in arrays)
+    return PhantomCase(scan, labels, affine, spacing, dict(enumerate(spec.labels, start=1)), spec.channel)

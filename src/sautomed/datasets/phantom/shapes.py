@@ -1,0 +1,294 @@
+"""Continuous solids as signed distances: negative inside, positive outside, about millimetres near the surface.
+
+A solid is evaluated on a window of a `Grid`; what it is made of, its label and its place in the body are told elsewhere.
+Coordinates are those of the reference patient: x to the patient's right, y to the front, z to the head, in mm.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+
+from sautomed.datasets.phantom.grid import Array, Grid, Window, inside, overlap
+
+Point = tuple[float, float, float]
+Bounds = tuple[np.ndarray, np.ndarray]
+FAR_MM = np.float32(1e3)
+
+
+class Solid(ABC):
+    """Something with an inside."""
+
+    @abstractmethod
+    def bounds(self) -> Bounds:
+        """Lowest and highest corner (x, y, z) of a box that holds the solid."""
+
+    @abstractmethod
+    def distance(self, grid: Grid, window: Window) -> Array:
+        """Signed distance at each point of the window, shape (s, r, c)."""
+
+
+@dataclass(frozen=True)
+class Ellipsoid(Solid):
+    """Half axes `radii` about `centre`, turned by degrees about z, then about y, then about x."""
+
+    centre: Point
+    radii: Point
+    turn: Point = (0.0, 0.0, 0.0)  # about x, y, z
+
+    def bounds(self) -> Bounds:
+        reach = np.sqrt((self._axes() ** 2 @ np.square(self.radii)))
+        return np.subtract(self.centre, reach), np.add(self.centre, reach)
+
+    def distance(self, grid: Grid, window: Window) -> Array:
+        dx, dy, dz = (part - np.float32(c) for part, c in zip(grid.points(window), self.centre, strict=True))
+        axes = self._axes().astype(np.float32)
+        near = np.zeros_like(dx)
+        steep = np.full_like(dx, 1e-12)
+        for axis, radius in zip(axes.T, np.float32(self.radii), strict=True):
+            along = dx * (axis[0] / radius) + dy * (axis[1] / radius) + dz * (axis[2] / radius)
+            along *= along
+            near += along
+            along /= radius * radius
+            steep += along
+        # Level over gradient: exact at the surface, unlike (level - 1) * radius for a flat ellipsoid.
+        near = np.sqrt(near)
+        return near * (near - 1) / np.sqrt(steep)
+
+    def _axes(self) -> np.ndarray:
+        return rotation(self.turn)
+
+
+@dataclass(frozen=True)
+class Tube(Solid):
+    """A tube of changing radius along a smooth curve through `points`; `squash` makes its section oval."""
+
+    points: Sequence[Point]
+    radii: Sequence[float]
+    pieces: int = 4  # straight pieces between two points
+    squash: Point = (1.0, 1.0, 1.0)
+
+    def bounds(self) -> Bounds:
+        way, radii = self._way()
+        reach = radii.max() * np.array(self.squash)
+        return way.min(axis=0) - reach, way.max(axis=0) + reach
+
+    def distance(self, grid: Grid, window: Window) -> Array:
+        out = _far(window)
+        way, radii = self._way()
+        for a, b, ra, rb in zip(way, way[1:], radii, radii[1:], strict=False):
+            reach = max(ra, rb) * np.array(self.squash)
+            local = overlap(window, grid.window(np.minimum(a, b) - reach, np.maximum(a, b) + reach))
+            if local is not None:
+                part = out[inside(window, local)]
+                np.minimum(part, self._piece(grid, local, a, b, ra, rb), out=part)
+        return out
+
+    def _piece(self, grid: Grid, window: Window, a: np.ndarray, b: np.ndarray, ra: float, rb: float) -> Array:
+        stretch = [np.float32(1 / s) for s in self.squash]
+        px, py, pz = ((p - np.float32(c)) * s for p, c, s in zip(grid.points(window), a, stretch, strict=True))
+        step = ((b - a) * stretch).astype(np.float32)
+        along = np.clip((px * step[0] + py * step[1] + pz * step[2]) / (step @ step + np.float32(1e-9)), 0, 1)
+        px, py, pz = (p - along * s for p, s in zip((px, py, pz), step, strict=True))
+        return np.sqrt(px * px + py * py + pz * pz) - (np.float32(ra) + along * np.float32(rb - ra))
+
+    def _way(self) -> tuple[np.ndarray, np.ndarray]:
+        points = np.asarray(self.points, dtype=float)
+        knots = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+        fine = np.concatenate([np.linspace(a, b, self.pieces, endpoint=False) for a, b in zip(knots, knots[1:])])
+        fine = np.append(fine, knots[-1])
+        return CubicSpline(knots, points)(fine), np.interp(fine, knots, self.radii)
+
+
+@dataclass(frozen=True)
+class Barrel(Solid):
+    """An upright column with a rounded-box section that changes with height, between two heights.
+
+    `levels` are rows of (z, half width x, half depth y, centre y), from low to high.
+    """
+
+    levels: Sequence[tuple[float, float, float, float]]
+    low: float = -1e4
+    high: float = 1e4
+    centre_x: float = 0.0
+
+    def bounds(self) -> Bounds:
+        _, width, depth, centre = np.array(self.levels, dtype=float).T
+        low = [self.centre_x - width.max(), (centre - depth).min(), self.low]
+        return np.array(low), np.array([self.centre_x + width.max(), (centre + depth).max(), self.high])
+
+    def distance(self, grid: Grid, window: Window) -> Array:
+        x, y, z = grid.points(window)
+        heights, *columns = np.array(self.levels, dtype=float).T
+        # One height per slice is enough: the section changes slowly with z.
+        level = z.mean(axis=(1, 2))
+        width, depth, centre = (np.interp(level, heights, c).astype(np.float32)[:, None, None] for c in columns)
+        across = np.abs((x - np.float32(self.centre_x)) / width)
+        along = np.abs((y - centre) / depth)
+        # The cube root is slow; near 1, where the surface is, (s + 2) / 3 stands for it.
+        radial = (across * across * across + along * along * along - 1) * (np.minimum(width, depth) / 3)
+        return np.maximum(radial, np.maximum(np.float32(self.low) - z, z - np.float32(self.high)))
+
+
+@dataclass(frozen=True)
+class Union(Solid):
+    """All of the solids, grown together where they meet over `blend_mm`."""
+
+    solids: Sequence[Solid]
+    blend_mm: float = 0.0
+
+    def bounds(self) -> Bounds:
+        lows, highs = zip(*(solid.bounds() for solid in self.solids), strict=True)
+        return np.min(lows, axis=0) - self.blend_mm / 4, np.max(highs, axis=0) + self.blend_mm / 4
+
+    def distance(self, grid: Grid, window: Window) -> Array:
+        out = _far(window)
+        for solid in self.solids:
+            local = _around(solid, self.blend_mm, grid, window)
+            if local is not None:
+                part = out[inside(window, local)]
+                part[...] = _soft_min(part, solid.distance(grid, local), self.blend_mm)
+        return out
+
+
+@dataclass(frozen=True)
+class Common(Solid):
+    """What two solids share."""
+
+    a: Solid
+    b: Solid
+    blend_mm: float = 0.0
+
+    def bounds(self) -> Bounds:
+        (low_a, high_a), (low_b, high_b) = self.a.bounds(), self.b.bounds()
+        return np.maximum(low_a, low_b), np.minimum(high_a, high_b)
+
+    def distance(self, grid: Grid, window: Window) -> Array:
+        return -_soft_min(-self.a.distance(grid, window), -self.b.distance(grid, window), self.blend_mm)
+
+
+@dataclass(frozen=True)
+class Cut(Solid):
+    """`solid` without `tool`."""
+
+    solid: Solid
+    tool: Solid
+    blend_mm: float = 0.0
+
+    def bounds(self) -> Bounds:
+        return self.solid.bounds()
+
+    def distance(self, grid: Grid, window: Window) -> Array:
+        out = self.solid.distance(grid, window)
+        local = _around(self.tool, self.blend_mm, grid, window)
+        if local is not None:
+            part = out[inside(window, local)]
+            part[...] = -_soft_min(-part, self.tool.distance(grid, local), self.blend_mm)
+        return out
+
+
+@dataclass(frozen=True)
+class Grown(Solid):
+    """`solid` with its surface moved out by `by_mm` (in, if negative)."""
+
+    solid: Solid
+    by_mm: float
+
+    def bounds(self) -> Bounds:
+        low, high = self.solid.bounds()
+        return low - self.by_mm, high + self.by_mm
+
+    def distance(self, grid: Grid, window: Window) -> Array:
+        return self.solid.distance(grid, window) - np.float32(self.by_mm)
+
+
+@dataclass(frozen=True)
+class Rough(Solid):
+    """`solid` with an uneven surface: lobes of about a centimetre, `by_mm` high (standard deviation)."""
+
+    solid: Solid
+    by_mm: float
+
+    def bounds(self) -> Bounds:
+        low, high = self.solid.bounds()
+        return low - 2 * self.by_mm, high + 2 * self.by_mm
+
+    def distance(self, grid: Grid, window: Window) -> Array:
+        return self.solid.distance(grid, window) + np.float32(self.by_mm) * np.clip(grid.lobes[window], -2, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Shared(Solid):
+    """`solid`, evaluated once for the whole grid because many others refer to it."""
+
+    solid: Solid
+
+    def bounds(self) -> Bounds:
+        return self.solid.bounds()
+
+    def distance(self, grid: Grid, window: Window) -> Array:
+        if id(self) not in grid.memo:
+            grid.memo[id(self)] = self.solid.distance(grid, grid.everything())
+        return grid.memo[id(self)][window].copy()
+
+
+@dataclass(frozen=True)
+class HalfSpace(Solid):
+    """Everything on the side of `point` to which `outward` does not look."""
+
+    point: Point
+    outward: Point
+
+    def bounds(self) -> Bounds:
+        return np.full(3, -1e4), np.full(3, 1e4)
+
+    def distance(self, grid: Grid, window: Window) -> Array:
+        normal = (np.array(self.outward) / np.linalg.norm(self.outward)).astype(np.float32)
+        x, y, z = (p - np.float32(c) for p, c in zip(grid.points(window), self.point, strict=True))
+        return x * normal[0] + y * normal[1] + z * normal[2]
+
+
+@dataclass(frozen=True)
+class Seams(Solid):
+    """Thin curved sheets, `width_mm` thick, through all of space: where the random surface field changes sign."""
+
+    width_mm: float
+
+    def bounds(self) -> Bounds:
+        return np.full(3, -1e4), np.full(3, 1e4)
+
+    def distance(self, grid: Grid, window: Window) -> Array:
+        # The field of unit variance climbs about 1 in 6 mm.
+        return np.abs(grid.lobes[window]) * np.float32(6) - np.float32(self.width_mm / 2)
+
+
+def rotation(degrees: Sequence[float]) -> np.ndarray:
+    """The 3x3 turn about x, y and z by `degrees`, z first."""
+    a, b, c = np.radians(degrees)
+    about_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
+    about_y = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
+    about_z = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
+    return about_x @ about_y @ about_z
+
+
+def _around(solid: Solid, margin_mm: float, grid: Grid, window: Window) -> Window | None:
+    """The part of `window` that can see `solid` from `margin_mm` away."""
+    low, high = solid.bounds()
+    return overlap(window, grid.window(low - margin_mm, high + margin_mm))
+
+
+def _far(window: Window) -> Array:
+    return np.full([s.stop - s.start for s in window], FAR_MM, dtype=np.float32)
+
+
+def _soft_min(a: Array, b: Array, blend_mm: float) -> Array:
+    """The smaller of two distances, rounded over `blend_mm` (quadratic smooth minimum)."""
+    if blend_mm <= 0:
+        return np.minimum(a, b)
+    width = np.float32(blend_mm)
+    share = np.maximum(width - np.abs(a - b), 0) / width
+    return np.minimum(a, b) - share * share * (width / 4)

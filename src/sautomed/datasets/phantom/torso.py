@@ -1,0 +1,122 @@
+"""What surrounds the organs of a trunk: skin, fat, muscle, diaphragm, lungs. None of it is labelled.
+
+Heights: 0 is the middle of the first lumbar vertebra, whose front is at y = 17.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sautomed.datasets.phantom.parts import Dice, Layer, Part
+from sautomed.datasets.phantom.shapes import Barrel, Common, Cut, Ellipsoid, Grown, HalfSpace, Point, Seams, Solid, Tube, Union
+
+Level = tuple[float, float, float, float]
+# Section of the hollow inside the muscles: (z, half width, half depth, centre y).
+HOLLOW: tuple[Level, ...] = (
+    (-220, 118, 72, 34), (-90, 116, 76, 34), (-20, 122, 82, 33), (60, 126, 88, 28), (150, 124, 90, 20),
+    (200, 114, 82, 12), (240, 96, 70, 4), (275, 70, 54, -4), (300, 42, 38, -8), (330, 30, 32, -8),
+)  # fmt: skip
+# What the shoulders add to the section of the muscles: (z, half width, half depth).
+SHOULDERS = ((150.0, 0.0, 0.0), (190, 14, 5), (240, 66, 12), (275, 98, 16), (300, 108, 18), (330, 70, 20))
+
+
+@dataclass(frozen=True)
+class Build:
+    """How much of a patient there is around his organs; mm."""
+
+    wall: float  # muscles
+    side: float  # fat under the skin
+    back: float
+    front: float
+
+    @classmethod
+    def draw(cls, dice: Dice) -> Build:
+        """Anything from slender to stout."""
+        stout = dice.between(0.3, 1.5)
+        return cls(dice.size(12, 0.15), 18 * stout, 15 * stout, dice.size(16, 0.2) * stout)
+
+    def hollow(self, by_mm: float = 0.0) -> Barrel:
+        """The space inside the muscles, grown by `by_mm`."""
+        return Barrel([(z, a + by_mm, b + by_mm, c) for z, a, b, c in HOLLOW])
+
+    def skin(self, under_mm: float = 0.0) -> Barrel:
+        """The body's outline, or what lies deeper than `under_mm`."""
+        out = [self._muscle_level(level) for level in HOLLOW]
+        fat, shift = (self.front + self.back) / 2, (self.front - self.back) / 2
+        return Barrel([(z, a + self.side - under_mm, b + 9 + fat - under_mm, c - 9 + shift) for z, a, b, c in out])
+
+    def muscle(self) -> Barrel:
+        """The outline under the fat of the skin, without the muscles of the back."""
+        return Barrel([self._muscle_level(level) for level in HOLLOW])
+
+    def back_mm(self) -> float:
+        """The skin of the back at the first lumbar vertebra."""
+        return min(c - b for _, _, b, c in self.skin().levels)
+
+    def _muscle_level(self, level: Level) -> Level:
+        z, a, b, c = level
+        wide, deep = 0.0, 0.0
+        for (z0, a0, b0), (z1, a1, b1) in zip(SHOULDERS, SHOULDERS[1:], strict=False):
+            if z0 <= z <= z1:
+                share = (z - z0) / (z1 - z0)
+                wide, deep = a0 + share * (a1 - a0), b0 + share * (b1 - b0)
+        return z, a + self.wall + wide, b + self.wall + deep, c
+
+
+def wall(build: Build, hollow: Solid, dice: Dice) -> list[Part]:
+    """The table, skin, the fat under it, the muscles of the wall, and the fat inside them."""
+    lower = [(-220.0, 190.0, 10.0, build.back_mm() - 14), (330.0, 190.0, 10.0, build.back_mm() - 14)]
+    seams = Common(Seams(1.2), HalfSpace((0, 0, 165), (0, 0, -1)))  # between the many muscles of the shoulders
+    parts = [Part("table", Barrel(lower), layers=(Layer("foam", 2.5),))]
+    parts += [Part("skin", build.skin(), layers=(Layer("fat", 2.2),)), Part("muscle", build.muscle(), layers=(Layer("fat", 4.0, seams),))]
+    return [*parts, Part("fat", hollow)]
+
+
+def back_muscles(side: int, dice: Dice) -> list[Part]:
+    """Beside the spine, behind it and in front; `side` 1 is right."""
+    thick = dice.size(1, 0.1)
+    erector: list[Point] = [(side * 34, -58, -220), (side * 35, -60, -60), (side * 31, -69, 40), (side * 25, -82, 160)]
+    erector += [(side * 22, -80, 240), (side * 20, -62, 330)]
+    square: list[Point] = [(side * 66, -28, -130), (side * 62, -32, -60), (side * 48, -34, 5)]
+    psoas: list[Point] = [(side * 50, 12, -190), (side * 43, 6, -110), (side * 35, 0, -50), (side * 27, -2, 22)]
+    girth = [27 * thick, 26 * thick, 23 * thick, 16, 14, 13]
+    return [
+        Part("muscle", Tube(erector, girth, squash=(1.2, 0.85, 1)), rim_mm=2.0),
+        Part("muscle", Tube(square, [16, 14, 6], squash=(1.3, 0.8, 1))),
+        Part("muscle", Tube(dice.path(psoas, 2), [dice.size(25), dice.size(21), dice.size(16), 6])),
+    ]
+
+
+def domes(dice: Dice) -> Solid:
+    """What lies under the diaphragm: the right dome higher than the left, the heart's bed between them."""
+    lift = dice.between(-10, 10)
+    right = Ellipsoid((62, 30, 8 + lift), (70, 92, dice.size(102, 0.04)))
+    left = Ellipsoid((-62, 26, 4 + lift), (68, 88, dice.size(88, 0.05)))
+    middle = Ellipsoid((0, 45, 5 + lift), (60, 62, 82))
+    floor = Barrel([(0, 150, 130, 20)], high=dice.between(2, 18))  # the recess behind the diaphragm ends here
+    return Union([right, left, middle, floor], blend_mm=25)
+
+
+def diaphragm(hollow: Solid, below: Solid, dice: Dice) -> list[Part]:
+    """Muscle over `below`, fat under it, and two pillars beside the aorta."""
+    roof = Common(hollow, Grown(below, 3.0))
+    right: list[Point] = [(10, 19, -60), (13, 20, -10), (14, 22, 30), (10, 34, 62)]
+    left: list[Point] = [(-20, 17, -45), (-25, 18, -5), (-25, 20, 35), (-24, 32, 65)]
+    pillars = [Part("muscle", Tube(dice.path(p, 1.5), [2.5, 5, 6, 4], squash=(0.8, 1.3, 1))) for p in (right, left)]
+    return [Part("muscle", roof, layers=(Layer("fat", 3.0),)), *pillars]
+
+
+def lungs(hollow: Solid, below: Solid, dice: Dice) -> list[Part]:
+    """Both lungs, from the apex to the recess behind the diaphragm, with vessels from the hilum."""
+    parts: list[Part] = []
+    high = dice.between(285, 305)
+    for side in (-1, 1):
+        half = Barrel([(0, 66, 140, 20)], high=high, centre_x=side * (66 + 15))
+        space = Cut(Common(Grown(hollow, -2.0), half, blend_mm=14), Grown(below, 3.0), blend_mm=6)
+        vessels: list[Solid] = []
+        for _ in range(16):
+            tip = (side * dice.between(50, 112), dice.between(-50, 95), dice.between(40, 290))
+            middle = (side * dice.between(44, 62), (15 + tip[1]) / 2, (185 + 1.2 * tip[2]) / 2.2)
+            vessels.append(Tube([(side * 30, 22, 188), middle, tip], [6, 3.2, 0.8], pieces=3))
+        parts.append(Part("lung", space, layers=(Layer("pulmonary_vessel", 1.0, Union(vessels)),)))
+    return parts

@@ -1,0 +1,208 @@
+"""Predicted label maps against reference ones, on the native grid: scores.csv and summary.json.
+
+The third verb: reads two folders (or two files) and writes one. Knows nothing of models.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from sautomed.datasets.nnunet_raw import read_label_names
+from sautomed.errors import BadDatasetJson, DataError, MissingFile, NoCases, SomeCasesFailed, UnpairedFiles
+from sautomed.io.nifti import read_labels
+from sautomed.metrics import DEFAULT_TOLERANCE_MM, METRICS, Comparison, compare_labels
+from sautomed.scores import RESAMPLES, Score, Status, Summary, summarise, write_scores, write_summary
+from sautomed.volume import NIFTI_ENDINGS, require_same_grid
+
+OnCase = Callable[[int, int, str], None]
+
+
+def evaluate(
+    predictions: str | Path,
+    references: str | Path,
+    output: str | Path,
+    *,
+    names: dict[int, str] | None = None,
+    tolerance_mm: float = DEFAULT_TOLERANCE_MM,
+    seed: int = 0,
+    on_case: OnCase | None = None,
+) -> Summary:
+    """Score every reference and write `scores.csv` and `summary.json`.
+
+    Args:
+        predictions: A folder of CASE.nii.gz, or one file.
+        references: A folder of CASE.nii.gz, or one file. Two files belong together whatever their names.
+        output: The folder to write to; files of an earlier evaluation are replaced.
+        names: Name of each label without the background. By default from a dataset.json in or beside either folder;
+            without one, every value that occurs is a class of its own.
+        tolerance_mm: Of the NSD.
+        seed: Of the bootstrap.
+        on_case: Called after each case with (done, total, id).
+    Raises:
+        MissingFile, NoCases, UnpairedFiles, BadDatasetJson: There is nothing to score, or it is ambiguous.
+        DataError: Of two single files, one cannot be used.
+        SomeCasesFailed: All others are scored and written; `result` is their Summary.
+    """
+    predictions, references, output = Path(predictions), Path(references), Path(output)
+    files, unmatched = _pair(predictions, references)
+    names = names if names is not None else find_label_names(predictions, references)
+    scores: list[Score] = []
+    failed: dict[str, str] = {}
+    for done, (case, (prediction, reference)) in enumerate(files.items(), start=1):
+        try:
+            scores += _score_case(case, prediction, reference, names, tolerance_mm)
+        except DataError as error:
+            if references.is_file():
+                raise
+            failed[case] = str(error)
+            scores += _failed_rows(case, names or {}, tolerance_mm)
+        if on_case is not None:
+            on_case(done, len(files), case)
+    summary = summarise(scores, seed=seed, failed=failed, files=files, unmatched=unmatched)
+    write_scores(summary, output / "scores.csv")
+    write_summary(
+        summary, output / "summary.json", tolerance_mm=tolerance_mm, bootstrap={"resamples": RESAMPLES, "seed": seed}
+    )
+    _report_failures(summary, len(files), output)
+    return summary
+
+
+def find_label_names(*places: Path) -> dict[int, str] | None:
+    """The labels of the dataset.json in or beside the places, None without one.
+
+    Raises:
+        BadDatasetJson: One cannot be read, or two disagree on what a value means.
+    """
+    found: dict[Path, dict[int, str]] = {}
+    for place in places:
+        folder = place.parent if place.is_file() else place
+        near = next((f / "dataset.json" for f in (folder, folder.parent) if (f / "dataset.json").is_file()), None)
+        if near is not None:
+            found[near] = read_label_names(near)
+    paths = list(found)
+    for path in paths[1:]:
+        if found[path] != found[paths[0]]:
+            raise BadDatasetJson(
+                f"names other labels ({_listed(found[path])}) than {paths[0]} ({_listed(found[paths[0]])}), "
+                "so scores would compare different organs.",
+                where=path,
+                cure="Evaluate predictions with the references of their own dataset.",
+            )
+    return found[paths[0]] if paths else None
+
+
+def _listed(names: dict[int, str]) -> str:
+    return ", ".join(f"{value} {name}" for value, name in names.items())
+
+
+def _pair(predictions: Path, references: Path) -> tuple[dict[str, tuple[Path | None, Path]], list[str]]:
+    """(prediction, reference) by case id, and the predictions without a reference."""
+    predicted, wanted = _cases_in(predictions), _cases_in(references)
+    if predictions.is_file() and references.is_file():
+        case, reference = next(iter(wanted.items()))
+        return {case: (predictions, reference)}, []
+    if predictions.is_file():
+        wanted = {case: path for case, path in wanted.items() if case in predicted}
+    if not set(predicted) & set(wanted):
+        raise NoCases(
+            f"has no prediction for any of the {len(wanted)} references in {references}.",
+            where=predictions,
+            cure="Predictions and references must have the same names, CASE.nii.gz.",
+        )
+    return {case: (predicted.get(case), path) for case, path in wanted.items()}, sorted(set(predicted) - set(wanted))
+
+
+def _cases_in(place: Path) -> dict[str, Path]:
+    """Label maps by case id."""
+    if not place.exists():
+        raise MissingFile("does not exist.", where=place, cure="Check the path, also for typing errors.")
+    if place.is_file():
+        return {_case_id(place.name): place}
+    cases: dict[str, Path] = {}
+    for path in sorted(place.iterdir()):
+        if path.name.startswith(".") or not path.name.endswith(NIFTI_ENDINGS):
+            continue
+        case = _case_id(path.name)
+        if case in cases:
+            raise UnpairedFiles(
+                f"{cases[case].name} and {path.name} are the same case.", where=place, cure="Take one of them out."
+            )
+        cases[case] = path
+    if not cases:
+        raise NoCases(
+            "has no cases: it holds no .nii.gz or .nii file.", where=place, cure="Name the folder with the label maps."
+        )
+    return cases
+
+
+def _case_id(name: str) -> str:
+    return next((name[: -len(ending)] for ending in NIFTI_ENDINGS if name.endswith(ending)), name)
+
+
+def _score_case(
+    case: str, prediction: Path | None, reference: Path, names: dict[int, str] | None, tolerance_mm: float
+) -> list[Score]:
+    if prediction is None:
+        raise MissingFile("has no prediction.", where=f"case {case}", cure="Segment it, or take its reference out.")
+    # Any plane does: it only has to be the same one for both.
+    predicted, expected = (read_labels(path, "axial", names) for path in (prediction, reference))
+    require_same_grid(
+        predicted, expected, first_name="prediction", second_name="reference", where=f"case {case} ({prediction})"
+    )
+    known = names if names is not None else {**expected.names, **predicted.names}
+    voxel_ml = abs(float(np.linalg.det(expected.affine[:3, :3]))) / 1000
+    compared = compare_labels(predicted.array, expected.array, sorted(known), expected.spacing_mm)
+    return [
+        _score(case, k, known[k], measured, expected.array.size, voxel_ml, tolerance_mm) for k, measured in compared
+    ]
+
+
+def _score(
+    case: str, class_id: int, name: str, measured: Comparison, voxels: int, voxel_ml: float, tolerance_mm: float
+) -> Score:
+    both = int(np.count_nonzero(measured.prediction & measured.reference))
+    only_predicted = int(np.count_nonzero(measured.prediction)) - both
+    only_reference = int(np.count_nonzero(measured.reference)) - both
+    return Score(
+        case=case,
+        class_id=class_id,
+        class_name=name,
+        status=_status(both + only_predicted, both + only_reference),
+        values={metric: score(measured, tolerance_mm) for metric, score in METRICS.items()},
+        tolerance_mm=tolerance_mm,
+        both=both,
+        only_predicted=only_predicted,
+        only_reference=only_reference,
+        neither=voxels - both - only_predicted - only_reference,
+        voxel_ml=voxel_ml,
+    )
+
+
+def _status(predicted: int, expected: int) -> Status:
+    if predicted and expected:
+        return "scored"
+    if expected:
+        return "missed"
+    return "spurious" if predicted else "absent"
+
+
+def _failed_rows(case: str, names: dict[int, str], tolerance_mm: float) -> list[Score]:
+    """Rows without values, so that a case that failed is seen in the table."""
+    nothing = dict.fromkeys(METRICS, math.nan)
+    return [Score(case, k, name, "failed", nothing, tolerance_mm) for k, name in names.items()]
+
+
+def _report_failures(summary: Summary, total: int, output: Path) -> None:
+    if not summary.failed:
+        return
+    listed = "\n".join(f"  {case}: {why}" for case, why in summary.failed.items())
+    raise SomeCasesFailed(
+        f"{len(summary.failed)} of {total} cases could not be scored and are in no mean; the others are in {output}:\n"
+        f"{listed}\n",
+        cure="Correct these and evaluate again.",
+        result=summary,
+    )

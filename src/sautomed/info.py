@@ -1,0 +1,130 @@
+"""What a scan, a model folder or a run is, as lines to print.
+
+Reads headers and JSON only, and the voxels of a scan; loads no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from sautomed.errors import ConstantImage, MissingFile, NonFiniteVoxels, NotAModel
+from sautomed.files import read_json
+from sautomed.io.nifti import read_geometry, read_scan
+from sautomed.volume import choose_plane
+
+Lines = list[tuple[str, str]]
+
+_WEIGHTS = "model.safetensors"
+_DESCRIPTIONS = ("config.json", "dataset.json", "metrics.json")
+_LIST_LIMIT = 8
+
+
+def describe(path: str | Path) -> Lines:
+    """Name and value pairs that describe a scan, a model folder or a run.
+
+    Raises:
+        MissingFile: There is nothing at `path`.
+        DataError: It is a file, but no scan that can be read. A constant or broken image is described nevertheless.
+        NotAModel: It is a folder, but neither a model nor a run.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise MissingFile("does not exist.", where=path, cure="Name a scan, a model folder or a run.")
+    if path.is_file():
+        return _describe_scan(path)
+    if (path / _WEIGHTS).is_file():
+        return [("kind", "model folder"), *_describe_model(path)]
+    return _describe_run(path)
+
+
+def _describe_scan(path: Path) -> Lines:
+    geometry = read_geometry(path)
+    plane = choose_plane(geometry.native)
+    lines = [
+        ("kind", "scan"),
+        ("file", str(path)),
+        ("format", geometry.format),
+        ("shape", _times(geometry.shape)),
+        ("spacing", f"{_times(geometry.spacing_mm)} mm"),
+        ("orientation", f"{geometry.native.axis_codes} (where the three axes grow to)"),
+        ("plane", plane),
+        ("stored as", str(geometry.dtype)),
+    ]
+    try:
+        volume = read_scan(path, plane)
+    except (ConstantImage, NonFiniteVoxels) as fault:
+        return [*lines, *_warning_lines(geometry.warnings), ("fault", f"{fault.id} {fault}")]
+    low, middle, high = np.percentile(volume.array, [0.5, 50, 99.5])
+    return [
+        *lines,
+        ("slices", f"{volume.array.shape[0]} of {volume.array.shape[1]} x {volume.array.shape[2]}"),
+        ("intensity", f"{volume.array.min():g} to {volume.array.max():g}"),
+        ("percentiles", f"{low:g} (0.5 %), {middle:g} (50 %), {high:g} (99.5 %)"),
+        *_warning_lines(volume.warnings),
+    ]
+
+
+def _warning_lines(warnings: tuple[str, ...]) -> Lines:
+    return [("warning", warning) for warning in warnings] or [("warnings", "none")]
+
+
+def _describe_run(path: Path) -> Lines:
+    # A run keeps each fold in a folder of its own, and the model folder of a fold somewhere in it.
+    weights = sorted(path.glob(f"**/{_WEIGHTS}"))
+    folds = sorted(folder for folder in path.glob("fold_*") if folder.is_dir())
+    if not weights and not folds:
+        raise NotAModel(
+            f"is neither a model folder (no {_WEIGHTS}) nor a run (no fold_* folder).",
+            where=path,
+            cure="Name the folder that training wrote, or a scan.",
+        )
+    lines = [("kind", "run"), ("folder", str(path)), ("folds", ", ".join(fold.name for fold in folds) or "none")]
+    if not weights:
+        lines.append(("models", "none yet"))
+    for found in weights:
+        lines += [(f"{found.parent.relative_to(path)}: {name}", value) for name, value in _describe_model(found.parent)]
+    return lines
+
+
+def _describe_model(folder: Path) -> Lines:
+    lines = [("folder", str(folder)), ("weights", _weights_line(folder / _WEIGHTS))]
+    for name in _DESCRIPTIONS:
+        if (folder / name).is_file():
+            content = read_json(folder / name, NotAModel)
+            lines += list(_leaves(content, name.removesuffix(".json")))
+    return lines
+
+
+def _weights_line(path: Path) -> str:
+    """Parameters and size, from the file's header alone."""
+    try:
+        with safe_open(path, framework="numpy") as tensors:
+            shapes = [tensors.get_slice(key).get_shape() for key in tensors.keys()]  # noqa: SIM118  not a dict
+    except SafetensorError as error:
+        raise NotAModel(
+            f"is no safetensors file: {error}.", where=path, cure="Train or copy the model again."
+        ) from error
+    numbers = sum(prod(shape) for shape in shapes)
+    return f"{numbers:,} numbers in {len(shapes)} tensors, {path.stat().st_size / 1e6:.1f} MB"
+
+
+def _leaves(value: Any, name: str) -> Iterator[tuple[str, str]]:
+    """Nested objects as dotted names; lists on one line."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{name}.{key}")
+    elif isinstance(value, list):
+        shown = ", ".join(map(str, value[:_LIST_LIMIT]))
+        yield name, shown + (f", ... ({len(value)} in all)" if len(value) > _LIST_LIMIT else "")
+    else:
+        yield name, f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _times(values: tuple[float, ...]) -> str:
+    return " x ".join(f"{value:g}" for value in values)

@@ -1,0 +1,230 @@
+"""One training step of any Segmenter: a run of slices walked with gradient, its losses, the schedule, the average.
+
+Lightning drives it; nothing here knows files or data sets.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from sautomed.boxes import boxes_of_labels, jitter
+from sautomed.config import SegmentSettings, TrainSettings
+from sautomed.errors import TrainingDiverged
+from sautomed.inference import walk_slices
+from sautomed.losses import box_loss, cross_entropy, dice_loss, presence_loss
+from sautomed.model.segmenter import Segmenter, SharedFeatures, StepOutput
+from sautomed.sampling.prepare import PreparedCase
+from sautomed.sampling.runs import Run
+
+
+@dataclass
+class Budget:
+    """How far training is, by steps or by the clock, whichever is further.
+
+    Attributes:
+        steps: At most so many.
+        seconds: At most so long, from the command to the finished model; none is no limit.
+        spent_s: Seconds gone before `start`: earlier parts of a resumed training, and preparing.
+        reserve_s: Seconds to keep for the final validation; known once a validation was timed.
+    """
+
+    steps: int
+    seconds: float | None = None
+    spent_s: float = 0.0
+    reserve_s: float = 0.0
+    _since: float | None = None
+
+    def start(self) -> None:
+        self._since = time.monotonic()
+
+    def elapsed_s(self) -> float:
+        return self.spent_s + (0.0 if self._since is None else time.monotonic() - self._since)
+
+    def progress(self, step: int) -> float:
+        """0 at the start, 1 at the end."""
+        by_clock = 0.0 if self.seconds is None else self.elapsed_s() / max(self.seconds - self.reserve_s, 1e-9)
+        return min(max(step / self.steps, by_clock), 1.0)
+
+
+class Learner(L.LightningModule):
+    """Trains `model`; validates and hands out the averaged weights if there are any.
+
+    Args:
+        channels: As in `DataSettings`.
+        final_cases: Cases that will be segmented once training is over, for which a timed budget keeps a reserve.
+    """
+
+    def __init__(
+        self,
+        model: Segmenter,
+        settings: TrainSettings,
+        budget: Budget,
+        channels: str,
+        walking: SegmentSettings,
+        seed: int,
+        final_cases: int,
+    ):
+        super().__init__()
+        self.model = model
+        self.settings, self.budget, self.seed = settings, budget, seed
+        self.channels, self.walking, self.final_cases = channels, walking, final_cases
+        self._validation_began = 0.0
+        self.average = None
+        if settings.ema:
+            self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True)
+            self.average.requires_grad_(False)
+
+    @property
+    def best_model(self) -> nn.Module:
+        return self.model if self.average is None else self.average.module
+
+    # -- training ------------------------------------------------------------------------------------------------
+
+    def training_step(self, run: Run, _: int) -> Tensor:
+        generator = torch.Generator().manual_seed(hash((self.seed, self.global_step)) % 2**63)
+        outputs = walk_run(self.model, run, self.settings.box_jitter, generator)
+        losses = self._losses(outputs, run.labels)
+        parts = {name: value.detach() for name, value in losses.items()}
+        if not torch.isfinite(parts["loss"]):
+            raise TrainingDiverged(
+                f"the loss became {parts['loss'].item()} at step {self.global_step}.",
+                where="training",
+                cure="Use a smaller train.learning_rate, or train.precision=32-true.",
+            )
+        self.log_dict(parts, batch_size=len(run.labels))
+        return losses["loss"]
+
+    def _losses(self, outputs: list[StepOutput], labels: Tensor) -> dict[str, Tensor]:
+        """The target slice counts 1, earlier ones `earlier_weight`."""
+        s = self.settings
+        names = ("ce", "dice", "box", "presence")
+        weights = torch.tensor([s.earlier_weight] * (len(outputs) - 1) + [1.0], device=labels.device)
+        rows = torch.stack([torch.stack(_slice_losses(out, labels[:, t])) for t, out in enumerate(outputs)])
+        means = (rows * weights[:, None]).sum(0) / weights.sum()
+        shares = torch.tensor([s.ce_weight, s.dice_weight, s.box_weight, s.presence_weight], device=labels.device)
+        return {"loss": (means * shares).sum(), **dict(zip(names, means, strict=True))}
+
+    def on_fit_start(self) -> None:
+        self.budget.start()
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        if self.budget.progress(self.global_step) >= 1:
+            self.trainer.should_stop = True
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        s = self.settings
+        optimizer = torch.optim.AdamW(_groups(self.model, s.weight_decay), lr=s.learning_rate)
+
+        def factor(step: int) -> float:
+            warm = min(1.0, (step + 1) / max(s.warmup_steps, 1))
+            return warm * (1 - self.budget.progress(step)) ** s.poly_power
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    # -- validation ----------------------------------------------------------------------------------------------
+
+    def on_validation_start(self) -> None:
+        self._validation_began = time.monotonic()
+
+    def on_validation_end(self) -> None:
+        watched = len(self.trainer.val_dataloaders)
+        per_case_s = (time.monotonic() - self._validation_began) / max(watched, 1)
+        self.budget.reserve_s = 1.2 * per_case_s * (watched + self.final_cases) + 5
+
+    def validation_step(self, case: PreparedCase, _: int) -> None:
+        """DSC of one case at the network's resolution; native scores come from `evaluate`."""
+        scores = network_dice(self.best_model, case, self.channels, self.walking)
+        seen = scores[~scores.isnan()]
+        if len(seen):
+            self.log("val_dsc", seen.mean(), batch_size=1)
+
+    # -- what a checkpoint holds beyond weights and optimiser --------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["elapsed_s"] = self.budget.elapsed_s()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.budget.spent_s = checkpoint["elapsed_s"]
+
+
+def walk_run(model: Segmenter, run: Run, box_jitter: float, generator: torch.Generator) -> list[StepOutput]:
+    """The run's slices in walk order, with gradient through decoder, filter and generator over all of them.
+
+    Boxes pass on as the model's own predictions, detached, with a little noise.
+    """
+    shared = share_run(model, run)
+    state = model.start(len(run.labels))
+    outputs = []
+    for t in range(run.labels.shape[1]):
+        out = model.step(shared[t], state)
+        outputs.append(out)
+        state = replace(out.state, boxes=jitter(out.state.boxes, box_jitter, generator))
+    return outputs
+
+
+def share_run(model: Segmenter, run: Run) -> list[SharedFeatures]:
+    """Every image of the run through the trunk once, then the slice attention of all its slices at once."""
+    b, n = run.labels.shape[:2]
+    features = model.encode(run.images.transpose(0, 1).flatten(0, 1))
+    rows = torch.arange((n + 2) * b).reshape(n + 2, b)
+    up = run.upward.repeat(n)
+    earlier, later = rows[:-2].flatten(), rows[2:].flatten()
+    before = features[torch.where(up, earlier, later)]
+    after = features[torch.where(up, later, earlier)]
+    shared = model.share(before, features[rows[1:-1].flatten()], after)
+    return [shared[torch.arange(t * b, (t + 1) * b)] for t in range(n)]
+
+
+def _slice_losses(out: StepOutput, labels: Tensor) -> list[Tensor]:
+    logits = nnf.interpolate(out.logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
+    losses = [cross_entropy(logits, labels), dice_loss(logits, labels)]
+    if out.boxes is None or out.presence is None:
+        return [*losses, logits.new_zeros(()), logits.new_zeros(())]
+    truth, present = boxes_of_labels(labels, out.presence.shape[1])
+    return [*losses, box_loss(out.boxes, truth, present), presence_loss(out.presence, present)]
+
+
+@torch.inference_mode()
+def network_dice(model: Segmenter, case: PreparedCase, channels: str, walking: SegmentSettings) -> Tensor:
+    """DSC per class of a prepared case, nan where neither truth nor prediction has the class."""
+    images, truth = case.images, case.labels
+    sums: Tensor | None = None
+
+    def read(rows: list[int]) -> Tensor:
+        return torch.from_numpy(images[rows].astype("float32"))
+
+    for t, logits in walk_slices(model, read, len(images), channels, walking):
+        side = truth.shape[-1]
+        found = nnf.interpolate(logits[None], (side, side), mode="bilinear").argmax(1)[0]
+        counts = _overlap(found, torch.from_numpy(truth[t].astype("int64")).to(logits.device), logits.shape[0] - 1)
+        sums = counts if sums is None else sums + counts
+    assert sums is not None  # a case has at least one slice  # noqa: S101
+    return (2 * sums[0] / (sums[1] + sums[2])).cpu()
+
+
+def _overlap(found: Tensor, truth: Tensor, classes: int) -> Tensor:
+    """Pixels shared, found and true of each class: (3 k)."""
+    both = torch.where(found == truth, truth, 0)
+    return torch.stack([torch.bincount(x.flatten(), minlength=classes + 1)[1:] for x in (both, found, truth)]).double()
+
+
+def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay for matrices only; norms, biases and tokens are left to themselves."""
+
+    def trained(matrices: bool) -> Iterator[nn.Parameter]:
+        return (p for p in model.parameters() if p.requires_grad and (p.ndim >= 2) == matrices)
+
+    return [
+        {"params": list(trained(True)), "weight_decay": weight_decay},
+        {"params": list(trained(False)), "weight_decay": 0.0},
+    ]

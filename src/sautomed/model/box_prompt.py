@@ -1,0 +1,163 @@
+"""Box Prompt Generator: last slice's boxes become this slice's prompts (Liang et al. 2024, section 2.3, Eq. 4-5).
+
+One anchor query per class, so no matching is needed: query k is class k. The layers are DAB-DETR's (Liu et al. 2022):
+content and place stay apart in the cross-attention, the anchor's width and height scale its reach, and each layer
+moves the anchor a little. Runs in float32 whatever the precision around it: reciprocals of small boxes overflow.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as nnf
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from sautomed.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+
+SMALLEST_SIDE = 1e-2  # of the slice; masks can give boxes of one pixel, and the reach divides by the side
+SINE_TEMPERATURE = 20.0  # DAB-DETR's for images; used for queries too, so that both sides speak alike
+
+
+@dataclass(frozen=True)
+class BoxPrompt:
+    """What the generator says of a slice: a prompt embedding per class, its boxes layer by layer, its presence."""
+
+    embedding: Float[Tensor, "b k c"]
+    boxes: Float[Tensor, "layers b k 4"]
+    presence: Float[Tensor, "b k"]
+
+
+class BoxPromptGenerator(nn.Module):
+    """Anchor queries (Eq. 4) through a cross-attention Transformer over the image features (Eq. 5)."""
+
+    def __init__(self, classes: int, dim: int, layers: int = 2, heads: int = 8, feedforward: int = 1024):
+        super().__init__()
+        self.dim = dim
+        self.default_query = nn.Parameter(torch.zeros(classes, 4))  # logits of cxcywh; zeros are the slice's middle
+        self.semantic = nn.Parameter(torch.randn(classes, dim) * 0.02)
+        self.seen_before = nn.Parameter(torch.randn(2, dim) * 0.02)  # absent, present on the previous slice
+        self.anchor_to_query = _mlp(2 * dim, dim, dim)
+        self.reach = _mlp(dim, dim, 2)
+        self.layers = nn.ModuleList(AnchorLayer(dim, heads, feedforward, first=i == 0) for i in range(layers))
+        self.move = _mlp(dim, dim, dim, 4)
+        nn.init.zeros_(self.move[-1].weight)
+        nn.init.zeros_(self.move[-1].bias)
+        self.norm = nn.LayerNorm(dim)
+        self.presence = nn.Linear(dim, 1)
+
+    @torch.no_grad()
+    def set_default_boxes(self, boxes: Float[Tensor, "k 4"]) -> None:
+        """The default query starts at the mean box (xyxy in [0, 1]) of each class in the training slices."""
+        self.default_query.copy_(_to_logits(xyxy_to_cxcywh(boxes)))
+
+    def anchors(self, boxes: Float[Tensor, "b k 4"], present: Bool[Tensor, "b k"]) -> Float[Tensor, "b k 4"]:
+        """Q_anc of Eq. 4, as logits of cxcywh: the previous box, or the default query where there is none."""
+        return torch.where(present[..., None], _to_logits(xyxy_to_cxcywh(boxes)), self.default_query)
+
+    def forward(
+        self, memory: Float[Tensor, "b c h w"], boxes: Float[Tensor, "b k 4"], present: Bool[Tensor, "b k"]
+    ) -> BoxPrompt:
+        with torch.autocast(memory.device.type, enabled=False):
+            return self._generate(memory.float(), boxes.float(), present)
+
+    def _generate(self, memory: Tensor, boxes: Tensor, present: Tensor) -> BoxPrompt:
+        keys = rearrange(memory, "b c h w -> b (h w) c")
+        places = sine_of_grid(memory.shape[-2], memory.shape[-1], self.dim, memory.device)
+        anchor = self.anchors(boxes, present)
+        content = self.semantic + self.seen_before[present.long()]
+        found = []
+        for layer in self.layers:
+            box = anchor.sigmoid()
+            sine = sine_of_boxes(box, self.dim)
+            reach = self.reach(content).sigmoid() / box[..., 2:].clamp(min=SMALLEST_SIDE)
+            content = layer(content, self.anchor_to_query(sine), sine[..., : self.dim], reach, keys, places)
+            refined = anchor + self.move(content)
+            found.append(cxcywh_to_xyxy(refined.sigmoid()))
+            anchor = refined.detach()  # each layer answers for its own move (DAB-DETR)
+        return BoxPrompt(self.norm(content), torch.stack(found), self.presence(content).squeeze(-1))
+
+
+class AnchorLayer(nn.Module):
+    """Classes talk to each other, then each looks at the image around its anchor (DAB-DETR decoder layer, post-norm)."""
+
+    def __init__(self, dim: int, heads: int, feedforward: int, first: bool):
+        super().__init__()
+        self.heads = heads
+        self.self_query, self.self_key, self.self_value, self.self_out = (nn.Linear(dim, dim) for _ in range(4))
+        self.query, self.key, self.value, self.out = (nn.Linear(dim, dim) for _ in range(4))
+        self.query_place, self.key_place = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        # layer 0 has no content of its own yet, so its queries also carry the anchor
+        self.query_anchor = nn.Linear(dim, dim) if first else None
+        self.scale_place = None if first else _mlp(dim, dim, dim)
+        self.feedforward = nn.Sequential(nn.Linear(dim, feedforward), nn.ReLU(), nn.Linear(feedforward, dim))
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(dim) for _ in range(3))
+
+    def forward(
+        self,
+        content: Float[Tensor, "b k c"],
+        anchor: Float[Tensor, "b k c"],
+        sine: Float[Tensor, "b k c"],
+        reach: Float[Tensor, "b k 2"],
+        keys: Float[Tensor, "b s c"],
+        places: Float[Tensor, "s c"],
+    ) -> Float[Tensor, "b k c"]:
+        query, key = self.self_query(content + anchor), self.self_key(content + anchor)
+        talked = self.self_out(self._attend(query, key, self.self_value(content)))
+        content = self.norm1(content + talked)
+        content = self.norm2(content + self.out(self._look(content, anchor, sine, reach, keys, places)))
+        return self.norm3(content + self.feedforward(content))
+
+    def _look(
+        self, content: Tensor, anchor: Tensor, sine: Tensor, reach: Tensor, keys: Tensor, places: Tensor
+    ) -> Tensor:
+        """Cross-attention whose heads see content and place side by side, never added (Conditional DETR)."""
+        query, key = self.query(content), self.key(keys)
+        if self.query_anchor is not None:
+            query = query + self.query_anchor(anchor)
+        if self.scale_place is not None:
+            sine = sine * self.scale_place(content)
+        half = sine.shape[-1] // 2  # first y, then x
+        sine = torch.cat([sine[..., :half] * reach[..., 1:], sine[..., half:] * reach[..., :1]], -1)
+        place = self.key_place(places).expand(len(keys), -1, -1)
+        return self._attend(self._beside(query, self.query_place(sine)), self._beside(key, place), self.value(keys))
+
+    def _beside(self, content: Tensor, place: Tensor) -> Tensor:
+        both = torch.cat([rearrange(x, "b n (e d) -> b n e d", e=self.heads) for x in (content, place)], -1)
+        return rearrange(both, "b n e d -> b n (e d)")
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        q, k, v = (rearrange(x, "b n (e d) -> b e n d", e=self.heads) for x in (query, key, value))
+        return rearrange(nnf.scaled_dot_product_attention(q, k, v), "b e n d -> b n (e d)")
+
+
+def sine_of_boxes(boxes: Float[Tensor, "... 4"], dim: int) -> Float[Tensor, "... 2*dim"]:
+    """cxcywh in [0, 1] -> sines and cosines, dim/2 for each of y, x, w, h in this order."""
+    cx, cy, w, h = boxes.unbind(-1)
+    return torch.cat([_sine(x, dim // 2) for x in (cy, cx, w, h)], -1)
+
+
+def sine_of_grid(h: int, w: int, dim: int, device: torch.device) -> Float[Tensor, "h*w dim"]:
+    """The same for the middle of every place of a grid: y, then x."""
+    y = _sine((torch.arange(h, device=device) + 0.5) / h, dim // 2)
+    x = _sine((torch.arange(w, device=device) + 0.5) / w, dim // 2)
+    both = torch.cat([y[:, None].expand(h, w, -1), x[None].expand(h, w, -1)], -1)
+    return both.flatten(0, 1)
+
+
+def _sine(x: Float[Tensor, "..."], channels: int) -> Float[Tensor, "... channels"]:
+    powers = torch.arange(channels // 2, device=x.device) / (channels // 2)
+    angle = 2 * math.pi * x[..., None] / SINE_TEMPERATURE**powers
+    return torch.stack([angle.sin(), angle.cos()], -1).flatten(-2)
+
+
+def _to_logits(boxes: Float[Tensor, "... 4"]) -> Float[Tensor, "... 4"]:
+    return torch.logit(boxes.clamp(SMALLEST_SIDE, 1 - SMALLEST_SIDE))
+
+
+def _mlp(*sizes: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])

@@ -1,0 +1,79 @@
+"""Settings -> the network that they describe."""
+
+import math
+
+from torch import nn
+
+from sautomed.config import MaskDecoderSettings, ModelSettings, ResNetTrunkSettings, SamTrunkSettings
+from sautomed.errors import UnknownSetting
+from sautomed.model.box_prompt import BoxPromptGenerator
+from sautomed.model.history import HistoryTokens
+from sautomed.model.mask_decoder import MaskDecoder
+from sautomed.model.sautomed import SAutoMed
+from sautomed.model.slice_attention import SliceAttention
+from sautomed.model.trunk_resnet import ResNetTrunk
+
+
+def build_model(settings: ModelSettings, classes: int, image_size: int) -> SAutoMed:
+    """3D-SAutoMed for `classes` organs. A SAM trunk's weights are read here, so this may look at disk or hub.
+
+    Raises:
+        ModelError: The trunk's weights cannot be found or do not fit.
+        UnknownSetting: Sizes that do not go together.
+    """
+    trunk = settings.trunk
+    return (
+        _on_sam(settings, trunk, classes, image_size)
+        if isinstance(trunk, SamTrunkSettings)
+        else _on_resnet(settings, trunk, classes)
+    )
+
+
+def _on_resnet(settings: ModelSettings, trunk: ResNetTrunkSettings, classes: int) -> SAutoMed:
+    net = ResNetTrunk(settings.dim, trunk.stem, trunk.widths, trunk.depths)
+    return _assemble(settings, net, classes, net.stride, net.fine_channels)
+
+
+def _on_sam(settings: ModelSettings, trunk: SamTrunkSettings, classes: int, image_size: int) -> SAutoMed:
+    from sautomed.model.trunk_sam import sam_trunk
+
+    if settings.dim != 256:
+        raise UnknownSetting(
+            f"model.dim is {settings.dim}, but SAM's features have 256 channels.",
+            cure="Leave model.dim at 256 with a SAM trunk.",
+        )
+    net, sam, digest = sam_trunk(trunk, image_size)
+    model = _assemble(settings, net, classes, net.stride, ())
+    model.decoder.start_from(sam.decoder, sam.prompt.no_mask_embed.weight)
+    model.position.load_state_dict(sam.prompt.shared_embedding.state_dict())
+    model.trunk_hash = digest
+    return model
+
+
+def _assemble(settings: ModelSettings, trunk: nn.Module, classes: int, stride: int, fine: tuple[int, ...]) -> SAutoMed:
+    dim, boxes, near = settings.dim, settings.box_prompt, settings.slice_attention
+    return SAutoMed(
+        trunk=trunk,
+        decoder=MaskDecoder(
+            classes,
+            dim,
+            settings.decoder.heads,
+            settings.decoder.mlp,
+            decoder_widths(settings.decoder, dim, stride),
+            fine,
+        ),
+        slice_attention=SliceAttention(dim, near.heads, near.blocks, near.mlp_ratio) if settings.local_3d else None,
+        history=HistoryTokens(dim, settings.history.tokens) if settings.global_3d else None,
+        generator=(
+            BoxPromptGenerator(classes, dim, boxes.layers, boxes.heads, boxes.feedforward) if settings.prompt else None
+        ),
+        min_pixels=boxes.min_pixels,
+        memory=boxes.memory,
+    )
+
+
+def decoder_widths(settings: MaskDecoderSettings, dim: int, stride: int) -> tuple[int, ...]:
+    """Channels after each doubling: two of them as SAM has, or as many as full resolution needs."""
+    doublings = 2 if settings.head == "coarse" else int(math.log2(stride))
+    given = settings.widths or ()
+    return tuple(given[i] if i < len(given) else max(dim // 4 // 2**i, 8) for i in range(doublings))

@@ -1,0 +1,133 @@
+"""Model folders: everything that `segment` needs, in files that anyone can read.
+
+model.safetensors   what was trained; a frozen pretrained trunk stays out and is named by its source and hash
+config.json         the resolved settings
+dataset.json        label names, as nnU-Net writes them
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sautomed.config import SamTrunkSettings, Settings, parse_settings
+from sautomed.datasets.nnunet_raw import read_label_names
+from sautomed.errors import NotAModel, TrunkChanged, WrongWeights
+from sautomed.files import atomic_write, read_json, write_json
+from sautomed.model.build import build_model
+from sautomed.model.sautomed import SAutoMed
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A trained network and what belongs to it.
+
+    Attributes:
+        labels: Value in the label map -> organ; class k of the network is the k-th smallest value.
+    """
+
+    network: SAutoMed
+    settings: Settings
+    labels: dict[int, str]
+    channel: str
+
+
+def save_bundle(folder: Path, bundle: Bundle) -> None:
+    """Write a model folder; each file appears whole or not at all, the weights last."""
+    trunk = bundle.settings.model.trunk
+    pretrained = (
+        {"source": trunk.weights, "sha256": bundle.network.trunk_hash} if isinstance(trunk, SamTrunkSettings) else None
+    )
+    write_json(
+        folder / "config.json",
+        {"format": FORMAT, "settings": bundle.settings.model_dump(mode="json"), "pretrained_trunk": pretrained},
+    )
+    write_json(
+        folder / "dataset.json",
+        {
+            "channel_names": {"0": bundle.channel},
+            "labels": {"background": 0, **{name: value for value, name in sorted(bundle.labels.items())}},
+            "file_ending": ".nii.gz",
+        },
+    )
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in trained_state(bundle.network).items()}
+    with atomic_write(folder / "model.safetensors") as temporary:
+        save_file(state, temporary)
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a model folder onto the CPU, in evaluation mode.
+
+    Raises:
+        NotAModel: The folder is not one.
+        ModelError: Weights that do not fit the configuration, or a pretrained trunk that is missing or has changed.
+    """
+    for name in ("config.json", "dataset.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise NotAModel(
+                f"is not a model folder: {name} is missing.",
+                where=folder,
+                cure="Give the folder that `sautomed train` wrote, or the run that holds it.",
+            )
+    config = read_json(folder / "config.json", NotAModel)
+    if not isinstance(config, dict) or config.get("format") != FORMAT or "settings" not in config:
+        raise NotAModel(
+            f"is not of the model format {FORMAT} that this version reads.",
+            where=folder / "config.json",
+            cure="Use the sautomed version that wrote it, or train again.",
+        )
+    settings = parse_settings(config["settings"], where=str(folder / "config.json"))
+    labels = read_label_names(folder / "dataset.json")
+    network = build_model(settings.model, len(labels), int(settings.data.image_size))
+    _check_trunk(network, config.get("pretrained_trunk"), folder)
+    _load_trained(network, folder / "model.safetensors")
+    channel = read_json(folder / "dataset.json")["channel_names"]["0"]
+    return Bundle(network.eval(), settings, labels, channel)
+
+
+def trained_state(network: SAutoMed) -> dict[str, Tensor]:
+    """All but the frozen part of a pretrained trunk."""
+    frozen = {f"trunk.{name}" for name, p in network.trunk.named_parameters() if not p.requires_grad}
+    return {
+        name: tensor for name, tensor in network.state_dict().items() if not (network.trunk_hash and name in frozen)
+    }
+
+
+def _check_trunk(network: SAutoMed, pretrained: dict[str, str] | None, folder: Path) -> None:
+    if pretrained and pretrained["sha256"] != network.trunk_hash:
+        raise TrunkChanged(
+            f"was trained on the trunk {pretrained['source']} with hash {pretrained['sha256'][:12]}..., but what is "
+            f"there now has {str(network.trunk_hash)[:12]}...; its masks would be wrong.",
+            where=folder,
+            cure="Put the original weights back, or train again.",
+        )
+
+
+def _load_trained(network: SAutoMed, path: Path) -> None:
+    try:
+        state = load_file(path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise WrongWeights(
+            f"cannot be read as safetensors: {error}.",
+            where=path,
+            cure="Copy the model folder again; the file is damaged.",
+        ) from error
+    wanted = trained_state(network)
+    faults = [f"{name} is missing" for name in sorted(wanted.keys() - state.keys())]
+    faults += [f"{name} is unexpected" for name in sorted(state.keys() - wanted.keys())]
+    faults += [
+        f"{name} has shape {tuple(state[name].shape)} instead of {tuple(wanted[name].shape)}"
+        for name in sorted(wanted.keys() & state.keys())
+        if state[name].shape != wanted[name].shape
+    ]
+    if faults:
+        raise WrongWeights(
+            f"does not fit its config.json: {'; '.join(faults[:12])} ({len(faults)} in all).",
+            where=path,
+            cure="Copy the model folder again as a whole.",
+        )
+    network.load_state_dict(state, strict=False)

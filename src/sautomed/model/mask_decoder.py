@@ -1,0 +1,115 @@
+"""SAM's mask decoder, extended to one head per organ (Liang et al. 2024, sections 2.1 and 2.2, Eq. 3).
+
+SAM's two-way transformer and upscaling; one mask token and one hypernetwork per class and one for the background.
+History tokens and prompt embeddings stand beside the output tokens. SAM's IoU token keeps its place, since the other
+tokens were trained beside it; its head, which no loss would reach, is left out.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import SamMaskDecoderConfig
+from transformers.models.sam.modeling_sam import (
+    SamFeedForward,
+    SamLayerNorm,
+    SamMaskDecoder,
+    SamTwoWayTransformer,
+)
+
+SAM_NORM_EPS = 1e-5  # of the two-way transformer in the official code; transformers' own default differs
+
+
+class Upscale(nn.Module):
+    """Twice the size; a finer map of the trunk, where there is one, is added and mixed in."""
+
+    def __init__(self, inputs: int, outputs: int, lateral: int | None, norm: bool):
+        super().__init__()
+        self.up = nn.ConvTranspose2d(inputs, outputs, kernel_size=2, stride=2)
+        self.norm = SamLayerNorm(outputs, data_format="channels_first") if norm else nn.Identity()
+        self.activation = nn.GELU()
+        self.mix = None
+        if lateral is not None:
+            self.mix = nn.Sequential(_conv_norm(outputs + lateral, outputs), _conv_norm(outputs, outputs))
+
+    def forward(
+        self, x: Float[Tensor, "b c h w"], fine: Float[Tensor, "b c2 2*h 2*w"] | None
+    ) -> Float[Tensor, "b c3 2*h 2*w"]:
+        x = self.activation(self.norm(self.up(x)))
+        return x if self.mix is None else x + self.mix(torch.cat([x, fine], 1))
+
+
+class MaskDecoder(nn.Module):
+    """Tokens and one slice's features in, logits per class and the history tokens out.
+
+    Args:
+        widths: Channels after each doubling of the size; as many as there are doublings.
+        fine_channels: Channels of the trunk's finer maps, coarsest first; mixed in by the first doublings.
+    """
+
+    def __init__(
+        self, classes: int, dim: int, heads: int, mlp: int, widths: Sequence[int], fine_channels: Sequence[int] = ()
+    ):
+        super().__init__()
+        config = SamMaskDecoderConfig(
+            hidden_size=dim, num_attention_heads=heads, mlp_dim=mlp, layer_norm_eps=SAM_NORM_EPS
+        )
+        config._attn_implementation = "sdpa"
+        self.transformer = SamTwoWayTransformer(config)
+        self.iou_token = nn.Parameter(torch.randn(1, dim) * 0.02)
+        self.mask_tokens = nn.Parameter(torch.randn(classes + 1, dim) * 0.02)
+        self.no_mask = nn.Parameter(torch.zeros(dim))
+        laterals = [*fine_channels, *[None] * len(widths)]
+        self.upscaling = nn.ModuleList(
+            Upscale(inputs, outputs, lateral, norm=i == 0)
+            for i, (inputs, outputs, lateral) in enumerate(zip([dim, *widths], widths, laterals, strict=False))
+        )
+        self.hypernetworks = nn.ModuleList(SamFeedForward(dim, dim, widths[-1], 3) for _ in range(classes + 1))
+
+    def forward(
+        self,
+        z: Float[Tensor, "b c h w"],
+        fine: Sequence[Tensor],
+        position: Float[Tensor, "c h w"],
+        history: Float[Tensor, "b n c"],
+        prompts: Float[Tensor, "b m c"],
+    ) -> tuple[Float[Tensor, "b k+1 h2 w2"], Float[Tensor, "b n c"]]:
+        b, c, h, w = z.shape
+        masks, kept = len(self.mask_tokens), history.shape[1]
+        output = torch.cat([self.iou_token, self.mask_tokens]).expand(b, -1, -1)
+        tokens, image = self.transformer(
+            point_embeddings=torch.cat([output, history, prompts], 1)[:, None],
+            image_embeddings=z + self.no_mask[:, None, None],
+            image_positional_embeddings=position.expand(b, -1, -1, -1),
+            attention_similarity=None,
+        )
+        tokens = tokens[:, 0]
+        fine = [*fine, *[None] * len(self.upscaling)]
+        pixels = image[:, 0].transpose(1, 2).reshape(b, c, h, w)
+        for stage, finer in zip(self.upscaling, fine, strict=False):
+            pixels = stage(pixels, finer)
+        weights = torch.stack([net(tokens[:, 1 + k]) for k, net in enumerate(self.hypernetworks)], 1)
+        logits = torch.einsum("bkc,bchw->bkhw", weights, pixels)
+        return logits, tokens[:, 1 + masks : 1 + masks + kept]
+
+    @torch.no_grad()
+    def start_from(self, sam: SamMaskDecoder, no_mask: Float[Tensor, "1 c"]) -> None:
+        """SAM's transformer, upscaling and tokens; every class starts from SAM's first mask token, slightly apart."""
+        self.transformer.load_state_dict(sam.transformer.state_dict())
+        self.iou_token.copy_(sam.iou_token.weight)
+        self.no_mask.copy_(no_mask[0])
+        first = sam.mask_tokens.weight[0]
+        self.mask_tokens.copy_(first + 0.02 * first.std() * torch.randn_like(self.mask_tokens))
+        for stage, theirs in zip(self.upscaling, (sam.upscale_conv1, sam.upscale_conv2), strict=False):
+            stage.up.load_state_dict(theirs.state_dict())
+        self.upscaling[0].norm.load_state_dict(sam.upscale_layer_norm.state_dict())
+        if (
+            len(self.upscaling) == 2
+        ):  # a full-resolution head has outputs of another width, so its hypernetworks start anew
+            for net in self.hypernetworks:
+                net.load_state_dict(sam.output_hypernetworks_mlps[0].state_dict())
+
+
+def _conv_norm(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())

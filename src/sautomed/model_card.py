@@ -1,0 +1,71 @@
+"""MODEL_CARD.md: what a model is, what it was trained on, how well it does and what it is not for."""
+
+from pathlib import Path
+from typing import Any
+
+from sautomed.config import SamTrunkSettings, Settings
+from sautomed.datasets.nnunet_raw import Dataset
+from sautomed.files import write_text
+
+CARD = """# {name}: {organs} organs in {channel} volumes
+
+A 3D-SAutoMed (Liang et al., MICCAI 2024), preset `{preset}`, trained with sautomed.
+
+| | |
+|---|---|
+| Data set | {name}, {cases} training cases, channel {channel} |
+| Slices | {plane}, {size} x {size} pixels, {intensities} |
+| Trunk | {trunk} |
+| Training | {steps} steps in {minutes} minutes, fold {fold}, seed {seed} ({machine}) |
+
+## Validation
+
+{scores}
+
+## Use
+
+    sautomed segment -i SCAN -m THIS_FOLDER -o LABELS.nii.gz
+
+For research. The scores hold for scans like those of the data set; other scanners, protocols and diseases were not
+tested. Look at the masks before anything depends on them.
+"""
+
+
+def write_model_card(path: Path, dataset: Dataset, settings: Settings, metrics: dict[str, Any]) -> None:
+    data, trunk = settings.data, settings.model.trunk
+    low, high = data.window_hu if data.modality == "ct" else data.percentiles
+    kind = "HU" if data.modality == "ct" else "percentiles of non-zero voxels"
+    write_text(
+        path,
+        CARD.format(
+            name=dataset.name,
+            organs=len(dataset.labels),
+            channel=dataset.channel,
+            preset=settings.preset,
+            cases=len(metrics["train_cases"]),
+            plane=data.plane,
+            size=data.image_size,
+            intensities=f"{low:g} to {high:g} {kind} scaled to [0, 1]",
+            trunk=f"SAM from {trunk.weights}, LoRA rank {trunk.lora.rank}"
+            if isinstance(trunk, SamTrunkSettings)
+            else "ResNet, trained from scratch",
+            steps=metrics["steps"],
+            minutes=metrics["minutes"],
+            fold=metrics["fold"],
+            seed=metrics["seed"],
+            machine=metrics["machine"],
+            scores=_scores(metrics["validation"]),
+        ),
+    )
+
+
+def _scores(validation: dict[str, Any]) -> str:
+    if not validation["cases"]:
+        return "None: every case was trained on."
+    rows = [
+        f"| {organ} | {'no case has it' if dsc is None else f'{dsc:.3f}'} |" for organ, dsc in validation["dsc"].items()
+    ]
+    mean = validation["mean_dsc"]
+    rows.append(f"| **mean** | {'-' if mean is None else f'**{mean:.3f}**'} |")
+    intro = f"Mean DSC on the native grid of {len(validation['cases'])} cases that were not trained on."
+    return "\n".join([intro, "", "| organ | DSC |", "|---|---|", *rows])

@@ -1,0 +1,91 @@
+"""Native slices <-> the square that a network sees.
+
+The longer physical side fills the square, the shape in mm is kept, and the rest is padded evenly on both sides.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as nnf
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sautomed.walk import neighbours
+
+
+@dataclass(frozen=True)
+class SliceFit:
+    """How slices of one grid lie in the network's square.
+
+    Attributes:
+        native: Rows and columns of a native slice.
+        spacing_mm: Of rows and columns.
+        size: Side of the square in pixels.
+    """
+
+    native: tuple[int, int]
+    spacing_mm: tuple[float, float]
+    size: int
+
+    @property
+    def inner(self) -> tuple[int, int]:
+        """Rows and columns that the slice takes inside the square."""
+        sides_mm = [n * s for n, s in zip(self.native, self.spacing_mm, strict=True)]
+        return tuple(max(1, round(self.size * side / max(sides_mm))) for side in sides_mm)  # type: ignore[return-value]  # two sides in, two out
+
+    @property
+    def offset(self) -> tuple[int, int]:
+        """Rows above and columns left of the slice in the square."""
+        h, w = self.inner
+        return (self.size - h) // 2, (self.size - w) // 2
+
+    def to_network(self, slices: Float[Tensor, "n h w"]) -> Float[Tensor, "n s s"]:
+        """Resized without aliasing; zeros around."""
+        inner = nnf.interpolate(slices[:, None], self.inner, mode="bilinear", align_corners=False, antialias=True)
+        return self._pad(inner[:, 0])
+
+    def labels_to_network(self, labels: Int[Tensor, "n h w"], classes: int) -> Int[Tensor, "n s s"]:
+        """Each class's mask resized as an image, the strongest wins: contours stay smooth when slices grow."""
+        best = torch.full((len(labels), *self.inner), 0.0)
+        winner = torch.zeros(best.shape, dtype=torch.uint8)
+        for k in range(classes + 1):
+            mask = (labels == k).float()[:, None]
+            strength = nnf.interpolate(mask, self.inner, mode="bilinear", align_corners=False, antialias=True)[:, 0]
+            winner[strength > best] = k
+            best = torch.maximum(best, strength)
+        return self._pad(winner)
+
+    def to_native(self, logits: Float[Tensor, "n k h w"]) -> Float[Tensor, "n k h2 w2"]:
+        """Logits of any resolution over the square -> the native grid, in one interpolation."""
+        axes = []
+        for n, inner, offset in zip(self.native, self.inner, self.offset, strict=True):
+            pixels = (torch.arange(n, device=logits.device) + 0.5) * inner / n + offset
+            axes.append(pixels / self.size * 2 - 1)
+        grid = torch.stack(torch.meshgrid(axes[1], axes[0], indexing="xy"), -1)
+        return nnf.grid_sample(
+            logits,
+            grid.expand(len(logits), -1, -1, -1).to(logits.dtype),
+            mode="bilinear",
+            padding_mode="border",
+            align_corners=False,
+        )
+
+    def _pad(self, inner: Tensor) -> Tensor:
+        (top, left), (h, w) = self.offset, self.inner
+        return nnf.pad(inner, (left, self.size - w - left, top, self.size - h - top))
+
+
+def automatic_size(sides: list[tuple[float, float]], bounds: tuple[int, int]) -> int:
+    """The median native slice's side in pixels, up to a multiple of 16, within bounds.
+
+    Args:
+        sides: Longer side in mm and finer in-plane spacing in mm, of each case.
+    """
+    pixels = sorted(side / spacing for side, spacing in sides)[len(sides) // 2]
+    low, high = bounds
+    return int(min(max(-(-pixels // 16) * 16, low), high))
+
+
+def channel_slices(t: int, depth: int, channels: str) -> tuple[int, int, int]:
+    """The slices in the trunk's three channels for slice t: itself thrice, or between its neighbours (edges repeat)."""
+    return (t, t, t) if channels == "repeat" else neighbours(t, depth)

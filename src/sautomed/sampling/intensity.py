@@ -1,0 +1,36 @@
+"""Scanner units -> [0, 1]. CT by a fixed window in HU, anything else by percentiles of its own non-zero voxels."""
+
+from typing import Literal
+
+import numpy as np
+
+from sautomed.config import DataSettings
+
+Modality = Literal["ct", "other"]
+
+
+def modality_of(channel: str, setting: str) -> Modality:
+    """CT if the setting or, on "auto", the channel's name says so."""
+    if setting != "auto":
+        return "ct" if setting == "ct" else "other"
+    return "ct" if channel.strip().lower() in {"ct", "cta", "ncct", "cect", "hu"} else "other"
+
+
+def intensity_range(array: np.ndarray, settings: DataSettings) -> tuple[float, float]:
+    """The units that become 0 and 1.
+
+    Percentiles are taken over every voxel that is not zero: scanners pad with zeros, and padding says nothing.
+    """
+    if settings.modality == "ct":
+        return settings.window_hu
+    inside = array[array != 0]
+    low, high = np.percentile(inside if inside.size else array, settings.percentiles)
+    if high <= low:  # nearly all voxels alike: the whole range then
+        low, high = float(array.min()), float(array.max())
+    return float(low), float(high)
+
+
+def scale_intensity(array: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
+    """float32 in [0, 1], clipped at the bounds."""
+    low, high = bounds
+    return np.clip((array.astype(np.float32) - low) / (high - low), 0, 1)

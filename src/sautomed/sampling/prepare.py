@@ -1,0 +1,148 @@
+"""Cases resized and scaled once, kept as memory-mapped arrays beside the run.
+
+Reading a slice later costs a page of disk, so memory does not grow with the data set.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from sautomed.boxes import boxes_of_labels
+from sautomed.config import DataSettings
+from sautomed.datasets.nnunet_raw import Case, Dataset, load_case
+from sautomed.errors import UnknownLabels
+from sautomed.files import atomic_write
+from sautomed.io import read_geometry
+from sautomed.sampling.fit import SliceFit, automatic_size
+from sautomed.sampling.intensity import intensity_range, modality_of, scale_intensity
+from sautomed.volume import NativeGrid, Plane, Volume, choose_plane, orient
+
+
+class PreparedCase(NamedTuple):
+    """One case on disk. Arrays open on each access, so that workers share pages and not handles."""
+
+    id: str
+    folder: Path
+
+    @property
+    def images(self) -> np.ndarray:
+        """float16 (d s s) in [0, 1]."""
+        return np.load(self.folder / f"{self.id}.image.npy", mmap_mode="r")
+
+    @property
+    def labels(self) -> np.ndarray:
+        """uint8 (d s s), classes 0..k without gaps."""
+        return np.load(self.folder / f"{self.id}.labels.npy", mmap_mode="r")
+
+    @property
+    def presence(self) -> np.ndarray:
+        """bool (d k): which class is on which slice."""
+        return np.load(self.folder / f"{self.id}.presence.npy")
+
+
+def resolve_data(dataset: Dataset, settings: DataSettings) -> DataSettings:
+    """The settings with nothing left on "auto": decided once, on the training data, and kept with the model.
+
+    The plane is the commonest, the size that of the median case. Reads headers, no voxels.
+    """
+    grids = [read_geometry(case.image).native for case in dataset.cases]
+    plane = Counter(choose_plane(grid, settings.plane) for grid in grids).most_common(1)[0][0]
+    size = settings.image_size
+    if size == "auto":
+        size = automatic_size([_in_plane(grid, plane) for grid in grids], settings.auto_size)
+    modality = modality_of(dataset.channel, settings.modality)
+    return settings.model_copy(update={"plane": plane, "image_size": size, "modality": modality})
+
+
+def _in_plane(grid: NativeGrid, plane: Plane) -> tuple[float, float]:
+    """The longer side of a slice in mm and the finer spacing in it."""
+    turned, affine = orient(np.broadcast_to(np.uint8(0), grid.shape), grid, plane)
+    spacing = np.linalg.norm(affine[:3, 1:3], axis=0)
+    return float((turned.shape[1:] * spacing).max()), float(spacing.min())
+
+
+def prepare(
+    dataset: Dataset,
+    cases: Sequence[Case],
+    settings: DataSettings,
+    folder: Path,
+    on_case: Callable[[int, int, str], None] | None = None,
+) -> list[PreparedCase]:
+    """Each case prepared, or found as an earlier call left it; `settings` as `resolve_data` gives them.
+
+    Raises:
+        DataError: The first case that cannot be used, with its file.
+    """
+    recipe = json.dumps([str(dataset.folder.resolve()), settings.model_dump(), dataset.labels], sort_keys=True)
+    target = folder / hashlib.sha256(recipe.encode()).hexdigest()[:12]
+    target.mkdir(parents=True, exist_ok=True)
+    prepared = []
+    for done, case in enumerate(cases):
+        item = PreparedCase(case.id, target)
+        if not (target / f"{case.id}.presence.npy").exists():  # written last, so it vouches for the others
+            _prepare_case(dataset, case, settings, target)
+        prepared.append(item)
+        if on_case:
+            on_case(done + 1, len(cases), case.id)
+    return prepared
+
+
+def _prepare_case(dataset: Dataset, case: Case, settings: DataSettings, folder: Path) -> None:
+    volume, labels = load_case(dataset, case, settings.plane)
+    fit = fit_of(volume, settings)
+    bounds = intensity_range(volume.array, settings)
+    compact = consecutive(labels.array, sorted(dataset.labels), case.id)
+    classes = len(dataset.labels)
+    images, masks = [], []
+    for rows in _chunks(len(volume.array), 16):
+        scaled = torch.from_numpy(scale_intensity(volume.array[rows], bounds))
+        images.append(fit.to_network(scaled).half().numpy())
+        masks.append(fit.labels_to_network(torch.from_numpy(compact[rows]), classes).numpy())
+    masks_whole = np.concatenate(masks)
+    presence = np.stack([(masks_whole == k).any((1, 2)) for k in range(1, classes + 1)], 1)
+    for name, array in (("image", np.concatenate(images)), ("labels", masks_whole), ("presence", presence)):
+        with atomic_write(folder / f"{case.id}.{name}.npy") as temporary, temporary.open("wb") as file:
+            np.save(file, array)
+
+
+def fit_of(volume: Volume, settings: DataSettings) -> SliceFit:
+    """How a volume's slices lie in the network's square."""
+    (_, h, w), (_, row_mm, col_mm) = volume.array.shape, volume.spacing_mm
+    return SliceFit((h, w), (row_mm, col_mm), int(settings.image_size))
+
+
+def consecutive(labels: np.ndarray, values: Sequence[int], case: str) -> np.ndarray:
+    """Label values as the file has them -> classes 1..k in the order of `values`; 0 stays background."""
+    table = np.full(int(max(labels.max(), *values)) + 1, 255, np.uint8)
+    table[0] = 0
+    table[list(values)] = np.arange(1, len(values) + 1)
+    classes = table[labels]
+    if (classes == 255).any():
+        raise UnknownLabels(
+            f"label values {sorted(set(labels[classes == 255].tolist()))} are not declared.",
+            where=case,
+            cure="Declare them in dataset.json.",
+        )
+    return classes
+
+
+def mean_boxes(cases: Sequence[PreparedCase], classes: int) -> torch.Tensor:
+    """Each class's mean box (xyxy in [0, 1]) over the slices that show it; the whole slice's middle if none does."""
+    total, count = torch.zeros(classes, 4), torch.zeros(classes, 1)
+    for case in cases:
+        for rows in _chunks(len(case.labels), 16):
+            boxes, present = boxes_of_labels(torch.from_numpy(np.array(case.labels[rows])), classes)
+            total += boxes.sum(0)
+            count += present.sum(0)[:, None]
+    middle = torch.tensor([0.25, 0.25, 0.75, 0.75])
+    return torch.where(count > 0, total / count.clamp(min=1), middle)
+
+
+def _chunks(length: int, size: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, length, size))

@@ -1,0 +1,100 @@
+"""Training examples: a run of 1 + n consecutive slices, with the neighbours that the first and the last look at.
+
+Every example follows from the seed and its number alone, so a resumed training sees what an uninterrupted one saw.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import Sampler
+
+from sautomed.config import TrainSettings
+from sautomed.sampling.augment import Augment
+from sautomed.sampling.fit import channel_slices
+from sautomed.sampling.prepare import PreparedCase
+
+
+class Run(NamedTuple):
+    """Slices in walk order. `images` has one more at each end: the neighbours of the first and the last.
+
+    Attributes:
+        images: In [0, 1].
+        labels: Of the inner slices; the last is the target.
+        upward: The walk goes towards higher indices; else the images' anatomical order is the reverse.
+    """
+
+    images: Float[Tensor, "b n+2 3 h w"]
+    labels: Int[Tensor, "b n h w"]
+    upward: Tensor
+
+
+class RunDataset(TorchDataset):
+    """Example i of the endless stream that a seed defines; a batch shares its number of history slices."""
+
+    def __init__(self, cases: Sequence[PreparedCase], settings: TrainSettings, channels: str, seed: int):
+        self.cases, self.settings, self.channels, self.seed = cases, settings, channels, seed
+        self.augment = Augment(settings.augment)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor, bool]:
+        settings = self.settings
+        history = history_length(settings, self.seed, number // settings.batch)
+        rng = np.random.default_rng([self.seed, 1, number])
+        case = self.cases[rng.integers(len(self.cases))]
+        target = _target(case.presence, rng, settings.balanced)
+        upward = bool(rng.random() < 0.5)
+        direction = 1 if upward else -1
+        wanted = [target + direction * shift for shift in range(-history - 1, 2)]
+        return *self._load(case, wanted, rng), upward
+
+    def _load(self, case: PreparedCase, wanted: list[int], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Slices past either end repeat the edge; channels may reach one further than the run."""
+        depth = len(case.images)
+        low, high = max(min(wanted) - 1, 0), min(max(wanted) + 1, depth - 1)
+        images = torch.from_numpy(case.images[low : high + 1].astype(np.float32))
+        labels = torch.from_numpy(np.array(case.labels[low : high + 1]))
+        images, labels = self.augment(images, labels, rng)
+        inside = [min(max(t, 0), depth - 1) for t in wanted]
+        index = torch.tensor([channel_slices(t, depth, self.channels) for t in inside]) - low
+        return images[index], labels[[t - low for t in inside[1:-1]]].long()
+
+
+def history_length(settings: TrainSettings, seed: int, step: int) -> int:
+    """n of this step's runs: 1 to max_history, now and then 0 (section 2.2, "random from 1-3")."""
+    rng = np.random.default_rng([seed, 0, step])
+    if rng.random() < settings.cold_probability:
+        return 0
+    return int(rng.integers(1, settings.max_history + 1))
+
+
+def _target(presence: np.ndarray, rng: np.random.Generator, balanced: float) -> int:
+    """A slice: any, or one of those that show a class drawn at random, so that small organs are not rare."""
+    classes = np.flatnonzero(presence.any(0))
+    if len(classes) and rng.random() < balanced:
+        return int(rng.choice(np.flatnonzero(presence[:, rng.choice(classes)])))
+    return int(rng.integers(len(presence)))
+
+
+class StreamSampler(Sampler[int]):
+    """Numbers of one epoch's examples; epoch e goes on where e - 1 stopped."""
+
+    def __init__(self, per_epoch: int):
+        self.per_epoch, self.epoch = per_epoch, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.epoch * self.per_epoch, (self.epoch + 1) * self.per_epoch))
+
+    def __len__(self) -> int:
+        return self.per_epoch
+
+
+def collate(examples: Sequence[tuple[Tensor, Tensor, bool]]) -> Run:
+    images, labels, upward = zip(*examples, strict=True)
+    return Run(torch.stack(images), torch.stack(labels), torch.tensor(upward))

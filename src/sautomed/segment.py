@@ -1,0 +1,184 @@
+"""The verb `segment`: scans in, label maps on the scans' own grids out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from sautomed.config import Settings
+from sautomed.errors import DataError, MemoryShortage, MissingFile, NoCases, NotAModel, SautomedError, TargetExists
+from sautomed.inference import OnSlice, SegmentedSlice, choose_device, segment_slices, segment_volume
+from sautomed.io import read_scan
+from sautomed.model.bundle import Bundle, load_bundle
+from sautomed.volume import LabelMap, Volume
+
+SCAN_ENDINGS = (".nii.gz", ".nii")
+
+
+class Model:
+    """A trained 3D-SAutoMed that takes scans.
+
+    model = sautomed.load("run/fold_0/model")
+    labels = model.segment("scan.nii.gz")
+    labels.save("organs.nii.gz")
+    """
+
+    def __init__(self, bundle: Bundle, device: torch.device):
+        self.bundle, self.device = bundle, device
+        self.network = bundle.network.to(device)
+
+    @property
+    def labels(self) -> dict[int, str]:
+        """Value in a label map -> organ."""
+        return self.bundle.labels
+
+    @property
+    def settings(self) -> Settings:
+        return self.bundle.settings
+
+    def read(self, scan: str | Path) -> Volume:
+        """A scan turned to the plane that the model was trained in."""
+        return read_scan(scan, self.settings.data.plane)
+
+    def slices(self, volume: Volume) -> Iterator[SegmentedSlice]:
+        """Each slice as soon as it is done, in the order of the walk."""
+        return segment_slices(self.network, volume, self.settings, self.labels)
+
+    def segment(self, scan: str | Path | Volume, on_slice: OnSlice | None = None) -> LabelMap:
+        """A whole scan.
+
+        Args:
+            scan: A file, or a volume from `read`.
+            on_slice: Called after each slice with the slices done and their number.
+        Raises:
+            DataError: The scan cannot be used.
+        """
+        volume = scan if isinstance(scan, Volume) else self.read(scan)
+        return segment_volume(self.network, volume, self.settings, self.labels, on_slice)
+
+
+def load(path: str | Path, device: str = "auto") -> Model:
+    """A model from its folder, from a fold of a run, or from a run of one fold.
+
+    Args:
+        device: "auto" takes CUDA where there is one; also "cpu" or "cuda".
+    Raises:
+        ModelError: There is no model, or it cannot be used.
+    """
+    return Model(load_bundle(model_folder(Path(path))), choose_device(device))
+
+
+def model_folder(path: Path) -> Path:
+    """The model folder that a path means."""
+    if not path.exists():
+        raise NotAModel("does not exist.", where=path, cure="Check the path given with -m.")
+    found = [
+        p.parent
+        for pattern in ("config.json", "model/config.json", "fold_*/model/config.json")
+        for p in sorted(path.glob(pattern))
+        if (p.parent / "dataset.json").exists()
+    ]
+    if len(found) == 1:
+        return found[0]
+    what = (
+        "holds no model" if not found else f"holds several models: {', '.join(str(p.relative_to(path)) for p in found)}"
+    )
+    raise NotAModel(f"{what}.", where=path, cure="Give a model folder, or a run with one trained fold.")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A scan that could not be segmented, and why."""
+
+    scan: Path
+    error: SautomedError
+
+
+@dataclass(frozen=True)
+class Job:
+    """One scan and where its labels go."""
+
+    scan: Path
+    target: Path
+
+
+def plan_jobs(source: Path, output: Path, overwrite: bool) -> list[Job]:
+    """Which scans go where: a file to a file, a folder's scans to a folder. nnU-Net's channel suffix is dropped.
+
+    Raises:
+        MissingFile, NoCases: Nothing to segment.
+        TargetExists: A target is there already and `overwrite` is not set; found before any work.
+    """
+    if source.is_dir():
+        scans = sorted(p for p in source.iterdir() if p.name.endswith(SCAN_ENDINGS) and not p.name.startswith("."))
+        if not scans:
+            raise NoCases(
+                f"holds no scan ({', '.join(SCAN_ENDINGS)}).", where=source, cure="Check the folder given with -i."
+            )
+        jobs = [Job(scan, output / f"{case_name(scan)}.nii.gz") for scan in scans]
+    elif source.exists():
+        target = output if output.name.endswith(SCAN_ENDINGS) else output / f"{case_name(source)}.nii.gz"
+        jobs = [Job(source, target)]
+    else:
+        raise MissingFile("does not exist.", where=source, cure="Check the path given with -i.")
+    there = [job.target for job in jobs if job.target.exists()]
+    if there and not overwrite:
+        raise TargetExists(
+            f"{len(there)} of {len(jobs)} outputs are there already.",
+            where=there[0],
+            cure="Use --overwrite to replace them, or another -o.",
+        )
+    return jobs
+
+
+def case_name(scan: Path) -> str:
+    """The scan's name without its ending and without nnU-Net's channel number."""
+    name = scan.name
+    for ending in SCAN_ENDINGS:
+        name = name.removesuffix(ending)
+    return name.removesuffix("_0000")
+
+
+def run_jobs(
+    model: Model, jobs: Sequence[Job], preview: bool = True, on_slice: Callable[[Job, int, int], None] | None = None
+) -> list[Failure]:
+    """Segment scan after scan; one that fails is noted and the rest goes on."""
+    failures = []
+    for job in jobs:
+        try:
+            segment_file(model, job, preview, on_slice)
+        except (DataError, MemoryShortage) as error:
+            failures.append(Failure(job.scan, error))
+    return failures
+
+
+def segment_file(
+    model: Model, job: Job, preview: bool = True, on_slice: Callable[[Job, int, int], None] | None = None
+) -> LabelMap:
+    """One scan to one file, with a picture beside it; raises what `Model.segment` raises."""
+    volume = model.read(job.scan)
+    try:
+        labels = model.segment(volume, on_slice and (lambda done, total: on_slice(job, done, total)))
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise MemoryShortage(
+            f"needs more memory than there is for {volume.array.shape} voxels.",
+            where=job.scan,
+            cure="Use --set segment.chunk=1 when training, --device cpu, or a machine with more.",
+        ) from error
+    labels.save(job.target)
+    if preview:
+        from sautomed.preview import draw_preview
+
+        draw_preview(volume, labels, preview_path(job.target))
+    return labels
+
+
+def preview_path(target: Path) -> Path:
+    return target.with_name(f"{case_name(target)}.png")
+
+
+def with_walk(model: Model, walk: str) -> Model:
+    """The same model on another walk (Table 4)."""
+    settings = model.settings.model_copy(update={"segment": model.settings.segment.model_copy(update={"walk": walk})})
+    return Model(replace(model.bundle, settings=settings), model.device)

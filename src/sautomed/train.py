@@ -1,0 +1,218 @@
+"""The verb `train`: a data set in, a run with a model folder out."""
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from sautomed.config import Settings
+from sautomed.datasets.folds import Fold, load_or_make_folds, select_fold
+from sautomed.datasets.nnunet_raw import Dataset, load_case, read_dataset
+from sautomed.errors import NothingToResume, TargetExists
+from sautomed.files import write_json
+from sautomed.inference import choose_device, segment_volume
+from sautomed.learning import Budget, Learner
+from sautomed.metrics import dice
+from sautomed.model.build import build_model
+from sautomed.model.bundle import Bundle, save_bundle
+from sautomed.model_card import write_model_card
+from sautomed.sampling.prepare import PreparedCase, mean_boxes, prepare, resolve_data
+from sautomed.sampling.runs import RunDataset, StreamSampler, collate
+from sautomed.training_log import CurveLog, RunningStep
+
+OnStep = Callable[[RunningStep], None]
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What `train` is asked for.
+
+    Attributes:
+        run: Folder of the run; a fold writes `run/fold_K`.
+        max_minutes: Wall clock from now to the finished model; the schedule is fitted to it.
+    """
+
+    dataset: Path
+    run: Path
+    settings: Settings
+    fold: int | Literal["all"] = 0
+    seed: int = 0
+    max_minutes: float | None = None
+    resume: bool = False
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """Who wants to hear of the progress."""
+
+    on_case: Callable[[int, int, str], None] | None = None
+    on_step: OnStep | None = None
+
+
+@dataclass(frozen=True)
+class Materials:
+    """A fold ready to be trained on."""
+
+    dataset: Dataset
+    fold: Fold
+    settings: Settings
+    train: list[PreparedCase]
+    val: list[PreparedCase]
+
+
+def train(plan: TrainingPlan, callbacks: Callbacks | None = None) -> Path:
+    """Train one fold and return its model folder.
+
+    Raises:
+        DataError: The data set, its folds or a case cannot be used.
+        ModelError: The pretrained weights cannot be used, or there is nothing to resume.
+        TargetExists: The fold was trained already and `resume` is not set.
+    """
+    began = time.monotonic()
+    callbacks = callbacks or Callbacks()
+    folder = plan.run / f"fold_{plan.fold}"
+    last = folder / "checkpoints" / "last.ckpt"
+    _check_target(folder, last, plan.resume)
+    materials = gather(plan, callbacks)
+    learner = _make_learner(plan, materials)
+    if plan.max_minutes is not None:
+        learner.budget.seconds = plan.max_minutes * 60
+        learner.budget.spent_s = time.monotonic() - began
+    write_json(folder / "config.json", materials.settings.model_dump(mode="json"))
+    best = _fit(learner, materials, plan, folder, last if plan.resume else None, callbacks)
+    return _finish(best, materials, plan, folder, time.monotonic() - began)
+
+
+def gather(plan: TrainingPlan, callbacks: Callbacks) -> Materials:
+    """Data set, folds, resolved settings and prepared slices."""
+    dataset = read_dataset(plan.dataset)
+    folds = load_or_make_folds(plan.run / "splits_final.json", [case.id for case in dataset.cases], plan.seed)
+    fold = select_fold(folds, plan.fold)
+    settings = plan.settings.model_copy(update={"data": resolve_data(dataset, plan.settings.data)})
+    wanted = [case for case in dataset.cases if case.id in {*fold.train, *fold.val}]
+    prepared = {
+        case.id: case for case in prepare(dataset, wanted, settings.data, plan.run / "prepared", callbacks.on_case)
+    }
+    return Materials(dataset, fold, settings, [prepared[i] for i in fold.train], [prepared[i] for i in fold.val])
+
+
+def _check_target(folder: Path, last: Path, resume: bool) -> None:
+    if resume and not last.exists():
+        raise NothingToResume("has no checkpoint to resume from.", where=last, cure="Train without --resume.")
+    if not resume and last.exists():
+        raise TargetExists(
+            "holds a training already.", where=folder, cure="Use --resume to continue it, or another -o to start anew."
+        )
+
+
+def _make_learner(plan: TrainingPlan, materials: Materials) -> Learner:
+    torch.manual_seed(plan.seed)
+    settings, classes = materials.settings, len(materials.dataset.labels)
+    model = build_model(settings.model, classes, int(settings.data.image_size))
+    if model.generator is not None:
+        model.generator.set_default_boxes(mean_boxes(materials.train, classes))
+    budget = Budget(settings.train.steps)
+    return Learner(
+        model, settings.train, budget, settings.data.channels, settings.segment, plan.seed, len(materials.val)
+    )
+
+
+def _fit(
+    learner: Learner,
+    materials: Materials,
+    plan: TrainingPlan,
+    folder: Path,
+    checkpoint: Path | None,
+    callbacks: Callbacks,
+) -> Learner:
+    settings = materials.settings.train
+    examples = RunDataset(materials.train, settings, materials.settings.data.channels, plan.seed)
+    loader = DataLoader(
+        examples, settings.batch, sampler=StreamSampler(settings.batch * settings.validate_every), collate_fn=collate
+    )
+    watched = materials.val[: settings.validation_cases]
+    keeper = ModelCheckpoint(
+        folder / "checkpoints",
+        filename="best",
+        monitor="val_dsc" if watched else None,
+        mode="max",
+        save_last=True,
+        enable_version_counter=False,
+    )
+    device = choose_device(plan.device)
+    trainer = L.Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=1,
+        precision=settings.precision,
+        max_steps=settings.steps,
+        max_epochs=-1,
+        gradient_clip_val=settings.clip_norm,
+        check_val_every_n_epoch=1,
+        num_sanity_val_steps=0,
+        limit_val_batches=1.0 if watched else 0,
+        logger=TensorBoardLogger(folder, name="", version="tensorboard"),
+        callbacks=[keeper, CurveLog(folder, callbacks.on_step)],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
+    val = DataLoader(watched, batch_size=None, collate_fn=None) if watched else None
+    try:
+        trainer.fit(learner, loader, val, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as stop:  # how Lightning answers Ctrl-C, once it has put its things away
+        raise KeyboardInterrupt from stop
+    best = torch.load(keeper.best_model_path, map_location="cpu", weights_only=True)
+    learner.load_state_dict(best["state_dict"])
+    return learner
+
+
+def _finish(learner: Learner, materials: Materials, plan: TrainingPlan, folder: Path, spent_s: float) -> Path:
+    """The model folder, with the scores of the fold's validation cases on their native grids."""
+    model = folder / "model"
+    dataset, settings = materials.dataset, materials.settings
+    network = learner.best_model.eval()
+    save_bundle(model, Bundle(network, settings, dataset.labels, dataset.channel))
+    metrics = {
+        "validation": score_cases(network, materials),
+        "steps": learner.global_step,
+        "minutes": round(spent_s / 60, 1),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "train_cases": list(materials.fold.train),
+        "fold": plan.fold,
+        "seed": plan.seed,
+    }
+    write_json(model / "metrics.json", metrics)
+    write_model_card(model / "MODEL_CARD.md", dataset, settings, metrics)
+    return model
+
+
+def score_cases(network: torch.nn.Module, materials: Materials) -> dict[str, Any]:
+    """Mean DSC per organ over the validation cases, on the native grid; None where no case has the organ."""
+    labels, cases = materials.dataset.labels, {case.id: case for case in materials.dataset.cases}
+    rows = []
+    for name in materials.fold.val:
+        volume, truth = load_case(materials.dataset, cases[name], materials.settings.data.plane)
+        found = segment_volume(network, volume, materials.settings, labels)
+        rows.append([dice(found.array == value, truth.array == value) for value in sorted(labels)])
+    table = np.array(rows).reshape(-1, len(labels))
+    means = {labels[value]: _mean(table[:, k]) for k, value in enumerate(sorted(labels))}
+    return {
+        "cases": list(materials.fold.val),
+        "dsc": means,
+        "mean_dsc": _mean(np.array([m for m in means.values() if m is not None])),
+    }
+
+
+def _mean(values: np.ndarray) -> float | None:
+    counted = values[~np.isnan(values)]
+    return float(counted.mean()) if counted.size else None

@@ -1,0 +1,120 @@
+"""A reader sees a whole file or none, and every fault of the place is named."""
+
+import json
+import os
+import pickle
+
+import pytest
+from sautomed import errors
+from sautomed.files import atomic_write, read_json, require_file, write_json, write_text
+
+
+def test_a_written_file_appears_whole_and_alone(tmp_path):
+    target = tmp_path / "new" / "folder" / "scores.csv"
+    with atomic_write(target) as temporary:
+        assert temporary.parent == target.parent
+        assert temporary.name.endswith("scores.csv")
+        temporary.write_text("whole")
+        assert not target.exists()
+    assert target.read_text() == "whole"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_failure_keeps_the_old_file_and_leaves_nothing_behind(tmp_path):
+    target = tmp_path / "labels.nii.gz"
+    target.write_text("old")
+    with pytest.raises(RuntimeError, match="power cut"), atomic_write(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("power cut")
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_new_files_have_ordinary_permissions(tmp_path):
+    (tmp_path / "plain").touch()
+    write_text(tmp_path / "atomic", "text")
+    assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_file_in_place_of_a_folder_is_named(tmp_path):
+    (tmp_path / "out").write_text("I am a file")
+    with pytest.raises(errors.UnwritableTarget, match="cannot be written") as caught:
+        write_text(tmp_path / "out" / "scores.csv", "")
+    assert (caught.value.id, caught.value.exit_code) == ("SAM-E0203", 2)
+    assert (tmp_path / "out").read_text() == "I am a file"
+
+
+def test_a_folder_in_place_of_the_file_is_named(tmp_path):
+    (tmp_path / "scores.csv").mkdir()
+    with pytest.raises(errors.UnwritableTarget, match=r"scores\.csv"):
+        write_text(tmp_path / "scores.csv", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_named(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(errors.UnwritableTarget, match="Permission denied"):
+        write_text(tmp_path / "scores.csv", "")
+
+
+def test_a_full_disk_is_named(tmp_path):
+    with pytest.raises(errors.UnwritableTarget, match="No space left"), atomic_write(tmp_path / "x") as temporary:
+        raise OSError(28, "No space left on device", str(temporary))
+
+
+def test_a_missing_input_inside_the_body_is_not_blamed_on_the_target(tmp_path):
+    with pytest.raises(PermissionError), atomic_write(tmp_path / "x"):
+        raise PermissionError(13, "Permission denied", "/somewhere/else")
+
+
+def test_json_round_trip_keeps_names_in_any_script(tmp_path):
+    value = {"name": "Leber – 肝臓", "mean": [0.5, None]}
+    write_json(tmp_path / "a.json", value)
+    assert read_json(tmp_path / "a.json") == value
+    assert json.loads((tmp_path / "a.json").read_bytes().decode("utf-8")) == value
+
+
+def test_json_takes_no_nan(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", {"hd": float("nan")})
+    assert not (tmp_path / "a.json").exists()
+
+
+def test_broken_json_is_named_with_its_place(tmp_path):
+    (tmp_path / "dataset.json").write_text('{"labels": {\n "liver": }')
+    with pytest.raises(errors.BadDatasetJson, match="line 2, column") as caught:
+        read_json(tmp_path / "dataset.json")
+    assert caught.value.id == "SAM-E0311"
+
+
+def test_a_missing_file_suggests_the_nearest_name(tmp_path):
+    (tmp_path / "liver_01.nii.gz").touch()
+    with pytest.raises(errors.MissingFile, match=r"does not exist\. Did you mean liver_01\.nii\.gz\?") as caught:
+        require_file(tmp_path / "liver_1.nii.gz")
+    assert (caught.value.id, caught.value.exit_code) == ("SAM-E0301", 3)
+
+
+def test_a_message_says_where_what_and_the_cure_in_this_order():
+    error = errors.GridMismatch("they differ.", where="case 7", cure="Resample one.")
+    assert str(error) == "case 7: they differ. Resample one."
+
+
+def _families(kind=errors.SautomedError):
+    for child in kind.__subclasses__():
+        yield child
+        yield from _families(child)
+
+
+def test_ids_are_unique_and_families_share_their_exit_code():
+    kinds = [kind for kind in _families() if kind.__module__ == "sautomed.errors"]
+    assert len({kind.id for kind in kinds}) == len(kinds)
+    codes = {"2": 2, "3": 3, "4": 4, "5": 5, "6": 6}
+    for kind in kinds:
+        assert kind.exit_code == codes[kind.id.removeprefix("SAM-E0")[0]], kind
+
+
+def test_errors_survive_the_way_out_of_a_worker_process():
+    error = pickle.loads(pickle.dumps(errors.NoCases("none.", where="here", cure="Add some.")))
+    assert isinstance(error, errors.NoCases)
+    assert str(error) == "here: none. Add some."

@@ -5,6 +5,7 @@ import os
 import pickle
 
 import pytest
+
 from sautomed import errors
 from sautomed.files import atomic_write, read_json, require_file, write_json, write_text
 
@@ -23,11 +24,22 @@ def test_a_written_file_appears_whole_and_alone(tmp_path):
 def test_a_failure_keeps_the_old_file_and_leaves_nothing_behind(tmp_path):
     target = tmp_path / "labels.nii.gz"
     target.write_text("old")
-    with pytest.raises(RuntimeError, match="power cut"), atomic_write(target) as temporary:
+
+    def fail_half_way(temporary):
         temporary.write_text("half")
         raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"), atomic_write(target) as temporary:
+        fail_half_way(temporary)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
+    order = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: order.append((tmp_path / "a").exists()))
+    write_text(tmp_path / "a", "text")
+    assert order[0] is False
 
 
 def test_new_files_have_ordinary_permissions(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nibabel.orientations import aff2axcodes
+
 from sautomed.errors import BadGeometry, GridMismatch, UnknownFormat
 from sautomed.io.nifti import read_labels
 from sautomed.volume import (
@@ -96,14 +97,22 @@ def test_saved_labels_come_back_on_the_same_grid(tmp_path_factory, native, plane
     np.testing.assert_allclose(again.affine, affine, rtol=1e-5, atol=1e-4)
 
 
-def test_slices_of_an_axial_view_show_anterior_up_and_the_patients_left_on_the_right():
-    native = NativeGrid((3, 3, 3), np.eye(4))  # RAS: index grows to right, anterior, superior
-    array = np.zeros((3, 3, 3))
-    array[1, 2, 0] = 1  # anterior, lowest slice
-    array[0, 1, 0] = 2  # the patient's left
-    turned, _ = orient(array, native, "axial")
-    assert turned[0, 0, 1] == 1
-    assert turned[0, 1, 2] == 2
+@pytest.mark.parametrize(
+    ("plane", "up", "right", "onward"),  # RAS axis and direction of the first row, the last column, the last slice
+    [
+        ("axial", (1, 1), (0, -1), (2, 1)),  # anterior up, the patient's left on the right, from feet to head
+        ("coronal", (2, 1), (0, -1), (1, -1)),  # head up, the patient's left on the right, from front to back
+        ("sagittal", (2, 1), (1, -1), (0, -1)),  # head up, the face to the left, from right to left
+    ],
+)
+def test_slices_look_as_a_radiologist_sees_them(plane, up, right, onward):
+    native = NativeGrid((9, 9, 9), np.eye(4))  # RAS: the index grows to the right, to anterior, to superior
+    for (axis, direction), seen_at in ((up, (4, 0, 4)), (right, (4, 4, 8)), (onward, (8, 4, 4))):
+        place = [4, 4, 4]
+        place[axis] += 4 * direction
+        array = np.zeros(native.shape)
+        array[tuple(place)] = 1
+        assert np.argwhere(orient(array, native, plane)[0]).tolist() == [list(seen_at)]
 
 
 def saved_and_loaded(path, affine, qform_code, sform_code, array=None, units=("mm", "sec")):

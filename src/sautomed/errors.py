@@ -195,6 +195,12 @@ class BadSplits(DataError):
     id = "SAM-E0317"
 
 
+class BadTable(DataError):
+    """A log or a score table lacks a column, or holds text where a number belongs."""
+
+    id = "SAM-E0318"
+
+
 # --- Models: 04xx, exit 4 ---------------------------------------------------------------------------------------------
 
 

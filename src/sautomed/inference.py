@@ -35,7 +35,7 @@ class SegmentedSlice:
 
 
 def segment_slices(
-    network: torch.nn.Module, volume: Volume, settings: Settings, labels: Mapping[int, str]
+    network: Segmenter, volume: Volume, settings: Settings, labels: Mapping[int, str]
 ) -> Iterator[SegmentedSlice]:
     """Each slice of an oriented volume as soon as it is done, in the order of the walk.
 
@@ -58,7 +58,7 @@ def segment_slices(
 
 
 def segment_volume(
-    network: torch.nn.Module,
+    network: Segmenter,
     volume: Volume,
     settings: Settings,
     labels: Mapping[int, str],
@@ -109,7 +109,7 @@ def walk_slices(
 
 
 class FeatureStream:
-    """Trunk features in walk order: each slice passes the trunk once, a chunk at a time, and goes after its last use."""
+    """Trunk features in walk order: each slice passes the trunk once, in chunks, and goes after its last use."""
 
     def __init__(
         self, model: Segmenter, read: ReadSlices, steps: Sequence[Step], depth: int, channels: str, chunk: int

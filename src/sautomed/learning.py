@@ -4,15 +4,15 @@ Lightning drives it; nothing here knows files or data sets.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
-import lightning as L
+import lightning
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from sautomed.boxes import boxes_of_labels, jitter
 from sautomed.config import SegmentSettings, TrainSettings
@@ -53,7 +53,7 @@ class Budget:
         return min(max(step / self.steps, by_clock), 1.0)
 
 
-class Learner(L.LightningModule):
+class Learner(lightning.LightningModule):
     """Trains `model`; validates and hands out the averaged weights if there are any.
 
     Args:
@@ -78,12 +78,12 @@ class Learner(L.LightningModule):
         self._validation_began = 0.0
         self.average = None
         if settings.ema:
-            self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True)
+            self.average = AveragedModel(model, multi_avg_fn=warming_average(settings.ema), use_buffers=True)
             self.average.requires_grad_(False)
 
     @property
-    def best_model(self) -> nn.Module:
-        return self.model if self.average is None else self.average.module
+    def best_model(self) -> Segmenter:
+        return self.model if self.average is None else cast(Segmenter, self.average.module)
 
     # -- training ------------------------------------------------------------------------------------------------
 
@@ -157,6 +157,21 @@ class Learner(L.LightningModule):
         self.budget.spent_s = checkpoint["elapsed_s"]
 
 
+def warming_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
+    """Exponential average that forgets quickly at first, so that it is not ruled by weights from before training."""
+
+    @torch.no_grad()
+    def update(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
+        keep = min(decay, (1 + int(count)) / (10 + int(count)))
+        for mean, new in zip(averaged, current, strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(new, 1 - keep)
+            else:
+                mean.copy_(new)
+
+    return update
+
+
 def walk_run(model: Segmenter, run: Run, box_jitter: float, generator: torch.Generator) -> list[StepOutput]:
     """The run's slices in walk order, with gradient through decoder, filter and generator over all of them.
 
@@ -208,7 +223,7 @@ def network_dice(model: Segmenter, case: PreparedCase, channels: str, walking: S
         found = nnf.interpolate(logits[None], (side, side), mode="bilinear").argmax(1)[0]
         counts = _overlap(found, torch.from_numpy(truth[t].astype("int64")).to(logits.device), logits.shape[0] - 1)
         sums = counts if sums is None else sums + counts
-    assert sums is not None  # a case has at least one slice  # noqa: S101
+    assert sums is not None  # a case has at least one slice
     return (2 * sums[0] / (sums[1] + sums[2])).cpu()
 
 

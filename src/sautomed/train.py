@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import lightning as L
+import lightning
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -24,9 +24,10 @@ from sautomed.learning import Budget, Learner
 from sautomed.metrics import dice
 from sautomed.model.build import build_model
 from sautomed.model.bundle import Bundle, save_bundle
+from sautomed.model.segmenter import Segmenter
 from sautomed.model_card import write_model_card
 from sautomed.sampling.prepare import PreparedCase, mean_boxes, prepare, resolve_data
-from sautomed.sampling.runs import RunDataset, StreamSampler, collate
+from sautomed.sampling.runs import CaseList, RunDataset, StreamSampler, collate
 from sautomed.training_log import CurveLog, RunningStep
 
 OnStep = Callable[[RunningStep], None]
@@ -150,7 +151,7 @@ def _fit(
         enable_version_counter=False,
     )
     device = choose_device(plan.device)
-    trainer = L.Trainer(
+    trainer = lightning.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=1,
         precision=settings.precision,
@@ -166,7 +167,7 @@ def _fit(
         enable_model_summary=False,
         log_every_n_steps=1,
     )
-    val = DataLoader(watched, batch_size=None, collate_fn=None) if watched else None
+    val = DataLoader(CaseList(watched), batch_size=None) if watched else None
     try:
         trainer.fit(learner, loader, val, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as stop:  # how Lightning answers Ctrl-C, once it has put its things away
@@ -196,7 +197,7 @@ def _finish(learner: Learner, materials: Materials, plan: TrainingPlan, folder: 
     return model
 
 
-def score_cases(network: torch.nn.Module, materials: Materials) -> dict[str, Any]:
+def score_cases(network: Segmenter, materials: Materials) -> dict[str, Any]:
     """Mean DSC per organ over the validation cases, on the native grid; None where no case has the organ."""
     labels, cases = materials.dataset.labels, {case.id: case for case in materials.dataset.cases}
     rows = []

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import lightning as L
+import lightning
 
 from sautomed.report.curves import draw_learning_curve
 
@@ -46,7 +46,7 @@ class RunningStep:
     val_dsc: float | None
 
 
-class CurveLog(L.Callback):
+class CurveLog(lightning.Callback):
     """Writes log.csv row by row and draws learning_curve.png after each validation."""
 
     def __init__(self, folder: Path, on_step: Callable[[RunningStep], None] | None = None):
@@ -56,7 +56,7 @@ class CurveLog(L.Callback):
         self.loss: float | None = None
         self.val_dsc: float | None = None
 
-    def on_train_start(self, trainer: L.Trainer, module: "Learner") -> None:
+    def on_train_start(self, trainer: lightning.Trainer, module: "Learner") -> None:
         """A resumed training keeps the rows up to its checkpoint; what came after them is trained again."""
         kept = []
         if self.path.exists():
@@ -67,7 +67,7 @@ class CurveLog(L.Callback):
             writer.writeheader()
             writer.writerows(kept if trainer.global_step else [])
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: "Learner", *_: Any) -> None:
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: "Learner", *_: Any) -> None:
         for name in LOSSES:
             self.sums[name] += float(trainer.callback_metrics[name])
         self.count += 1
@@ -75,7 +75,7 @@ class CurveLog(L.Callback):
             self._write_means(trainer, module)
         self._tell(trainer, module)
 
-    def on_validation_end(self, trainer: L.Trainer, module: "Learner") -> None:
+    def on_validation_end(self, trainer: lightning.Trainer, module: "Learner") -> None:
         if self.count:
             self._write_means(trainer, module)
         found = trainer.callback_metrics.get("val_dsc")
@@ -85,12 +85,12 @@ class CurveLog(L.Callback):
             draw_learning_curve(self.path, self.picture)
         self._tell(trainer, module)
 
-    def on_train_end(self, trainer: L.Trainer, module: "Learner") -> None:
+    def on_train_end(self, trainer: lightning.Trainer, module: "Learner") -> None:
         if self.count:
             self._write_means(trainer, module)
         draw_learning_curve(self.path, self.picture)
 
-    def _write_means(self, trainer: L.Trainer, module: "Learner") -> None:
+    def _write_means(self, trainer: lightning.Trainer, module: "Learner") -> None:
         means = {name: total / self.count for name, total in self.sums.items()}
         self.loss = means["loss"]
         rate = trainer.optimizers[0].param_groups[0]["lr"]
@@ -102,7 +102,7 @@ class CurveLog(L.Callback):
         with self.path.open("a", newline="") as file:
             csv.DictWriter(file, COLUMNS).writerow(values)
 
-    def _tell(self, trainer: L.Trainer, module: "Learner") -> None:
+    def _tell(self, trainer: lightning.Trainer, module: "Learner") -> None:
         if self.on_step:
             budget = module.budget
             self.on_step(

@@ -251,10 +251,8 @@ def _nifti_of(array: NDArray[np.unsignedinteger[Any]], native: NativeGrid) -> ni
     else:
         image_type = nibabel.Nifti2Image if isinstance(native.header, nibabel.Nifti2Header) else nibabel.Nifti1Image
         header = native.header.copy()
-        header["vox_offset"] = 0  # the scan's own, which the label map's extensions need not match
         header["cal_min"] = header["cal_max"] = 0  # the scan's display window would hide labels
         image = image_type(array.astype(kind), native.affine, header)
     image.header.set_data_dtype(kind)
-    image.header.set_slope_inter(1, 0)
     image.header.set_intent("label")
     return image

@@ -32,7 +32,7 @@ def mid_to_ends(depth: int) -> list[Step]:
 
 
 def end_to_end(depth: int) -> list[Step]:
-    """From the top slice to the bottom slice (Table 4); indices grow towards the head, so from the last to the first."""
+    """From the top slice to the bottom slice (Table 4). Indices grow towards the head: from the last to the first."""
     return [Step((t,), (0,)) for t in range(depth - 1, -1, -1)]
 
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from sautomed import errors
 from sautomed.io import read_geometry, read_labels, read_scan
+from sautomed.volume import LabelMap
 
 RNG = np.random.default_rng(0)
 
@@ -55,7 +57,7 @@ def refused(kind, path, *words, read=read_scan):
     return caught.value
 
 
-# --- what is read ---------------------------------------------------------------------------------------------------------
+# --- what is read -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
@@ -80,6 +82,23 @@ def test_scaling_follows_the_header(tmp_path_factory, slope, intercept, dtype):
     write(path, ramp(dtype=dtype), affine=np.diag([-1.0, -1, 1, 1]), scl_slope=slope, scl_inter=intercept)
     expected = nibabel.load(path).get_fdata()
     np.testing.assert_allclose(read_scan(path, "axial").array, expected.transpose(2, 1, 0), rtol=1e-5, atol=1e-3)
+
+
+def test_scaling_of_wide_integers_loses_no_digits(tmp_path):
+    array = ramp(dtype=np.int32) + 20_000_001  # float32 holds whole numbers up to 16 777 216
+    volume = read_scan(write(tmp_path / "a.nii", array, scl_slope=0.5, scl_inter=-10_000_000))
+    assert sorted(volume.array.ravel()) == [0.5 + 0.5 * i for i in range(210)]
+
+
+def test_labels_saved_for_a_scaled_scan_with_a_late_start_are_neither(tmp_path):
+    path = write(tmp_path / "scan.nii", scl_slope=2, scl_inter=-1000, vox_offset=368)
+    path.write_bytes(path.read_bytes()[:352] + bytes(16) + path.read_bytes()[352:])
+    volume = read_scan(path)
+    assert (volume.array.min(), volume.array.max()) == (-1000, 2 * 209 - 1000)
+    array = (volume.array > 0).astype(np.uint8)
+    LabelMap(array, volume.affine, volume.native, volume.plane, {1: "a"}).save(tmp_path / "labels.nii")
+    np.testing.assert_array_equal(read_labels(tmp_path / "labels.nii").array, array)
+    assert (tmp_path / "labels.nii").stat().st_size == 352 + array.size
 
 
 def test_big_endian_scans_are_read(tmp_path):
@@ -137,7 +156,7 @@ def test_few_broken_voxels_become_the_minimum_with_a_warning(tmp_path):
     assert re.search(r"2 of 4000 voxels \(0\.05%\) are NaN or infinite.*\(3, 4, 5\)", volume.warnings[0])
 
 
-# --- headers -----------------------------------------------------------------------------------------------------------------
+# --- headers ----------------------------------------------------------------------------------------------------------
 
 
 def test_geometry_needs_no_voxels(tmp_path):
@@ -198,7 +217,7 @@ def test_an_affine_with_nan_is_refused(tmp_path):
     refused(errors.BadGeometry, write(tmp_path / "a.nii.gz", srow_x=[np.nan, 0, 0, 0], sform_code=1), "not finite")
 
 
-# --- what is refused -----------------------------------------------------------------------------------------------------------
+# --- what is refused --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("read", [read_scan, read_labels, read_geometry])
@@ -241,7 +260,7 @@ def test_a_header_without_its_image_file_is_refused(tmp_path):
 
 @pytest.mark.parametrize("keep", [0.3, 0.6, 0.9, 0.999])
 def test_a_truncated_gzip_is_named_with_the_byte_where_it_breaks(tmp_path, keep):
-    noise = RNG.integers(-1000, 1000, (64, 64, 20)).astype(np.int16)
+    noise = RNG.integers(-1000, 1000, (128, 128, 40)).astype(np.int16)
     path = write(tmp_path / "a.nii.gz", noise)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
     total = 352 + noise.nbytes
@@ -324,7 +343,7 @@ def test_an_unknown_type_is_refused_by_its_code(tmp_path):
     refused(errors.UnsupportedVoxels, write(tmp_path / "a.nii.gz", datatype=999), "code 999", read=read_geometry)
 
 
-# --- label maps ----------------------------------------------------------------------------------------------------------------
+# --- label maps -------------------------------------------------------------------------------------------------------
 
 
 def labels_array(largest=3):

@@ -25,7 +25,7 @@ from sautomed.files import require_file
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _DEFLATE_LIMIT = 1032  # deflate cannot shrink anything by more than this factor
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 16  # also how precisely the end of a broken stream is told
 _HEADER_BYTES = 540  # of NIfTI-2, the longer of the two
 _CUT_SHORT = "Copy or download it again: the transfer probably stopped early."
 
@@ -116,17 +116,25 @@ def _parse_header(stream: BinaryIO, path: Path, compressed: bool) -> NiftiHeader
     start = _first_bytes(stream, path)
     header_type = _header_type(start, path)
     header = header_type(binaryblock=start[: header_type.template_dtype.itemsize], check=False)
+    found = NiftiHeader(
+        header, _dtype_of(header, path), tuple(int(length) for length in header.get_data_shape()), compressed
+    )
+    _check_promise(found, path)
+    return found
+
+
+def _dtype_of(header: Any, path: Path) -> np.dtype[Any]:
     try:
         dtype = header.get_data_dtype()
-    except HeaderDataError as error:
+    except (HeaderDataError, KeyError):
+        dtype = None
+    if dtype is None or dtype.itemsize == 0:
         raise UnsupportedVoxels(
             f"stores voxels of an unknown type (NIfTI datatype code {int(header['datatype'])}).",
             where=path,
             cure="Write it again as 16-bit integers or 32-bit floats.",
-        ) from error
-    found = NiftiHeader(header, dtype, tuple(int(length) for length in header.get_data_shape()), compressed)
-    _check_promise(found, path)
-    return found
+        )
+    return dtype
 
 
 def _first_bytes(stream: BinaryIO, path: Path) -> bytes:

@@ -7,6 +7,7 @@ moves the anchor a little. Runs in float32 whatever the precision around it: rec
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as nnf
@@ -15,6 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sautomed.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from sautomed.model.slice_attention import zero_linear
 
 SMALLEST_SIDE = 1e-2  # of the slice; masks can give boxes of one pixel, and the reach divides by the side
 SINE_TEMPERATURE = 20.0  # DAB-DETR's for images; used for queries too, so that both sides speak alike
@@ -41,9 +43,7 @@ class BoxPromptGenerator(nn.Module):
         self.anchor_to_query = _mlp(2 * dim, dim, dim)
         self.reach = _mlp(dim, dim, 2)
         self.layers = nn.ModuleList(AnchorLayer(dim, heads, feedforward, first=i == 0) for i in range(layers))
-        self.move = _mlp(dim, dim, dim, 4)
-        nn.init.zeros_(self.move[-1].weight)
-        nn.init.zeros_(self.move[-1].bias)
+        self.move = nn.Sequential(_mlp(dim, dim, dim), nn.ReLU(), zero_linear(dim, 4))  # anchors stay put at first
         self.norm = nn.LayerNorm(dim)
         self.presence = nn.Linear(dim, 1)
 
@@ -80,7 +80,7 @@ class BoxPromptGenerator(nn.Module):
 
 
 class AnchorLayer(nn.Module):
-    """Classes talk to each other, then each looks at the image around its anchor (DAB-DETR decoder layer, post-norm)."""
+    """Classes talk to each other, then each looks around its anchor (DAB-DETR decoder layer, post-norm)."""
 
     def __init__(self, dim: int, heads: int, feedforward: int, first: bool):
         super().__init__()
@@ -158,6 +158,6 @@ def _to_logits(boxes: Float[Tensor, "... 4"]) -> Float[Tensor, "... 4"]:
 
 def _mlp(*sizes: int) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+    for inputs, outputs in pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     return nn.Sequential(*layers[:-1])

@@ -2,14 +2,12 @@
 
 import math
 
-from torch import nn
-
 from sautomed.config import MaskDecoderSettings, ModelSettings, ResNetTrunkSettings, SamTrunkSettings
 from sautomed.errors import UnknownSetting
 from sautomed.model.box_prompt import BoxPromptGenerator
 from sautomed.model.history import HistoryTokens
 from sautomed.model.mask_decoder import MaskDecoder
-from sautomed.model.sautomed import SAutoMed
+from sautomed.model.sautomed import SAutoMed, Trunk
 from sautomed.model.slice_attention import SliceAttention
 from sautomed.model.trunk_resnet import ResNetTrunk
 
@@ -50,7 +48,7 @@ def _on_sam(settings: ModelSettings, trunk: SamTrunkSettings, classes: int, imag
     return model
 
 
-def _assemble(settings: ModelSettings, trunk: nn.Module, classes: int, stride: int, fine: tuple[int, ...]) -> SAutoMed:
+def _assemble(settings: ModelSettings, trunk: Trunk, classes: int, stride: int, fine: tuple[int, ...]) -> SAutoMed:
     dim, boxes, near = settings.dim, settings.box_prompt, settings.slice_attention
     return SAutoMed(
         trunk=trunk,

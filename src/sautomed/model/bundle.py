@@ -17,7 +17,7 @@ from sautomed.datasets.nnunet_raw import read_label_names
 from sautomed.errors import NotAModel, TrunkChanged, WrongWeights
 from sautomed.files import atomic_write, read_json, write_json
 from sautomed.model.build import build_model
-from sautomed.model.sautomed import SAutoMed
+from sautomed.model.segmenter import Segmenter
 
 FORMAT = 1
 
@@ -30,7 +30,7 @@ class Bundle:
         labels: Value in the label map -> organ; class k of the network is the k-th smallest value.
     """
 
-    network: SAutoMed
+    network: Segmenter
     settings: Settings
     labels: dict[int, str]
     channel: str
@@ -89,15 +89,15 @@ def load_bundle(folder: Path) -> Bundle:
     return Bundle(network.eval(), settings, labels, channel)
 
 
-def trained_state(network: SAutoMed) -> dict[str, Tensor]:
+def trained_state(network: Segmenter) -> dict[str, Tensor]:
     """All but the frozen part of a pretrained trunk."""
-    frozen = {f"trunk.{name}" for name, p in network.trunk.named_parameters() if not p.requires_grad}
+    frozen = {name for name, p in network.named_parameters() if name.startswith("trunk.") and not p.requires_grad}
     return {
         name: tensor for name, tensor in network.state_dict().items() if not (network.trunk_hash and name in frozen)
     }
 
 
-def _check_trunk(network: SAutoMed, pretrained: dict[str, str] | None, folder: Path) -> None:
+def _check_trunk(network: Segmenter, pretrained: dict[str, str] | None, folder: Path) -> None:
     if pretrained and pretrained["sha256"] != network.trunk_hash:
         raise TrunkChanged(
             f"was trained on the trunk {pretrained['source']} with hash {pretrained['sha256'][:12]}..., but what is "
@@ -107,7 +107,7 @@ def _check_trunk(network: SAutoMed, pretrained: dict[str, str] | None, folder: P
         )
 
 
-def _load_trained(network: SAutoMed, path: Path) -> None:
+def _load_trained(network: Segmenter, path: Path) -> None:
     try:
         state = load_file(path)
     except (safetensors.SafetensorError, OSError) as error:

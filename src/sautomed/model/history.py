@@ -9,7 +9,8 @@ class HistoryTokens(nn.Module):
     """K tokens that stand beside the output tokens in the mask decoder and come back changed.
 
     The information filter is an MLP and a normalisation, as the paper says; the residual inside is ours. The
-    normalisation bounds the recurrence: SAM's decoder uses its tokens as content and as position, so their length matters.
+    normalisation bounds the recurrence: SAM's decoder takes tokens as content and as position, so their length
+    matters.
     """
 
     def __init__(self, dim: int, tokens: int):

@@ -6,6 +6,7 @@ tokens were trained beside it; its head, which no loss would reach, is left out.
 """
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import torch
 from jaxtyping import Float
@@ -29,7 +30,7 @@ class Upscale(nn.Module):
         self.up = nn.ConvTranspose2d(inputs, outputs, kernel_size=2, stride=2)
         self.norm = SamLayerNorm(outputs, data_format="channels_first") if norm else nn.Identity()
         self.activation = nn.GELU()
-        self.mix = None
+        self.mix: nn.Sequential | None = None
         if lateral is not None:
             self.mix = nn.Sequential(_conv_norm(outputs + lateral, outputs), _conv_norm(outputs, outputs))
 
@@ -37,7 +38,9 @@ class Upscale(nn.Module):
         self, x: Float[Tensor, "b c h w"], fine: Float[Tensor, "b c2 2*h 2*w"] | None
     ) -> Float[Tensor, "b c3 2*h 2*w"]:
         x = self.activation(self.norm(self.up(x)))
-        return x if self.mix is None else x + self.mix(torch.cat([x, fine], 1))
+        if self.mix is None or fine is None:
+            return x
+        return x + self.mix(torch.cat([x, fine], 1))
 
 
 class MaskDecoder(nn.Module):
@@ -85,9 +88,8 @@ class MaskDecoder(nn.Module):
             attention_similarity=None,
         )
         tokens = tokens[:, 0]
-        fine = [*fine, *[None] * len(self.upscaling)]
         pixels = image[:, 0].transpose(1, 2).reshape(b, c, h, w)
-        for stage, finer in zip(self.upscaling, fine, strict=False):
+        for stage, finer in zip_longest(self.upscaling, fine):
             pixels = stage(pixels, finer)
         weights = torch.stack([net(tokens[:, 1 + k]) for k, net in enumerate(self.hypernetworks)], 1)
         logits = torch.einsum("bkc,bchw->bkhw", weights, pixels)
@@ -101,14 +103,19 @@ class MaskDecoder(nn.Module):
         self.no_mask.copy_(no_mask[0])
         first = sam.mask_tokens.weight[0]
         self.mask_tokens.copy_(first + 0.02 * first.std() * torch.randn_like(self.mask_tokens))
-        for stage, theirs in zip(self.upscaling, (sam.upscale_conv1, sam.upscale_conv2), strict=False):
-            stage.up.load_state_dict(theirs.state_dict())
-        self.upscaling[0].norm.load_state_dict(sam.upscale_layer_norm.state_dict())
-        if (
-            len(self.upscaling) == 2
-        ):  # a full-resolution head has outputs of another width, so its hypernetworks start anew
+        own: dict[str, Tensor] = self.state_dict()
+        for name, value in _upscaling_of(sam).items():
+            own[name].copy_(value)
+        if len(self.upscaling) == 2:  # a full-resolution head ends in another width, so its hypernetworks start anew
             for net in self.hypernetworks:
                 net.load_state_dict(sam.output_hypernetworks_mlps[0].state_dict())
+
+
+def _upscaling_of(sam: SamMaskDecoder) -> dict[str, Tensor]:
+    """SAM's upscaling under the names of ours."""
+    parts = {"upscaling.0.up": sam.upscale_conv1, "upscaling.0.norm": sam.upscale_layer_norm,
+             "upscaling.1.up": sam.upscale_conv2}  # fmt: skip
+    return {f"{ours}.{name}": value for ours, part in parts.items() for name, value in part.state_dict().items()}
 
 
 def _conv_norm(inputs: int, outputs: int) -> nn.Sequential:

@@ -1,26 +1,80 @@
 """SAM's three parts, built from `transformers` so that they compute what SAM's authors' code computes.
 
-`transformers` builds the mask decoder with layer norms of epsilon 1e-6; the authors' two-way transformer has
-PyTorch's default of 1e-5. With that set right the parts agree to float32 rounding.
+Three things are set right. `transformers` gives the mask decoder layer norms of epsilon 1e-6, where the authors' two-way
+transformer has PyTorch's default of 1e-5. And in the attention and in the norms over channels the same formula is
+evaluated here in the authors' order: a network with random weights can blow up the last digit ten-thousandfold, and
+only with the same rounding do two implementations agree there.
 """
 
 from __future__ import annotations
+
+import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import SamConfig, SamMaskDecoderConfig, SamPromptEncoderConfig, SamVisionConfig
-from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPromptEncoder, SamVisionEncoder
+from transformers import AttentionInterface, SamConfig, SamMaskDecoderConfig, SamPromptEncoderConfig, SamVisionConfig
+from transformers.models.sam.modeling_sam import (
+    SamLayerNorm,
+    SamMaskDecoder,
+    SamPromptEncoder,
+    SamVisionAttention,
+    SamVisionEncoder,
+)
 
 from sautomed.model.sam_keys import PATCH, TIED_KEY, SamSizes
 
 DECODER_NORM_EPS = 1e-5
+CHANNEL_NORM_EPS = 1e-6
+_DECODER_ATTENTION = "sautomed_sam_decoder"
+
+
+class WindowAttention(SamVisionAttention):
+    """The image encoder's self-attention, over one window or over the whole grid.
+
+    Scores are summed in place, so that one attention map is held and not four.
+    """
+
+    def forward(
+        self, hidden_states: Float[Tensor, "b h w c"], output_attentions: bool | None = None
+    ) -> tuple[Float[Tensor, "b h w c"], None]:
+        b, h, w, _ = hidden_states.shape
+        heads = self.num_attention_heads
+        qkv = self.qkv(hidden_states).reshape(b, h * w, 3, heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.reshape(3, b * heads, h * w, -1).unbind(0)
+        scores = (q * self.scale) @ k.transpose(-2, -1)
+        places = q.reshape(b * heads, h, w, -1)
+        by_place = scores.view(b * heads, h, w, h, w)
+        by_place += torch.einsum("bhwc,hkc->bhwk", places, _by_distance(self.rel_pos_h, h))[..., None]
+        by_place += torch.einsum("bhwc,wkc->bhwk", places, _by_distance(self.rel_pos_w, w))[..., None, :]
+        mixed = scores.softmax(dim=-1) @ v
+        mixed = mixed.view(b, heads, h, w, -1).permute(0, 2, 3, 1, 4).reshape(b, h, w, -1)
+        return self.proj(mixed), None
+
+
+class ChannelNorm(SamLayerNorm):
+    """Layer norm over the channels of an image (b c h w)."""
+
+    def __init__(self, channels: int):
+        super().__init__(channels, eps=CHANNEL_NORM_EPS, data_format="channels_first")
+
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        centred = features - features.mean(1, keepdim=True)
+        scaled = centred / torch.sqrt(centred.pow(2).mean(1, keepdim=True) + self.eps)
+        return self.weight[:, None, None] * scaled + self.bias[:, None, None]
 
 
 def make_vision(sizes: SamSizes, image_size: int) -> SamVisionEncoder:
     """The image encoder for square images of `image_size` pixels; weights as `transformers` initialises them."""
-    return SamVisionEncoder(_vision_config(sizes, image_size))
+    config = _vision_config(sizes, image_size)
+    vision = SamVisionEncoder(config)
+    for block in vision.layers:
+        block.attn = WindowAttention(config, block.window_size)
+    vision.neck.layer_norm1 = ChannelNorm(config.output_channels)
+    vision.neck.layer_norm2 = ChannelNorm(config.output_channels)
+    return vision
 
 
 def make_prompt(sizes: SamSizes, image_size: int) -> SamPromptEncoder:
@@ -33,8 +87,11 @@ def make_prompt(sizes: SamSizes, image_size: int) -> SamPromptEncoder:
 
 def make_decoder() -> SamMaskDecoder:
     """The mask decoder with SAM's four mask tokens."""
-    config = SamMaskDecoderConfig(layer_norm_eps=DECODER_NORM_EPS, attn_implementation="eager")
-    return SamMaskDecoder(config)
+    AttentionInterface.register(_DECODER_ATTENTION, _decoder_attention)
+    config = SamMaskDecoderConfig(layer_norm_eps=DECODER_NORM_EPS, attn_implementation=_DECODER_ATTENTION)
+    decoder = SamMaskDecoder(config)
+    decoder.upscale_layer_norm = ChannelNorm(config.hidden_size // 4)
+    return decoder
 
 
 def expected_shapes(sizes: SamSizes) -> dict[str, tuple[int, ...]]:
@@ -71,6 +128,25 @@ def encode(
     return vision.neck(tokens)
 
 
+def _by_distance(table: Float[Tensor, "2*n-1 c"], n: int) -> Float[Tensor, "n n c"]:
+    """For each pair of a row and another row (or of two columns), the entry for the distance between them."""
+    places = torch.arange(n, device=table.device)
+    return table[places[:, None] - places[None, :] + n - 1]
+
+
+def _decoder_attention(
+    module: nn.Module,
+    query: Float[Tensor, "b heads q c"],
+    key: Float[Tensor, "b heads k c"],
+    value: Float[Tensor, "b heads k c"],
+    attention_mask: Tensor | None,
+    **_: Any,
+) -> tuple[Float[Tensor, "b q heads c"], None]:
+    """Plain attention in the form that `transformers` plugs in; SAM's decoder never has a mask or dropout."""
+    scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+    return (scores.softmax(dim=-1) @ value).transpose(1, 2), None
+
+
 def _vision_config(sizes: SamSizes, image_size: int) -> SamVisionConfig:
     return SamVisionConfig(
         hidden_size=sizes.dim,
@@ -81,5 +157,5 @@ def _vision_config(sizes: SamSizes, image_size: int) -> SamVisionConfig:
         window_size=sizes.window,
         image_size=image_size,
         patch_size=PATCH,
-        attn_implementation="sdpa",
+        attn_implementation="eager",
     )

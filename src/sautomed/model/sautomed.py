@@ -3,9 +3,11 @@
 A part that the settings switch off is not built: no parameters, no work.
 """
 
+from typing import Any, Protocol
+
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import SamVisionConfig
 from transformers.models.sam.modeling_sam import SamPositionalEmbedding
 
@@ -14,22 +16,32 @@ from sautomed.model.box_prompt import BoxPromptGenerator
 from sautomed.model.history import HistoryTokens
 from sautomed.model.mask_decoder import MaskDecoder
 from sautomed.model.sam import dense_position
-from sautomed.model.segmenter import Features, SharedFeatures, SliceState, StepOutput
+from sautomed.model.segmenter import Features, Segmenter, SharedFeatures, SliceState, StepOutput
 from sautomed.model.slice_attention import SliceAttention
 
 
-class SAutoMed(nn.Module):
+class Trunk(Protocol):
+    """The image encoder: a Module whose output is Features or one map (n c h w)."""
+
+    stride: int  # pixels of the image per place of the features
+    channels: int
+    fine_channels: tuple[int, ...]  # of the finer maps, coarsest first
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+class SAutoMed(Segmenter):
     """Trunk -> slice attention -> box prompt, history and mask decoder, slice after slice.
 
     Args:
-        trunk: Images (n 3 h w) -> Features, or one map (n c h w); says its `stride`, `channels`, `fine_channels`.
+        trunk: The image encoder, with or without finer maps.
         min_pixels: A class of fewer pixels of the input gives no box to the next slice.
         memory: What the generator reads: "z" (after the slice attention) or "f" (before).
     """
 
     def __init__(
         self,
-        trunk: nn.Module,
+        trunk: Trunk,
         decoder: MaskDecoder,
         slice_attention: SliceAttention | None,
         history: HistoryTokens | None,
@@ -44,8 +56,7 @@ class SAutoMed(nn.Module):
         self.position = SamPositionalEmbedding(SamVisionConfig(num_pos_feats=dim // 2, scale=1.0))
         self.position.requires_grad_(False)  # random Fourier features; SAM draws them once and keeps them
         self.classes = len(decoder.mask_tokens) - 1
-        self.min_pixels, self.memory = min_pixels, memory
-        self.trunk_hash: str | None = None  # of a pretrained trunk's weights
+        self.stride, self.min_pixels, self.memory = trunk.stride, min_pixels, memory
 
     def encode(self, images: Float[Tensor, "n 3 h w"]) -> Features:
         """f of each slice by itself (section 2.1)."""
@@ -88,7 +99,7 @@ class SAutoMed(nn.Module):
 
     def _boxes(self, logits: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """bbox^pre of Eq. 4 for the next slice: each class's box in the label map of this one."""
-        input_pixels_per_logit = (self.trunk.stride * z.shape[-1] / logits.shape[-1]) ** 2
+        input_pixels_per_logit = (self.stride * z.shape[-1] / logits.shape[-1]) ** 2
         fewest = max(1, round(self.min_pixels / input_pixels_per_logit))
         return boxes_of_labels(logits.argmax(1), self.classes, fewest)
 

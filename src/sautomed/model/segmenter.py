@@ -5,13 +5,13 @@
 A 2D model shares nothing and returns its state unchanged; one training and one inference loop serve all.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -80,17 +80,29 @@ class StepOutput:
     presence: Float[Tensor, "b k"] | None = None
 
 
-class Segmenter(Protocol):
-    """A model that the training loop and the walk can drive."""
+class Segmenter(nn.Module, ABC):
+    """A model that the training loop and the walk can drive.
 
+    Attributes:
+        classes: Organs, without the background.
+        trunk_hash: Of a pretrained trunk's weights, which a model folder names instead of holding; None without one.
+    """
+
+    classes: int
+    trunk_hash: str | None = None
+
+    @abstractmethod
     def encode(self, images: Float[Tensor, "n 3 h w"]) -> Features:
         """Images in [0, 1], each slice by itself."""
 
+    @abstractmethod
     def share(self, before: Features, here: Features, after: Features) -> SharedFeatures:
         """Each of n slices with the one before and the one after it, in anatomical order."""
 
+    @abstractmethod
     def start(self, batch: int) -> SliceState:
         """The state before the first slice of a walk."""
 
+    @abstractmethod
     def step(self, shared: SharedFeatures, state: SliceState) -> StepOutput:
         """One slice per row of the state."""

@@ -71,7 +71,7 @@ class SliceAttentionBlock(nn.Module):
 
 
 class SliceAttention(nn.Module):
-    """f of a slice and its two neighbours -> z of the slice. Further blocks see the neighbours as the trunk left them."""
+    """f of a slice and its neighbours -> z of the slice. Further blocks see the neighbours as the trunk left them."""
 
     def __init__(self, dim: int, heads: int = 8, blocks: int = 1, mlp_ratio: float = 4.0):
         super().__init__()

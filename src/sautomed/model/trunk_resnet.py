@@ -25,7 +25,7 @@ class ResNetTrunk(nn.Module):
             )
         )
         self.channels = channels
-        self.fine_channels = (widths[0], stem)
+        self.fine_channels: tuple[int, ...] = (widths[0], stem)
         self.stem, self.pool, self.stages = net.embedder.embedder, net.embedder.pooler, net.encoder.stages
         self.laterals = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in widths[1:])
         self.neck = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))

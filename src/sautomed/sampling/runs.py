@@ -44,7 +44,7 @@ class RunDataset(TorchDataset):
         settings = self.settings
         history = history_length(settings, self.seed, number // settings.batch)
         rng = np.random.default_rng([self.seed, 1, number])
-        case = self.cases[rng.integers(len(self.cases))]
+        case = self.cases[int(rng.integers(len(self.cases)))]
         target = _target(case.presence, rng, settings.balanced)
         upward = bool(rng.random() < 0.5)
         direction = 1 if upward else -1
@@ -77,6 +77,19 @@ def _target(presence: np.ndarray, rng: np.random.Generator, balanced: float) -> 
     if len(classes) and rng.random() < balanced:
         return int(rng.choice(np.flatnonzero(presence[:, rng.choice(classes)])))
     return int(rng.integers(len(presence)))
+
+
+class CaseList(TorchDataset):
+    """Whole cases, one an item, for validation."""
+
+    def __init__(self, cases: Sequence[PreparedCase]):
+        self.cases = cases
+
+    def __getitem__(self, number: int) -> PreparedCase:
+        return self.cases[number]
+
+    def __len__(self) -> int:
+        return len(self.cases)
 
 
 class StreamSampler(Sampler[int]):

@@ -27,8 +27,9 @@ def liver(room: Solid, dice: Dice) -> list[Part]:
     shape = Common(Cut(body, fissure, blend_mm=3), Grown(room, -0.8), blend_mm=8)
     layers = [Layer("liver_vessel", 1.0, Union(_liver_vessels(dice)))]
     if dice.chance(0.3):
-        spots = [Ellipsoid((dice.between(20, 105), dice.between(-10, 90), dice.between(-20, 80)), dice.sizes((8, 8, 8), 0.35))]
-        layers.append(Layer("cyst" if dice.chance(0.4) else "lesion", 1.0, Rough(Union(spots), 1.0)))
+        place = (dice.between(20, 105), dice.between(-10, 90), dice.between(-20, 80))
+        spot = Rough(Ellipsoid(place, dice.sizes((8, 8, 8), 0.35)), 1.0)
+        layers.append(Layer("cyst" if dice.chance(0.4) else "lesion", 1.0, spot))
     return [Part("liver", shape, "liver", tuple(layers))]
 
 
@@ -77,7 +78,7 @@ def pancreas(dice: Dice) -> list[Part]:
     """Head in the bend of the duodenum, body over the spine, tail to the spleen; lobed, with fat in between."""
     way = dice.path([(24, 42, -42), (28, 46, -24), (8, 58, -8), (-22, 58, 5), (-50, 38, 15), (-74, 20, 22)], 3)
     size = dice.size(1, 0.12)
-    radii = [8 * size, 14.5 * size, 9 * size, 10.5 * size, 11 * size, 8 * size]
+    radii = [9 * size, 15.5 * size, 9.5 * size, 11 * size, 11.5 * size, 8.5 * size]
     tube = Rough(Tube(way, radii, squash=(1, 0.85, 1.15)), dice.between(1.2, 2.4))
     return [Part("pancreas", tube, "pancreas", rim_mm=dice.between(-1, 1.5))]
 

@@ -39,6 +39,7 @@ def colon(hollow: Solid, dice: Dice) -> list[Part]:
 def small_bowel(hollow: Solid, dice: Dice) -> list[Part]:
     """Loops in the middle and lower abdomen, and some on the left up to the stomach."""
     parts = []
+    front = Common(hollow, HalfSpace((0, 34, 0), (0, -1, 0)))  # the kidneys, the spine and its vessels lie behind
     for _ in range(18):
         centre = (dice.between(-78, 72), dice.between(48, 92), dice.between(-210, -58))
         if dice.chance(0.3):
@@ -46,7 +47,7 @@ def small_bowel(hollow: Solid, dice: Dice) -> list[Part]:
         way = [dice.near(centre, 20) for _ in range(4)]
         tube = Tube(way, [dice.size(11.5, 0.15)] * len(way))
         content = "oral_contrast" if dice.chance(0.1) else "chyme"
-        shape = Rough(Common(tube, hollow), 1.2)
+        shape = Rough(Common(tube, front, blend_mm=6), 1.2)
         parts.append(_filled(shape, "bowel", content, 3.2, _level(dice, 70, 140), dice.between(-1, 2)))
     return parts
 

@@ -15,6 +15,7 @@ from sautomed.datasets.phantom.render import SUB_SLICES, paint
 from sautomed.datasets.phantom.scanner import scan_ct, scan_mr
 from sautomed.datasets.phantom.shapes import rotation
 from sautomed.datasets.phantom.tissues import CT, MR, Look
+from sautomed.errors import UnknownSetting
 
 ORIENTATIONS = ("LAS", "RAS", "LPS")  # of the file's axes
 
@@ -56,26 +57,50 @@ KINDS: dict[str, Kind] = {
             "spleen", "right_kidney", "left_kidney", "gallbladder", "esophagus", "liver", "stomach", "aorta",
             "inferior_vena_cava", "portal_and_splenic_vein", "pancreas", "right_adrenal_gland", "left_adrenal_gland",
         ),
-        looks=CT, scan=scan_ct, bottom_mm=(-125, -95), extent_mm=(205, 245), thickness_mm=(5.5, 8.0), pixel_mm=(2.1, 2.4),
+        looks=CT, scan=scan_ct,
+        bottom_mm=(-115, -95), extent_mm=(225, 260), thickness_mm=(6.0, 8.0), pixel_mm=(2.1, 2.4),
     ),
     # CHAOS, its T2-SPIR series.
     "abdomen-mr": Kind(
         channel="T2-SPIR",
         labels=("liver", "right_kidney", "left_kidney", "spleen"),
-        looks=MR, scan=scan_mr, bottom_mm=(-135, -100), extent_mm=(215, 255), thickness_mm=(6.5, 9.0), pixel_mm=(2.0, 2.4),
+        looks=MR, scan=scan_mr,
+        bottom_mm=(-135, -100), extent_mm=(215, 255), thickness_mm=(6.5, 9.0), pixel_mm=(2.0, 2.4),
     ),
     # SegTHOR.
     "thorax-ct": Kind(
         channel="CT",
         labels=("esophagus", "heart", "trachea", "aorta"),
-        looks=CT, scan=scan_ct, bottom_mm=(40, 70), extent_mm=(220, 255), thickness_mm=(6.0, 8.0), pixel_mm=(2.3, 2.6),
+        looks=CT, scan=scan_ct,
+        bottom_mm=(40, 70), extent_mm=(220, 255), thickness_mm=(6.0, 8.0), pixel_mm=(2.3, 2.6),
     ),
 }  # fmt: skip
 
 
+def kind_named(name: str) -> Kind:
+    """The row of `KINDS`.
+
+    Raises:
+        UnknownSetting: There is no such kind.
+    """
+    if name not in KINDS:
+        raise UnknownSetting(
+            f"there is no phantom kind {name!r}.", where="kind", cure=f"Use one of {', '.join(KINDS)}."
+        )
+    return KINDS[name]
+
+
 def make_phantom(kind: str, seed: int, index: int = 0) -> PhantomCase:
-    """Case `index` of the endless series that `kind` and `seed` name; the same on every call."""
-    spec = KINDS[kind]
+    """Case `index` of the endless series that `kind` and `seed` name; the same on every call.
+
+    Raises:
+        UnknownSetting: `kind` is not in `KINDS`, or `seed` or `index` is negative.
+    """
+    spec = kind_named(kind)
+    if seed < 0 or index < 0:
+        raise UnknownSetting(
+            f"seed {seed}, index {index}: neither may be negative.", where="seed", cure="Use 0 or more."
+        )
     rng = np.random.default_rng([zlib.crc32(kind.encode()), seed, index])
     dice = Dice(rng)
     parts = make_patient(dice)
@@ -96,8 +121,8 @@ def _place(spec: Kind, dice: Dice) -> tuple[Pose, Lattice]:
     slices = int(np.clip(round(dice.between(*spec.extent_mm) / thick), 24, 40))
     side = int(dice.rng.integers(152, 169))
     pixel = round(dice.between(*spec.pixel_mm), 2)
-    corner = [dice.around(middle, 5) - pixel * (side - 1) / 2 for middle in (22, 0)]
-    return pose, Lattice((slices, side, side), (thick, pixel, pixel), (dice.between(*spec.bottom_mm), *corner))
+    y, x = (dice.around(middle, 5) - pixel * (side - 1) / 2 for middle in (22, 0))
+    return pose, Lattice((slices, side, side), (thick, pixel, pixel), (dice.between(*spec.bottom_mm), y, x))
 
 
 def _to_file_axes(image: Array, truth: Array, lattice: Lattice, spec: Kind, codes: str) -> PhantomCase:

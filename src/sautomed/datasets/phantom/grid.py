@@ -19,7 +19,7 @@ RIM_MM = 3.0  # seen round a solid, for its soft edge and a rim of fat
 
 @dataclass(frozen=True)
 class Lattice:
-    """The scanner's voxel centres: `shape` (s, r, c), `spacing_mm` and `origin_mm` of index 0, all in (z, y, x) order."""
+    """The scanner's voxel centres: `shape` (s, r, c); `spacing_mm` and `origin_mm` of index 0, in (z, y, x) order."""
 
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
@@ -99,9 +99,9 @@ def make_grid(lattice: Lattice, pose: Pose, rng: np.random.Generator) -> Grid:
     px, py, pz = (axis - np.float32(s) for axis, s in zip((x, y, z), pose.shift_mm, strict=True))
     straight = [row[0] * px[None, None, :] + row[1] * py[None, :, None] + row[2] * pz[:, None, None] for row in inverse]
     warps = [3.5 * smooth_field(lattice, 70, rng) + 1.2 * smooth_field(lattice, 32, rng) for _ in range(3)]
-    bent = [(s + w).astype(np.float32) for s, w in zip(straight, warps, strict=True)]
+    bent_x, bent_y, bent_z = ((s + w).astype(np.float32) for s, w in zip(straight, warps, strict=True))
     furthest = np.array([np.abs(w).max() for w in warps]) * pose.scale.max()
-    return Grid(lattice, pose, *bent, lobes=smooth_field(lattice, 11, rng), warp_mm=furthest)
+    return Grid(lattice, pose, bent_x, bent_y, bent_z, smooth_field(lattice, 11, rng), furthest)
 
 
 def smooth_field(lattice: Lattice, scale_mm: float, rng: np.random.Generator) -> Array:

@@ -7,7 +7,7 @@ adrenal glands, unlabelled vessels, portal and splenic vein, heart, inferior ven
 
 from __future__ import annotations
 
-from sautomed.datasets.phantom import abdomen, bones, bowel, chest, torso
+from sautomed.datasets.phantom import abdomen, bones, bowel, chest, torso, vessels
 from sautomed.datasets.phantom.parts import Dice, Part
 from sautomed.datasets.phantom.shapes import Common, Shared
 
@@ -34,6 +34,8 @@ def make_patient(dice: Dice) -> list[Part]:
         if side != lost:
             parts += abdomen.kidney(side, dice)
     low = dice.between(-112, -92)
-    parts += abdomen.adrenals(dice) + chest.mesenteric_vessels(dice) + chest.portal_veins(spleen_at, dice)
-    parts += chest.heart(dice) + chest.lung_vessels(dice) + chest.veins(low, dice) + chest.aorta(low, dice)
+    parts += abdomen.adrenals(dice) + vessels.mesenteric_vessels(dice) + vessels.portal_veins(spleen_at, dice)
+    bag, heart = chest.heart(dice)
+    parts += [bag, *chest.lung_vessels(dice), *chest.upper_veins(dice), heart]
+    parts += vessels.lower_cava(low, dice) + vessels.aorta(low, dice)
     return parts + chest.airways(dice) + chest.esophagus(dice)

@@ -1,7 +1,8 @@
 """Continuous solids as signed distances: negative inside, positive outside, about millimetres near the surface.
 
-A solid is evaluated on a window of a `Grid`; what it is made of, its label and its place in the body are told elsewhere.
-Coordinates are those of the reference patient: x to the patient's right, y to the front, z to the head, in mm.
+A solid is evaluated on a window of a `Grid`; its tissue and label are told elsewhere. Coordinates are those of the
+reference patient: x to his right, y to the front, z to the head, in mm. Distances hold near the surface; further out
+than the rim that `Grid.window` adds they are only known to be positive.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from sautomed.datasets.phantom.grid import Array, Grid, Window, inside, overlap
 
@@ -34,14 +35,14 @@ class Solid(ABC):
 
 @dataclass(frozen=True)
 class Ellipsoid(Solid):
-    """Half axes `radii` about `centre`, turned by degrees about z, then about y, then about x."""
+    """Half axes `radii` about `centre`, turned by `turn` degrees about z, then about y, then about x."""
 
     centre: Point
     radii: Point
-    turn: Point = (0.0, 0.0, 0.0)  # about x, y, z
+    turn: Point = (0.0, 0.0, 0.0)  # degrees about x, y, z
 
     def bounds(self) -> Bounds:
-        reach = np.sqrt((self._axes() ** 2 @ np.square(self.radii)))
+        reach = np.sqrt(self._axes() ** 2 @ np.square(self.radii))
         return np.subtract(self.centre, reach), np.add(self.centre, reach)
 
     def distance(self, grid: Grid, window: Window) -> Array:
@@ -49,7 +50,7 @@ class Ellipsoid(Solid):
         axes = self._axes().astype(np.float32)
         near = np.zeros_like(dx)
         steep = np.full_like(dx, 1e-12)
-        for axis, radius in zip(axes.T, np.float32(self.radii), strict=True):
+        for axis, radius in zip(axes.T, np.array(self.radii, dtype=np.float32), strict=True):
             along = dx * (axis[0] / radius) + dy * (axis[1] / radius) + dz * (axis[2] / radius)
             along *= along
             near += along
@@ -69,17 +70,17 @@ class Tube(Solid):
 
     points: Sequence[Point]
     radii: Sequence[float]
-    pieces: int = 4  # straight pieces between two points
+    pieces: int = 3  # straight pieces between two points
     squash: Point = (1.0, 1.0, 1.0)
 
     def bounds(self) -> Bounds:
-        way, radii = self._way()
+        way, radii = self._way
         reach = radii.max() * np.array(self.squash)
         return way.min(axis=0) - reach, way.max(axis=0) + reach
 
     def distance(self, grid: Grid, window: Window) -> Array:
         out = _far(window)
-        way, radii = self._way()
+        way, radii = self._way
         for a, b, ra, rb in zip(way, way[1:], radii, radii[1:], strict=False):
             reach = max(ra, rb) * np.array(self.squash)
             local = overlap(window, grid.window(np.minimum(a, b) - reach, np.maximum(a, b) + reach))
@@ -96,12 +97,18 @@ class Tube(Solid):
         px, py, pz = (p - along * s for p, s in zip((px, py, pz), step, strict=True))
         return np.sqrt(px * px + py * py + pz * pz) - (np.float32(ra) + along * np.float32(rb - ra))
 
+    @cached_property
     def _way(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ends of the straight pieces (n, 3) and the radii there (n,): a Catmull-Rom curve through the points."""
         points = np.asarray(self.points, dtype=float)
-        knots = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
-        fine = np.concatenate([np.linspace(a, b, self.pieces, endpoint=False) for a, b in zip(knots, knots[1:])])
-        fine = np.append(fine, knots[-1])
-        return CubicSpline(knots, points)(fine), np.interp(fine, knots, self.radii)
+        slopes = np.gradient(points, axis=0)
+        share = np.arange(self.pieces)[:, None] / self.pieces
+        here, there, rise, fall = points[:-1, None], points[1:, None], slopes[:-1, None], slopes[1:, None]
+        bend = (1 - share) * rise - share * fall + (2 * share - 1) * (there - here)
+        curve = here + share * (there - here) + share * (1 - share) * bend
+        radii = np.asarray(self.radii, dtype=float)
+        girth = radii[:-1, None] + share[:, 0] * np.diff(radii)[:, None]
+        return np.vstack([curve.reshape(-1, 3), points[-1]]), np.append(girth.ravel(), radii[-1])
 
 
 @dataclass(frozen=True)

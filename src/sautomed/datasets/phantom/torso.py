@@ -6,9 +6,22 @@ Heights: 0 is the middle of the first lumbar vertebra, whose front is at y = 17.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from sautomed.datasets.phantom.parts import Dice, Layer, Part
-from sautomed.datasets.phantom.shapes import Barrel, Common, Cut, Ellipsoid, Grown, HalfSpace, Point, Seams, Solid, Tube, Union
+from sautomed.datasets.phantom.shapes import (
+    Barrel,
+    Common,
+    Cut,
+    Ellipsoid,
+    Grown,
+    HalfSpace,
+    Point,
+    Seams,
+    Solid,
+    Tube,
+    Union,
+)
 
 Level = tuple[float, float, float, float]
 # Section of the hollow inside the muscles: (z, half width, half depth, centre y).
@@ -56,7 +69,7 @@ class Build:
     def _muscle_level(self, level: Level) -> Level:
         z, a, b, c = level
         wide, deep = 0.0, 0.0
-        for (z0, a0, b0), (z1, a1, b1) in zip(SHOULDERS, SHOULDERS[1:], strict=False):
+        for (z0, a0, b0), (z1, a1, b1) in pairwise(SHOULDERS):
             if z0 <= z <= z1:
                 share = (z - z0) / (z1 - z0)
                 wide, deep = a0 + share * (a1 - a0), b0 + share * (b1 - b0)
@@ -65,10 +78,11 @@ class Build:
 
 def wall(build: Build, hollow: Solid, dice: Dice) -> list[Part]:
     """The table, skin, the fat under it, the muscles of the wall, and the fat inside them."""
-    lower = [(-220.0, 190.0, 10.0, build.back_mm() - 14), (330.0, 190.0, 10.0, build.back_mm() - 14)]
+    table = Ellipsoid((0, build.back_mm() - 22, 50), (215, 16, 4000))
     seams = Common(Seams(1.2), HalfSpace((0, 0, 165), (0, 0, -1)))  # between the many muscles of the shoulders
-    parts = [Part("table", Barrel(lower), layers=(Layer("foam", 2.5),))]
-    parts += [Part("skin", build.skin(), layers=(Layer("fat", 2.2),)), Part("muscle", build.muscle(), layers=(Layer("fat", 4.0, seams),))]
+    parts = [Part("table", table, layers=(Layer("foam", 2.5),))]
+    parts.append(Part("skin", build.skin(), layers=(Layer("fat", 2.2),)))
+    parts.append(Part("muscle", build.muscle(), layers=(Layer("fat", 4.0, seams),)))
     return [*parts, Part("fat", hollow)]
 
 
@@ -109,9 +123,9 @@ def diaphragm(hollow: Solid, below: Solid, dice: Dice) -> list[Part]:
 def lungs(hollow: Solid, below: Solid, dice: Dice) -> list[Part]:
     """Both lungs, from the apex to the recess behind the diaphragm, with vessels from the hilum."""
     parts: list[Part] = []
-    high = dice.between(285, 305)
+    top = HalfSpace((0, 0, dice.between(285, 305)), (0, 0, 1))
     for side in (-1, 1):
-        half = Barrel([(0, 66, 140, 20)], high=high, centre_x=side * (66 + 15))
+        half = Common(HalfSpace((side * 15, 0, 0), (-side, 0, 0)), top, blend_mm=20)
         space = Cut(Common(Grown(hollow, -2.0), half, blend_mm=14), Grown(below, 3.0), blend_mm=6)
         vessels: list[Solid] = []
         for _ in range(16):

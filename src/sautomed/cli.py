@@ -1,0 +1,199 @@
+"""The command line: parse, call one verb, show its progress, turn faults into exit codes.
+
+Verbs are imported when they are called, so `--help` needs neither torch nor matplotlib.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+import warnings
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from sautomed import progress
+from sautomed.errors import (
+    EXIT_INTERNAL,
+    EXIT_INTERRUPTED,
+    EXIT_MEMORY,
+    SautomedError,
+    SomeCasesFailed,
+    UsageError,
+)
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
+    help="Automatic multi-organ segmentation of 3D CT and MR volumes (3D-SAutoMed).",
+)  # fmt: skip
+out, err = Console(), Console(stderr=True)
+
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Seed = Annotated[int, typer.Option(help="Of everything random.")]
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for phantoms, run, masks and report.html.")],
+    seed: Seed = 0,
+) -> None:
+    """Make phantoms, train on some, segment the others and write a report; a few minutes on two cores."""
+    from sautomed.demo import run_demo
+
+    with progress.stages(err) as stages:
+        page = run_demo(output, seed, stages)
+    out.print(f"Report: {escape(str(page))}", soft_wrap=True)
+
+
+@app.command()
+def phantom(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the new data set.")],
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Cases to make.")] = 12,
+    kind: Annotated[str, typer.Option(help="abdomen-ct, abdomen-mr or thorax-ct.")] = "abdomen-ct",
+    seed: Seed = 0,
+) -> None:
+    """Make volumes laid out like anatomy, with exact labels, in nnU-Net's raw layout."""
+    from sautomed.datasets.phantom import KINDS, write_phantoms
+
+    if kind not in KINDS:
+        raise UsageError(f"there is no phantom kind '{kind}'.", where="--kind", cure=f"Use one of {', '.join(KINDS)}.")
+    with progress.stages(err) as stages:
+        write_phantoms(output, count, kind, seed, on_case=stages.counter("Making phantoms"))
+    out.print(f"{count} phantoms: {escape(str(output))}", soft_wrap=True)
+
+
+@app.command()
+def train(
+    dataset: Annotated[Path, typer.Option("-d", "--dataset", help="Folder in nnU-Net's raw layout.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run; a fold writes fold_K in it.")],
+    config: Annotated[str, typer.Option("-c", "--config", help="Preset or YAML file.")] = "sam-vit-b",
+    fold: Annotated[str, typer.Option("-f", "--fold", help="Fold to keep aside, 0 to 4, or all.")] = "0",
+    weights: Annotated[str | None, typer.Option(help="SAM weights: hub id, folder or file.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="A setting, as in train.batch=4.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(min=0.1, help="Fit the schedule to this time.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")] = False,
+    device: Device = "auto",
+    seed: Seed = 0,
+) -> None:
+    """Train on one fold of a data set; the run holds a model folder that `segment -m` takes."""
+    from sautomed.config import load_settings
+    from sautomed.train import Callbacks, TrainingPlan
+    from sautomed.train import train as run_training
+
+    overrides = [*(settings or []), *([f"model.trunk.weights={weights}"] if weights else [])]
+    plan = TrainingPlan(
+        dataset, output, load_settings(config, overrides), _fold(fold), seed, max_minutes, resume, device
+    )
+    with progress.stages(err) as stages:
+        model = run_training(plan, Callbacks(stages.counter("Preparing"), stages.training("Training")))
+    out.print(f"Model: {escape(str(model))}", soft_wrap=True)
+
+
+@app.command()
+def segment(
+    source: Annotated[Path, typer.Option("-i", "--input", help="A scan, or a folder of scans.")],
+    model: Annotated[Path, typer.Option("-m", "--model", help="A model folder, or the run that holds it.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="A file, or a folder.")],
+    device: Device = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there.")] = False,
+    preview: Annotated[bool, typer.Option(help="Write a picture beside each label map.")] = True,
+) -> None:
+    """Segment a scan or a folder of scans, each on its own grid."""
+    from sautomed.segment import load, plan_jobs, run_jobs
+
+    jobs = plan_jobs(source, output, overwrite)
+    network = load(model, device)
+    with progress.stages(err) as stages:
+        failures = run_jobs(network, jobs, preview, stages.slices("Segmenting", len(jobs)))
+    for job in jobs:
+        if job.scan not in {failure.scan for failure in failures}:
+            out.print(escape(str(job.target)), soft_wrap=True)
+    _report_failures([(failure.scan, failure.error) for failure in failures], len(jobs))
+
+
+@app.command()
+def evaluate(
+    predictions: Annotated[Path, typer.Option("-p", "--predictions", help="Label maps to score: a folder or a file.")],
+    references: Annotated[Path, typer.Option("-r", "--references", help="The truth: a folder or a file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for scores.csv and summary.json.")],
+) -> None:
+    """Score label maps against the truth: DSC, HD95, HD and NSD, on the native grid."""
+    from sautomed.evaluate import evaluate as score
+
+    with progress.stages(err) as stages:
+        summary = score(predictions, references, output, on_case=stages.counter("Scoring"))
+    out.print(progress.score_table(summary))
+
+
+@app.command()
+def info(path: Annotated[Path, typer.Argument(help="A scan, a model folder or a run.")]) -> None:
+    """Say what a scan or a model is."""
+    from sautomed.info import describe
+
+    out.print(progress.facts_table(describe(path)))
+
+
+def _fold(text: str) -> int | Literal["all"]:
+    if text == "all":
+        return "all"
+    if text.isdigit():
+        return int(text)
+    raise UsageError(f"'{text}' is not a fold.", where="-f", cure="Give a number from 0, or all.")
+
+
+def _report_failures(failures: list[tuple[Path, SautomedError]], total: int) -> None:
+    """A single scan's fault is the command's; of a folder the faults are listed and the exit code says "some"."""
+    if not failures:
+        return
+    if total == 1:
+        raise failures[0][1]
+    for _, error in failures:
+        _print_fault(error)
+    raise SomeCasesFailed(f"{len(failures)} of {total} scans failed; the others are done.",
+                          cure="Mend or remove the scans listed above and run again with --overwrite.")  # fmt: skip
+
+
+def _print_fault(error: SautomedError) -> None:
+    err.print(f"[bold red]Error[/] [dim]{error.id}[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """The command line as a function: what it would exit with."""
+    try:
+        return int(app(arguments, standalone_mode=False) or 0)
+    except SautomedError as error:
+        _print_fault(error)
+        return error.exit_code
+    except typer.Exit as stop:
+        return stop.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        err.print("Stopped. Files that were written are whole; a training continues with --resume.")
+        return EXIT_INTERRUPTED
+    except MemoryError:
+        err.print("[bold red]Error[/] out of memory. Close other programs, or use a smaller train.batch.")
+        return EXIT_MEMORY
+    except Exception as error:  # noqa: BLE001  (the last door: whatever comes here is our bug and is said to be one)
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # click's usage errors
+            error.show()  # type: ignore[attr-defined]
+            return int(error.exit_code)
+        traceback.print_exc()
+        err.print("This is a bug in sautomed; please report it with the lines above.")
+        return EXIT_INTERNAL
+
+
+def main() -> None:
+    """Entry point of the `sautomed` command."""
+    warnings.simplefilter("ignore")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric", "transformers"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

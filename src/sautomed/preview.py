@@ -1,0 +1,216 @@
+"""A picture of a label map on its scan: a few slices with the organs' outlines, and their volumes.
+
+Reads and writes no medical format; draws what it is given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.patheffects import Normal, Stroke
+from numpy.typing import NDArray
+
+from sautomed.files import atomic_write
+from sautomed.volume import LabelMap, Plane, Volume, require_same_grid
+
+# Far apart in hue or lightness, bright enough for a dark scan; the first thirteen serve the largest public label set.
+PALETTE = (
+    "#e6394b", "#3fbf55", "#ffd92f", "#4f7bff", "#ff8c1a", "#b565ff", "#35d0f0", "#f542d7", "#a6e22e", "#ffb3c6",
+    "#1fa193", "#c98a4b", "#d9ccff", "#ff6f61", "#8fe3b0", "#9aa01e", "#ffd3a8", "#6f7fb5", "#d1537f", "#bfc6cc",
+)  # fmt: skip
+HAlign = Literal["left", "center", "right"]
+VAlign = Literal["top", "center", "bottom"]
+SLICES = 6
+COLUMNS = 3
+PANEL_IN = 3.1  # width of one slice
+LEGEND_IN = 2.6
+CT_WINDOW_HU = (-160.0, 240.0)  # the usual abdominal window: width 400, level 40
+MR_PERCENTILES = (0.5, 99.5)
+# What lies at the left and at the upper edge of a slice as it is shown.
+EDGES: dict[Plane, tuple[str, str]] = {"axial": ("R", "A"), "coronal": ("R", "S"), "sagittal": ("A", "S")}
+
+
+def colour_of(class_id: int) -> str:
+    """The colour of a class, always the same; repeats after as many classes as the palette has."""
+    return PALETTE[(class_id - 1) % len(PALETTE)]
+
+
+def display_name(name: str) -> str:
+    """`right_kidney` as one reads it: right kidney."""
+    return name.replace("_", " ")
+
+
+def draw_preview(volume: Volume, labels: LabelMap, path: Path, reference: LabelMap | None = None) -> None:
+    """Draw six slices, spread over where the labels are, with each organ filled lightly and outlined.
+
+    Args:
+        volume: The scan.
+        labels: On the grid of `volume`.
+        path: The PNG; replaced atomically.
+        reference: On the same grid; its outlines are dashed and its volumes are listed too.
+    Raises:
+        GridMismatch: The arrays do not lie on one grid.
+        UnwritableTarget: The picture cannot be written.
+    """
+    where = volume.path or "preview"
+    maps = [labels] if reference is None else [labels, reference]
+    for item, name in zip(maps, ("labels", "reference"), strict=False):
+        require_same_grid(volume, item, first_name="scan", second_name=name, where=where)
+    shown = choose_slices(np.any([item.array > 0 for item in maps], axis=0), np.maximum.reduce([m.array for m in maps]))
+    view = _view(volume, maps)
+    rows = -(-len(shown) // COLUMNS)
+    tall = (view.rows.stop - view.rows.start) * view.aspect / (view.columns.stop - view.columns.start)
+    beside = LEGEND_IN if reference is None else LEGEND_IN + 0.9
+    size = (COLUMNS * PANEL_IN + beside, max(rows * PANEL_IN * min(tall, 1.3) + 0.6, 3.4))
+    figure = Figure(figsize=size, dpi=110, layout="constrained", facecolor="white")
+    canvas = FigureCanvasAgg(figure)
+    spec = figure.add_gridspec(1, 2, width_ratios=(size[0] - beside, beside))
+    panels, legend = figure.add_subfigure(spec[0]), figure.add_subfigure(spec[1])
+    grid = panels.subplots(rows, COLUMNS, squeeze=False)
+    for axes in grid.ravel():
+        axes.set_axis_off()
+    for axes, index in zip(grid.ravel(), shown, strict=False):
+        _draw_slice(axes, volume, labels, reference, index, view)
+    panels.suptitle(_title(volume), x=0.01, ha="left", fontsize=10, color="#26323d")
+    legend.legend(handles=_entries(labels, reference), loc="center left", frameon=False, fontsize=9)
+    with atomic_write(path) as temporary:
+        canvas.print_png(temporary)
+
+
+def choose_slices(occupied: NDArray[np.bool_], classes: NDArray[np.unsignedinteger]) -> list[int]:
+    """Slices spread evenly over where there are labels; within each stretch, the one with most classes.
+
+    Args:
+        occupied: (d h w), where there is any label.
+        classes: (d h w), the labels.
+    Returns:
+        At most `SLICES` indices, in order; spread over the whole volume if there is no label.
+    """
+    with_labels = np.flatnonzero(occupied.any(axis=(1, 2)))
+    low, high = (with_labels[0], with_labels[-1] + 1) if len(with_labels) else (0, len(occupied))
+    edges = np.linspace(low, high, min(SLICES, high - low) + 1).round().astype(int)
+    richness = np.array([len(np.unique(plane)) for plane in classes])
+    chosen = []
+    for start, stop in pairwise(edges):
+        middle_first = sorted(range(start, stop), key=lambda i: abs(i - (start + stop - 1) / 2))
+        chosen.append(max(middle_first, key=lambda i: richness[i]))
+    return [int(index) for index in chosen]
+
+
+@dataclass(frozen=True)
+class _View:
+    """What all panels share: the rows and columns that hold the body, a pixel's height over its width, the window."""
+
+    rows: slice
+    columns: slice
+    aspect: float
+    window: tuple[float, float]
+
+
+def _view(volume: Volume, maps: list[LabelMap]) -> _View:
+    window = display_window(volume.array)
+    faint = window[0] + 0.12 * (window[1] - window[0])
+    # The share of bright voxels, not any single one, so that noise and the table do not widen the view.
+    worth = (volume.array > faint).mean(axis=0) > 0.15
+    worth |= np.any([item.array > 0 for item in maps], axis=(0, 1))
+    rows, columns = (_extent(worth.any(axis=axis)) for axis in (1, 0))
+    return _View(rows, columns, volume.spacing_mm[1] / volume.spacing_mm[2], window)
+
+
+def display_window(array: NDArray[np.float32]) -> tuple[float, float]:
+    """Black and white: the abdominal window where voxels are Hounsfield units, else percentiles of what is not zero."""
+    if array.min() < -500:  # only CT has air that far below zero
+        return CT_WINDOW_HU
+    inside = array[array != 0]
+    low, high = np.percentile(inside if inside.size else array, MR_PERCENTILES)
+    return (float(low), float(high)) if high > low else (float(array.min()), float(array.min()) + 1)
+
+
+def _extent(occupied: NDArray[np.bool_]) -> slice:
+    places = np.flatnonzero(occupied)
+    if not len(places):
+        return slice(0, len(occupied))
+    margin = max(2, len(occupied) // 40)
+    return slice(max(int(places[0]) - margin, 0), min(int(places[-1]) + 1 + margin, len(occupied)))
+
+
+def _draw_slice(
+    axes: Axes, volume: Volume, labels: LabelMap, reference: LabelMap | None, index: int, view: _View
+) -> None:
+    part = (index, view.rows, view.columns)
+    low, high = view.window
+    axes.imshow(volume.array[part], cmap="gray", vmin=low, vmax=high, aspect=view.aspect, interpolation="bilinear")
+    found = labels.array[part]
+    tint = np.zeros((*found.shape, 4), dtype=np.float32)
+    for class_id in np.unique(found[found > 0]):
+        tint[found == class_id] = (*to_rgb(colour_of(int(class_id))), 0.22)
+    axes.imshow(tint, aspect=view.aspect, interpolation="nearest")
+    _outline(axes, found, "solid", 1.1)
+    if reference is not None:
+        _outline(axes, reference.array[part], "dashed", 0.9, "white")
+    left, top = EDGES[volume.plane]
+    _note(axes, 0.012, 0.5, left, "left", "center")
+    _note(axes, 0.5, 0.985, top, "center", "top")
+    _note(axes, 0.985, 0.015, f"{index + 1}/{len(volume.array)}", "right", "bottom")
+
+
+def _note(axes: Axes, x: float, y: float, text: str, across: HAlign, along: VAlign) -> None:
+    """Small text in axes units, with a dark rim so that it can be read on bright tissue too."""
+    rim = [Stroke(linewidth=2, foreground="black"), Normal()]
+    axes.text(x, y, text, ha=across, va=along, color="#c3d2de", fontsize=7, transform=axes.transAxes, path_effects=rim)
+
+
+def _outline(axes: Axes, plane: NDArray[np.unsignedinteger], style: str, width: float, colour: str = "") -> None:
+    if min(plane.shape) < 2:  # contour needs two rows and columns
+        return
+    for class_id in np.unique(plane[plane > 0]):
+        axes.contour(
+            plane == class_id,
+            levels=[0.5],
+            colors=[colour or colour_of(int(class_id))],
+            linewidths=width,
+            linestyles=style,
+        )
+
+
+def _title(volume: Volume) -> str:
+    name = volume.path.name if volume.path is not None else "scan"
+    slice_mm, row_mm, column_mm = volume.spacing_mm
+    count = len(volume.array)
+    return (
+        f"{name}    {volume.plane}, {count} slice{'s' if count > 1 else ''} of {slice_mm:.3g} mm, "
+        f"pixels {row_mm:.3g} x {column_mm:.3g} mm"
+    )
+
+
+def _entries(labels: LabelMap, reference: LabelMap | None) -> list[Patch | Line2D]:
+    voxel_ml = abs(float(np.linalg.det(labels.affine[:3, :3]))) / 1000
+    counts = labels.voxel_counts()
+    known = reference.voxel_counts() if reference is not None else {}
+    names = labels.names | {value: f"label {value}" for value in labels.unknown_values()}
+    entries: list[Patch | Line2D] = []
+    for class_id, name in sorted(names.items()):
+        count = counts.get(class_id, 0)
+        text = f"{display_name(name)}  {_volume_text(count * voxel_ml)}"
+        if reference is not None:
+            text += f"  ({_volume_text(known.get(class_id, 0) * voxel_ml)})"
+        entries.append(Patch(color=colour_of(class_id) if count else "#e3e7ea", label=text))
+    if reference is not None:
+        entries.append(Line2D([], [], color="#7d8a96", linestyle="dashed", label="reference (its volume)"))
+    return entries or [Patch(color="#e3e7ea", label="no organ")]
+
+
+def _volume_text(volume_ml: float) -> str:
+    if volume_ml == 0:
+        return "not found"
+    return f"{volume_ml:.0f} ml" if volume_ml >= 10 else f"{volume_ml:.1f} ml"

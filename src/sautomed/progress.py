@@ -1,0 +1,92 @@
+"""What a terminal shows while a verb works: bars with the time left, and tables of results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from sautomed.scores import Interval, Summary
+    from sautomed.training_log import RunningStep
+
+
+class Stages:
+    """Bars that verbs drive through callbacks; each stage gets a bar when it first reports."""
+
+    def __init__(self, progress: Progress):
+        self.progress = progress
+        self.tasks: dict[str, TaskID] = {}
+
+    def show(self, name: str, done: float, total: float, detail: str = "") -> None:
+        if name not in self.tasks:
+            self.tasks[name] = self.progress.add_task(name, detail="")
+        self.progress.update(self.tasks[name], completed=done, total=total, detail=detail)
+
+    def counter(self, name: str) -> Callable[[int, int, str], None]:
+        """For verbs that report (done, total, case)."""
+        return lambda done, total, case: self.show(name, done, total, f"{done}/{total} {case}")
+
+    def training(self, name: str) -> Callable[[RunningStep], None]:
+        """Time left follows from the schedule's progress, which may be by steps or by the clock."""
+
+        def report(step: RunningStep) -> None:
+            loss = "" if step.loss is None else f"loss {step.loss:.3f}"
+            dsc = "" if step.val_dsc is None else f"validation DSC {step.val_dsc:.3f}"
+            self.show(name, step.progress, 1.0, f"step {step.step} {loss} {dsc}".rstrip())
+
+        return report
+
+    def slices(self, name: str, jobs: int) -> Callable[[Any, int, int], None]:
+        """For folders of scans: one bar over all scans, moving with every slice."""
+        seen: list[Path] = []
+
+        def report(job: Any, done: int, total: int) -> None:
+            if job.scan not in seen:
+                seen.append(job.scan)
+            self.show(name, len(seen) - 1 + done / total, jobs, f"{job.scan.name} slice {done}/{total}")
+
+        return report
+
+
+@contextmanager
+def stages(console: Console) -> Iterator[Stages]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"),
+               TimeRemainingColumn(), TextColumn("{task.fields[detail]}"))  # fmt: skip
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        yield Stages(progress)
+
+
+def facts_table(facts: Sequence[tuple[str, str]]) -> Table:
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in facts:
+        table.add_row(f"[bold]{name}[/]", value)
+    return table
+
+
+def score_table(summary: Summary) -> Table:
+    """Mean per organ and over organs; a dash where nothing was counted."""
+    table = Table("organ", "DSC", "95 % interval", "HD95 mm", "HD mm", "NSD", "missed", "cases", box=None)
+    for value, name in summary.names.items():
+        row = summary.classes[value]
+        missed = str(summary.counts[value].get("missed", 0))
+        table.add_row(name, *_score_cells(row), missed, str(row["dsc"].cases))
+    table.add_row("[bold]mean[/]", *_score_cells(summary.overall), "", str(summary.overall["dsc"].cases))
+    return table
+
+
+def _score_cells(metrics: Mapping[str, Interval]) -> list[str]:
+    dsc = metrics["dsc"]
+    spread = f"{_cell(dsc.low, 3)} - {_cell(dsc.high, 3)}"
+    return [_cell(dsc.mean, 3), spread, *(_cell(metrics[m].mean, 1) for m in ("hd95_mm", "hd_mm")),
+            _cell(metrics["nsd"].mean, 3)]  # fmt: skip
+
+
+def _cell(value: float, digits: int) -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"

@@ -1,0 +1,100 @@
+"""What several test rooms need: the real scans, and small data sets on disk."""
+
+import os
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real scans, which are not in the repository."""
+    folder = Path(os.environ.get("SAUTOMED_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"real scans are not at {folder}; set SAUTOMED_TEST_DATA")
+    return folder
+
+
+SMALL_MODEL = {
+    "trunk": {"kind": "resnet", "stem": 8, "widths": [8, 16, 16], "depths": [1, 1, 1]},
+    "dim": 32,
+    "slice_attention": {"heads": 2, "mlp_ratio": 1.0},
+    "history": {"tokens": 3},
+    "box_prompt": {"heads": 2, "feedforward": 32, "layers": 2},
+    "decoder": {"heads": 2, "mlp": 32, "widths": [16, 8]},
+}
+
+
+@pytest.fixture(scope="session")
+def small_settings():
+    """A whole experiment that a test can afford: the preset's parts, a few channels each."""
+    from sautomed.config import Settings
+
+    return Settings.model_validate(
+        {
+            "preset": "small",
+            "model": SMALL_MODEL,
+            "data": {"image_size": 128, "channels": "neighbours"},
+            "train": {"batch": 2, "steps": 4, "validate_every": 2, "warmup_steps": 1, "ema": 0.5, "learning_rate": 1e-3},
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def small_model(small_settings):
+    """A network with random weights and no zeros, so that every part has a say."""
+    import torch
+
+    from sautomed.model.build import build_model
+
+    torch.manual_seed(0)
+    model = build_model(small_settings.model, 2, 128).eval()
+    for parameter in model.parameters():
+        if parameter.requires_grad and not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.02)
+    return model
+
+
+def write_scan(path: Path, array: np.ndarray, spacing: tuple[float, ...] = (2.0, 2.0, 5.0)) -> Path:
+    """A NIfTI file in RAS with the given spacing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(array, np.diag([*spacing[:3], 1.0])), path)
+    return path
+
+
+def make_case(seed: int, shape: tuple[int, int, int] = (40, 32, 6)) -> tuple[np.ndarray, np.ndarray]:
+    """Noise with a bright block on the patient's right (label 1) and a dark one on the left (label 5)."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros(shape, np.uint8)
+    x, y = rng.integers(2, 6, 2)
+    labels[-x - 10 : -x, y : y + 12, 1:-1] = 1
+    labels[x : x + 8, y : y + 10, 2:] = 5
+    image = 100 + 10 * rng.standard_normal(shape) + 80 * (labels == 1) - 60 * (labels == 5)
+    return image.astype(np.float32), labels
+
+
+@pytest.fixture(scope="session")
+def dataset_folder(tmp_path_factory) -> Path:
+    """Six cases of two blocks in nnU-Net's raw layout; label values 1 and 5, so that gaps are met."""
+    import json
+
+    folder = tmp_path_factory.mktemp("data") / "Dataset042_Blocks"
+    for number in range(6):
+        image, labels = make_case(number)
+        write_scan(folder / "imagesTr" / f"block_{number}_0000.nii.gz", image)
+        write_scan(folder / "labelsTr" / f"block_{number}.nii.gz", labels)
+    (folder / "dataset.json").write_text(
+        json.dumps(
+            {
+                "channel_names": {"0": "MR"},
+                "labels": {"background": 0, "bright": 1, "dark": 5},
+                "numTraining": 6,
+                "file_ending": ".nii.gz",
+            }
+        )
+    )
+    return folder

@@ -1,0 +1,54 @@
+"""Boxes of label slices."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sautomed.boxes import boxes_of_labels, cxcywh_to_xyxy, jitter, paired_iou, xyxy_to_cxcywh
+
+coordinates = st.floats(0, 1, width=32)
+
+
+def test_a_block_has_the_box_of_its_edges():
+    labels = torch.zeros(1, 10, 20, dtype=torch.long)
+    labels[0, 2:5, 4:14] = 2
+    boxes, present = boxes_of_labels(labels, classes=3)
+    assert present.tolist() == [[False, True, False]]
+    assert torch.allclose(boxes[0, 1], torch.tensor([4 / 20, 2 / 10, 14 / 20, 5 / 10]))
+    assert boxes[0, 0].tolist() == [0, 0, 0, 0]
+
+
+def test_one_pixel_has_the_area_of_a_pixel_and_few_pixels_count_as_absent():
+    labels = torch.zeros(1, 8, 8, dtype=torch.long)
+    labels[0, 7, 0] = 1
+    boxes, present = boxes_of_labels(labels, classes=1)
+    assert present.item()
+    assert torch.allclose(boxes[0, 0], torch.tensor([0, 7 / 8, 1 / 8, 1]))
+    assert not boxes_of_labels(labels, classes=1, min_pixels=2)[1].item()
+
+
+@given(st.lists(coordinates, min_size=4, max_size=4))
+def test_corner_and_centre_form_are_inverse(values):
+    box = torch.tensor(values)
+    assert torch.allclose(cxcywh_to_xyxy(xyxy_to_cxcywh(box)), box, atol=1e-6)
+
+
+@given(st.integers(0, 10_000), st.floats(0, 2))
+def test_a_jittered_box_stays_a_box_inside_the_slice(seed, fraction):
+    box = torch.tensor([[0.2, 0.3, 0.5, 0.9]])
+    moved = jitter(box, fraction, torch.Generator().manual_seed(seed))
+    assert ((0 <= moved) & (moved <= 1)).all()
+    assert (moved[:, :2] <= moved[:, 2:]).all()
+
+
+def test_jitter_of_nothing_moves_nothing():
+    box = torch.rand(3, 4).sort(-1).values
+    assert torch.equal(jitter(box, 0.0, torch.Generator()), box)
+
+
+def test_iou_and_generalised_iou_of_boxes_that_one_checks_in_the_head():
+    a = torch.tensor([[0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 0.25, 1.0]])
+    b = torch.tensor([[0.0, 0.0, 0.5, 0.5], [0.75, 0.0, 1.0, 1.0]])
+    iou, giou = paired_iou(a, b)
+    assert torch.allclose(iou, torch.tensor([1.0, 0.0]))
+    assert torch.allclose(giou, torch.tensor([1.0, -0.5]))

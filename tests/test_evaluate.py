@@ -1,0 +1,242 @@
+"""Two folders in, scores.csv and summary.json out; a bad case stops no other."""
+
+import csv
+import json
+
+import nibabel
+import numpy as np
+import pytest
+
+from sautomed import errors
+from sautomed.evaluate import evaluate, find_label_names
+
+AFFINE = np.diag([1.0, 2.0, 4.0, 1.0])
+LABELS = {"background": 0, "liver": 1, "spleen": 2, "gallbladder": 3}
+
+
+def organs(shift=0, spleen=True):
+    """Liver 4x4x4, spleen 3x3x2, no gallbladder."""
+    array = np.zeros((16, 16, 10), np.uint8)
+    array[2 + shift : 6 + shift, 2:6, 2:6] = 1
+    if spleen:
+        array[10:13, 10:13, 4:6] = 2
+    return array
+
+
+def save(folder, case, array, affine=AFFINE):
+    folder.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(array, affine), folder / f"{case}.nii.gz")
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Three cases: perfect, moved by one voxel, spleen missed."""
+    predictions, references = tmp_path / "predictions", tmp_path / "data" / "labelsTr"
+    for case, predicted in {"a": organs(), "b": organs(1), "c": organs(spleen=False)}.items():
+        save(references, case, organs())
+        save(predictions, case, predicted)
+    (tmp_path / "data" / "dataset.json").write_text(json.dumps({"channel_names": {"0": "CT"}, "labels": LABELS}))
+    return predictions, references, tmp_path / "out"
+
+
+def rows(output):
+    with (output / "scores.csv").open(newline="") as stream:
+        return {(row["case"], row["class"]): row for row in csv.DictReader(stream)}
+
+
+def test_each_case_and_class_has_a_row_with_the_scores_of_the_native_grid(folders):
+    evaluate(*folders)
+    table = rows(folders[2])
+    assert len(table) == 3 * 3
+    assert list(table["a", "liver"]) == [
+        "case", "class_id", "class", "dsc", "hd95_mm", "hd_mm", "nsd", "tolerance_mm", "volume_pred_ml",
+        "volume_ref_ml", "status",
+    ]  # fmt: skip
+    perfect, moved, missed = table["a", "liver"], table["b", "liver"], table["c", "spleen"]
+    assert [float(perfect[key]) for key in ("dsc", "hd95_mm", "hd_mm", "nsd")] == [1, 0, 0, 1]
+    assert float(moved["dsc"]) == 0.75
+    assert float(moved["hd_mm"]) == 1
+    assert float(perfect["volume_ref_ml"]) == pytest.approx(64 * 8 / 1000)
+    assert (float(missed["dsc"]), missed["hd_mm"], missed["hd95_mm"], missed["status"]) == (0, "", "", "missed")
+    assert (float(missed["volume_pred_ml"]), float(missed["volume_ref_ml"])) == (0, pytest.approx(18 * 8 / 1000))
+    assert (table["a", "gallbladder"]["dsc"], table["a", "gallbladder"]["status"]) == ("", "absent")
+    assert moved["tolerance_mm"] == "2"
+
+
+def test_the_summary_is_nnunets_with_intervals_and_counts(folders):
+    summary = evaluate(*folders)
+    content = json.loads((folders[2] / "summary.json").read_text())
+    liver, spleen = content["mean"]["1"], content["mean"]["2"]
+    assert liver["Dice"] == pytest.approx((1 + 0.75 + 1) / 3)
+    assert spleen["Dice"] == pytest.approx(2 / 3)
+    assert content["foreground_mean"]["Dice"] == pytest.approx((liver["Dice"] + spleen["Dice"]) / 2)
+    assert content["mean"]["3"]["Dice"] is None
+    first = content["metric_per_case"][1]
+    assert first["metrics"]["1"] | {"NSD": 0, "HD": 0, "HD95": 0} == {
+        "Dice": 0.75, "IoU": 0.6, "TP": 48, "FP": 16, "FN": 16, "TN": 2560 - 80, "n_pred": 64, "n_ref": 64,
+        "NSD": 0, "HD": 0, "HD95": 0,
+    }  # fmt: skip
+    assert first["reference_file"].endswith("b.nii.gz")
+    assert content["intervals_95"]["classes"]["1"]["Dice"]["low"] <= liver["Dice"]
+    assert content["counts"]["2"] == {"scored": 2, "missed": 1}
+    assert content["tolerance_mm"] == 2
+    assert summary.overall["dsc"].mean == pytest.approx(content["foreground_mean"]["Dice"])
+    assert summary.names == {1: "liver", 2: "spleen", 3: "gallbladder"}
+
+
+def test_an_organ_that_only_the_prediction_has_counts_as_spurious(folders):
+    extra = organs()
+    extra[0, 0, 0] = 3
+    save(folders[0], "a", extra)
+    evaluate(*folders)
+    row = rows(folders[2])["a", "gallbladder"]
+    assert (float(row["dsc"]), row["hd_mm"], row["status"]) == (0, "", "spurious")
+
+
+def test_evaluating_twice_gives_the_same_bytes(folders):
+    evaluate(*folders)
+    before = [(folders[2] / name).read_bytes() for name in ("scores.csv", "summary.json")]
+    evaluate(*folders)
+    assert before == [(folders[2] / name).read_bytes() for name in ("scores.csv", "summary.json")]
+
+
+def test_progress_is_told_case_by_case(folders):
+    seen = []
+    evaluate(*folders, on_case=lambda done, total, case: seen.append((done, total, case)))
+    assert seen == [(1, 3, "a"), (2, 3, "b"), (3, 3, "c")]
+
+
+def test_two_files_belong_together_whatever_their_names(folders):
+    predictions, references, output = folders
+    (predictions / "b.nii.gz").rename(predictions / "mine.nii.gz")
+    evaluate(predictions / "mine.nii.gz", references / "b.nii.gz", output)
+    assert float(rows(output)["b", "liver"]["dsc"]) == 0.75
+
+
+def test_one_prediction_finds_its_reference_in_a_folder(folders):
+    predictions, references, output = folders
+    summary = evaluate(predictions / "b.nii.gz", references, output)
+    assert list(summary.files) == ["b"]
+
+
+def test_predictions_stored_in_another_axis_order_score_the_same(folders):
+    predictions, _, output = folders
+    image = nibabel.load(predictions / "b.nii.gz")
+    evaluate(*folders)
+    before = (output / "scores.csv").read_text()
+    turned = image.as_reoriented(np.array([[1, -1], [2, 1], [0, -1]]))
+    nibabel.save(turned, predictions / "b.nii.gz")
+    evaluate(*folders)
+    assert (output / "scores.csv").read_text() == before
+
+
+def test_without_names_each_value_is_a_class(folders):
+    predictions, references, output = folders
+    (references.parent / "dataset.json").unlink()
+    assert evaluate(predictions, references, output).names == {1: "label 1", 2: "label 2"}
+
+
+def test_names_of_the_caller_come_first(folders):
+    assert evaluate(*folders, names={1: "Leber", 2: "Milz"}).names == {1: "Leber", 2: "Milz"}
+
+
+def test_the_tolerance_is_the_callers(folders):
+    strict = evaluate(*folders, tolerance_mm=0.5)
+    assert strict.classes[1]["nsd"].mean < evaluate(*folders).classes[1]["nsd"].mean == 1
+
+
+# --- what goes wrong --------------------------------------------------------------------------------------------------
+
+
+def some_failed(folders):
+    with pytest.raises(errors.SomeCasesFailed) as caught:
+        evaluate(*folders)
+    assert (caught.value.id, caught.value.exit_code) == ("SAM-E0601", 6)
+    return caught.value
+
+
+def test_a_missing_prediction_is_listed_after_all_others_are_scored(folders):
+    (folders[0] / "a.nii.gz").unlink()
+    fault = some_failed(folders)
+    assert "1 of 3 cases" in str(fault)
+    assert "case a: has no prediction" in str(fault)
+    table = rows(folders[2])
+    assert (table["a", "liver"]["status"], table["a", "liver"]["dsc"]) == ("failed", "")
+    assert float(table["b", "liver"]["dsc"]) == 0.75
+    content = json.loads((folders[2] / "summary.json").read_text())
+    assert list(content["failed"]) == ["a"]
+    assert [entry["case"] for entry in content["metric_per_case"]] == ["b", "c"]
+    assert content["mean"]["1"]["Dice"] == pytest.approx(0.875)
+    assert fault.result.classes[1]["dsc"].mean == pytest.approx(0.875)
+    assert fault.result.classes[1]["dsc"].cases == 2
+
+
+@pytest.mark.parametrize("break_it", ["other grid", "unknown label", "no nifti"])
+def test_a_bad_prediction_fails_alone_with_its_reason(folders, break_it):
+    predictions = folders[0]
+    if break_it == "other grid":
+        save(predictions, "b", organs(), np.diag([1.0, 2.0, 5.0, 1.0]))
+        words = ["prediction and reference lie up to", "1 x 2 x 5 mm", "1 x 2 x 4 mm"]
+    elif break_it == "unknown label":
+        save(predictions, "b", organs() * 4)
+        words = ["4 (64 voxels)", "dataset.json"]
+    else:
+        (predictions / "b.nii.gz").write_text("nothing")
+        words = ["is not a NIfTI file"]
+    fault = some_failed(folders)
+    assert all(word in str(fault) for word in words), str(fault)
+    assert set(fault.result.failed) == {"b"}
+    assert fault.result.counts[1] == {"scored": 2, "failed": 1}
+
+
+def test_of_two_files_the_fault_itself_is_raised(folders):
+    predictions, references, output = folders
+    save(predictions, "b", organs(), np.diag([1.0, 2.0, 5.0, 1.0]))
+    with pytest.raises(errors.GridMismatch):
+        evaluate(predictions / "b.nii.gz", references / "b.nii.gz", output)
+
+
+def test_predictions_without_a_reference_are_listed_and_not_scored(folders):
+    save(folders[0], "stranger", organs())
+    assert evaluate(*folders).unmatched == ("stranger",)
+    assert json.loads((folders[2] / "summary.json").read_text())["predictions_without_reference"] == ["stranger"]
+
+
+def test_no_common_case_is_refused(folders):
+    for path in folders[0].iterdir():
+        path.rename(path.with_name(f"x_{path.name}"))
+    with pytest.raises(errors.NoCases, match="no prediction for any of the 3 references") as caught:
+        evaluate(*folders)
+    assert (caught.value.id, caught.value.exit_code) == ("SAM-E0309", 3)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_empty_and_missing_folders_are_refused(folders, tmp_path, which):
+    places = list(folders)
+    places[which] = tmp_path / "empty"
+    with pytest.raises(errors.MissingFile, match="does not exist"):
+        evaluate(*places)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(errors.NoCases, match="has no cases"):
+        evaluate(*places)
+
+
+def test_two_files_of_one_case_are_ambiguous(folders):
+    (folders[0] / "a.nii").write_bytes(b"")
+    with pytest.raises(errors.UnpairedFiles, match=r"a\.nii and a\.nii\.gz are the same case"):
+        evaluate(*folders)
+
+
+def test_label_names_that_disagree_are_refused(folders):
+    other = {"background": 0, "spleen": 1, "liver": 2}
+    (folders[0] / "dataset.json").write_text(json.dumps({"labels": other}))
+    with pytest.raises(errors.BadDatasetJson, match=r"names other labels.*1 liver, 2 spleen.*1 spleen, 2 liver"):
+        evaluate(*folders)
+
+
+def test_label_names_are_found_in_and_beside_a_folder(folders):
+    predictions, references, _ = folders
+    expected = {1: "liver", 2: "spleen", 3: "gallbladder"}
+    assert find_label_names(references) == expected
+    assert find_label_names(predictions) is None
+    assert find_label_names(predictions, references / "a.nii.gz") == expected

@@ -1,0 +1,114 @@
+"""What a path is, in lines."""
+
+import json
+import subprocess
+import sys
+
+import nibabel
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from sautomed import errors
+from sautomed.info import describe
+
+
+def scan(path, array=None):
+    array = np.arange(6 * 7 * 5).reshape(6, 7, 5).astype(np.int16) if array is None else array
+    nibabel.save(nibabel.Nifti1Image(array, np.diag([-1.0, 1.5, 4.0, 1.0])), path)
+    return path
+
+
+def model(folder):
+    folder.mkdir(parents=True)
+    save_file({"a": np.zeros((3, 4), np.float32), "b": np.zeros(5, np.float32)}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"trunk": {"name": "small", "depths": list(range(20))}, "lr": 1e-4}))
+    (folder / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "liver": 1}}))
+    (folder / "metrics.json").write_text(json.dumps({"dsc": 0.9123456789}))
+    return folder
+
+
+def test_a_scan_is_described_by_header_and_voxels(tmp_path):
+    lines = dict(describe(scan(tmp_path / "a.nii.gz")))
+    assert lines["kind"] == "scan"
+    assert lines["format"] == "NIfTI-1, gzip"
+    assert lines["shape"] == "6 x 7 x 5"
+    assert lines["spacing"] == "1 x 1.5 x 4 mm"
+    assert lines["orientation"].startswith("LAS")
+    assert lines["plane"] == "axial"
+    assert lines["stored as"] == "int16"
+    assert lines["slices"] == "5 of 7 x 6"
+    assert lines["intensity"] == "0 to 209"
+    assert lines["warnings"] == "none"
+
+
+def test_oddities_of_a_scan_are_shown(tmp_path):
+    scan(tmp_path / "a.nii").rename(tmp_path / "a.nii.gz")
+    assert "plain NIfTI" in dict(describe(tmp_path / "a.nii.gz"))["warning"]
+
+
+def test_a_scan_that_cannot_be_segmented_is_described_with_its_fault(tmp_path):
+    lines = dict(describe(scan(tmp_path / "a.nii.gz", np.zeros((4, 4, 4), np.int16))))
+    assert lines["fault"].startswith("SAM-E0306")
+    assert lines["shape"] == "4 x 4 x 4"
+
+
+def test_a_model_folder_is_described_by_what_it_holds(tmp_path):
+    lines = dict(describe(model(tmp_path / "model")))
+    assert lines["kind"] == "model folder"
+    assert lines["weights"].startswith("17 numbers in 2 tensors")
+    assert lines["config.trunk.name"] == "small"
+    assert lines["config.trunk.depths"] == "0, 1, 2, 3, 4, 5, 6, 7, ... (20 in all)"
+    assert lines["config.lr"] == "0.0001"
+    assert lines["dataset.labels.liver"] == "1"
+    assert lines["metrics.dsc"] == "0.912346"
+
+
+def test_a_run_is_described_by_its_folds_and_models(tmp_path):
+    model(tmp_path / "fold_0" / "model")
+    (tmp_path / "fold_1").mkdir()
+    lines = dict(describe(tmp_path))
+    assert lines["kind"] == "run"
+    assert lines["folds"] == "fold_0, fold_1"
+    assert lines["fold_0/model: metrics.dsc"] == "0.912346"
+
+
+def test_a_run_without_a_model_yet_says_so(tmp_path):
+    (tmp_path / "fold_0").mkdir()
+    assert dict(describe(tmp_path))["models"] == "none yet"
+
+
+def test_nothing_at_the_path(tmp_path):
+    with pytest.raises(errors.MissingFile, match="does not exist") as caught:
+        describe(tmp_path / "nothing")
+    assert caught.value.exit_code == 3
+
+
+def test_any_other_folder_is_no_model(tmp_path):
+    with pytest.raises(errors.NotAModel, match="neither a model folder") as caught:
+        describe(tmp_path)
+    assert (caught.value.id, caught.value.exit_code) == ("SAM-E0403", 4)
+
+
+def test_damaged_weights_are_named(tmp_path):
+    (model(tmp_path / "model") / "model.safetensors").write_bytes(b"\xff" * 40)
+    with pytest.raises(errors.NotAModel, match="safetensors"):
+        describe(tmp_path / "model")
+
+
+def test_a_damaged_description_is_named(tmp_path):
+    (model(tmp_path / "model") / "config.json").write_text("{")
+    with pytest.raises(errors.NotAModel, match=r"config\.json.*not valid JSON"):
+        describe(tmp_path / "model")
+
+
+def test_other_files_are_no_scan(tmp_path):
+    (tmp_path / "a.txt").write_text("hello")
+    with pytest.raises(errors.NotNifti):
+        describe(tmp_path / "a.txt")
+
+
+def test_describing_a_scan_needs_no_torch(tmp_path):
+    code = "import sys; from sautomed.info import describe; describe(sys.argv[1]); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, str(scan(tmp_path / "a.nii.gz"))], check=False)
+    assert done.returncode == 0

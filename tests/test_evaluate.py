@@ -155,23 +155,16 @@ def some_failed(folders):
     return caught.value
 
 
-def test_a_missing_prediction_is_listed_after_all_others_are_scored(folders):
+def test_a_reference_without_a_prediction_is_listed_and_in_no_mean(folders):
     (folders[0] / "a.nii.gz").unlink()
-    fault = some_failed(folders)
-    assert "1 of 3 cases" in str(fault)
-    assert "case a: has no prediction" in str(fault)
-    table = rows(folders[2])
-    assert (table["a", "liver"]["status"], table["a", "liver"]["dsc"]) == ("failed", "")
-    assert float(table["b", "liver"]["dsc"]) == 0.75
+    summary = evaluate(*folders)
+    assert summary.unpredicted == ("a",)
     content = json.loads((folders[2] / "summary.json").read_text())
-    assert list(content["failed"]) == ["a"]
+    assert content["references_without_prediction"] == ["a"]
     assert [entry["case"] for entry in content["metric_per_case"]] == ["b", "c"]
-    assert content["mean"]["1"]["Dice"] == pytest.approx(0.875)
-    assert fault.result.classes[1]["dsc"].mean == pytest.approx(0.875)
-    assert fault.result.classes[1]["dsc"].cases == 2
+    assert summary.classes[1]["dsc"].mean == pytest.approx(0.875)
 
 
-@pytest.mark.parametrize("break_it", ["other grid", "unknown label", "no nifti"])
 def test_a_bad_prediction_fails_alone_with_its_reason(folders, break_it):
     predictions = folders[0]
     if break_it == "other grid":

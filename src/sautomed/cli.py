@@ -128,6 +128,8 @@ def evaluate(
     with progress.stages(err) as stages:
         summary = score(predictions, references, output, on_case=stages.counter("Scoring"))
     out.print(progress.score_table(summary))
+    if summary.unpredicted:
+        err.print(f"Not scored, for want of a prediction: {len(summary.unpredicted)} references (see summary.json).")
 
 
 @app.command()

@@ -31,7 +31,9 @@ def evaluate(
     seed: int = 0,
     on_case: OnCase | None = None,
 ) -> Summary:
-    """Score every reference and write `scores.csv` and `summary.json`.
+    """Score every case that has a prediction and a reference; write `scores.csv` and `summary.json`.
+
+    What only one side has is scored nowhere and listed in the summary.
 
     Args:
         predictions: A folder of CASE.nii.gz, or one file.
@@ -48,7 +50,7 @@ def evaluate(
         SomeCasesFailed: All others are scored and written; `result` is their Summary.
     """
     predictions, references, output = Path(predictions), Path(references), Path(output)
-    files, unmatched = _pair(predictions, references)
+    files, unmatched, unpredicted = _pair(predictions, references)
     names = names if names is not None else find_label_names(predictions, references)
     scores: list[Score] = []
     failed: dict[str, str] = {}
@@ -62,7 +64,7 @@ def evaluate(
             scores += _failed_rows(case, names or {}, tolerance_mm)
         if on_case is not None:
             on_case(done, len(files), case)
-    summary = summarise(scores, seed=seed, failed=failed, files=files, unmatched=unmatched)
+    summary = summarise(scores, seed=seed, failed=failed, files=files, unmatched=unmatched, unpredicted=unpredicted)
     write_scores(summary, output / "scores.csv")
     write_summary(
         summary, output / "summary.json", tolerance_mm=tolerance_mm, bootstrap={"resamples": RESAMPLES, "seed": seed}
@@ -99,21 +101,23 @@ def _listed(names: dict[int, str]) -> str:
     return ", ".join(f"{value} {name}" for value, name in names.items())
 
 
-def _pair(predictions: Path, references: Path) -> tuple[dict[str, tuple[Path | None, Path]], list[str]]:
-    """(prediction, reference) by case id, and the predictions without a reference."""
+def _pair(predictions: Path, references: Path) -> tuple[dict[str, tuple[Path, Path]], list[str], list[str]]:
+    """(prediction, reference) by case id; predictions without a reference; references without a prediction."""
     predicted, wanted = _cases_in(predictions), _cases_in(references)
     if predictions.is_file() and references.is_file():
         case, reference = next(iter(wanted.items()))
-        return {case: (predictions, reference)}, []
+        return {case: (predictions, reference)}, [], []
     if predictions.is_file():
         wanted = {case: path for case, path in wanted.items() if case in predicted}
-    if not set(predicted) & set(wanted):
+    both = sorted(set(predicted) & set(wanted))
+    if not both:
         raise NoCases(
             f"has no prediction for any of the {len(wanted)} references in {references}.",
             where=predictions,
             cure="Predictions and references must have the same names, CASE.nii.gz.",
         )
-    return {case: (predicted.get(case), path) for case, path in wanted.items()}, sorted(set(predicted) - set(wanted))
+    files = {case: (predicted[case], wanted[case]) for case in both}
+    return files, sorted(set(predicted) - set(wanted)), sorted(set(wanted) - set(predicted))
 
 
 def _cases_in(place: Path) -> dict[str, Path]:
@@ -144,10 +148,8 @@ def _case_id(name: str) -> str:
 
 
 def _score_case(
-    case: str, prediction: Path | None, reference: Path, names: dict[int, str] | None, tolerance_mm: float
+    case: str, prediction: Path, reference: Path, names: dict[int, str] | None, tolerance_mm: float
 ) -> list[Score]:
-    if prediction is None:
-        raise MissingFile("has no prediction.", where=f"case {case}", cure="Segment it, or take its reference out.")
     # Any plane does: it only has to be the same one for both.
     predicted, expected = (read_labels(path, "axial", names) for path in (prediction, reference))
     require_same_grid(

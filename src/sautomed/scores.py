@@ -86,6 +86,7 @@ class Summary:
         failed: Why, by case id.
         files: (prediction, reference) by case id.
         unmatched: Predictions that no reference belongs to; they are not scored.
+        unpredicted: References that no prediction belongs to; they are not scored either.
     """
 
     scores: tuple[Score, ...]
@@ -94,8 +95,9 @@ class Summary:
     overall: Mapping[str, Interval]
     counts: Mapping[int, Mapping[str, int]]
     failed: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, tuple[Path | None, Path]] = field(default_factory=dict)
+    files: Mapping[str, tuple[Path, Path]] = field(default_factory=dict)
     unmatched: tuple[str, ...] = ()
+    unpredicted: tuple[str, ...] = ()
 
 
 def summarise(
@@ -103,8 +105,9 @@ def summarise(
     *,
     seed: int = 0,
     failed: Mapping[str, str] | None = None,
-    files: Mapping[str, tuple[Path | None, Path]] | None = None,
+    files: Mapping[str, tuple[Path, Path]] | None = None,
     unmatched: Sequence[str] = (),
+    unpredicted: Sequence[str] = (),
 ) -> Summary:
     """Means, intervals and counts of a list of scores."""
     rows = tuple(scores)
@@ -119,7 +122,9 @@ def summarise(
     counts: dict[int, dict[str, int]] = {
         k: dict(Counter(str(row.status) for row in rows if row.class_id == k)) for k in names
     }
-    return Summary(rows, names, classes, overall, counts, failed or {}, files or {}, tuple(unmatched))
+    return Summary(
+        rows, names, classes, overall, counts, failed or {}, files or {}, tuple(unmatched), tuple(unpredicted)
+    )
 
 
 def bootstrap_means(
@@ -182,9 +187,15 @@ def write_summary(summary: Summary, path: Path, **notes: Any) -> None:
         "labels": {str(k): name for k, name in summary.names.items()},
         "failed": dict(summary.failed),
         "predictions_without_reference": list(summary.unmatched),
+        "references_without_prediction": list(summary.unpredicted),
         **notes,
         "metric_per_case": [
-            {"case": case, **_file_entries(*summary.files[case]), "metrics": of_case}
+            {
+                "case": case,
+                "prediction_file": str(summary.files[case][0]),
+                "reference_file": str(summary.files[case][1]),
+                "metrics": of_case,
+            }
             for case, of_case in metrics.items()
         ],
     }
@@ -207,13 +218,6 @@ def _interval(means: NDArray[np.float64], cases: int) -> Interval:
         return Interval(float(means[0]), math.nan, math.nan, cases)
     low, high = np.percentile(drawn, [2.5, 97.5])
     return Interval(float(means[0]), float(low), float(high), cases)
-
-
-def _file_entries(prediction: Path | None, reference: Path) -> dict[str, str | None]:
-    return {
-        "prediction_file": None if prediction is None else str(prediction),
-        "reference_file": str(reference),
-    }
 
 
 def _nnunet_metrics(row: Score) -> dict[str, float | int | None]:

@@ -41,15 +41,15 @@ def official_state(net: Tiny | None = None, salt: int = 0, scale: float = 1.0) -
     """
     state = {}
     for number, (name, shape) in enumerate(official_shapes(net or Tiny()).items()):
-        noise = noise(math.prod(shape), 1000 * salt + number).reshape(shape)
+        values = noise(math.prod(shape), 1000 * salt + number).reshape(shape)
         if "norm" in name or _is_norm_2d(name):
-            state[name] = (1 + 0.5 * noise) if name.endswith("weight") else 0.5 * scale * noise
+            state[name] = (1 + 0.5 * values) if name.endswith("weight") else 0.5 * scale * values
         elif len(shape) == 1:
-            state[name] = 0.5 * scale * noise
+            state[name] = 0.5 * scale * values
         elif any(part in name for part in _TABLES):
-            state[name] = scale * noise
+            state[name] = scale * values
         else:
-            state[name] = scale * noise / math.sqrt(math.prod(shape[1:]))
+            state[name] = scale * values / math.sqrt(math.prod(shape[1:]))
     return state
 
 

@@ -63,7 +63,7 @@ def test_medsam_sees_images_as_they_are():
 
 def test_only_adapters_get_gradients():
     trunk = SamTrunk(_sam().vision)
-    trunk(_images()).square().mean().backward()
+    trunk(_images())[:, 0].sum().backward()
     with_gradient = {name for name, p in trunk.named_parameters() if p.grad is not None}
     assert with_gradient == {name for name, p in trunk.named_parameters() if "lora_" in name}
 
@@ -83,7 +83,7 @@ def test_checkpointing_changes_no_gradient():
             for name, p in trunk.named_parameters():
                 if "lora_B" in name:
                     p.fill_(0.01)
-        trunk(_images()).square().mean().backward()
+        trunk(_images())[:, ::3].sum().backward()  # not all channels: after a norm their sum and squares are fixed
         gradients.append({name: p.grad for name, p in trunk.named_parameters() if p.requires_grad})
     for name, gradient in gradients[0].items():
         assert gradient.abs().max() > 0

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from sautomed.errors import BadDatasetJson, MissingFile, NoCases, TooManyChannels, UnpairedFiles
 from sautomed.files import read_json
-from sautomed.io.nifti import read_labels, read_scan, refuse_unknown_values
+from sautomed.io.nifti import MAX_LABEL, read_labels, read_scan, refuse_unknown_values
 from sautomed.volume import NIFTI_ENDINGS, LabelMap, Plane, Volume, require_same_grid
 
 CHANNEL_SUFFIX = "_0000"
@@ -139,7 +139,7 @@ def _channel(description: dict[str, Any], path: Path) -> str:
 
 
 def _labels(description: dict[str, Any], path: Path) -> dict[int, str]:
-    """Names by value; nnU-Net writes values by name."""
+    """Names by value; nnU-Net writes values by name. Gaps between values are taken as they are."""
     labels = description.get("labels")
     if not isinstance(labels, dict) or len(labels) < 2:
         raise _bad('needs "labels" with the background and at least one structure.', path)
@@ -150,12 +150,12 @@ def _labels(description: dict[str, Any], path: Path) -> dict[int, str]:
             raise _bad(f"label {name!r} has the value {value!r}; one whole number is needed (no regions).", path)
         if name.lower() == "ignore":
             raise _bad('has an "ignore" label, which is not supported.', path)
-    if sorted(labels.values()) != list(range(len(labels))):
-        raise _bad(f"label values must be 0, 1, 2, ... without gaps, but are {sorted(labels.values())}.", path)
     names = {value: str(name) for name, value in labels.items()}
-    if names[0].lower() != "background":
-        raise _bad(f"label 0 must be the background, but is {names[0]!r}.", path)
-    return {value: names[value] for value in range(1, len(names))}
+    if len(names) < len(labels) or min(names) < 0 or max(names) > MAX_LABEL:
+        raise _bad(f"label values must differ and lie in 0 to {MAX_LABEL}, but are {sorted(labels.values())}.", path)
+    if names.get(0, "").lower() != "background":
+        raise _bad(f"label 0 must be the background, but is {names.get(0)!r}.", path)
+    return {value: names[value] for value in sorted(names) if value}
 
 
 def _ending(description: dict[str, Any], path: Path) -> str:

@@ -20,7 +20,7 @@ from sautomed.volume import LabelMap, NativeGrid, Plane, Volume, choose_plane, o
 
 NON_FINITE_LIMIT = 0.001  # ours: a few broken voxels are repaired, a broken image is not
 LABEL_TOLERANCE = 1e-3  # ours: resampling and scaling in other tools leave errors far below
-_LARGEST_LABEL = 65535
+MAX_LABEL = 65535
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,9 +206,9 @@ def _whole_numbers(stored: NDArray[Any], found: NiftiHeader, path: Path) -> NDAr
     if stored.dtype.kind == "f" or (slope, intercept) != (1.0, 0.0):
         values = _rounded(stored.astype(np.float64) * slope + intercept, path)
     low, high = values.min(), values.max()
-    if low < 0 or high > _LARGEST_LABEL:
+    if low < 0 or high > MAX_LABEL:
         raise NotIntegerLabels(
-            f"holds values from {low:g} to {high:g}, but labels are whole numbers from 0 to {_LARGEST_LABEL}.",
+            f"holds values from {low:g} to {high:g}, but labels are whole numbers from 0 to {MAX_LABEL}.",
             where=path,
             cure="Is this a scan rather than its label map?",
         )

@@ -165,6 +165,7 @@ def test_a_reference_without_a_prediction_is_listed_and_in_no_mean(folders):
     assert summary.classes[1]["dsc"].mean == pytest.approx(0.875)
 
 
+@pytest.mark.parametrize("break_it", ["other grid", "unknown label", "no nifti"])
 def test_a_bad_prediction_fails_alone_with_its_reason(folders, break_it):
     predictions = folders[0]
     if break_it == "other grid":

@@ -19,7 +19,7 @@ from sautomed.config import SegmentSettings, TrainSettings
 from sautomed.errors import TrainingDiverged
 from sautomed.inference import walk_slices
 from sautomed.losses import box_loss, cross_entropy, dice_loss, presence_loss
-from sautomed.model.segmenter import Segmenter, SharedFeatures, StepOutput
+from sautomed.model.segmenter import Features, Segmenter, SharedFeatures, StepOutput
 from sautomed.sampling.prepare import PreparedCase
 from sautomed.sampling.runs import Run
 
@@ -190,14 +190,12 @@ def walk_run(model: Segmenter, run: Run, box_jitter: float, generator: torch.Gen
 def share_run(model: Segmenter, run: Run) -> list[SharedFeatures]:
     """Every image of the run through the trunk once, then the slice attention of all its slices at once."""
     b, n = run.labels.shape[:2]
-    features = model.encode(run.images.transpose(0, 1).flatten(0, 1))
-    rows = torch.arange((n + 2) * b).reshape(n + 2, b)
-    up = run.upward.repeat(n)
-    earlier, later = rows[:-2].flatten(), rows[2:].flatten()
-    before = features[torch.where(up, earlier, later)]
-    after = features[torch.where(up, later, earlier)]
-    shared = model.share(before, features[rows[1:-1].flatten()], after)
-    return [shared[torch.arange(t * b, (t + 1) * b)] for t in range(n)]
+    slices = model.encode(run.images.transpose(0, 1).flatten(0, 1)).split(b)
+    before, here, after = (Features.cat(slices[i : i + n]) for i in range(3))
+    up = run.upward.repeat(n)[:, None, None, None]
+    below = Features(torch.where(up, before.coarse, after.coarse))
+    above = Features(torch.where(up, after.coarse, before.coarse))
+    return model.share(below, here, above).split(b)
 
 
 def _slice_losses(out: StepOutput, labels: Tensor) -> list[Tensor]:

@@ -7,7 +7,11 @@ do not come from a random generator, whose numbers may change with PyTorch's ver
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +28,16 @@ class Tiny:
     grid: int = 16
 
 
-_TABLES = ("rel_pos", "pos_embed", "gaussian_matrix", "point_embeddings", "not_a_point", "no_mask", "iou_token", "mask_tokens")  # not fed by a sum
+_TABLES = (
+    "rel_pos",
+    "pos_embed",
+    "gaussian_matrix",
+    "point_embeddings",
+    "not_a_point",
+    "no_mask",
+    "iou_token",
+    "mask_tokens",
+)  # not fed by a sum
 
 
 def official_shapes(net: Tiny) -> dict[str, tuple[int, ...]]:
@@ -32,30 +45,44 @@ def official_shapes(net: Tiny) -> dict[str, tuple[int, ...]]:
     return {**_image_encoder(net), **_prompt_encoder(), **_mask_decoder()}
 
 
-def official_state(net: Tiny | None = None, salt: int = 0, scale: float = 1.0) -> dict[str, Tensor]:
+def official_state(net: Tiny | None = None) -> dict[str, Tensor]:
     """Reproducible noise in every tensor: none is zero, none is constant, and biases are large.
 
-    Args:
-        salt: Another salt, another network.
-        scale: Of every tensor but the layer norms' weights; small values make epsilons count.
+    Returns:
+        A dict of its own; the tensors are shared between calls, so leave their values.
     """
+    return dict(_filled(net or Tiny()))
+
+
+def write_official(path: Path, change: Callable[[dict[str, Tensor]], Any] | None = None, **options: Any) -> Path:
+    """Write the tiny official state as PyTorch does, after `change` (in place, or returning what to write instead)."""
+    state = official_state()
+    replacement = change(state) if change else None
+    torch.save(state if replacement is None else replacement, path, **options)
+    return path
+
+
+@cache
+def _filled(net: Tiny) -> dict[str, Tensor]:
     state = {}
-    for number, (name, shape) in enumerate(official_shapes(net or Tiny()).items()):
-        values = noise(math.prod(shape), 1000 * salt + number).reshape(shape)
+    for number, (name, shape) in enumerate(official_shapes(net).items()):
+        values = noise(math.prod(shape), number).reshape(shape)
         if "norm" in name or _is_norm_2d(name):
-            state[name] = (1 + 0.5 * values) if name.endswith("weight") else 0.5 * scale * values
+            state[name] = (1 + 0.5 * values) if name.endswith("weight") else 0.5 * values
         elif len(shape) == 1:
-            state[name] = 0.5 * scale * values
+            state[name] = 0.5 * values
         elif any(part in name for part in _TABLES):
-            state[name] = scale * values
+            state[name] = values
         else:
-            state[name] = scale * values / math.sqrt(math.prod(shape[1:]))
+            state[name] = values / math.sqrt(math.prod(shape[1:]))
     return state
 
 
 def _is_norm_2d(name: str) -> bool:
-    return any(part in name for part in (
-        "neck.1.", "neck.3.", "mask_downscaling.1.", "mask_downscaling.4.", "output_upscaling.1."))
+    return any(
+        part in name
+        for part in ("neck.1.", "neck.3.", "mask_downscaling.1.", "mask_downscaling.4.", "output_upscaling.1.")
+    )
 
 
 def noise(count: int, salt: int) -> Tensor:

@@ -99,11 +99,15 @@ def test_every_stage_equals_plain_functions_of_the_state_dict(weights_file, size
 
 
 def test_epsilons_are_the_official_ones(tmp_path):
-    """With weights this small, variances come near the norms' epsilons and a wrong one shows in the third digit."""
-    state = official_state(salt=1, scale=0.03)
-    torch.save(state, tmp_path / "small.pth")
+    """Where what enters a norm hardly varies, its epsilon decides, and a wrong one shows in the first digits."""
+    before_a_norm = ("pos_embed", "patch_embed", "neck.0", "neck.2", "layers.0.self_attn.out_proj", "upscaling.0")
+    state = official_state()
+    for name in state:
+        if any(part in name for part in before_a_norm):
+            state[name] = 0.003 * state[name]
+    torch.save(state, tmp_path / "quiet.pth")
     image, box = _images(128, count=1), _boxes(128)[:1, :1]
-    ours = _run(load_sam(tmp_path / "small.pth", image_size=128), image, box)
+    ours = _run(load_sam(tmp_path / "quiet.pth", image_size=128), image, box)
     theirs = _reference(sam_reference.stretch(state, 8, TINY.global_blocks), image[0], box[0, 0])
     for name in ("features", "masks", "iou"):
         assert _relative_error(ours[name].reshape(theirs[name].shape), theirs[name]) < 1e-5
@@ -178,9 +182,7 @@ def test_gradients_of_the_image_encoder_are_right():
     assert float(images.grad[spot]) == pytest.approx(float((higher - lower) / (2 * step)), rel=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("size", "encoder", "total"), [("b", 89_670_912, 93_735_472), ("h", 637_026_048, 641_090_608)]
-)
+@pytest.mark.parametrize(("size", "encoder", "total"), [("b", 89_670_912, 93_735_472), ("h", 637_026_048, 641_090_608)])
 def test_parameter_counts_are_the_published_ones(size, encoder, total):
     with torch.device("meta"):
         sam = Sam(SIZES[size], 1024)

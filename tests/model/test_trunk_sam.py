@@ -97,7 +97,7 @@ def test_checkpointing_keeps_less():
 
 
 def test_the_frozen_layers_keep_no_input():
-    """Hidden activations of the MLP are needed for GELU's derivative, but a frozen layer's input is needed by nobody."""
+    """GELU's derivative needs the MLP's hidden activations, but nobody needs the input of a frozen layer."""
     frozen, trained = SamTrunk(_sam().vision), SamTrunk(_sam().vision)
     trained.vision.requires_grad_(True)
     assert _bytes_kept(frozen) < 0.8 * _bytes_kept(trained)

@@ -92,8 +92,9 @@ class MaskDecoder(nn.Module):
         for stage, finer in zip_longest(self.upscaling, fine):
             pixels = stage(pixels, finer)
         weights = torch.stack([net(tokens[:, 1 + k]) for k, net in enumerate(self.hypernetworks)], 1)
-        logits = torch.einsum("bkc,bchw->bkhw", weights, pixels)
-        return logits, tokens[:, 1 + masks : 1 + masks + kept]
+        # channels last throughout: a gradient in another layout would slow every layer behind it
+        logits = (pixels.permute(0, 2, 3, 1).flatten(1, 2) @ weights.transpose(1, 2)).unflatten(1, pixels.shape[-2:])
+        return logits.permute(0, 3, 1, 2), tokens[:, 1 + masks : 1 + masks + kept]
 
     @torch.no_grad()
     def start_from(self, sam: SamMaskDecoder, no_mask: Float[Tensor, "1 c"]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import Tensor
@@ -21,6 +21,7 @@ Layout = Literal["official", "transformers"]
 
 CHANNELS = 256  # of the features, the prompts and the decoder, in every published SAM
 PATCH = 16
+_DEEPEST = 128  # blocks; a key with a larger number is no SAM's
 TIED_KEY = "shared_image_embedding.positional_embedding"  # transformers keeps one tensor under two names
 POSITION_KEY = "prompt_encoder.shared_embedding.positional_embedding"
 
@@ -132,28 +133,18 @@ def infer_sizes(state: Mapping[str, Tensor]) -> SamSizes | None:
     """
     patch = state.get("image_encoder.patch_embed.proj.weight")
     blocks = {int(found[1]) for key in state if (found := re.match(r"image_encoder\.blocks\.(\d+)\.", key))}
-    if patch is None or patch.ndim != 4 or not blocks:
+    if patch is None or patch.ndim != 4 or not blocks or max(blocks) >= _DEEPEST:
         return None
     dim, depth = patch.shape[0], max(blocks) + 1
-    grid = _size(state, "image_encoder.pos_embed", axis=1, default=64)
-    tables = {
-        block: _size(state, f"image_encoder.blocks.{block}.attn.rel_pos_h", axis=0, default=0) for block in range(depth)
-    }
-    published = _published(dim, depth, ends_windowed=tables[depth - 1] != 2 * grid - 1)
-    mlp = _size(state, "image_encoder.blocks.0.mlp.lin1.bias", axis=0, default=4 * dim)
-    if published:
-        return SamSizes(dim, published.depth, published.heads, published.global_blocks, grid, published.window, mlp)
-    head_dim = _size(state, "image_encoder.blocks.0.attn.rel_pos_h", axis=1, default=64)
-    windowed = sorted(length for length in tables.values() if length not in (0, 2 * grid - 1))
-    return SamSizes(
-        dim,
-        depth,
-        max(1, dim // head_dim),
-        tuple(b for b, length in tables.items() if length == 2 * grid - 1),
-        grid,
-        window=(windowed[len(windowed) // 2] + 1) // 2 if windowed else 14,
-        mlp=mlp,
-    )
+    grid = _size(state, "image_encoder.pos_embed", axis=1) or 64
+    mlp = _size(state, "image_encoder.blocks.0.mlp.lin1.bias", axis=0) or 4 * dim
+    rows = {block: _table_size(state, block, axis=0) for block in range(depth)}
+    wide = tuple(block for block in range(depth) if rows[block] == 2 * grid - 1)
+    if published := _published(dim, depth, ends_windowed=depth - 1 not in wide):
+        return replace(published, grid=grid, mlp=mlp)
+    head_dim = next((size for block in range(depth) if (size := _table_size(state, block, axis=1))), 64)
+    window = next(((rows[block] + 1) // 2 for block in range(depth) if rows[block] and block not in wide), 14)
+    return SamSizes(dim, depth, max(1, dim // head_dim), wide, grid, window, mlp)
 
 
 def _published(dim: int, depth: int, ends_windowed: bool) -> SamSizes | None:
@@ -168,6 +159,12 @@ def _published(dim: int, depth: int, ends_windowed: bool) -> SamSizes | None:
     return None
 
 
-def _size(state: Mapping[str, Tensor], key: str, axis: int, default: int) -> int:
+def _table_size(state: Mapping[str, Tensor], block: int, axis: int) -> int:
+    """Of a block's relative position tables: rows are 2 n - 1 distances, columns a head's channels; 0 without any."""
+    key = f"image_encoder.blocks.{block}.attn.rel_pos_"
+    return _size(state, f"{key}h", axis) or _size(state, f"{key}w", axis)
+
+
+def _size(state: Mapping[str, Tensor], key: str, axis: int) -> int:
     tensor = state.get(key)
-    return tensor.shape[axis] if tensor is not None and tensor.ndim > axis else default
+    return tensor.shape[axis] if tensor is not None and tensor.ndim > axis else 0

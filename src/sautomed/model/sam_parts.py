@@ -1,14 +1,16 @@
 """SAM's three parts, built from `transformers` so that they compute what SAM's authors' code computes.
 
-Three things are set right. `transformers` gives the mask decoder layer norms of epsilon 1e-6, where the authors' two-way
-transformer has PyTorch's default of 1e-5. And in the attention and in the norms over channels the same formula is
-evaluated here in the authors' order: a network with random weights can blow up the last digit ten-thousandfold, and
+Three things are set right. `transformers` gives the mask decoder layer norms of epsilon 1e-6, where the authors'
+two-way transformer has PyTorch's default of 1e-5. And in the attention and in the norms over channels the same formula
+is evaluated here in the authors' order: a network with random weights can blow up the last digit ten-thousandfold, and
 only with the same rounding do two implementations agree there.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import torch
@@ -94,7 +96,8 @@ def make_decoder() -> SamMaskDecoder:
     return decoder
 
 
-def expected_shapes(sizes: SamSizes) -> dict[str, tuple[int, ...]]:
+@cache
+def expected_shapes(sizes: SamSizes) -> Mapping[str, tuple[int, ...]]:
     """Name (transformers) and shape of every parameter of a SAM of these sizes, at its own grid. Allocates nothing."""
     with torch.device("meta"):
         parts: dict[str, nn.Module] = {

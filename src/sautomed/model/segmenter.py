@@ -21,8 +21,9 @@ class Features:
     coarse: Float[Tensor, "n c h w"]
     fine: tuple[Float[Tensor, "n c2 h2 w2"], ...] = ()
 
-    def __getitem__(self, rows: slice | Sequence[int] | Tensor) -> "Features":
-        return Features(self.coarse[rows], tuple(f[rows] for f in self.fine))
+    def split(self, rows: int) -> list["Features"]:
+        """Parts of so many slices each."""
+        return [Features(c, tuple(f)) for c, *f in zip(*(m.split(rows) for m in (self.coarse, *self.fine)), strict=True)]
 
     @staticmethod
     def cat(parts: Sequence["Features"]) -> "Features":
@@ -40,8 +41,10 @@ class SharedFeatures:
     f: Float[Tensor, "n c h w"]
     fine: tuple[Float[Tensor, "n c2 h2 w2"], ...] = ()
 
-    def __getitem__(self, rows: slice | Sequence[int] | Tensor) -> "SharedFeatures":
-        return SharedFeatures(self.z[rows], self.f[rows], tuple(m[rows] for m in self.fine))
+    def split(self, rows: int) -> list["SharedFeatures"]:
+        """Parts of so many slices each."""
+        maps = (self.z, self.f, *self.fine)
+        return [SharedFeatures(z, f, tuple(rest)) for z, f, *rest in zip(*(m.split(rows) for m in maps), strict=True)]
 
 
 @dataclass(frozen=True)

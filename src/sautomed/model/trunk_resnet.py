@@ -44,4 +44,11 @@ class ResNetTrunk(nn.Module):
         while deeper:
             below = deeper.pop()
             top = below + nnf.interpolate(top, size=below.shape[-2:], mode="nearest")
-        return Features(self.neck(top), (maps[0], finest))
+        return Features(_layout_kept(self.neck(top)), (_layout_kept(maps[0]), _layout_kept(finest)))
+
+
+def _layout_kept(x: Tensor) -> Tensor:
+    """Gradients that come back from slices of a run are not channels last; turned once here, not in every layer."""
+    if x.requires_grad:
+        x.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
+    return x

@@ -31,7 +31,7 @@ class SamTrunk(nn.Module):
         lora_alpha: See `add_lora`.
         lora_targets: See `add_lora`.
         gradient_checkpointing: In training keep only each block's input and compute the block again in the backward
-            pass. One 512 px image through ViT-B on a CPU: 1.3 GB instead of 2.3 GB, a tenth slower.
+            pass. One 512 px image through ViT-B on a CPU: 1.3 GB instead of 2.1 GB, a tenth slower.
     Raises:
         UnknownSetting: The encoder's image size is not a multiple of 16 from 128 to 1024, or LoRA cannot be so.
     """

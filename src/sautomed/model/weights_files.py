@@ -109,9 +109,12 @@ def _read_zip(path: Path) -> dict[str, Any]:
             where=path,
             cure="Download or copy it again.",
         ) from error
-    if any(name.endswith("data.pkl") for name in names):
+    program = any("/code/" in name for name in names)
+    if not program and any(name.endswith("data.pkl") for name in names):
         return _load_torch(path, mapped=True)
-    if names and all(name.endswith(".npy") for name in names):
+    if program:
+        kind = "a TorchScript program"
+    elif names and all(name.endswith(".npy") for name in names):
         kind = f"a NumPy archive (first entry {names[0]!r}; TransUNet's R50+ViT-B_16.npz is of this kind)"
     else:
         kind = "an ordinary zip archive"
@@ -126,12 +129,6 @@ def _load_torch(path: Path, mapped: bool) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         _refuse_pickle(path, error)
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
-        if "TorchScript" in str(error):
-            raise WrongWeights(
-                "this is a TorchScript program, not a state dict.",
-                where=path,
-                cure="Give the checkpoint that the program was made from.",
-            ) from error
         raise DamagedWeights(
             "PyTorch cannot read this file; it is cut short or damaged.", where=path, cure="Download or copy it again."
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,13 @@ def draw_learning_curve(log_csv: Path, png: Path) -> None:
         MissingFile, BadTable: As `read_log`.
         UnwritableTarget: The picture cannot be written.
     """
-    curve = read_log(log_csv)
+    picture = learning_curve_png(read_log(log_csv))
+    with atomic_write(png) as temporary:
+        temporary.write_bytes(picture)
+
+
+def learning_curve_png(curve: Curve) -> bytes:
+    """The picture itself."""
     figure = Figure(figsize=(10, 3.6), dpi=110, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
@@ -80,10 +87,12 @@ def draw_learning_curve(log_csv: Path, png: Path) -> None:
     _draw_dsc(right, curve, unit_s)
     for axes in (left, right):
         axes.set_xlabel(f"time ({unit})", color=INK)
+        axes.set_xlim(0, max(_last_s(curve) / unit_s, 1e-3) * 1.02)
         _plain(axes)
         _mark_steps(axes, curve, unit_s)
-    with atomic_write(png) as temporary:
-        canvas.print_png(temporary)
+    picture = io.BytesIO()
+    canvas.print_png(picture)
+    return picture.getvalue()
 
 
 def _draw_losses(axes: Axes, curve: Curve, unit_s: float) -> None:
@@ -143,8 +152,12 @@ def _mark_steps(axes: Axes, curve: Curve, unit_s: float) -> None:
     upper.spines["top"].set_visible(False)
 
 
+def _last_s(curve: Curve) -> float:
+    return float(np.nanmax(curve.columns["elapsed_s"], initial=0.0))
+
+
 def _time_unit(curve: Curve) -> tuple[float, str]:
-    last = float(np.nanmax(curve.columns["elapsed_s"], initial=0.0))
+    last = _last_s(curve)
     if last > 3 * 3600:
         return 3600.0, "hours"
     return (60.0, "minutes") if last > 120 else (1.0, "seconds")

@@ -19,7 +19,7 @@ def show(*parts: Part) -> tuple[np.ndarray, np.ndarray]:
     fine = LATTICE.refined(SUB_SLICES)
     z, y, x = np.meshgrid(*fine.axes_mm(), indexing="ij")
     pose = Pose(np.ones(3), np.eye(3), np.zeros(3))
-    grid = Grid(fine, pose, x, y, z, np.zeros_like(x), warp_mm=np.zeros(3))
+    grid = Grid(fine, pose, x, y, z, np.zeros_like(x), drift_mm=np.zeros((2, 3, 6, 7, 7)))
     return paint(parts, grid, LOOKS, LABELS, np.random.default_rng(0))
 
 

@@ -1,24 +1,13 @@
-"""Solids on a straight 2 mm lattice, where volumes and positions can be checked by hand."""
+"""Solids and their combinations on a straight 2 mm lattice, where volumes and positions can be checked by hand."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sautomed.datasets.phantom.combine import Common, Cut, Grown, Rough, Shared, Union
 from sautomed.datasets.phantom.grid import Grid, Lattice, Pose
-from sautomed.datasets.phantom.shapes import (
-    Barrel,
-    Common,
-    Cut,
-    Ellipsoid,
-    Grown,
-    HalfSpace,
-    Rough,
-    Shared,
-    Solid,
-    Tube,
-    Union,
-)
+from sautomed.datasets.phantom.shapes import Barrel, Ellipsoid, HalfSpace, Solid, Tube
 
 STEP = 2.0
 SIDE = 50
@@ -29,7 +18,7 @@ def straight_grid() -> Grid:
     pose = Pose(np.ones(3), np.eye(3), np.zeros(3))
     z, y, x = np.meshgrid(*lattice.axes_mm(), indexing="ij")
     lobes = np.sin(x / 5).astype(np.float32)
-    return Grid(lattice, pose, x, y, z, lobes, warp_mm=np.zeros(3))
+    return Grid(lattice, pose, x, y, z, lobes, drift_mm=np.zeros((2, 3, 9, 9, 9)))
 
 
 GRID = straight_grid()

@@ -14,6 +14,8 @@ from scipy.interpolate import BSpline
 
 Array = np.ndarray
 Window = tuple[slice, slice, slice]
+BLOCK = 6  # voxels a side
+SLACK_MM = 1.0  # the warp changes by less than this from one voxel seen to the next
 RIM_MM = 3.0  # seen round a solid, for its soft edge and a rim of fat
 
 
@@ -65,7 +67,7 @@ class Grid:
     y: Array
     z: Array
     lobes: Array  # (s, r, c)
-    warp_mm: np.ndarray  # (x, y, z); no voxel is moved further
+    drift_mm: Array  # (2, 3, blocks of z, y, x): the least and the most warp along x, y and z in each block
     memo: dict[int, Array] = field(default_factory=dict)  # distances of `Shared` solids on the whole grid
 
     def points(self, window: Window) -> tuple[Array, Array, Array]:
@@ -78,17 +80,27 @@ class Grid:
         return z, y, x
 
     def window(self, low: np.ndarray, high: np.ndarray) -> Window:
-        """The part of the lattice that can see the reference box from `low` to `high` (x, y, z)."""
-        low, high = np.clip(low, -2e3, 2e3), np.clip(high, -2e3, 2e3)
+        """The part of the lattice that can see the reference box from `low` to `high` (x, y, z).
+
+        Found twice: with the warp of the whole grid, then with that of the blocks found, which is much narrower.
+        """
+        low, high = np.clip(low, -2e3, 2e3) - RIM_MM, np.clip(high, -2e3, 2e3) + RIM_MM
+        window = self._straight_window(low, high, self.drift_mm)
+        near = tuple(slice(s.start // BLOCK, -(-s.stop // BLOCK)) for s in window)
+        drift = self.drift_mm[(slice(None), slice(None), *near)]
+        return self._straight_window(low, high, drift) if drift.size else window
+
+    def _straight_window(self, low: np.ndarray, high: np.ndarray, drift_mm: Array) -> Window:
+        """Indices of the box if every voxel is warped by no less and no more than `drift_mm` says."""
+        low = low - drift_mm[1].max(axis=(1, 2, 3)) - SLACK_MM
+        high = high - drift_mm[0].min(axis=(1, 2, 3)) + SLACK_MM
         centre = self.pose.to_scanner((low + high) / 2)
         reach = np.abs(self.pose.turn * self.pose.scale) @ ((high - low) / 2)
-        reach = reach + RIM_MM + self.warp_mm
-        first, last = (centre - reach)[::-1], (centre + reach)[::-1]
         origin, spacing, shape = (
             np.array(v) for v in (self.lattice.origin_mm, self.lattice.spacing_mm, self.lattice.shape)
         )
-        start = np.clip(np.floor((first - origin) / spacing), 0, shape).astype(int)
-        stop = np.clip(np.ceil((last - origin) / spacing) + 1, start, shape).astype(int)
+        start = np.clip(np.floor(((centre - reach)[::-1] - origin) / spacing), 0, shape).astype(int)
+        stop = np.clip(np.ceil(((centre + reach)[::-1] - origin) / spacing) + 1, start, shape).astype(int)
         return slice(start[0], stop[0]), slice(start[1], stop[1]), slice(start[2], stop[2])
 
 
@@ -100,8 +112,16 @@ def make_grid(lattice: Lattice, pose: Pose, rng: np.random.Generator) -> Grid:
     straight = [row[0] * px[None, None, :] + row[1] * py[None, :, None] + row[2] * pz[:, None, None] for row in inverse]
     warps = [3.5 * smooth_field(lattice, 70, rng) + 1.2 * smooth_field(lattice, 32, rng) for _ in range(3)]
     bent_x, bent_y, bent_z = ((s + w).astype(np.float32) for s, w in zip(straight, warps, strict=True))
-    furthest = np.array([np.abs(w).max() for w in warps]) * pose.scale.max()
-    return Grid(lattice, pose, bent_x, bent_y, bent_z, smooth_field(lattice, 11, rng), furthest)
+    drift = np.array([[_by_block(w, reduce) for w in warps] for reduce in (np.minimum, np.maximum)])
+    return Grid(lattice, pose, bent_x, bent_y, bent_z, smooth_field(lattice, 11, rng), drift)
+
+
+def _by_block(field: Array, reduce: np.ufunc) -> Array:
+    """The least or the most of each block of `BLOCK` voxels a side, from every third voxel: the field is smooth."""
+    seen = field[::3, ::3, ::3]
+    for axis, length in enumerate(seen.shape):
+        seen = reduce.reduceat(seen, np.arange(0, length, BLOCK // 3), axis=axis)
+    return seen
 
 
 def smooth_field(lattice: Lattice, scale_mm: float, rng: np.random.Generator) -> Array:

@@ -8,20 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from sautomed.datasets.phantom.combine import Common, Cut, Grown, Union
 from sautomed.datasets.phantom.parts import Dice, Layer, Part
-from sautomed.datasets.phantom.shapes import (
-    Barrel,
-    Common,
-    Cut,
-    Ellipsoid,
-    Grown,
-    HalfSpace,
-    Point,
-    Seams,
-    Solid,
-    Tube,
-    Union,
-)
+from sautomed.datasets.phantom.shapes import Barrel, Ellipsoid, HalfSpace, Point, Seams, Solid, Tube
 
 Level = tuple[float, float, float, float]
 # Section of the hollow inside the muscles: (z, half width, half depth, centre y).
@@ -122,15 +111,14 @@ def diaphragm(hollow: Solid, below: Solid, dice: Dice) -> list[Part]:
 
 def lungs(hollow: Solid, below: Solid, dice: Dice) -> list[Part]:
     """Both lungs, from the apex to the recess behind the diaphragm, with vessels from the hilum."""
-    parts: list[Part] = []
-    top = HalfSpace((0, 0, dice.between(285, 305)), (0, 0, 1))
+    between = Common(HalfSpace((15, 0, 0), (1, 0, 0)), HalfSpace((-15, 0, 0), (-1, 0, 0)))
+    neck = HalfSpace((0, 0, dice.between(285, 305)), (0, 0, -1))
+    chest = Cut(Cut(Grown(hollow, -2.0), between, blend_mm=14), neck, blend_mm=20)
+    space = Cut(chest, Grown(below, 3.0), blend_mm=6)
+    vessels: list[Solid] = []
     for side in (-1, 1):
-        half = Common(HalfSpace((side * 15, 0, 0), (-side, 0, 0)), top, blend_mm=20)
-        space = Cut(Common(Grown(hollow, -2.0), half, blend_mm=14), Grown(below, 3.0), blend_mm=6)
-        vessels: list[Solid] = []
         for _ in range(16):
             tip = (side * dice.between(50, 112), dice.between(-50, 95), dice.between(40, 290))
             middle = (side * dice.between(44, 62), (15 + tip[1]) / 2, (185 + 1.2 * tip[2]) / 2.2)
-            vessels.append(Tube([(side * 30, 22, 188), middle, tip], [6, 3.2, 0.8], pieces=3))
-        parts.append(Part("lung", space, layers=(Layer("pulmonary_vessel", 1.0, Union(vessels)),)))
-    return parts
+            vessels.append(Tube([(side * 30, 22, 188), middle, tip], [6, 3.2, 0.8]))
+    return [Part("lung", space, layers=(Layer("pulmonary_vessel", 1.0, Union(vessels)),))]

@@ -1,0 +1,122 @@
+"""Fig. 1 in code: the parts together, switched on and off, walked far."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sautomed.config import load_settings
+from sautomed.model.build import build_model, decoder_widths
+
+PARTS = ("local_3d", "global_3d", "prompt")
+MODULES = {"local_3d": "slice_attention", "global_3d": "history", "prompt": "generator"}
+
+
+def features(model, n=1, seed=0):
+    torch.manual_seed(seed)
+    return model.encode(torch.rand(n, 3, 128, 128))
+
+
+@pytest.mark.parametrize("on", list(itertools.product([False, True], repeat=3)), ids=str)
+def test_a_part_that_is_off_is_not_built_and_the_rest_works(small_settings, on):
+    """The five variants of Table 4 are among these."""
+    switches = dict(zip(PARTS, on, strict=True))
+    model = build_model(small_settings.model.model_copy(update=switches), 2, 128).eval()
+    for part, module in MODULES.items():
+        built = any(name.startswith(f"{module}.") for name, _ in model.named_parameters())
+        assert built == switches[part]
+    f = features(model)
+    out = model.step(model.share(f, f, f), model.start(1))
+    out = model.step(model.share(f, f, f), out.state)
+    assert out.logits.shape == (1, 3, 64, 64)
+    assert (out.presence is not None) == switches["prompt"]
+    assert out.state.history.shape[1] == (3 if switches["global_3d"] else 0)
+
+
+def test_nothing_is_known_at_the_start(small_model):
+    state = small_model.start(2)
+    assert not state.present.any()
+    assert state.boxes.shape == (2, 2, 4)
+
+
+def test_the_state_carries_the_boxes_of_the_labels_that_were_found(small_model):
+    from sautomed.boxes import boxes_of_labels
+
+    f = features(small_model)
+    out = small_model.step(small_model.share(f, f, f), small_model.start(1))
+    boxes, present = boxes_of_labels(out.logits.argmax(1), 2, min_pixels=2)
+    assert torch.equal(out.state.present, present)
+    assert torch.equal(out.state.boxes, boxes)
+    assert not out.state.boxes.requires_grad
+
+
+def test_every_part_of_the_state_changes_the_next_slice(small_model):
+    f = features(small_model)
+    shared = small_model.share(f, f, f)
+    state = small_model.step(shared, small_model.start(1)).state
+    state = replace(state, present=torch.ones_like(state.present), boxes=torch.tensor([[[0.1, 0.1, 0.4, 0.5]] * 2]))
+    base = small_model.step(shared, state).logits
+    for change in (
+        {"history": state.history + 0.5},
+        {"boxes": state.boxes + 0.4},
+        {"present": ~state.present},
+    ):
+        assert not torch.allclose(base, small_model.step(shared, replace(state, **change)).logits, atol=1e-5)
+
+
+def test_two_walkers_are_two_walks_of_one(small_model):
+    here, there = features(small_model, seed=1), features(small_model, seed=2)
+    both = type(here).cat([here, there])
+    state = small_model.start(2)
+    for _ in range(3):
+        out = small_model.step(small_model.share(both, both, both), state)
+        state = out.state
+    for row, f in enumerate((here, there)):
+        alone = small_model.start(1)
+        for _ in range(3):
+            one = small_model.step(small_model.share(f, f, f), alone)
+            alone = one.state
+        assert torch.allclose(out.logits[row], one.logits[0], atol=1e-4)
+
+
+def test_eq3_history_stays_bounded_over_300_steps(small_model):
+    """Trained on runs of four slices, walked over hundreds: the filter's norm must hold the recurrence."""
+    torch.manual_seed(3)
+    with torch.inference_mode():
+        f = small_model.encode(torch.rand(8, 3, 128, 128)).split(1)
+        state, lengths = small_model.start(1), []
+        for t in range(300):
+            here = f[t % 8]
+            out = small_model.step(small_model.share(here, here, here), state)
+            state = out.state
+            lengths.append(state.history.norm(dim=-1).max().item())
+            assert out.logits.isfinite().all()
+    assert max(lengths) <= 2 * small_model.decoder.no_mask.numel() ** 0.5
+    assert max(lengths[200:]) <= 1.5 * max(lengths[:50])
+
+
+def test_gradient_through_a_run_reaches_all_that_only_earlier_slices_use(small_settings):
+    """Filter, first history tokens, default query: with no gradient through history they would never be trained."""
+    model = build_model(small_settings.model, 2, 128).train()
+    f = features(model, n=2)
+    state = model.start(2)
+    for _ in range(3):
+        out = model.step(model.share(f, f, f), state)
+        state = out.state
+    (out.logits.square().mean() + out.boxes.sum() + out.presence.sum()).backward()
+    for name in ("history.first", "history.mlp.0.weight", "generator.semantic", "generator.default_query"):
+        assert dict(model.named_parameters())[name].grad.abs().sum() > 0, name
+
+
+def test_tiny_has_at_most_8_million_parameters():
+    model = build_model(load_settings("tiny").model, 13, 256)
+    assert sum(p.numel() for p in model.parameters()) <= 8_000_000
+
+
+@pytest.mark.parametrize(
+    ("head", "stride", "widths"), [("coarse", 16, (64, 32)), ("full", 16, (64, 32, 16, 8)), ("full", 8, (64, 32, 16))]
+)
+def test_the_head_reaches_stride_4_of_sam_or_full_resolution(head, stride, widths):
+    settings = load_settings("sam-vit-b", [f"model.decoder.head={head}"]).model.decoder
+    assert decoder_widths(settings, 256, stride) == widths

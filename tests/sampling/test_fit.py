@@ -1,0 +1,72 @@
+"""Native slices to the network's square and back."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sautomed.sampling.fit import SliceFit, automatic_size, channel_slices
+
+sides = st.integers(20, 200)
+spacings = st.floats(0.5, 2.0)
+
+
+def smooth(h, w):
+    y, x = torch.meshgrid(torch.linspace(-1, 1, h), torch.linspace(-1, 1, w), indexing="ij")
+    return torch.exp(-3 * ((x - 0.2) ** 2 + (y + 0.1) ** 2))
+
+
+@given(h=sides, w=sides, row=spacings, col=spacings)
+def test_the_shape_in_mm_is_kept_and_fills_the_square(h, w, row, col):
+    fit = SliceFit((h, w), (row, col), 128)
+    inner = fit.inner
+    assert max(inner) == 128
+    pixel_mm = max(h * row, w * col) / 128
+    assert abs(inner[0] * pixel_mm - h * row) <= 0.51 * pixel_mm or inner[0] == 1
+    assert abs(inner[1] * pixel_mm - w * col) <= 0.51 * pixel_mm or inner[1] == 1
+    assert fit.to_network(torch.rand(2, h, w)).shape == (2, 128, 128)
+
+
+@given(h=sides, w=sides, row=spacings, col=spacings, stride=st.sampled_from([1, 2, 4]))
+def test_what_goes_in_smooth_comes_back_in_place(h, w, row, col, stride):
+    """A shift of half a pixel anywhere would show: the blob's centre must return to where it was."""
+    fit = SliceFit((h, w), (row, col), 128)
+    blob = smooth(h, w)
+    square = torch.nn.functional.avg_pool2d(fit.to_network(blob[None])[None], stride)
+    back = fit.to_native(square)[0, 0]
+    assert back.shape == (h, w)
+    inner = min(fit.inner)
+    if inner >= 40:
+        margin = (slice(h // 8, -(h // 8)), slice(w // 8, -(w // 8)))
+        assert (back - blob)[margin].abs().mean() < 0.02 * stride
+
+
+def test_labels_grow_with_smooth_contours_and_keep_their_area():
+    y, x = torch.meshgrid(torch.arange(40), torch.arange(40), indexing="ij")
+    labels = ((x - 20) ** 2 + (y - 20) ** 2 < 100).long()
+    grown = SliceFit((40, 40), (1, 1), 160).labels_to_network(labels[None], classes=1)[0]
+    assert grown.sum() / 16 == pytest.approx(labels.sum().item(), rel=0.02)
+    circumference = 0.5 * (grown.diff(dim=0).abs().sum() + grown.diff(dim=1).abs().sum())
+    nearest = labels.repeat_interleave(4, 0).repeat_interleave(4, 1)
+    assert (grown != nearest).float().mean() > 0.002  # stairs are gone
+    assert circumference <= 0.5 * (nearest.diff(dim=0).abs().sum() + nearest.diff(dim=1).abs().sum())
+
+
+def test_padding_is_background():
+    fit = SliceFit((20, 40), (1, 1), 128)
+    labels = fit.labels_to_network(torch.ones(1, 20, 40, dtype=torch.long), classes=1)
+    assert labels[0, :31].sum() == 0
+    assert labels[0, 32:96].all()
+    assert labels[0, 97:].sum() == 0
+
+
+def test_the_automatic_size_is_that_of_the_median_case():
+    assert automatic_size([(320, 1.25), (330, 1.25), (100, 1.0)], (128, 512)) == 256
+    assert automatic_size([(50, 1.0)], (128, 256)) == 128
+    assert automatic_size([(500, 0.5)], (128, 256)) == 256
+
+
+def test_channels_are_one_slice_or_three():
+    assert channel_slices(4, 9, "repeat") == (4, 4, 4)
+    assert channel_slices(4, 9, "neighbours") == (3, 4, 5)
+    assert channel_slices(0, 9, "neighbours") == (0, 0, 1)

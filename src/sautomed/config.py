@@ -24,30 +24,34 @@ class _Section(BaseModel):
 class LoraSettings(_Section):
     """Low-rank adapters in the SAM trunk (Hu et al. 2021); rank and targets as SAMed."""
 
-    rank: int = Field(4, ge=1)
+    rank: int = Field(4, ge=1, description="columns of each adapter")
     alpha: float | None = Field(None, description="scale is alpha / rank; none means a scale of 1")
-    targets: tuple[Literal["q", "k", "v"], ...] = ("q", "v")
+    targets: tuple[Literal["q", "k", "v"], ...] = Field(
+        ("q", "v"), description="projections with an adapter; the others stay exactly SAM's"
+    )
 
 
 class SamTrunkSettings(_Section):
     """SAM's ViT with LoRA, everything else of it frozen."""
 
-    kind: Literal["sam"] = "sam"
+    kind: Literal["sam"] = Field("sam", description="which trunk")
     weights: str = Field(
         "facebook/sam-vit-base", description="hub id, folder or file in any SAM layout; they also say ViT-B, L or H"
     )
-    input_norm: Literal["auto", "sam", "medsam"] = "auto"
+    input_norm: Literal["auto", "sam", "medsam"] = Field(
+        "auto", description="sam: its mean and deviation on 0..255; medsam: [0, 1] as is; auto: by the weights' name"
+    )
     lora: LoraSettings = LoraSettings()
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool = Field(False, description="compute blocks anew going backward: less memory, slower")
 
 
 class ResNetTrunkSettings(_Section):
     """A small convolutional trunk, trained from scratch: features at stride 8, finer ones for the upscaling."""
 
-    kind: Literal["resnet"] = "resnet"
-    stem: int = 32
+    kind: Literal["resnet"] = Field("resnet", description="which trunk")
+    stem: int = Field(32, description="channels at stride 2")
     widths: tuple[int, ...] = Field((48, 96, 192, 256), description="channels at strides 4, 8, 16, ...")
-    depths: tuple[int, ...] = (2, 2, 2, 2)
+    depths: tuple[int, ...] = Field((2, 2, 2, 2), description="residual blocks at each of these strides")
 
 
 TrunkSettings = Annotated[SamTrunkSettings | ResNetTrunkSettings, Field(discriminator="kind")]
@@ -56,23 +60,23 @@ TrunkSettings = Annotated[SamTrunkSettings | ResNetTrunkSettings, Field(discrimi
 class SliceAttentionSettings(_Section):
     """Inter- and intra-slice attention (Eq. 1-2)."""
 
-    heads: int = 8
-    blocks: int = 1
-    mlp_ratio: float = 4.0
+    heads: int = Field(8, description="of both attentions")
+    blocks: int = Field(1, description="how often Eq. 1-2 are applied")
+    mlp_ratio: float = Field(4.0, description="hidden width of the MLP of Eq. 2, in units of dim")
 
 
 class HistorySettings(_Section):
     """Historical slice information sharing (Eq. 3)."""
 
-    tokens: int = Field(8, ge=1, description="K")
+    tokens: int = Field(8, ge=1, description="K, history tokens")
 
 
 class BoxPromptSettings(_Section):
     """Box Prompt Generator (Eq. 4-5)."""
 
-    layers: int = Field(2, ge=1)
-    heads: int = 8
-    feedforward: int = 1024
+    layers: int = Field(2, ge=1, description="each moves the boxes a little")
+    heads: int = Field(8, description="of its attentions")
+    feedforward: int = Field(1024, description="hidden width of its MLPs")
     memory: Literal["z", "f"] = Field("z", description="keys and values: after (z) or before (f) the slice attention")
     min_pixels: int = Field(10, ge=1, description="a smaller organ in the previous slice gives no box; network pixels")
 
@@ -80,8 +84,8 @@ class BoxPromptSettings(_Section):
 class MaskDecoderSettings(_Section):
     """SAM's mask decoder with one mask token per class and one for the background."""
 
-    heads: int = 8
-    mlp: int = 2048
+    heads: int = Field(8, description="of its attentions; SAM's 8 with a SAM trunk")
+    mlp: int = Field(2048, description="hidden width of its MLPs; SAM's 2048 with a SAM trunk")
     head: Literal["coarse", "full"] = Field(
         "coarse", description="logits two doublings above the trunk's stride (stride 4 with SAM), or at full resolution"
     )
@@ -101,12 +105,18 @@ class ModelSettings(_Section):
 
 
 class DataSettings(_Section):
-    image_size: int | Literal["auto"] = Field(512, description="auto: the native in-plane size, within auto_size")
-    auto_size: tuple[int, int] = (128, 256)
-    plane: Literal["auto", "axial", "coronal", "sagittal"] = "auto"
+    image_size: int | Literal["auto"] = Field(
+        512, description="side in pixels, a multiple of 16 from 128 to 1024; auto: the native side, within auto_size"
+    )
+    auto_size: tuple[int, int] = Field((128, 256), description="smallest and largest side that auto chooses")
+    plane: Literal["auto", "axial", "coronal", "sagittal"] = Field(
+        "auto", description="of the slices; auto: across the coarsest axis, axial where no axis is coarse"
+    )
     modality: Literal["auto", "ct", "other"] = Field("auto", description="auto: by the channel's name")
-    window_hu: tuple[float, float] = (-125.0, 275.0)
-    percentiles: tuple[float, float] = (0.5, 99.5)
+    window_hu: tuple[float, float] = Field((-125.0, 275.0), description="what becomes 0 and 1 in CT")
+    percentiles: tuple[float, float] = Field(
+        (0.5, 99.5), description="of the non-zero voxels: what becomes 0 and 1 elsewhere"
+    )
     channels: Literal["repeat", "neighbours"] = Field(
         "repeat", description="the trunk's three channels: one slice three times, or the slice between its neighbours"
     )
@@ -123,29 +133,31 @@ class AugmentSettings(_Section):
     """One spatial transform for all slices of a run."""
 
     probability: float = Field(0.8, ge=0, le=1, description="of the spatial transform")
-    rotate_degrees: float = 15.0
+    rotate_degrees: float = Field(15.0, description="up to this far either way")
     scale: float = Field(0.15, description="up to this fraction larger or smaller")
     shift: float = Field(0.08, description="up to this fraction of the image's side")
     intensity_probability: float = Field(0.3, ge=0, le=1, description="of each intensity transform by itself")
 
 
 class TrainSettings(_Section):
-    steps: int = Field(10_000, ge=1)
+    steps: int = Field(10_000, ge=1, description="at most; --max-minutes may end sooner")
     batch: int = Field(8, ge=1, description="runs per step")
-    learning_rate: float = 1e-4
-    weight_decay: float = 1e-4
-    warmup_steps: int = 250
-    poly_power: float = 0.9
-    clip_norm: float = 1.0
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    learning_rate: float = Field(1e-4, description="AdamW's, after the warm-up")
+    weight_decay: float = Field(1e-4, description="AdamW's; none for norms and biases")
+    warmup_steps: int = Field(250, description="steps over which the rate grows from 0")
+    poly_power: float = Field(0.9, description="the rate falls with (1 - progress) to this power; 0: constant")
+    clip_norm: float = Field(1.0, description="a longer gradient is shortened to this")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        "32-true", description="Lightning's names; the box prompt generator is in float32 always"
+    )
     max_history: int = Field(3, ge=1, description="n is drawn from 1 to this")
     cold_probability: float = Field(0.1, ge=0, le=1, description="chance of n = 0, so that a cold start is a target")
     earlier_weight: float = Field(0.5, description="loss weight of a run's earlier slices; the target's is 1")
     balanced: float = Field(0.5, ge=0, le=1, description="chance that a target is drawn from a random class's slices")
-    ce_weight: float = 0.2
-    dice_weight: float = 0.8
-    box_weight: float = Field(0.1, description="0: the paper to the letter")
-    presence_weight: float = Field(0.1, description="0: the paper to the letter")
+    ce_weight: float = Field(0.2, description="of the cross-entropy")
+    dice_weight: float = Field(0.8, description="of the Dice loss")
+    box_weight: float = Field(0.1, description="of 5 L1 + 2 GIoU on the boxes; 0: the paper to the letter")
+    presence_weight: float = Field(0.1, description="of the presence outputs; 0: the paper to the letter")
     box_jitter: float = Field(0.01, description="of the box's side, in training")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights that are validated and kept; 0: off")
     validate_every: int = Field(250, ge=1, description="steps; a checkpoint is written as often")
@@ -154,14 +166,16 @@ class TrainSettings(_Section):
 
 
 class SegmentSettings(_Section):
-    walk: Literal["mid_to_ends", "end_to_end"] = "mid_to_ends"
+    walk: Literal["mid_to_ends", "end_to_end"] = Field(
+        "mid_to_ends", description="from the middle slice to both ends at once, or from the last slice to the first"
+    )
     chunk: int = Field(8, ge=1, description="slices that pass the trunk together")
 
 
 class Settings(_Section):
     """A whole experiment: what is built, what it sees, how it is trained and how it walks."""
 
-    preset: str = "sam-vit-b"
+    preset: str = Field("sam-vit-b", description="a name to know the run by")
     model: ModelSettings = ModelSettings()
     data: DataSettings = DataSettings()
     train: TrainSettings = TrainSettings()

@@ -76,6 +76,7 @@ class Learner(lightning.LightningModule):
         self.settings, self.budget, self.seed = settings, budget, seed
         self.channels, self.walking, self.final_cases = channels, walking, final_cases
         self._validation_began = 0.0
+        self._case_dsc: list[Tensor] = []
         self.average = None
         if settings.ema:
             self.average = AveragedModel(model, multi_avg_fn=warming_average(settings.ema), use_buffers=True)
@@ -135,6 +136,7 @@ class Learner(lightning.LightningModule):
 
     def on_validation_start(self) -> None:
         self._validation_began = time.monotonic()
+        self._case_dsc = []
 
     def on_validation_end(self) -> None:
         watched = len(self.trainer.val_dataloaders)
@@ -143,10 +145,11 @@ class Learner(lightning.LightningModule):
 
     def validation_step(self, case: PreparedCase, _: int) -> None:
         """DSC of one case at the network's resolution; native scores come from `evaluate`."""
-        scores = network_dice(self.best_model, case, self.channels, self.walking)
-        seen = scores[~scores.isnan()]
-        if len(seen):
-            self.log("val_dsc", seen.mean(), batch_size=1)
+        self._case_dsc.append(network_dice(self.best_model, case, self.channels, self.walking).nanmean())
+
+    def on_validation_epoch_end(self) -> None:
+        """Always logged, as the best checkpoint needs it; nan if no case has an organ, and none was found."""
+        self.log("val_dsc", torch.stack(self._case_dsc).nanmean())
 
     # -- what a checkpoint holds beyond weights and optimiser --------------------------------------------------------
 
@@ -154,7 +157,7 @@ class Learner(lightning.LightningModule):
         checkpoint["elapsed_s"] = self.budget.elapsed_s()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.budget.spent_s = checkpoint["elapsed_s"]
+        self.budget.spent_s += checkpoint["elapsed_s"]
 
 
 def warming_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:

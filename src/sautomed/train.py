@@ -1,6 +1,7 @@
 """The verb `train`: a data set in, a run with a model folder out."""
 
 import platform
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from sautomed.config import Settings
+from sautomed.config import Settings, parse_settings
 from sautomed.datasets.folds import Fold, load_or_make_folds, select_fold
 from sautomed.datasets.nnunet_raw import Dataset, load_case, read_dataset
 from sautomed.errors import NothingToResume, TargetExists
-from sautomed.files import write_json
+from sautomed.files import read_json, write_json
 from sautomed.inference import choose_device, segment_volume
 from sautomed.learning import Budget, Learner
 from sautomed.metrics import dice
@@ -85,13 +86,14 @@ def train(plan: TrainingPlan, callbacks: Callbacks | None = None) -> Path:
     last = folder / "checkpoints" / "last.ckpt"
     _check_target(folder, last, plan.resume)
     materials = gather(plan, callbacks)
+    if plan.resume:
+        _check_same_settings(folder / "config.json", materials.settings)
     learner = _make_learner(plan, materials)
-    if plan.max_minutes is not None:
-        learner.budget.seconds = plan.max_minutes * 60
-        learner.budget.spent_s = time.monotonic() - began
+    learner.budget.seconds = None if plan.max_minutes is None else plan.max_minutes * 60
+    learner.budget.spent_s = time.monotonic() - began
     write_json(folder / "config.json", materials.settings.model_dump(mode="json"))
     best = _fit(learner, materials, plan, folder, last if plan.resume else None, callbacks)
-    return _finish(best, materials, plan, folder, time.monotonic() - began)
+    return _finish(best, materials, plan, folder)
 
 
 def gather(plan: TrainingPlan, callbacks: Callbacks) -> Materials:
@@ -113,6 +115,16 @@ def _check_target(folder: Path, last: Path, resume: bool) -> None:
     if not resume and last.exists():
         raise TargetExists(
             "holds a training already.", where=folder, cure="Use --resume to continue it, or another -o to start anew."
+        )
+
+
+def _check_same_settings(path: Path, settings: Settings) -> None:
+    before = parse_settings(read_json(path, NothingToResume), where=str(path))
+    if (before.model, before.data) != (settings.model, settings.data):
+        raise NothingToResume(
+            "was trained with other settings of model or data, so its weights do not fit.",
+            where=path,
+            cure="Resume with the same -c, --weights and --set, or train anew with another -o.",
         )
 
 
@@ -138,18 +150,10 @@ def _fit(
 ) -> Learner:
     settings = materials.settings.train
     examples = RunDataset(materials.train, settings, materials.settings.data.channels, plan.seed)
-    loader = DataLoader(
-        examples, settings.batch, sampler=StreamSampler(settings.batch * settings.validate_every), collate_fn=collate
-    )
+    sampler = StreamSampler(settings.batch * settings.validate_every)
+    loader = DataLoader(examples, settings.batch, sampler=sampler, collate_fn=collate)
     watched = materials.val[: settings.validation_cases]
-    keeper = ModelCheckpoint(
-        folder / "checkpoints",
-        filename="best",
-        monitor="val_dsc" if watched else None,
-        mode="max",
-        save_last=True,
-        enable_version_counter=False,
-    )
+    keepers = _keepers(folder / "checkpoints", bool(watched))
     device = choose_device(plan.device)
     trainer = lightning.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
@@ -162,31 +166,56 @@ def _fit(
         num_sanity_val_steps=0,
         limit_val_batches=1.0 if watched else 0,
         logger=TensorBoardLogger(folder, name="", version="tensorboard"),
-        callbacks=[keeper, CurveLog(folder, callbacks.on_step)],
+        callbacks=[_FollowSteps(sampler, settings.validate_every), *keepers, CurveLog(folder, callbacks.on_step)],
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=1,
     )
     val = DataLoader(CaseList(watched), batch_size=None) if watched else None
+    on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(learner, loader, val, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as stop:  # how Lightning answers Ctrl-C, once it has put its things away
+        signal.signal(signal.SIGINT, on_interrupt)  # Lightning leaves it ignored
         raise KeyboardInterrupt from stop
-    best = torch.load(keeper.best_model_path, map_location="cpu", weights_only=True)
+    name = "best" if watched else "last"
+    best = torch.load(folder / "checkpoints" / f"{name}.ckpt", map_location="cpu", weights_only=True)
     learner.load_state_dict(best["state_dict"])
     return learner
 
 
-def _finish(learner: Learner, materials: Materials, plan: TrainingPlan, folder: Path, spent_s: float) -> Path:
+class _FollowSteps(lightning.Callback):
+    """Counts rounds of examples by steps: Lightning's own count of epochs gains one with every resumption."""
+
+    def __init__(self, sampler: StreamSampler, steps_per_round: int):
+        self.sampler, self.steps_per_round = sampler, steps_per_round
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self.sampler.set_epoch(trainer.global_step // self.steps_per_round)
+
+
+def _keepers(folder: Path, watched: bool) -> list[ModelCheckpoint]:
+    """Of the best checkpoint, if there is validation, and of the last.
+
+    Two, because one with `save_last` writes the last only when it is the best as well. The last comes second, so that
+    it knows which was the best.
+    """
+    last = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
+    if not watched:
+        return [last]
+    return [ModelCheckpoint(folder, filename="best", monitor="val_dsc", mode="max", enable_version_counter=False), last]
+
+
+def _finish(learner: Learner, materials: Materials, plan: TrainingPlan, folder: Path) -> Path:
     """The model folder, with the scores of the fold's validation cases on their native grids."""
     model = folder / "model"
     dataset, settings = materials.dataset, materials.settings
-    network = learner.best_model.eval()
+    network = learner.best_model.to(choose_device(plan.device)).eval()  # Lightning hands it back on the CPU
     save_bundle(model, Bundle(network, settings, dataset.labels, dataset.channel))
     metrics = {
         "validation": score_cases(network, materials),
         "steps": learner.global_step,
-        "minutes": round(spent_s / 60, 1),
+        "minutes": round(learner.budget.elapsed_s() / 60, 1),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "train_cases": list(materials.fold.train),
         "fold": plan.fold,

@@ -79,7 +79,7 @@ class CurveLog(lightning.Callback):
         if self.count:
             self._write_means(trainer, module)
         found = trainer.callback_metrics.get("val_dsc")
-        if found is not None:
+        if found is not None and not found.isnan():
             self.val_dsc = float(found)
             self._append(LogRow(trainer.global_step, module.budget.elapsed_s(), val_dsc=self.val_dsc))
             draw_learning_curve(self.path, self.picture)

@@ -1,0 +1,17 @@
+"""The networks. `load_sam` is SAM itself, for baselines and for comparisons with the official code."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sautomed.model.sam import load_sam
+
+__all__ = ["load_sam"]
+
+
+def __getattr__(name: str) -> Any:
+    """transformers is imported with the first use."""
+    if name == "load_sam":
+        from sautomed.model.sam import load_sam
+
+        return load_sam
+    raise AttributeError(f"module 'sautomed.model' has no attribute '{name}'")

@@ -29,7 +29,7 @@ def build_model(settings: ModelSettings, classes: int, image_size: int) -> SAuto
 
 def _on_resnet(settings: ModelSettings, trunk: ResNetTrunkSettings, classes: int) -> SAutoMed:
     net = ResNetTrunk(settings.dim, trunk.stem, trunk.widths, trunk.depths)
-    return _assemble(settings, net, classes, net.stride, net.fine_channels)
+    return assemble(settings, net, classes)
 
 
 def _on_sam(settings: ModelSettings, trunk: SamTrunkSettings, classes: int, image_size: int) -> SAutoMed:
@@ -40,15 +40,16 @@ def _on_sam(settings: ModelSettings, trunk: SamTrunkSettings, classes: int, imag
             f"model.dim is {settings.dim}, but SAM's features have 256 channels.",
             cure="Leave model.dim at 256 with a SAM trunk.",
         )
-    net, sam, digest = sam_trunk(trunk, image_size)
-    model = _assemble(settings, net, classes, net.stride, ())
+    net, sam, origin = sam_trunk(trunk, image_size)
+    model = assemble(settings, net, classes)
     model.decoder.start_from(sam.decoder, sam.prompt.no_mask_embed.weight)
     model.position.load_state_dict(sam.prompt.shared_embedding.state_dict())
-    model.trunk_hash = digest
+    model.pretrained = origin
     return model
 
 
-def _assemble(settings: ModelSettings, trunk: Trunk, classes: int, stride: int, fine: tuple[int, ...]) -> SAutoMed:
+def assemble(settings: ModelSettings, trunk: Trunk, classes: int) -> SAutoMed:
+    """Every part around a trunk; those that the settings switch off are not built."""
     dim, boxes, near = settings.dim, settings.box_prompt, settings.slice_attention
     return SAutoMed(
         trunk=trunk,
@@ -57,8 +58,8 @@ def _assemble(settings: ModelSettings, trunk: Trunk, classes: int, stride: int, 
             dim,
             settings.decoder.heads,
             settings.decoder.mlp,
-            decoder_widths(settings.decoder, dim, stride),
-            fine,
+            decoder_widths(settings.decoder, dim, trunk.stride),
+            trunk.fine_channels,
         ),
         slice_attention=SliceAttention(dim, near.heads, near.blocks, near.mlp_ratio) if settings.local_3d else None,
         history=HistoryTokens(dim, settings.history.tokens) if settings.global_3d else None,

@@ -5,8 +5,9 @@ config.json         the resolved settings
 dataset.json        label names, as nnU-Net writes them
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import safetensors
 from safetensors.torch import load_file, save_file
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from sautomed.config import SamTrunkSettings, Settings, parse_settings
 from sautomed.datasets.nnunet_raw import read_label_names
-from sautomed.errors import NotAModel, TrunkChanged, WrongWeights
+from sautomed.errors import BadDatasetJson, NotAModel, TrunkChanged, UnknownSetting, WrongWeights
 from sautomed.files import atomic_write, read_json, write_json
 from sautomed.model.build import build_model
 from sautomed.model.segmenter import Segmenter
@@ -38,10 +39,7 @@ class Bundle:
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
     """Write a model folder; each file appears whole or not at all, the weights last."""
-    trunk = bundle.settings.model.trunk
-    pretrained = (
-        {"source": trunk.weights, "sha256": bundle.network.trunk_hash} if isinstance(trunk, SamTrunkSettings) else None
-    )
+    pretrained = asdict(bundle.network.pretrained) if bundle.network.pretrained else None
     write_json(
         folder / "config.json",
         {"format": FORMAT, "settings": bundle.settings.model_dump(mode="json"), "pretrained_trunk": pretrained},
@@ -80,28 +78,50 @@ def load_bundle(folder: Path) -> Bundle:
             where=folder / "config.json",
             cure="Use the sautomed version that wrote it, or train again.",
         )
-    settings = parse_settings(config["settings"], where=str(folder / "config.json"))
-    labels = read_label_names(folder / "dataset.json")
-    network = build_model(settings.model, len(labels), int(settings.data.image_size))
+    try:
+        settings = _with_input_norm(parse_settings(config["settings"], str(folder / "config.json")), config)
+        labels, channel = _read_dataset_json(folder / "dataset.json")
+        network = build_model(settings.model, len(labels), int(settings.data.image_size))
+    except (UnknownSetting, BadDatasetJson) as error:  # in a model folder these are faults of the model
+        raise NotAModel(
+            error.fault, where=error.where or folder, cure="Use the sautomed version that wrote it, or copy it again."
+        ) from error
     _check_trunk(network, config.get("pretrained_trunk"), folder)
     _load_trained(network, folder / "model.safetensors")
-    channel = read_json(folder / "dataset.json")["channel_names"]["0"]
     return Bundle(network.eval(), settings, labels, channel)
+
+
+def _read_dataset_json(path: Path) -> tuple[dict[int, str], str]:
+    """Label names by value, and the channel."""
+    labels, channels = read_label_names(path), read_json(path).get("channel_names")
+    if not isinstance(channels, dict) or "0" not in channels:
+        raise NotAModel('has no "channel_names".', where=path, cure="Copy the model folder again as a whole.")
+    return labels, str(channels["0"])
 
 
 def trained_state(network: Segmenter) -> dict[str, Tensor]:
     """All but the frozen part of a pretrained trunk."""
     frozen = {name for name, p in network.named_parameters() if name.startswith("trunk.") and not p.requires_grad}
     return {
-        name: tensor for name, tensor in network.state_dict().items() if not (network.trunk_hash and name in frozen)
+        name: tensor for name, tensor in network.state_dict().items() if not (network.pretrained and name in frozen)
     }
 
 
+def _with_input_norm(settings: Settings, config: dict[str, Any]) -> Settings:
+    """The input scaling that was trained with, even if the trunk's file has another name by now."""
+    trunk, pretrained = settings.model.trunk, config.get("pretrained_trunk")
+    if not pretrained or not isinstance(trunk, SamTrunkSettings):
+        return settings
+    trunk = trunk.model_copy(update={"input_norm": pretrained["input_norm"]})
+    return settings.model_copy(update={"model": settings.model.model_copy(update={"trunk": trunk})})
+
+
 def _check_trunk(network: Segmenter, pretrained: dict[str, str] | None, folder: Path) -> None:
-    if pretrained and pretrained["sha256"] != network.trunk_hash:
+    found = network.pretrained.sha256 if network.pretrained else "none"
+    if pretrained and pretrained["sha256"] != found:
         raise TrunkChanged(
             f"was trained on the trunk {pretrained['source']} with hash {pretrained['sha256'][:12]}..., but what is "
-            f"there now has {str(network.trunk_hash)[:12]}...; its masks would be wrong.",
+            f"there now has {found[:12]}...; its masks would be wrong.",
             where=folder,
             cure="Put the original weights back, or train again.",
         )

@@ -8,6 +8,7 @@ A 2D model shares nothing and returns its state unchanged; one training and one 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -23,7 +24,8 @@ class Features:
 
     def split(self, rows: int) -> list["Features"]:
         """Parts of so many slices each."""
-        return [Features(c, tuple(f)) for c, *f in zip(*(m.split(rows) for m in (self.coarse, *self.fine)), strict=True)]
+        maps = (self.coarse, *self.fine)
+        return [Features(coarse, tuple(fine)) for coarse, *fine in zip(*(m.split(rows) for m in maps), strict=True)]
 
     @staticmethod
     def cat(parts: Sequence["Features"]) -> "Features":
@@ -83,16 +85,25 @@ class StepOutput:
     presence: Float[Tensor, "b k"] | None = None
 
 
+@dataclass(frozen=True)
+class PretrainedTrunk:
+    """Where a frozen trunk's weights came from, the hash of their numbers, and the input scaling they want."""
+
+    source: str
+    sha256: str
+    input_norm: Literal["sam", "medsam"]
+
+
 class Segmenter(nn.Module, ABC):
     """A model that the training loop and the walk can drive.
 
     Attributes:
         classes: Organs, without the background.
-        trunk_hash: Of a pretrained trunk's weights, which a model folder names instead of holding; None without one.
+        pretrained: What a model folder names instead of holding; None without a pretrained trunk.
     """
 
     classes: int
-    trunk_hash: str | None = None
+    pretrained: PretrainedTrunk | None = None
 
     @abstractmethod
     def encode(self, images: Float[Tensor, "n 3 h w"]) -> Features:

@@ -3,6 +3,8 @@
 Features at stride 8 with context from the deeper stages, and the stages at strides 4 and 2 for the upscaling.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as nnf
 from jaxtyping import Float
@@ -27,28 +29,46 @@ class ResNetTrunk(nn.Module):
         self.channels = channels
         self.fine_channels: tuple[int, ...] = (widths[0], stem)
         self.stem, self.pool, self.stages = net.embedder.embedder, net.embedder.pooler, net.encoder.stages
-        self.laterals = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in widths[1:])
-        self.neck = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
+        self.neck = TopDownNeck(widths[1:], channels)
 
     def forward(self, images: Float[Tensor, "n 3 h w"]) -> Features:
-        # [0, 1] -> about zero mean and unit spread; channels last is the layout that CPUs convolve fastest
-        x = ((images - 0.25) * 4).contiguous(memory_format=torch.channels_last)
-        finest = self.stem(x)
+        finest = self.stem(for_convolutions(images))
         x = self.pool(finest)
         maps = []
         for stage in self.stages:
             x = stage(x)
             maps.append(x)
-        deeper = [lateral(m) for lateral, m in zip(self.laterals, maps[1:], strict=True)]
-        top = deeper.pop()
-        while deeper:
-            below = deeper.pop()
+        return with_kept_layout(self.neck(maps[1:]), (maps[0], finest))
+
+
+class TopDownNeck(nn.Module):
+    """Maps of falling size -> one map of the first one's size that knows what the deeper ones saw (Lin et al. 2017)."""
+
+    def __init__(self, widths: Sequence[int], channels: int):
+        super().__init__()
+        self.laterals = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in widths)
+        self.smooth = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
+
+    def forward(self, maps: Sequence[Float[Tensor, "n c h w"]]) -> Float[Tensor, "n c h w"]:
+        thin = [lateral(m) for lateral, m in zip(self.laterals, maps, strict=True)]
+        top = thin.pop()
+        while thin:
+            below = thin.pop()
             top = below + nnf.interpolate(top, size=below.shape[-2:], mode="nearest")
-        return Features(_layout_kept(self.neck(top)), (_layout_kept(maps[0]), _layout_kept(finest)))
+        return self.smooth(top)
 
 
-def _layout_kept(x: Tensor) -> Tensor:
-    """Gradients that come back from slices of a run are not channels last; turned once here, not in every layer."""
-    if x.requires_grad:
-        x.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
-    return x
+def for_convolutions(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
+    """[0, 1] -> about zero mean and unit spread, channels last: the layout that CPUs convolve fastest."""
+    return ((images - 0.25) * 4).contiguous(memory_format=torch.channels_last)
+
+
+def with_kept_layout(coarse: Tensor, fine: tuple[Tensor, ...]) -> Features:
+    """Features whose gradients arrive channels last.
+
+    Those that come back from the single slices of a run are not, and every layer of the trunk would turn them again.
+    """
+    for x in (coarse, *fine):
+        if x.requires_grad:
+            x.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
+    return Features(coarse, fine)

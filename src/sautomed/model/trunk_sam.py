@@ -14,6 +14,7 @@ from sautomed.model.lora import LoraTarget, add_lora
 from sautomed.model.sam import Sam
 from sautomed.model.sam_keys import CHANNELS, PATCH, check_image_size
 from sautomed.model.sam_parts import encode
+from sautomed.model.segmenter import PretrainedTrunk
 from sautomed.model.weights import InputNorm, read_sam_weights
 
 # SAM's own, for RGB in 0..255 (ImageNet's mean and standard deviation).
@@ -75,8 +76,8 @@ class SamTrunk(nn.Module):
         return (images - self.mean) / self.std
 
 
-def sam_trunk(settings: SamTrunkSettings, image_size: int) -> tuple[SamTrunk, Sam, str]:
-    """The trunk that the settings name, the SAM it came from (for the decoder), and the hash of its weights.
+def sam_trunk(settings: SamTrunkSettings, image_size: int) -> tuple[SamTrunk, Sam, PretrainedTrunk]:
+    """The trunk that the settings name, the SAM it came from (for the decoder), and where from.
 
     Raises:
         ModelError: The weights cannot be used.
@@ -87,4 +88,4 @@ def sam_trunk(settings: SamTrunkSettings, image_size: int) -> tuple[SamTrunk, Sa
     sam = Sam.from_weights(weights, image_size)
     lora = settings.lora
     trunk = SamTrunk(sam.vision, sam.input_norm, lora.rank, lora.alpha, lora.targets, settings.gradient_checkpointing)
-    return trunk, sam, weights.sha256
+    return trunk, sam, PretrainedTrunk(weights.source, weights.sha256, weights.input_norm)

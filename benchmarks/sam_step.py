@@ -1,0 +1,150 @@
+"""SAM ViT-B on this machine: one training step, and a scan of 20 slices, with their seconds and peak memory.
+
+    python benchmarks/sam_step.py                            sam-vit-b at 512, the preset's batch
+    python benchmarks/sam_step.py --batch 1                  what fits into ordinary memory
+    python benchmarks/sam_step.py --batch 1 --image-size 128 does it run at all
+
+Goes the way of the commands: phantoms are written, `train` makes one step of the preset on them, and its model folder
+segments the scan. Weights are random, in the layout of SAM's published files. The run of the step has the longest
+history that the preset draws, so the step is the largest that a training makes. There is no peer: the figures say what
+the published method asks of a computer.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench import forget_peak, in_fresh_process, machine, peak_mb, print_table, write_random_sam
+
+
+def write_data(folder: Path, cases: int, kind: str, slices: int) -> Path:
+    """Phantoms in nnU-Net's raw layout, cut to so many slices around their middle."""
+    import nibabel
+
+    from sautomed.datasets.phantom import write_phantoms
+
+    write_phantoms(folder, cases, kind, seed=0)
+    for path in sorted(folder.glob("*Tr/*.nii.gz")):
+        scan = nibabel.load(path)
+        first = max((scan.shape[2] - slices) // 2, 0)
+        part = scan.slicer[:, :, first : first + slices]
+        nibabel.save(nibabel.Nifti1Image(part.get_fdata().astype(scan.get_data_dtype()), part.affine), path)
+    return folder
+
+
+def measure_step(data: Path, run: Path, options: argparse.Namespace, weights: Path) -> dict[str, float]:
+    """One step of `train`: its seconds, its slices, and the peak of the whole command."""
+    from sautomed import learning
+    from sautomed.config import load_settings
+    from sautomed.sampling.runs import history_length
+    from sautomed.train import TrainingPlan, train
+
+    settings = load_settings(options.preset, _changes(options, weights))
+    longest = settings.train.max_history
+    seed = next(s for s in range(1000) if history_length(settings.train, s, 0) == longest)
+    clock = _time_steps(learning.Learner)
+    forget_peak()
+    began = time.perf_counter()
+    train(TrainingPlan(data, run, settings, fold="all", seed=seed, device=options.device))
+    whole_s = time.perf_counter() - began
+    return {
+        "step_s": clock["end"] - clock["start"],
+        "command_s": whole_s,
+        "peak_mb": peak_mb(),
+        "runs": settings.train.batch,
+        "slices": settings.train.batch * (longest + 3),  # the history, the target, and a neighbour at each end
+    }
+
+
+def _changes(options: argparse.Namespace, weights: Path) -> list[str]:
+    sizes = {"data.image_size": options.image_size, "train.batch": options.batch}
+    return [
+        "model.trunk.kind=sam",
+        f"model.trunk.weights={weights}",
+        "train.steps=1",
+        *(f"{name}={value}" for name, value in sizes.items() if value),
+        *options.set,
+    ]
+
+
+def _time_steps(learner: Any) -> dict[str, float]:
+    """Have Lightning's hooks note when the step starts (its batch is read) and ends (the weights are changed)."""
+    clock: dict[str, float] = {}
+    ended = learner.on_train_batch_end
+
+    def on_train_batch_start(self: Any, *_: Any) -> None:
+        clock["start"] = time.perf_counter()
+
+    def on_train_batch_end(self: Any, *arguments: Any) -> None:
+        clock["end"] = time.perf_counter()
+        ended(self, *arguments)
+
+    learner.on_train_batch_start, learner.on_train_batch_end = on_train_batch_start, on_train_batch_end
+    return clock
+
+
+def measure_scan(scan: Path, model_folder: Path, target: Path, device: str) -> dict[str, float]:
+    """The scan through the trained model, from file to file."""
+    import sautomed
+
+    began = time.perf_counter()
+    model = sautomed.load(model_folder, device=device)
+    loaded_s = time.perf_counter() - began
+    forget_peak()
+    began = time.perf_counter()
+    labels = model.segment(scan)
+    labels.save(target)
+    seconds = time.perf_counter() - began
+    return {
+        "load_s": loaded_s,
+        "slice_s": seconds / len(labels.array),
+        "slices": len(labels.array),
+        "peak_mb": peak_mb(),
+    }
+
+
+def main() -> None:
+    options = _options()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        weights = in_fresh_process(write_random_sam, folder / "random_sam_vit_b.pth")
+        data = in_fresh_process(write_data, folder / "Dataset900_Phantom", 2, "abdomen-ct", options.slices)
+        step = in_fresh_process(measure_step, data, folder / "run", options, weights)
+        scan = data / "imagesTr" / "phantom_000_0000.nii.gz"
+        found = in_fresh_process(
+            measure_scan, scan, folder / "run" / "fold_all" / "model", folder / "labels.nii.gz", options.device
+        )
+    size = options.image_size or "the preset's"
+    print(f"{options.preset}, image size {size}, {' '.join(options.set) or 'no other change'}\n{machine()}\n")
+    rows = [
+        [f"one training step: {step['runs']} runs, {step['slices']} slices", _s(step["step_s"]), _gb(step["peak_mb"])],
+        ["- the whole command, with reading and saving", _s(step["command_s"]), ""],
+        [f"segmenting, each of {found['slices']} slices", _s(found["slice_s"]), _gb(found["peak_mb"])],
+        ["- loading the model, once", _s(found["load_s"]), ""],
+    ]
+    print_table(["", "seconds", "peak memory, GB"], rows)
+
+
+def _s(seconds: float) -> str:
+    return f"{seconds:.2f}"
+
+
+def _gb(megabytes: float) -> str:
+    return f"{megabytes / 1024:.2f}"
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="sam-vit-b", help="one with a SAM trunk; default sam-vit-b")
+    parser.add_argument("--image-size", type=int, help="default the preset's")
+    parser.add_argument("--batch", type=int, help="runs in the step; default the preset's")
+    parser.add_argument("--slices", type=int, default=20, help="of the scan, and at most of the training cases")
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="any other setting")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or auto; memory is the host's")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

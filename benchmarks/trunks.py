@@ -1,0 +1,111 @@
+"""Which small trunk learns most in a few minutes on a CPU? Same parts around it, same data, same minutes.
+
+    python benchmarks/trunks.py DATASET [--minutes 5] [--trunks resnet convnextv2 vit]
+
+Trains one fold with each trunk and prints parameters, steps, and the DSC of the fold's validation cases. The preset
+`tiny` takes the winner; docs/tiny.md keeps the table.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import ConvNextV2Backbone, ConvNextV2Config, ViTConfig, ViTModel
+
+from sautomed import train as verb
+from sautomed.config import load_settings
+from sautomed.model import build
+from sautomed.model.segmenter import Features
+from sautomed.model.trunk_resnet import ResNetTrunk, TopDownNeck, for_convolutions, with_kept_layout
+
+
+class ConvNextTrunk(nn.Module):
+    """ConvNeXt V2: stride 8 with context, and stride 4; its stem leaves nothing finer."""
+
+    stride, fine_channels = 8, (48,)
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.channels = channels
+        self.net = ConvNextV2Backbone(
+            ConvNextV2Config(
+                num_channels=3,
+                hidden_sizes=[48, 96, 192, 256],
+                depths=[2, 2, 4, 2],
+                out_features=["stage1", "stage2", "stage3", "stage4"],
+            )
+        )
+        self.neck = TopDownNeck((96, 192, 256), channels)
+
+    def forward(self, images: Float[Tensor, "n 3 h w"]) -> Features:
+        first, *deeper = self.net(for_convolutions(images)).feature_maps
+        return with_kept_layout(self.neck(deeper), (first,))
+
+
+class ViTTrunk(nn.Module):
+    """A plain ViT of about the same size, as SAM's is: stride 16 and nothing finer."""
+
+    stride, fine_channels = 16, ()
+
+    def __init__(self, channels: int, image_size: int):
+        super().__init__()
+        self.channels = channels
+        config = ViTConfig(hidden_size=192, num_hidden_layers=10, num_attention_heads=3, intermediate_size=768,
+                           image_size=image_size, patch_size=16)  # fmt: skip
+        self.net = ViTModel(config, add_pooling_layer=False)
+        self.neck = nn.Conv2d(192, channels, 1)
+
+    def forward(self, images: Float[Tensor, "n 3 h w"]) -> Features:
+        side = images.shape[-1] // self.stride
+        tokens = self.net(for_convolutions(images)).last_hidden_state[:, 1:]
+        return Features(self.neck(tokens.transpose(1, 2).unflatten(2, (side, side))))
+
+
+def make_trunk(name: str, dim: int, image_size: int) -> nn.Module:
+    if name == "resnet":
+        trunk = load_settings("tiny").model.trunk
+        return ResNetTrunk(dim, trunk.stem, trunk.widths, trunk.depths)
+    return ConvNextTrunk(dim) if name == "convnextv2" else ViTTrunk(dim, image_size)
+
+
+def run(name: str, dataset: Path, minutes: float, folder: Path) -> dict[str, float]:
+    """Train the preset with another trunk put in where the model is built."""
+    size = {}
+
+    def build_with_trunk(settings, classes, image_size):
+        model = build.assemble(settings, make_trunk(name, settings.dim, image_size), classes)
+        size["millions"] = sum(p.numel() for p in model.parameters()) / 1e6
+        return model
+
+    original, verb.build_model = verb.build_model, build_with_trunk
+    try:
+        plan = verb.TrainingPlan(dataset, folder / name, load_settings("tiny"), max_minutes=minutes)
+        metrics = json.loads((verb.train(plan) / "metrics.json").read_text())
+    finally:
+        verb.build_model = original
+    return {**size, "steps": metrics["steps"], "dsc": metrics["validation"]["mean_dsc"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--trunks", nargs="+", default=["resnet", "convnextv2", "vit"])
+    options = parser.parse_args()
+    print(f"{options.minutes:g} minutes each, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print("| trunk | parameters (M) | steps | mean DSC | of the first |\n|---|---|---|---|---|")
+    first = None
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options.trunks:
+            row = run(name, options.dataset, options.minutes, Path(folder))
+            first = first or row["dsc"]
+            print(f"| {name} | {row['millions']:.1f} | {row['steps']} | {row['dsc']:.3f} | {row['dsc'] / first:.2f} |",
+                  flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""Model folders: what is written is what is read, a frozen trunk stays out, and everything that does not fit is named."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from sautomed import errors
+from sautomed.config import Settings
+from sautomed.model.build import build_model
+from sautomed.model.bundle import Bundle, load_bundle, save_bundle
+from sautomed.model.sam import build_sam
+from sautomed.model.sam_keys import SamSizes, to_official
+
+LABELS = {1: "bright", 5: "dark"}
+FILES = ("config.json", "dataset.json", "model.safetensors")
+
+
+@pytest.fixture
+def folder(small_model, small_settings, tmp_path):
+    """A model folder that a test may spoil."""
+    save_bundle(tmp_path / "model", Bundle(small_model, small_settings, LABELS, "MR"))
+    return tmp_path / "model"
+
+
+def walked(network, steps=3):
+    """The logits of a short walk, in which every part has a say."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.inference_mode():
+        state = network.start(1)
+        for _ in range(steps):
+            f = network.encode(torch.rand(3, 3, 128, 128, generator=generator)).split(1)
+            out = network.step(network.share(*f), state)
+            state = out.state
+    return out.logits
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def refused(folder, kind, match):
+    with pytest.raises(kind, match=match) as caught:
+        load_bundle(folder)
+    assert type(caught.value) is kind
+    assert caught.value.exit_code == errors.EXIT_MODEL
+    return caught.value
+
+
+# --- what is written is read ---
+
+
+def test_a_model_comes_back_to_the_last_bit(folder, small_model, small_settings):
+    bundle = load_bundle(folder)
+    assert not bundle.network.training
+    assert torch.equal(walked(bundle.network), walked(small_model))
+    assert (bundle.settings, bundle.channel) == (small_settings, "MR")
+
+
+def test_gaps_between_label_values_are_kept(folder):
+    assert load_bundle(folder).labels == LABELS
+    dataset = json.loads((folder / "dataset.json").read_text())
+    assert dataset["labels"] == {"background": 0, "bright": 1, "dark": 5}
+
+
+def test_a_trunk_from_scratch_is_saved_whole(folder, small_model):
+    state = load_file(folder / "model.safetensors")
+    assert state.keys() == small_model.state_dict().keys()
+
+
+def test_nothing_but_the_three_files_is_left(folder):
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+
+
+# --- a pretrained trunk: only what was trained, and the trunk's name and hash ---
+
+
+def write_sam(path, seed=0):
+    torch.manual_seed(seed)
+    sam = build_sam(SamSizes(dim=16, depth=2, heads=2, global_blocks=(1,), grid=8), 128)
+    parts = {"vision_encoder": sam.vision, "prompt_encoder": sam.prompt, "mask_decoder": sam.decoder}
+    state = {f"{name}.{key}": tensor for name, part in parts.items() for key, tensor in part.state_dict().items()}
+    torch.save(to_official(state), path)
+    return path
+
+
+@pytest.fixture
+def on_sam(tmp_path):
+    """A 3D-SAutoMed on a tiny SAM, its adapters away from zero: the network, its model folder, the trunk's file."""
+    weights = write_sam(tmp_path / "sam_tiny.pth")
+    settings = Settings.model_validate(
+        {
+            "model": {"trunk": {"kind": "sam", "weights": str(weights)}, "box_prompt": {"feedforward": 32}},
+            "data": {"image_size": 128},
+        }
+    )
+    network = build_model(settings.model, 2, 128).eval()
+    torch.manual_seed(1)
+    for name, parameter in network.named_parameters():
+        if "lora_" in name or ".proj" in name and not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    save_bundle(tmp_path / "model", Bundle(network, settings, LABELS, "CT"))
+    return network, tmp_path / "model", weights
+
+
+def test_a_pretrained_trunk_comes_back_to_the_last_bit(on_sam):
+    network, folder, _ = on_sam
+    assert torch.equal(walked(load_bundle(folder).network), walked(network))
+
+
+def test_of_a_pretrained_trunk_only_the_adapters_are_saved(on_sam):
+    network, folder, _ = on_sam
+    saved = load_file(folder / "model.safetensors")
+    of_trunk = {name for name in saved if name.startswith("trunk.")}
+    assert of_trunk == {name for name in network.state_dict() if "lora_" in name}
+    assert len(of_trunk) == 2 * 2 * 2  # A and B, for q and v, in two blocks
+    trained = {name for name, p in network.named_parameters() if p.requires_grad}
+    assert trained <= saved.keys()
+    frozen = sum(p.numel() for name, p in network.named_parameters() if name not in saved)
+    assert frozen > 500_000  # the whole encoder, most of it the neck
+
+
+def test_the_trunk_is_named_by_its_source_and_hash(on_sam):
+    _, folder, weights = on_sam
+    named = json.loads((folder / "config.json").read_text())["pretrained_trunk"]
+    assert named["source"] == str(weights)
+    assert len(named["sha256"]) == 64
+
+
+def test_the_trunk_may_move_under_another_name_if_config_says_where(on_sam, tmp_path):
+    """The input scaling that was trained with is kept, though "auto" goes by the file's name."""
+    network, folder, weights = on_sam
+    moved = weights.rename(tmp_path / "medsam_tiny.pth")
+    config = json.loads((folder / "config.json").read_text())
+    config["settings"]["model"]["trunk"]["weights"] = str(moved)
+    (folder / "config.json").write_text(json.dumps(config))
+    assert torch.equal(walked(load_bundle(folder).network), walked(network))
+
+
+def test_another_trunk_is_refused(on_sam):
+    _, folder, weights = on_sam
+    write_sam(weights, seed=5)
+    refused(folder, errors.TrunkChanged, r"sam_tiny\.pth with hash .* its masks would be wrong")
+
+
+def test_a_missing_trunk_is_refused(on_sam):
+    _, folder, weights = on_sam
+    weights.unlink()
+    refused(folder, errors.WeightsNotFound, r"sam_tiny\.pth")
+
+
+# --- what does not fit is named ---
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_each_missing_file_is_named(folder, name):
+    (folder / name).unlink()
+    refused(folder, errors.NotAModel, f"{name} is missing")
+
+
+@pytest.mark.parametrize("left", [0, 4, 5000])
+def test_a_truncated_weights_file_is_refused(folder, left):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:left])
+    refused(folder, errors.WrongWeights, r"model\.safetensors.*cannot be read")
+
+
+def test_foreign_and_missing_keys_are_listed(folder):
+    path = folder / "model.safetensors"
+    state = load_file(path)
+    state["stranger.weight"] = state.pop("decoder.mask_tokens")
+    save_file(state, path)
+    refused(folder, errors.WrongWeights, r"decoder\.mask_tokens is missing.*stranger\.weight is unexpected.*2 in all")
+
+
+def test_shapes_that_do_not_fit_are_listed(folder):
+    path = folder / "model.safetensors"
+    state = load_file(path)
+    state["decoder.mask_tokens"] = torch.zeros(4, 32)
+    save_file(state, path)
+    refused(folder, errors.WrongWeights, r"decoder\.mask_tokens has shape \(4, 32\) instead of \(3, 32\)")
+
+
+def test_weights_of_another_configuration_are_refused(folder, small_settings):
+    fewer = small_settings.model_dump(mode="json")
+    fewer["model"]["prompt"] = False
+    edit(folder / "config.json", settings=fewer)
+    refused(folder, errors.WrongWeights, r"generator\.\S+ is unexpected")
+
+
+def test_weights_of_another_number_of_organs_are_refused(folder):
+    edit(folder / "dataset.json", labels={"background": 0, "bright": 1})
+    refused(folder, errors.WrongWeights, "mask_tokens has shape")
+
+
+@pytest.mark.parametrize("number", [0, 2, "1", None])
+def test_another_format_number_is_refused(folder, number):
+    edit(folder / "config.json", format=number)
+    refused(folder, errors.NotAModel, r"config\.json.*format 1")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "\xff"])
+def test_a_config_that_is_none_is_refused(folder, text):
+    (folder / "config.json").write_text(text, encoding="latin-1")
+    refused(folder, errors.NotAModel, r"config\.json")
+
+
+def test_settings_that_this_version_does_not_know_are_a_fault_of_the_model(folder, small_settings):
+    edit(folder / "config.json", settings={**small_settings.model_dump(mode="json"), "flux": {"capacitor": 1}})
+    refused(folder, errors.NotAModel, r"config\.json.*flux")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"labels": {"background": 0}}', '{"labels": {"background": 0, "a": 1, "b": 2}}']
+)
+def test_a_damaged_dataset_json_is_a_fault_of_the_model(folder, text):
+    (folder / "dataset.json").write_text(text)
+    refused(folder, errors.NotAModel, r"dataset\.json")

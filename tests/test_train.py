@@ -1,0 +1,290 @@
+"""A data set in, a run out: what is written, going on after a stop, fitting a time, and what is refused."""
+
+import csv
+import json
+import shutil
+import signal
+import time
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sautomed import errors
+from sautomed.model.bundle import load_bundle
+from sautomed.train import Callbacks, TrainingPlan, train
+
+
+@pytest.fixture
+def plan(dataset_folder, small_settings, tmp_path):
+    """A training of four steps into a folder of this test; name what shall be otherwise."""
+
+    def make(**changes):
+        parts = {"dataset": dataset_folder, "run": tmp_path / "run", "settings": small_settings, "device": "cpu"}
+        return TrainingPlan(**{**parts, **changes})
+
+    return make
+
+
+@pytest.fixture
+def own_dataset(dataset_folder, tmp_path):
+    """A copy of the blocks that a test may spoil."""
+    return shutil.copytree(dataset_folder, tmp_path / "Dataset042_Blocks")
+
+
+def changed(settings, **train_settings):
+    return settings.model_copy(update={"train": settings.train.model_copy(update=train_settings)})
+
+
+def checkpoint(run, name):
+    return torch.load(run / "fold_0" / "checkpoints" / f"{name}.ckpt", weights_only=True)
+
+
+def rows(run):
+    with (run / "fold_0" / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def leaves(value):
+    """The numbers in a nest of dicts and lists, in order."""
+    if isinstance(value, dict):
+        return [leaf for key in sorted(value, key=str) for leaf in leaves(value[key])]
+    if isinstance(value, (list, tuple)):
+        return [leaf for part in value for leaf in leaves(part)]
+    return [value]
+
+
+def assert_same(a, b):
+    a, b = leaves(a), leaves(b)
+    assert len(a) == len(b)
+    for one, other in zip(a, b, strict=True):
+        assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+# --- what a run holds ---
+
+
+def test_a_run_holds_all_that_the_next_verbs_and_the_reader_need(trained_run):
+    fold = trained_run / "fold_0"
+    wanted = ["config.json", "log.csv", "learning_curve.png", "checkpoints/last.ckpt", "checkpoints/best.ckpt"]
+    wanted += [f"model/{n}" for n in ("model.safetensors", "config.json", "dataset.json", "metrics.json")]
+    assert [name for name in [*wanted, "model/MODEL_CARD.md"] if not (fold / name).stat().st_size] == []
+    assert (fold / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert list((fold / "tensorboard").glob("events.*"))
+    config = json.loads((fold / "config.json").read_text())
+    assert (config["data"]["plane"], config["data"]["modality"]) == ("axial", "other")
+
+
+def test_the_folds_are_kept_in_nnunets_file_and_validation_is_never_trained_on(trained_run):
+    folds = json.loads((trained_run / "splits_final.json").read_text())
+    assert len(folds) == 5
+    metrics = json.loads((trained_run / "fold_0" / "model" / "metrics.json").read_text())
+    assert metrics["train_cases"] == folds[0]["train"]
+    assert metrics["validation"]["cases"] == folds[0]["val"]
+    assert not set(folds[0]["train"]) & set(folds[0]["val"])
+
+
+def test_the_scores_of_the_model_folder_are_those_of_the_verbs_segment_and_evaluate(trained_run, dataset_folder):
+    import sautomed
+    from sautomed.io import read_labels
+    from sautomed.metrics import dice
+
+    metrics = json.loads((trained_run / "fold_0" / "model" / "metrics.json").read_text())["validation"]
+    model = sautomed.load(trained_run, device="cpu")
+    scores = {"bright": [], "dark": []}
+    for case in metrics["cases"]:
+        found = model.segment(dataset_folder / "imagesTr" / f"{case}_0000.nii.gz")
+        truth = read_labels(dataset_folder / "labelsTr" / f"{case}.nii.gz", "axial")
+        for value, name in model.labels.items():
+            scores[name].append(dice(found.array == value, truth.array == value))
+    assert metrics["dsc"] == pytest.approx({name: float(np.mean(values)) for name, values in scores.items()})
+    assert metrics["mean_dsc"] == pytest.approx(np.mean([np.mean(values) for values in scores.values()]))
+
+
+def test_the_log_has_a_row_for_each_validation_and_the_losses_before_it(trained_run):
+    found = rows(trained_run)
+    assert [row["step"] for row in found] == ["2", "2", "4", "4"]
+    assert [bool(row["val_dsc"]) for row in found] == [False, True, False, True]
+    for row in (found[0], found[2]):
+        parts = {name: float(row[name]) for name in ("loss", "ce", "dice", "box", "presence")}
+        expected = 0.2 * parts["ce"] + 0.8 * parts["dice"] + 0.1 * parts["box"] + 0.1 * parts["presence"]
+        assert parts["loss"] == pytest.approx(expected, rel=1e-4)
+    assert float(found[2]["lr"]) == 0  # poly: the schedule ends at zero
+
+
+def test_the_last_checkpoint_is_the_last_even_when_an_earlier_one_was_better(trained_run):
+    validations = [(float(row["val_dsc"]), int(row["step"])) for row in rows(trained_run) if row["val_dsc"]]
+    assert checkpoint(trained_run, "last")["global_step"] == 4
+    assert checkpoint(trained_run, "best")["global_step"] == max(validations)[1]
+
+
+def test_the_model_is_the_average_of_the_best_checkpoint(trained_run):
+    model = load_file(trained_run / "fold_0" / "model" / "model.safetensors")
+    best = checkpoint(trained_run, "best")["state_dict"]
+    assert all(torch.equal(tensor, best[f"average.module.{name}"]) for name, tensor in model.items())
+    assert not all(torch.equal(tensor, best[f"model.{name}"]) for name, tensor in model.items())
+
+
+def test_the_model_card_tells_the_scores_and_what_was_seen(trained_run):
+    fold = trained_run / "fold_0"
+    card = (fold / "model" / "MODEL_CARD.md").read_text()
+    mean = json.loads((fold / "model" / "metrics.json").read_text())["validation"]["mean_dsc"]
+    for words in ("2 organs in MR volumes", "4 training cases", "fold 0", f"**{mean:.3f}**", "| dark |"):
+        assert words in card
+
+
+def test_the_same_seed_gives_the_same_model(trained_run, plan, tmp_path):
+    train(plan())
+    for run in (trained_run, tmp_path / "run"):
+        assert (run / "fold_0" / "model" / "model.safetensors").is_file()
+    assert_same(*(load_file(run / "fold_0/model/model.safetensors") for run in (trained_run, tmp_path / "run")))
+
+
+# --- going on after a stop ---
+
+
+def stop_at(step):
+    def on_step(now):
+        if now.step == step:
+            raise KeyboardInterrupt
+
+    return Callbacks(on_step=on_step)
+
+
+def test_stopped_and_resumed_equals_uninterrupted(trained_run, plan, tmp_path):
+    """Stopped a step after the checkpoint of step 2, so that one step is trained again."""
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(plan(), stop_at(3))
+    run = tmp_path / "run"
+    assert checkpoint(run, "last")["global_step"] == 2
+    assert not (run / "fold_0" / "model").exists()
+    assert signal.getsignal(signal.SIGINT) is handler
+    train(plan(resume=True))
+    for name in ("last", "best"):
+        one, other = checkpoint(trained_run, name), checkpoint(run, name)
+        assert one["global_step"] == other["global_step"]
+        for part in ("state_dict", "optimizer_states"):
+            assert_same(one[part], other[part])
+    assert_same(*(load_file(r / "fold_0/model/model.safetensors") for r in (trained_run, run)))
+    numbers = [[{**row, "elapsed_s": ""} for row in rows(r)] for r in (trained_run, run)]
+    assert numbers[0] == numbers[1]
+
+
+def test_time_before_the_stop_counts(plan, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(plan(), stop_at(3))
+    kept = checkpoint(tmp_path / "run", "last")
+    file = tmp_path / "run" / "fold_0" / "checkpoints" / "last.ckpt"
+    torch.save({**kept, "elapsed_s": 3600.0}, file)
+    model = train(plan(resume=True))
+    assert json.loads((model / "metrics.json").read_text())["minutes"] == pytest.approx(60, abs=1)
+    assert float(rows(tmp_path / "run")[-1]["elapsed_s"]) > 3600
+
+
+def test_resuming_a_finished_training_gives_the_model_again(trained_run, plan, tmp_path):
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    before = load_file(run / "fold_0" / "model" / "model.safetensors")
+    shutil.rmtree(run / "fold_0" / "model")
+    model = train(plan(resume=True))
+    assert_same(before, load_file(model / "model.safetensors"))
+
+
+def test_training_again_into_the_same_folder_is_refused(trained_run, plan):
+    before = (trained_run / "fold_0" / "log.csv").read_bytes()
+    with pytest.raises(errors.TargetExists, match=r"fold_0.*--resume") as caught:
+        train(plan(run=trained_run))
+    assert caught.value.exit_code == 2
+    assert (trained_run / "fold_0" / "log.csv").read_bytes() == before
+
+
+def test_there_must_be_something_to_resume(plan):
+    with pytest.raises(errors.NothingToResume, match=r"last\.ckpt.*without --resume") as caught:
+        train(plan(resume=True))
+    assert caught.value.exit_code == 4
+
+
+def test_resuming_with_another_network_is_refused(trained_run, plan, small_settings):
+    other = small_settings.model_copy(
+        update={"model": small_settings.model.model_copy(update={"prompt": False}), "preset": "other"}
+    )
+    before = (trained_run / "fold_0" / "config.json").read_bytes()
+    with pytest.raises(errors.NothingToResume, match="other settings of model or data"):
+        train(plan(run=trained_run, settings=other, resume=True))
+    assert (trained_run / "fold_0" / "config.json").read_bytes() == before
+
+
+# --- folds and time ---
+
+
+@pytest.mark.slow
+def test_fold_all_trains_on_every_case_and_validates_on_none(plan, small_settings):
+    model = train(plan(fold="all"))
+    assert model.parent.name == "fold_all"
+    metrics = json.loads((model / "metrics.json").read_text())
+    assert len(metrics["train_cases"]) == 6
+    assert metrics["validation"] == {"cases": [], "dsc": {"bright": None, "dark": None}, "mean_dsc": None}
+    assert "every case was trained on" in (model / "MODEL_CARD.md").read_text()
+    last = torch.load(model.parent / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == 4
+    state = load_file(model / "model.safetensors")
+    assert all(torch.equal(tensor, last["state_dict"][f"average.module.{n}"]) for n, tensor in state.items())
+
+
+@pytest.mark.slow
+def test_a_time_limit_is_kept_and_gives_a_model(plan, small_settings):
+    """Far more steps than there is time for, and no validation due before its end."""
+    began, seen = time.monotonic(), []
+    endless = changed(small_settings, steps=100_000, validate_every=100_000)
+    model = train(plan(settings=endless, max_minutes=0.1), Callbacks(on_step=seen.append))
+    assert time.monotonic() - began < 30  # 6 s, and a busy machine
+    steps = json.loads((model / "metrics.json").read_text())["steps"]
+    assert 1 <= steps < 100_000
+    assert seen[-1].progress == 1
+    rates = [float(row["lr"]) for row in rows(model.parents[1]) if row["lr"]]
+    assert rates[-1] < 0.3 * small_settings.train.learning_rate  # the schedule was fitted to the time
+    assert load_bundle(model).labels == {1: "bright", 5: "dark"}
+
+
+def test_a_validation_without_any_organ_does_not_end_the_training(plan, tmp_path, monkeypatch):
+    """Nothing to score is not a score of zero, nor a reason to stop."""
+    monkeypatch.setattr("sautomed.learning.network_dice", lambda *_: torch.tensor([torch.nan, torch.nan]))
+    model = train(plan())
+    assert json.loads((model / "metrics.json").read_text())["steps"] == 4
+    assert not any(row["val_dsc"] for row in rows(tmp_path / "run"))
+
+
+# --- what is refused, with the case or file in the message ---
+
+
+@pytest.mark.parametrize("fold", [5, -1])
+def test_a_fold_out_of_range_is_refused(plan, fold):
+    with pytest.raises(errors.FoldOutOfRange, match="0 to 4"):
+        train(plan(fold=fold))
+
+
+def test_a_data_set_without_cases_is_refused(own_dataset, plan):
+    for path in (own_dataset / "imagesTr").iterdir():
+        path.unlink()
+    with pytest.raises(errors.NoCases, match="Dataset042_Blocks"):
+        train(plan(dataset=own_dataset))
+
+
+def test_image_and_label_on_different_grids_are_refused(own_dataset, plan):
+    path = own_dataset / "labelsTr" / "block_3.nii.gz"
+    labels = nibabel.load(path)
+    nibabel.save(nibabel.Nifti1Image(np.asarray(labels.dataobj), labels.affine + np.eye(4)[:, [3, 0, 1, 2]]), path)
+    with pytest.raises(errors.GridMismatch, match=r"block_3.*image and label map"):
+        train(plan(dataset=own_dataset))
+
+
+def test_label_values_without_a_name_are_refused(own_dataset, plan):
+    path = own_dataset / "labelsTr" / "block_2.nii.gz"
+    labels = nibabel.load(path)
+    array = np.asarray(labels.dataobj).copy()
+    array[0, 0, 0] = 3
+    nibabel.save(nibabel.Nifti1Image(array, labels.affine), path)
+    with pytest.raises(errors.UnknownLabels, match=r"block_2.*\b3\b.*dataset\.json"):
+        train(plan(dataset=own_dataset))

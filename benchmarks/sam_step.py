@@ -122,7 +122,7 @@ def main() -> None:
         [f"one training step: {step['runs']} runs, {step['slices']} slices", _s(step["step_s"]), _gb(step["peak_mb"])],
         ["- the whole command, with reading and saving", _s(step["command_s"]), ""],
         [f"segmenting, each of {found['slices']} slices", _s(found["slice_s"]), _gb(found["peak_mb"])],
-        ["- loading the model, once", _s(found["load_s"]), ""],
+        ["- importing and loading, once", _s(found["load_s"]), ""],
     ]
     print_table(["", "seconds", "peak memory, GB"], rows)
 

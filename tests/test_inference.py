@@ -10,6 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from sautomed.config import SegmentSettings
+from sautomed.errors import UsageError
 from sautomed.inference import FeatureStream, choose_device, label_type, segment_slices, segment_volume, walk_slices
 from sautomed.model.segmenter import Features, Segmenter, SharedFeatures, SliceState, StepOutput
 from sautomed.volume import NativeGrid, Volume, orient
@@ -248,3 +249,10 @@ def test_values_above_255_need_16_bits(small_model, resolved):
 def test_auto_takes_what_there_is():
     assert choose_device("cpu").type == "cpu"
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cpu2", *([] if torch.cuda.is_available() else ["cuda", "cuda:1"])])
+def test_a_device_that_is_not_here_is_a_fault_of_the_command(name):
+    with pytest.raises(UsageError, match=f"no device '{name}'") as caught:
+        choose_device(name)
+    assert caught.value.exit_code == 2

@@ -1,6 +1,7 @@
 """docs/settings.md is what its script makes of the settings now, and says something of each."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,24 @@ def test_every_setting_is_explained(script):
 
 def test_a_known_row_reads_as_it_should(script):
     assert "| `train.batch` | whole number, ≥ 1 | `8` | runs per step | tiny: `4` |" in script.make_page().splitlines()
+
+
+def test_the_paper_page_names_settings_that_exist(script):
+    known = set(re.findall(r"^\| `([\w.]+)` ", script.make_page(), re.M))
+    words = re.findall(r"`((?:model|data|train|segment)\.[\w.]+)", (DOCS / "paper.md").read_text(encoding="utf-8"))
+    named = {word for word in words if not word.endswith((".py", ".safetensors"))}
+    assert len(named) > 30
+    assert {
+        name for name in named if not any(k == name or k.startswith(f"{name.rstrip('.')}.") for k in known)
+    } == set()
+
+
+def test_the_paper_page_names_tests_and_code_that_exist():
+    root, text = DOCS.parent, (DOCS / "paper.md").read_text(encoding="utf-8")
+    sources = "\n".join(p.read_text(encoding="utf-8") for p in (root / "src").rglob("*.py"))
+    for name in set(re.findall(r"`(?:[A-Z]\w+\.)?(\w+)`[,;: ]", " ".join(re.findall(r"^\| [1-5] .*$", text, re.M)))):
+        assert re.search(rf"(?:def|class) {name}\b", sources), name
+    tests = "\n".join(p.read_text(encoding="utf-8") for p in (root / "tests" / "model").glob("*.py"))
+    prefixes = re.findall(r"`(test_[\w]+)\*`", text)
+    assert len(prefixes) > 5
+    assert [prefix for prefix in prefixes if f"def {prefix}" not in tests] == []

@@ -5,13 +5,14 @@ Verbs are imported when they are called, so `--help` needs neither torch nor mat
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 from rich.console import Console
@@ -27,6 +28,9 @@ from sautomed.errors import (
     UsageError,
 )
 
+if TYPE_CHECKING:
+    from sautomed.scores import Summary
+
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
     help="Automatic multi-organ segmentation of 3D CT and MR volumes (3D-SAutoMed).",
@@ -34,7 +38,7 @@ app = typer.Typer(
 out, err = Console(), Console(stderr=True)
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Seed = Annotated[int, typer.Option(help="Of everything random.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of everything random.")]
 
 
 @app.command()
@@ -85,7 +89,9 @@ def train(
     from sautomed.train import Callbacks, TrainingPlan
     from sautomed.train import train as run_training
 
-    overrides = [*(settings or []), *([f"model.trunk.weights={weights}"] if weights else [])]
+    overrides = list(settings or [])
+    if weights:
+        overrides += ["model.trunk.kind=sam", f"model.trunk.weights={json.dumps(weights)}"]
     plan = TrainingPlan(
         dataset, output, load_settings(config, overrides), _fold(fold), seed, max_minutes, resume, device
     )
@@ -125,9 +131,15 @@ def evaluate(
     """Score label maps against the truth: DSC, HD95, HD and NSD, on the native grid."""
     from sautomed.evaluate import evaluate as score
 
+    failed: SomeCasesFailed | None = None
     with progress.stages(err) as stages:
-        summary = score(predictions, references, output, on_case=stages.counter("Scoring"))
+        try:
+            summary = score(predictions, references, output, on_case=stages.counter("Scoring"))
+        except SomeCasesFailed as some:  # the others are scored all the same
+            summary, failed = cast("Summary", some.result), some
     out.print(progress.score_table(summary))
+    if failed:
+        raise failed
     if summary.unpredicted:
         err.print(f"Not scored, for want of a prediction: {len(summary.unpredicted)} references (see summary.json).")
 
@@ -164,28 +176,40 @@ def _print_fault(error: SautomedError) -> None:
     err.print(f"[bold red]Error[/] [dim]{error.id}[/] {escape(str(error))}", soft_wrap=True, highlight=False)
 
 
+def _ran_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    if "torch" not in sys.modules:  # then it was not PyTorch that ran out, and it need not be imported to ask
+        return False
+    from sautomed.inference import is_memory_shortage
+
+    return is_memory_shortage(error)
+
+
 def run(arguments: list[str] | None = None) -> int:
     """The command line as a function: what it would exit with."""
     try:
-        return int(app(arguments, standalone_mode=False) or 0)
+        code = int(app(arguments, standalone_mode=False) or 0)
     except SautomedError as error:
         _print_fault(error)
         return error.exit_code
     except typer.Exit as stop:
-        return stop.exit_code
+        code = int(stop.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        err.print("Stopped. Files that were written are whole; a training continues with --resume.")
-        return EXIT_INTERRUPTED
-    except MemoryError:
-        err.print("[bold red]Error[/] out of memory. Close other programs, or use a smaller train.batch.")
-        return EXIT_MEMORY
+        code = EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001  (the last door: whatever comes here is our bug and is said to be one)
+        if _ran_out_of_memory(error):
+            err.print("[bold red]Error[/] out of memory. Close other programs, or use a smaller train.batch.")
+            return EXIT_MEMORY
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # click's usage errors
             error.show()  # type: ignore[attr-defined]
             return int(error.exit_code)
         traceback.print_exc()
         err.print("This is a bug in sautomed; please report it with the lines above.")
         return EXIT_INTERNAL
+    if code == EXIT_INTERRUPTED:  # typer turns Ctrl-C into an exit
+        err.print("Stopped. Files that were written are whole; a training continues with --resume.", soft_wrap=True)
+    return code
 
 
 def main() -> None:

@@ -140,7 +140,7 @@ class AugmentSettings(_Section):
 
 
 class TrainSettings(_Section):
-    steps: int = Field(10_000, ge=1, description="at most; --max-minutes may end sooner")
+    steps: int = Field(10_000, ge=1, description="unless --max-minutes rules")
     batch: int = Field(8, ge=1, description="runs per step")
     learning_rate: float = Field(1e-4, description="AdamW's, after the warm-up")
     weight_decay: float = Field(1e-4, description="AdamW's; none for norms and biases")

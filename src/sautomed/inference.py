@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt
 from torch import Tensor
 
 from sautomed.config import SegmentSettings, Settings
+from sautomed.errors import UsageError
 from sautomed.model.segmenter import Features, Segmenter
 from sautomed.sampling.fit import channel_slices
 from sautomed.sampling.intensity import intensity_range, scale_intensity
@@ -79,10 +80,22 @@ def label_type(labels: Mapping[int, str]) -> type[np.unsignedinteger]:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name; "auto" is CUDA where there is one, else the CPU."""
+    """The device of that name; "auto" is CUDA where there is one, else the CPU.
+
+    Raises:
+        UsageError: There is no such device here.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    kind = name.partition(":")[0]
+    if kind not in ("cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
+        raise UsageError(f"there is no device '{name}' here.", where="--device", cure="Use auto or cpu.")
     return torch.device(name)
+
+
+def is_memory_shortage(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out; on the CPU PyTorch has no type of its own for it."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error)
 
 
 @torch.inference_mode()

@@ -26,11 +26,11 @@ from sautomed.sampling.runs import Run
 
 @dataclass
 class Budget:
-    """How far training is, by steps or by the clock, whichever is further.
+    """How far training is: by the clock if there is a limit in seconds, else by steps.
 
     Attributes:
-        steps: At most so many.
-        seconds: At most so long, from the command to the finished model; none is no limit.
+        steps: So many, unless `seconds` rules.
+        seconds: So long, from the command to the finished model.
         spent_s: Seconds gone before `start`: earlier parts of a resumed training, and preparing.
         reserve_s: Seconds to keep for the final validation; known once a validation was timed.
     """
@@ -49,8 +49,9 @@ class Budget:
 
     def progress(self, step: int) -> float:
         """0 at the start, 1 at the end."""
-        by_clock = 0.0 if self.seconds is None else self.elapsed_s() / max(self.seconds - self.reserve_s, 1e-9)
-        return min(max(step / self.steps, by_clock), 1.0)
+        if self.seconds is None:
+            return min(step / self.steps, 1.0)
+        return min(self.elapsed_s() / max(self.seconds - self.reserve_s, 1e-9), 1.0)
 
 
 class Learner(lightning.LightningModule):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -58,15 +59,17 @@ class Stages:
 @contextmanager
 def stages(console: Console) -> Iterator[Stages]:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"),
-               TimeRemainingColumn(), TextColumn("{task.fields[detail]}"))  # fmt: skip
+               TimeRemainingColumn(), TextColumn("{task.fields[detail]}", markup=False))  # fmt: skip
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         yield Stages(progress)
 
 
 def facts_table(facts: Sequence[tuple[str, str]]) -> Table:
     table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column()
+    table.add_column(overflow="fold")  # a path is shown whole
     for name, value in facts:
-        table.add_row(f"[bold]{name}[/]", value)
+        table.add_row(f"[bold]{escape(name)}[/]", escape(value))
     return table
 
 
@@ -76,7 +79,7 @@ def score_table(summary: Summary) -> Table:
     for value, name in summary.names.items():
         row = summary.classes[value]
         missed = str(summary.counts[value].get("missed", 0))
-        table.add_row(name, *_score_cells(row), missed, str(row["dsc"].cases))
+        table.add_row(escape(name), *_score_cells(row), missed, str(row["dsc"].cases))
     table.add_row("[bold]mean[/]", *_score_cells(summary.overall), "", str(summary.overall["dsc"].cases))
     return table
 

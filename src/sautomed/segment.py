@@ -7,8 +7,24 @@ from pathlib import Path
 import torch
 
 from sautomed.config import Settings
-from sautomed.errors import DataError, MemoryShortage, MissingFile, NoCases, NotAModel, SautomedError, TargetExists
-from sautomed.inference import OnSlice, SegmentedSlice, choose_device, segment_slices, segment_volume
+from sautomed.errors import (
+    DataError,
+    MemoryShortage,
+    MissingFile,
+    NoCases,
+    NotAModel,
+    SautomedError,
+    TargetExists,
+    UnpairedFiles,
+)
+from sautomed.inference import (
+    OnSlice,
+    SegmentedSlice,
+    choose_device,
+    is_memory_shortage,
+    segment_slices,
+    segment_volume,
+)
 from sautomed.io import read_scan
 from sautomed.model.bundle import Bundle, load_bundle
 from sautomed.volume import LabelMap, Volume
@@ -108,7 +124,8 @@ def plan_jobs(source: Path, output: Path, overwrite: bool) -> list[Job]:
 
     Raises:
         MissingFile, NoCases: Nothing to segment.
-        TargetExists: A target is there already and `overwrite` is not set; found before any work.
+        TargetExists: A target is a scan, or is there already and `overwrite` is not set; found before any work.
+        UnpairedFiles: Two scans would go to one target.
     """
     if source.is_dir():
         scans = sorted(p for p in source.iterdir() if p.name.endswith(SCAN_ENDINGS) and not p.name.startswith("."))
@@ -122,6 +139,7 @@ def plan_jobs(source: Path, output: Path, overwrite: bool) -> list[Job]:
         jobs = [Job(source, target)]
     else:
         raise MissingFile("does not exist.", where=source, cure="Check the path given with -i.")
+    _refuse_clashes(jobs)
     there = [job.target for job in jobs if job.target.exists()]
     if there and not overwrite:
         raise TargetExists(
@@ -130,6 +148,23 @@ def plan_jobs(source: Path, output: Path, overwrite: bool) -> list[Job]:
             cure="Use --overwrite to replace them, or another -o.",
         )
     return jobs
+
+
+def _refuse_clashes(jobs: Sequence[Job]) -> None:
+    """Labels may replace neither a scan nor the labels of another scan, whatever the user allows."""
+    by_target: dict[Path, Path] = {}
+    scans = {job.scan.resolve() for job in jobs}
+    for job in jobs:
+        target = job.target.resolve()
+        if target in scans:
+            raise TargetExists("is the scan itself.", where=job.target, cure="Give another -o.")
+        if target in by_target:
+            raise UnpairedFiles(
+                f"{by_target[target].name} and {job.scan.name} would go to one file.",
+                where=job.target,
+                cure="Rename one of the two scans.",
+            )
+        by_target[target] = job.scan
 
 
 def case_name(scan: Path) -> str:
@@ -157,12 +192,14 @@ def segment_file(
     model: Model, job: Job, preview: bool = True, on_slice: Callable[[Job, int, int], None] | None = None
 ) -> LabelMap:
     """One scan to one file, with a picture beside it; raises what `Model.segment` raises."""
-    volume = model.read(job.scan)
     try:
+        volume = model.read(job.scan)
         labels = model.segment(volume, on_slice and (lambda done, total: on_slice(job, done, total)))
-    except (MemoryError, torch.OutOfMemoryError) as error:
+    except (MemoryError, RuntimeError) as error:
+        if not is_memory_shortage(error):
+            raise
         raise MemoryShortage(
-            f"needs more memory than there is for {volume.array.shape} voxels.",
+            "needs more memory than there is.",
             where=job.scan,
             cure="Use --set segment.chunk=1 when training, --device cpu, or a machine with more.",
         ) from error

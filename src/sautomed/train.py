@@ -79,12 +79,14 @@ def train(plan: TrainingPlan, callbacks: Callbacks | None = None) -> Path:
         DataError: The data set, its folds or a case cannot be used.
         ModelError: The pretrained weights cannot be used, or there is nothing to resume.
         TargetExists: The fold was trained already and `resume` is not set.
+        UsageError: There is no such device.
     """
     began = time.monotonic()
     callbacks = callbacks or Callbacks()
     folder = plan.run / f"fold_{plan.fold}"
     last = folder / "checkpoints" / "last.ckpt"
     _check_target(folder, last, plan.resume)
+    choose_device(plan.device)  # a wrong name is told before any work
     materials = gather(plan, callbacks)
     if plan.resume:
         _check_same_settings(folder / "config.json", materials.settings)
@@ -159,7 +161,7 @@ def _fit(
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=1,
         precision=settings.precision,
-        max_steps=settings.steps,
+        max_steps=settings.steps if learner.budget.seconds is None else -1,
         max_epochs=-1,
         gradient_clip_val=settings.clip_norm,
         check_val_every_n_epoch=1,

@@ -1,0 +1,342 @@
+"""The command line: the five verbs, what they say, and what they exit with."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from sautomed import cli
+
+HEAVY = ("torch", "transformers", "lightning", "matplotlib", "monai", "nibabel", "scipy")
+
+
+@pytest.fixture
+def command(capsys):
+    """Run the command line in this process: its exit code, and what it wrote to stdout and stderr."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        code = cli.run([str(argument) for argument in arguments])
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return run
+
+
+def noise(shape=(40, 32, 6)):
+    return np.random.default_rng(0).normal(100, 20, shape).astype(np.float32)
+
+
+def write(path, array=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(noise() if array is None else array, np.diag([2.0, 2.0, 5.0, 1.0])), path)
+    return path
+
+
+def said(text):
+    """Without line breaks, which depend on the width of the terminal."""
+    return " ".join(text.split())
+
+
+# --- 0: the journey ---
+
+
+@pytest.mark.slow
+def test_train_segment_evaluate_and_info(command, dataset_folder, small_settings, tmp_path):
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(small_settings.model_dump(mode="json")))
+    run, masks, scores = (tmp_path / name for name in ("run", "masks", "scores"))
+    options = ("-c", tmp_path / "small.yaml", "--set", "train.steps=2", "--device", "cpu")
+    code, told, _ = command("train", "-d", dataset_folder, "-o", run, "-f", "1", *options)
+    assert (code, told) == (0, f"Model: {run / 'fold_1' / 'model'}\n")
+    config = json.loads((run / "fold_1" / "config.json").read_text())
+    assert (config["preset"], config["train"]["steps"]) == ("small", 2)
+
+    code, told, _ = command("segment", "-i", dataset_folder / "imagesTr", "-m", run, "-o", masks)
+    assert code == 0
+    assert told.splitlines() == [str(masks / f"block_{number}.nii.gz") for number in range(6)]
+    assert (masks / "block_0.png").exists()
+
+    code, told, _ = command("evaluate", "-p", masks, "-r", dataset_folder / "labelsTr", "-o", scores)
+    assert code == 0
+    for word in ("bright", "dark", "mean", "DSC", "HD95"):
+        assert word in told
+    summary = json.loads((scores / "summary.json").read_text())
+    assert f"{summary['foreground_mean']['Dice']:.3f}" in told
+    assert (scores / "scores.csv").exists()
+
+    assert command("info", run)[0] == 0
+
+
+def test_a_file_without_a_preview(command, trained_run, tmp_path):
+    scan = write(tmp_path / "a.nii.gz")
+    code, told, _ = command("segment", "-i", scan, "-m", trained_run, "-o", tmp_path / "b.nii", "--no-preview")
+    assert (code, told) == (0, f"{tmp_path / 'b.nii'}\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nii.gz", "b.nii"]
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_one_and_two_slices_work(command, trained_run, tmp_path, depth):
+    scan = write(tmp_path / "thin.nii.gz", noise((40, 32, depth)))
+    assert command("segment", "-i", scan, "-m", trained_run, "-o", tmp_path / "out.nii.gz")[0] == 0
+    assert nibabel.load(tmp_path / "out.nii.gz").shape == (40, 32, depth)
+
+
+@pytest.mark.slow
+def test_a_phantom_is_a_data_set(command, tmp_path):
+    from sautomed.datasets.nnunet_raw import load_case, read_dataset
+
+    folder = tmp_path / "Dataset900_Phantom"
+    code, told, _ = command("phantom", "-o", folder, "-n", "1", "--kind", "thorax-ct", "--seed", "3")
+    assert (code, told) == (0, f"1 phantoms: {folder}\n")
+    dataset = read_dataset(folder)
+    assert (len(dataset.cases), dataset.channel, len(dataset.labels)) == (1, "CT", 4)
+    volume, labels = load_case(dataset, dataset.cases[0])
+    assert volume.array.min() < -500
+    assert len(np.unique(labels.array)) > 2
+
+
+def test_info_tells_what_a_scan_is(command, tmp_path):
+    code, told, _ = command("info", write(tmp_path / "a.nii.gz"))
+    assert code == 0
+    for words in ("40 x 32 x 6", "2 x 2 x 5 mm", "RAS", "axial"):
+        assert words in said(told)
+
+
+@pytest.mark.parametrize("part", ["fold_0/model", ""])
+def test_info_tells_what_a_model_or_a_run_is(command, trained_run, part):
+    code, told, _ = command("info", trained_run / part)
+    assert code == 0
+    for words in ("bright", "numbers in", "model folder" if part else "fold_0"):
+        assert words in said(told)
+
+
+def test_names_with_brackets_are_told_as_they_are(command, trained_run, tmp_path):
+    """Brackets are markup to the library that prints."""
+    scan = write(tmp_path / "[red]a[/b].nii.gz".replace("/", "-"))
+    code, told, _ = command("info", scan)
+    assert code == 0
+    assert "[red]a[-b].nii.gz" in "".join(told.split())
+    code, told, _ = command("segment", "-i", scan, "-m", trained_run, "-o", tmp_path / "[bold]out")
+    assert (code, told) == (0, f"{tmp_path / '[bold]out' / '[red]a[-b].nii.gz'}\n")
+    assert "[red]missing" in command("info", tmp_path / "[red]missing")[2]
+
+
+@pytest.mark.parametrize("verb", ["", "demo", "phantom", "train", "segment", "evaluate", "info"])
+def test_help_tells_the_options_and_imports_nothing_heavy(verb):
+    code = (
+        "import sys; from sautomed.cli import run; code = run(sys.argv[1:]); print('LOADED', *sys.modules); exit(code)"
+    )
+    arguments = [*([verb] if verb else []), "--help"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    told, _, loaded = done.stdout.partition("LOADED")
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in told
+    assert not set(HEAVY) & set(loaded.split())
+
+
+# --- 2: the command itself ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("train", "-c", "tiny", "--set", "train.bach=4"), ["train.bach", "docs/settings.md"]),
+        (("train", "-c", "tiny", "--set", "train.batch=none"), ["train.batch"]),
+        (("train", "-c", "tiny", "--set", "train.batch"), ["train.batch", "name=value"]),
+        (("train", "-c", "huge"), ["huge", "tiny", "sam-vit-b"]),
+        (("train", "-c", "tiny", "--frobnicate"), ["--frobnicate"]),
+        (("train", "-c", "tiny", "-f", "first"), ["first", "all"]),
+        (("train", "-c", "tiny", "--device", "gpu"), ["gpu", "auto or cpu"]),
+        (("train", "-c", "tiny", "--seed", "-1"), ["--seed"]),
+        (("train", "-c", "tiny", "--max-minutes", "0"), ["--max-minutes"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_command_that_cannot_be_meant(command, dataset_folder, tmp_path, arguments, words):
+    code, _, told = command(*arguments, "-d", dataset_folder, "-o", tmp_path / "run")
+    assert code == 2
+    for word in words:
+        assert word in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_unknown_verbs_kinds_and_missing_options(command, tmp_path):
+    assert command("classify")[0] == 2
+    assert command("segment", "-i", tmp_path)[0] == 2
+    code, _, told = command("phantom", "-o", tmp_path, "--kind", "brain-mr")
+    assert code == 2
+    assert "thorax-ct" in told
+
+
+def test_outputs_that_are_there_are_kept_unless_told_otherwise(command, trained_run, tmp_path):
+    write(tmp_path / "a.nii.gz")
+    (tmp_path / "out.nii.gz").write_bytes(b"mine")
+    order = ("segment", "-i", tmp_path / "a.nii.gz", "-m", trained_run, "-o", tmp_path / "out.nii.gz")
+    code, _, told = command(*order)
+    assert code == 2
+    assert "--overwrite" in told
+    assert (tmp_path / "out.nii.gz").read_bytes() == b"mine"
+    assert command(*order, "--overwrite")[0] == 0
+    assert nibabel.load(tmp_path / "out.nii.gz").shape == (40, 32, 6)
+
+
+# --- 3: data ---
+
+
+def missing(path):
+    return path
+
+
+def not_nifti(path):
+    path.write_text("patient,organ\n")
+    return path
+
+
+def truncated(path):
+    write(path).write_bytes(path.read_bytes()[:-2000])
+    return path
+
+
+def four_axes(path):
+    return write(path, noise((8, 8, 4, 3)))
+
+
+def not_numbers(path):
+    array = noise()
+    array[:, :, 2] = np.nan
+    return write(path, array)
+
+
+def constant(path):
+    return write(path, np.full((8, 8, 4), 7, np.int16))
+
+
+BAD_SCANS = {
+    missing: ["SAM-E0301", "does not exist"],
+    not_nifti: ["SAM-E0302", "is not a NIfTI file"],
+    truncated: ["SAM-E0303", "truncated", "compressed stream breaks off"],
+    four_axes: ["SAM-E0304", "4 axes of lengths 8 x 8 x 4 x 3", "one 3D volume"],
+    not_numbers: ["SAM-E0305", "NaN"],
+    constant: ["SAM-E0306", "constant image", "7"],
+}
+
+
+@pytest.mark.parametrize("spoil", BAD_SCANS, ids=lambda spoil: spoil.__name__)
+def test_a_bad_scan_is_named_with_its_fault_and_a_cure(command, trained_run, tmp_path, spoil):
+    scan = spoil(tmp_path / "case 7.nii.gz")
+    code, _, told = command("segment", "-i", scan, "-m", trained_run, "-o", tmp_path / "out.nii.gz")
+    assert code == 3
+    for words in (*BAD_SCANS[spoil], str(scan)):
+        assert words in told
+    assert "Traceback" not in told
+    assert not (tmp_path / "out.nii.gz").exists()
+
+
+def test_a_fold_out_of_range_and_a_folder_that_is_no_data_set(command, dataset_folder, tmp_path):
+    code, _, told = command("train", "-d", dataset_folder, "-o", tmp_path / "run", "-c", "tiny", "-f", "9")
+    assert code == 3
+    assert "fold 9 is out of range" in told
+    code, _, told = command("train", "-d", tmp_path, "-o", tmp_path / "run2", "-c", "tiny")
+    assert code == 3
+    assert "dataset.json" in told
+
+
+# --- 4: models ---
+
+
+def test_no_model(command, tmp_path):
+    write(tmp_path / "a.nii.gz")
+    (tmp_path / "empty").mkdir()
+    for place, words in (("empty", "holds no model"), ("nowhere", "does not exist")):
+        code, _, told = command("segment", "-i", tmp_path / "a.nii.gz", "-m", tmp_path / place, "-o", tmp_path / "out")
+        assert code == 4
+        assert words in told
+
+
+def test_a_damaged_model(command, trained_run, tmp_path):
+    folder = shutil.copytree(trained_run / "fold_0" / "model", tmp_path / "model")
+    (folder / "model.safetensors").write_bytes(b"cut short")
+    code, _, told = command("segment", "-i", write(tmp_path / "a.nii.gz"), "-m", folder, "-o", tmp_path / "out")
+    assert code == 4
+    assert "model.safetensors" in told
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [({"w_a_000": torch.zeros(4, 4)}, "SAMed"), (b"<html>404</html>", "web page"), (None, "weights.pth")],
+    ids=["another network", "a failed download", "nothing there"],
+)
+def test_weights_of_the_wrong_kind(command, dataset_folder, tmp_path, content, words):
+    path = tmp_path / "weights.pth"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content:
+        torch.save(content, path)
+    options = ("--weights", path, "--set", "data.image_size=128", "--device", "cpu")
+    code, _, told = command("train", "-d", dataset_folder, "-o", tmp_path / "run", *options)
+    assert code == 4
+    assert words in told
+
+
+def test_nothing_to_resume(command, dataset_folder, tmp_path):
+    code, _, told = command("train", "-d", dataset_folder, "-o", tmp_path / "run", "-c", "tiny", "--resume")
+    assert code == 4
+    assert "last.ckpt" in told
+
+
+# --- 6: some cases ---
+
+
+def test_a_folder_is_worked_through_and_the_bad_scans_are_listed(command, trained_run, tmp_path):
+    for name in ("a", "c"):
+        write(tmp_path / "in" / f"{name}.nii.gz")
+    constant(tmp_path / "in" / "b.nii.gz")
+    code, told, faults = command("segment", "-i", tmp_path / "in", "-m", trained_run, "-o", tmp_path / "out")
+    assert code == 6
+    assert told.splitlines() == [str(tmp_path / "out" / f"{name}.nii.gz") for name in "ac"]
+    for words in ("b.nii.gz: is a constant image", "1 of 3 scans failed"):
+        assert words in faults
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.nii.gz")) == ["a.nii.gz", "c.nii.gz"]
+
+
+def test_scores_of_the_good_cases_are_shown_although_one_is_bad(command, dataset_folder, tmp_path):
+    masks = shutil.copytree(dataset_folder / "labelsTr", tmp_path / "masks")
+    (masks / "block_3.nii.gz").write_text("nothing")
+    code, told, faults = command("evaluate", "-p", masks, "-r", dataset_folder / "labelsTr", "-o", tmp_path / "scores")
+    assert code == 6
+    assert "block_3" in faults
+    assert "1.000" in told
+
+
+# --- 1, 5 and 130: what no verb expects ---
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "words"),
+    [
+        (KeyboardInterrupt(), 130, "--resume"),
+        (MemoryError(), 5, "out of memory"),
+        (torch.OutOfMemoryError("CUDA out of memory"), 5, "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 5, "out of memory"),
+        (ZeroDivisionError("division by zero"), 1, "bug in sautomed"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+@pytest.mark.parametrize("verb", ["train", "segment"])
+def test_what_ends_a_verb_early_has_a_code(command, dataset_folder, tmp_path, monkeypatch, verb, fault, code, words):
+    def stop(*_, **__):
+        raise fault
+
+    monkeypatch.setattr("sautomed.train.gather", stop)
+    monkeypatch.setattr("sautomed.segment.load", stop)
+    source = ("-d", dataset_folder, "-c", "tiny") if verb == "train" else ("-i", dataset_folder / "imagesTr", "-m", "x")
+    found, _, told = command(verb, *source, "-o", tmp_path / "out")
+    assert found == code
+    assert words in told
+    assert ("Traceback" in told) == (code == 1)

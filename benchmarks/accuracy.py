@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 from bench import machine
-
 from sautomed.datasets.nnunet_raw import read_dataset
 
 
@@ -52,7 +51,8 @@ def main() -> None:
     wanted = copy_validation_scans(options.dataset, run, options.fold, scans)
     segmented_s = call("segment", "-i", scans, "-m", run, "-o", masks)
     call("evaluate", "-p", masks, "-r", options.dataset / "labelsTr", "-o", scores)
-    print(f"{len(wanted)} cases: trained in {trained_s / 60:.1f} min, segmented in {segmented_s / len(wanted):.1f} s a case")
+    each_s = segmented_s / len(wanted)
+    print(f"{len(wanted)} cases: trained in {trained_s / 60:.1f} min, segmented in {each_s:.1f} s a case")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def shared_data() -> Path:
 
 
 SMALL_MODEL = {
-    "trunk": {"kind": "resnet", "stem": 8, "widths": [8, 16, 16], "depths": [1, 1, 1]},
+    "trunk": {"kind": "resnet", "stem": 16, "widths": [16, 16, 16], "depths": [1, 1, 1]},
     "dim": 32,
     "slice_attention": {"heads": 2, "mlp_ratio": 1.0},
     "history": {"tokens": 3},
@@ -39,7 +39,7 @@ def small_settings():
             "preset": "small",
             "model": SMALL_MODEL,
             "data": {"image_size": 128, "channels": "neighbours"},
-            "train": {"batch": 2, "steps": 4, "validate_every": 2, "warmup_steps": 1, "ema": 0.5, "learning_rate": 1e-3},
+            "train": {"batch": 2, "steps": 4, "validate_every": 2, "warmup_steps": 1, "ema": 0.5},
         }
     )
 

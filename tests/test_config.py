@@ -28,6 +28,10 @@ def test_overrides_win_over_the_preset():
     assert settings.data.window_hu == (-100, 240)
 
 
+def test_a_trunk_setting_needs_no_kind_where_the_default_is_meant():
+    assert load_settings("sam-vit-b", ["model.trunk.lora.rank=8"]).model.trunk.lora.rank == 8
+
+
 def test_a_file_is_as_good_as_a_preset(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("preset: mine\ntrain: {batch: 2}\n")
@@ -41,6 +45,7 @@ def test_a_file_is_as_good_as_a_preset(tmp_path):
         ("tiny", ["train.bacth=3"], ["train.bacth", "not permitted"]),
         ("tiny", ["train.batch=many"], ["train.batch", "integer"]),
         ("tiny", ["data.image_size=100"], ["100", "multiple of 16"]),
+        ("tiny", ["model.trunk.widths=[8, 16]"], ["widths", "at least 16"]),
         ("tiny", ["train.batch"], ["train.batch", "name=value"]),
         ("tiny", ["preset.x=1"], ["preset", "no settings below"]),
     ],

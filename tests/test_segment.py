@@ -107,7 +107,7 @@ def test_two_scans_of_one_name_are_refused(scans, tmp_path):
 
 
 def test_nothing_to_segment(tmp_path):
-    with pytest.raises(errors.MissingFile, match="nowhere.*does not exist"):
+    with pytest.raises(errors.MissingFile, match=r"nowhere.*does not exist"):
         plan_jobs(tmp_path / "nowhere", tmp_path / "out", overwrite=False)
     with pytest.raises(errors.NoCases, match="holds no scan"):
         plan_jobs(tmp_path, tmp_path / "out", overwrite=False)

@@ -235,13 +235,13 @@ def test_fold_all_trains_on_every_case_and_validates_on_none(plan, small_setting
 
 @pytest.mark.slow
 def test_a_time_limit_is_kept_and_gives_a_model(plan, small_settings):
-    """Far more steps than there is time for, and no validation due before its end."""
+    """The clock rules, not the steps; and no validation is due before its end."""
     began, seen = time.monotonic(), []
-    endless = changed(small_settings, steps=100_000, validate_every=100_000)
+    endless = changed(small_settings, steps=1, validate_every=100_000)
     model = train(plan(settings=endless, max_minutes=0.1), Callbacks(on_step=seen.append))
     assert time.monotonic() - began < 30  # 6 s, and a busy machine
     steps = json.loads((model / "metrics.json").read_text())["steps"]
-    assert 1 <= steps < 100_000
+    assert steps > 1
     assert seen[-1].progress == 1
     rates = [float(row["lr"]) for row in rows(model.parents[1]) if row["lr"]]
     assert rates[-1] < 0.3 * small_settings.train.learning_rate  # the schedule was fitted to the time

@@ -1,5 +1,7 @@
 """Orders in which slices are visited."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +21,7 @@ def test_every_slice_is_visited_once(walk, depth):
 @given(depth=depths)
 def test_each_slice_continues_a_neighbour_of_the_step_before(walk, depth):
     steps = walk(depth)
-    for before, step in zip(steps, steps[1:], strict=False):
+    for before, step in pairwise(steps):
         for t, source in zip(step.slices, step.sources, strict=True):
             assert abs(before.slices[source] - t) == 1
 

@@ -53,6 +53,14 @@ class ResNetTrunkSettings(_Section):
     widths: tuple[int, ...] = Field((48, 96, 192, 256), description="channels at strides 4, 8, 16, ...")
     depths: tuple[int, ...] = Field((2, 2, 2, 2), description="residual blocks at each of these strides")
 
+    @field_validator("stem", "widths")
+    @classmethod
+    def _at_least_16(cls, sizes: int | tuple[int, ...]) -> int | tuple[int, ...]:
+        """With 8 channels oneDNN's gradient of a strided 1x1 convolution writes past its buffer (seen in torch 2.13)."""
+        if min(sizes if isinstance(sizes, tuple) else (sizes,)) < 16:
+            raise ValueError(f"{sizes}: a convolutional trunk needs at least 16 channels everywhere")
+        return sizes
+
 
 TrunkSettings = Annotated[SamTrunkSettings | ResNetTrunkSettings, Field(discriminator="kind")]
 
@@ -103,6 +111,12 @@ class ModelSettings(_Section):
     box_prompt: BoxPromptSettings = BoxPromptSettings()
     decoder: MaskDecoderSettings = MaskDecoderSettings()
 
+    @field_validator("trunk", mode="before")
+    @classmethod
+    def _sam_unless_said(cls, trunk: Any) -> Any:
+        """`--set model.trunk.weights=...` need not repeat which kind of trunk the default is."""
+        return {"kind": "sam", **trunk} if isinstance(trunk, dict) else trunk
+
 
 class DataSettings(_Section):
     image_size: int | Literal["auto"] = Field(
@@ -121,12 +135,13 @@ class DataSettings(_Section):
         "repeat", description="the trunk's three channels: one slice three times, or the slice between its neighbours"
     )
 
-    @field_validator("image_size")
+    @field_validator("image_size", "auto_size")
     @classmethod
-    def _multiple_of_16(cls, size: int | str) -> int | str:
-        if isinstance(size, int) and (size % 16 or not 128 <= size <= 1024):
-            raise ValueError(f"image_size {size} is not a multiple of 16 from 128 to 1024")
-        return size
+    def _multiples_of_16(cls, sizes: int | str | tuple[int, int]) -> int | str | tuple[int, int]:
+        for size in sizes if isinstance(sizes, tuple) else (sizes,):
+            if isinstance(size, int) and (size % 16 or not 128 <= size <= 1024):
+                raise ValueError(f"{size} is not a multiple of 16 from 128 to 1024")
+        return sizes
 
 
 class AugmentSettings(_Section):
@@ -143,7 +158,7 @@ class TrainSettings(_Section):
     steps: int = Field(10_000, ge=1, description="unless --max-minutes rules")
     batch: int = Field(8, ge=1, description="runs per step")
     learning_rate: float = Field(1e-4, description="AdamW's, after the warm-up")
-    weight_decay: float = Field(1e-4, description="AdamW's; none for norms and biases")
+    weight_decay: float = Field(1e-4, description="AdamW's; none for norms, biases and tokens")
     warmup_steps: int = Field(250, description="steps over which the rate grows from 0")
     poly_power: float = Field(0.9, description="the rate falls with (1 - progress) to this power; 0: constant")
     clip_norm: float = Field(1.0, description="a longer gradient is shortened to this")
@@ -152,6 +167,9 @@ class TrainSettings(_Section):
     )
     max_history: int = Field(3, ge=1, description="n is drawn from 1 to this")
     cold_probability: float = Field(0.1, ge=0, le=1, description="chance of n = 0, so that a cold start is a target")
+    trunk_gradient: Literal["target", "all"] = Field(
+        "target", description="slices of a run whose trunk features carry gradient: the target's three, or all"
+    )
     earlier_weight: float = Field(0.5, description="loss weight of a run's earlier slices; the target's is 1")
     balanced: float = Field(0.5, ge=0, le=1, description="chance that a target is drawn from a random class's slices")
     ce_weight: float = Field(0.2, description="of the cross-entropy")

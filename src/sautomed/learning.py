@@ -4,13 +4,14 @@ Lightning drives it; nothing here knows files or data sets.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import lightning
 import torch
 import torch.nn.functional as nnf
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -91,7 +92,7 @@ class Learner(lightning.LightningModule):
 
     def training_step(self, run: Run, _: int) -> Tensor:
         generator = torch.Generator().manual_seed(hash((self.seed, self.global_step)) % 2**63)
-        outputs = walk_run(self.model, run, self.settings.box_jitter, generator)
+        outputs = walk_run(self.model, run, self.settings, generator)
         losses = self._losses(outputs, run.labels)
         parts = {name: value.detach() for name, value in losses.items()}
         if not torch.isfinite(parts["loss"]):
@@ -176,30 +177,41 @@ def warming_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor
     return update
 
 
-def walk_run(model: Segmenter, run: Run, box_jitter: float, generator: torch.Generator) -> list[StepOutput]:
+def walk_run(model: Segmenter, run: Run, settings: TrainSettings, generator: torch.Generator) -> list[StepOutput]:
     """The run's slices in walk order, with gradient through decoder, filter and generator over all of them.
 
     Boxes pass on as the model's own predictions, detached, with a little noise.
     """
-    shared = share_run(model, run)
+    shared = share_run(model, run, settings.trunk_gradient)
     state = model.start(len(run.labels))
     outputs = []
     for t in range(run.labels.shape[1]):
         out = model.step(shared[t], state)
         outputs.append(out)
-        state = replace(out.state, boxes=jitter(out.state.boxes, box_jitter, generator))
+        state = replace(out.state, boxes=jitter(out.state.boxes, settings.box_jitter, generator))
     return outputs
 
 
-def share_run(model: Segmenter, run: Run) -> list[SharedFeatures]:
+def share_run(model: Segmenter, run: Run, trunk_gradient: str) -> list[SharedFeatures]:
     """Every image of the run through the trunk once, then the slice attention of all its slices at once."""
     b, n = run.labels.shape[:2]
-    slices = model.encode(run.images.transpose(0, 1).flatten(0, 1)).split(b)
+    slices = encode_run(model, run.images, 0 if trunk_gradient == "all" else n - 1)
     before, here, after = (Features.cat(slices[i : i + n]) for i in range(3))
     up = run.upward.repeat(n)[:, None, None, None]
     below = Features(torch.where(up, before.coarse, after.coarse))
     above = Features(torch.where(up, after.coarse, before.coarse))
     return model.share(below, here, above).split(b)
+
+
+def encode_run(model: Segmenter, images: Float[Tensor, "b n 3 h w"], without_gradient: int) -> list[Features]:
+    """Trunk features of each slice of the runs; the first ones without gradient, which costs most of the memory."""
+    b = len(images)
+    slices = images.transpose(0, 1)
+    features: list[Features] = []
+    if without_gradient:
+        with torch.no_grad():
+            features = model.encode(slices[:without_gradient].flatten(0, 1)).split(b)
+    return features + model.encode(slices[without_gradient:].flatten(0, 1)).split(b)
 
 
 def _slice_losses(out: StepOutput, labels: Tensor) -> list[Tensor]:
@@ -236,12 +248,13 @@ def _overlap(found: Tensor, truth: Tensor, classes: int) -> Tensor:
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for matrices only; norms, biases and tokens are left to themselves."""
+    """Weight decay for the matrices of layers only; norms, biases and tokens are left to themselves."""
 
-    def trained(matrices: bool) -> Iterator[nn.Parameter]:
-        return (p for p in model.parameters() if p.requires_grad and (p.ndim >= 2) == matrices)
+    def decays(name: str, parameter: nn.Parameter) -> bool:
+        return parameter.ndim >= 2 and name.endswith("weight")
 
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     return [
-        {"params": list(trained(True)), "weight_decay": weight_decay},
-        {"params": list(trained(False)), "weight_decay": 0.0},
+        {"params": [p for name, p in trained if decays(name, p)], "weight_decay": weight_decay},
+        {"params": [p for name, p in trained if not decays(name, p)], "weight_decay": 0.0},
     ]

@@ -1,4 +1,4 @@
-"""Model folders: what is written is what is read, a frozen trunk stays out, and everything that does not fit is named."""
+"""Model folders: what is written is read, a frozen trunk stays out, and everything that does not fit is named."""
 
 import json
 
@@ -98,7 +98,7 @@ def on_sam(tmp_path):
     network = build_model(settings.model, 2, 128).eval()
     torch.manual_seed(1)
     for name, parameter in network.named_parameters():
-        if "lora_" in name or ".proj" in name and not parameter.any():
+        if "lora_" in name or (".proj" in name and not parameter.any()):
             torch.nn.init.normal_(parameter, std=0.1)
     save_bundle(tmp_path / "model", Bundle(network, settings, LABELS, "CT"))
     return network, tmp_path / "model", weights

@@ -35,10 +35,12 @@ def _on_resnet(settings: ModelSettings, trunk: ResNetTrunkSettings, classes: int
 def _on_sam(settings: ModelSettings, trunk: SamTrunkSettings, classes: int, image_size: int) -> SAutoMed:
     from sautomed.model.trunk_sam import sam_trunk
 
-    if settings.dim != 256:
+    own, decoder = MaskDecoderSettings(), settings.decoder
+    if settings.dim != 256 or (decoder.heads, decoder.mlp, decoder.widths) != (own.heads, own.mlp, own.widths):
         raise UnknownSetting(
-            f"model.dim is {settings.dim}, but SAM's features have 256 channels.",
-            cure="Leave model.dim at 256 with a SAM trunk.",
+            "a SAM trunk brings SAM's decoder, whose sizes are fixed.",
+            where="model.dim, model.decoder",
+            cure="Leave model.dim, model.decoder.heads, .mlp and .widths at their defaults.",
         )
     net, sam, origin = sam_trunk(trunk, image_size)
     model = assemble(settings, net, classes)

@@ -45,8 +45,8 @@ def write_random_sam(path: Path, size: str = "b") -> Path:
     """SAM with random weights under the names of the published files: as large and as slow as the real one."""
     import torch
 
-    from sautomed.model.sam import build_sam
-    from sautomed.model.sam_keys import to_official
+    from sautomed.model.sam.keys import to_official
+    from sautomed.model.sam.network import build_sam
 
     torch.manual_seed(0)
     sam = build_sam(size)

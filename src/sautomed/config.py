@@ -56,7 +56,7 @@ class ResNetTrunkSettings(_Section):
     @field_validator("stem", "widths")
     @classmethod
     def _at_least_16(cls, sizes: int | tuple[int, ...]) -> int | tuple[int, ...]:
-        """With 8 channels oneDNN's gradient of a strided 1x1 convolution writes past its buffer (seen in torch 2.13)."""
+        """With 8, oneDNN's gradient of a strided 1x1 convolution writes past its buffer (seen in torch 2.13)."""
         if min(sizes if isinstance(sizes, tuple) else (sizes,)) < 16:
             raise ValueError(f"{sizes}: a convolutional trunk needs at least 16 channels everywhere")
         return sizes

@@ -1,5 +1,6 @@
 """The verb `train`: a data set in, a run with a model folder out."""
 
+import logging
 import platform
 import signal
 import time
@@ -15,7 +16,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from sautomed.config import Settings, parse_settings
+from sautomed.config import Settings, TrainSettings, parse_settings
 from sautomed.datasets.folds import Fold, load_or_make_folds, select_fold
 from sautomed.datasets.nnunet_raw import Dataset, load_case, read_dataset
 from sautomed.errors import NothingToResume, TargetExists
@@ -155,25 +156,11 @@ def _fit(
     sampler = StreamSampler(settings.batch * settings.validate_every)
     loader = DataLoader(examples, settings.batch, sampler=sampler, collate_fn=collate)
     watched = materials.val[: settings.validation_cases]
-    keepers = _keepers(folder / "checkpoints", bool(watched))
-    device = choose_device(plan.device)
-    trainer = lightning.Trainer(
-        accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=1,
-        precision=settings.precision,
-        max_steps=settings.steps if learner.budget.seconds is None else -1,
-        max_epochs=-1,
-        gradient_clip_val=settings.clip_norm,
-        check_val_every_n_epoch=1,
-        num_sanity_val_steps=0,
-        limit_val_batches=1.0 if watched else 0,
-        logger=TensorBoardLogger(folder, name="", version="tensorboard"),
-        callbacks=[_FollowSteps(sampler, settings.validate_every), *keepers, CurveLog(folder, callbacks.on_step)],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        log_every_n_steps=1,
-    )
     val = DataLoader(CaseList(watched), batch_size=None) if watched else None
+    listeners = [_FollowSteps(sampler, settings.validate_every), *_keepers(folder / "checkpoints", bool(watched)),
+                 CurveLog(folder, callbacks.on_step)]  # fmt: skip
+    steps = settings.steps if learner.budget.seconds is None else -1
+    trainer = _make_trainer(folder, plan.device, settings, steps, listeners, bool(watched))
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(learner, loader, val, ckpt_path=checkpoint, weights_only=True)
@@ -184,6 +171,33 @@ def _fit(
     best = torch.load(folder / "checkpoints" / f"{name}.ckpt", map_location="cpu", weights_only=True)
     learner.load_state_dict(best["state_dict"])
     return learner
+
+
+def _make_trainer(
+    folder: Path,
+    device: str,
+    settings: TrainSettings,
+    steps: int,
+    listeners: list[lightning.Callback],
+    validating: bool,
+) -> lightning.Trainer:
+    for name in ("lightning.pytorch", "lightning.fabric"):  # its advice is for those who wrote the loop
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return lightning.Trainer(
+        accelerator="gpu" if choose_device(device).type == "cuda" else "cpu",
+        devices=1,
+        precision=settings.precision,
+        max_steps=steps,
+        max_epochs=-1,
+        gradient_clip_val=settings.clip_norm,
+        num_sanity_val_steps=0,
+        limit_val_batches=1.0 if validating else 0,
+        logger=TensorBoardLogger(folder, name="", version="tensorboard"),
+        callbacks=listeners,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
 
 
 class _FollowSteps(lightning.Callback):

@@ -10,8 +10,8 @@ from sautomed import errors
 from sautomed.config import Settings
 from sautomed.model.build import build_model
 from sautomed.model.bundle import Bundle, load_bundle, save_bundle
-from sautomed.model.sam import build_sam
-from sautomed.model.sam_keys import SamSizes, to_official
+from sautomed.model.sam.keys import SamSizes, to_official
+from sautomed.model.sam.network import build_sam
 
 LABELS = {1: "bright", 5: "dark"}
 FILES = ("config.json", "dataset.json", "model.safetensors")

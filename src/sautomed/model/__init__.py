@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sautomed.model.sam import load_sam
+    from sautomed.model.sam.network import load_sam
 
 __all__ = ["load_sam"]
 
@@ -11,7 +11,7 @@ __all__ = ["load_sam"]
 def __getattr__(name: str) -> Any:
     """transformers is imported with the first use."""
     if name == "load_sam":
-        from sautomed.model.sam import load_sam
+        from sautomed.model.sam.network import load_sam
 
         return load_sam
     raise AttributeError(f"module 'sautomed.model' has no attribute '{name}'")

@@ -33,7 +33,7 @@ def _on_resnet(settings: ModelSettings, trunk: ResNetTrunkSettings, classes: int
 
 
 def _on_sam(settings: ModelSettings, trunk: SamTrunkSettings, classes: int, image_size: int) -> SAutoMed:
-    from sautomed.model.trunk_sam import sam_trunk
+    from sautomed.model.sam.trunk import sam_trunk
 
     own, decoder = MaskDecoderSettings(), settings.decoder
     if settings.dim != 256 or (decoder.heads, decoder.mlp, decoder.widths) != (own.heads, own.mlp, own.widths):

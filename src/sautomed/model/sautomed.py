@@ -15,7 +15,7 @@ from sautomed.boxes import boxes_of_labels
 from sautomed.model.box_prompt import BoxPromptGenerator
 from sautomed.model.history import HistoryTokens
 from sautomed.model.mask_decoder import MaskDecoder
-from sautomed.model.sam import dense_position
+from sautomed.model.sam.network import dense_position
 from sautomed.model.segmenter import Features, Segmenter, SharedFeatures, SliceState, StepOutput
 from sautomed.model.slice_attention import SliceAttention
 

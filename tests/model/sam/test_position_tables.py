@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sautomed.model.position_tables import resize_position_tables
-from sautomed.model.sam_keys import SamSizes
-from sautomed.model.sam_parts import expected_shapes
+from sautomed.model.sam.keys import SamSizes
+from sautomed.model.sam.parts import expected_shapes
+from sautomed.model.sam.position_tables import resize_position_tables
 
 from .official_layout import Tiny, official_state
 

@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from transformers import SamConfig, SamModel
 
 from sautomed.errors import EXIT_MODEL, WeightsNotFound, WrongWeights
-from sautomed.model.sam_keys import POSITION_KEY, TIED_KEY, SamSizes, official_name, to_official
-from sautomed.model.sam_parts import expected_shapes
-from sautomed.model.weights import read_sam_weights
+from sautomed.model.sam.keys import POSITION_KEY, TIED_KEY, SamSizes, official_name, to_official
+from sautomed.model.sam.parts import expected_shapes
+from sautomed.model.sam.weights import read_sam_weights
 
 from .official_layout import Tiny, official_state, write_official
 
@@ -182,7 +182,7 @@ def test_the_folder_counts_where_the_file_has_no_name_of_its_own(tmp_path):
 
 
 def test_a_hub_id_counts_as_a_name(monkeypatch, transformers_folder):
-    monkeypatch.setattr("sautomed.model.weights.find_weights", lambda source: transformers_folder)
+    monkeypatch.setattr("sautomed.model.sam.weights.find_weights", lambda source: transformers_folder)
     weights = read_sam_weights("wanglab/medsam-vit-base")
     assert (weights.input_norm, weights.source) == ("medsam", "wanglab/medsam-vit-base")
     assert read_sam_weights("facebook/sam-vit-base").input_norm == "sam"
@@ -222,10 +222,10 @@ def test_long_lists_are_counted(official):
 
 def test_no_key_may_be_missing(monkeypatch):
     """Also those that the sizes are inferred from; one of each repeated part. Without files, which change nothing."""
-    monkeypatch.setattr("sautomed.model.weights.find_weights", lambda source: source)
+    monkeypatch.setattr("sautomed.model.sam.weights.find_weights", lambda source: source)
     for name in (name for name in STATE if not re.search(r"blocks\.[12]|mlps\.[123]|layers\.1|token_to", name)):
         rest = {key: tensor for key, tensor in STATE.items() if key != name}
-        monkeypatch.setattr("sautomed.model.weights.read_tensors", lambda path, rest=rest: rest)
+        monkeypatch.setattr("sautomed.model.sam.weights.read_tensors", lambda path, rest=rest: rest)
         with pytest.raises(WrongWeights) as raised:
             read_sam_weights("sam.pth")
         if name != "image_encoder.patch_embed.proj.weight":  # without it no image encoder is recognised at all

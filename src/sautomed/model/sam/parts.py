@@ -26,7 +26,7 @@ from transformers.models.sam.modeling_sam import (
     SamVisionEncoder,
 )
 
-from sautomed.model.sam_keys import PATCH, TIED_KEY, SamSizes
+from sautomed.model.sam.keys import PATCH, TIED_KEY, SamSizes
 
 DECODER_NORM_EPS = 1e-5
 CHANNEL_NORM_EPS = 1e-6

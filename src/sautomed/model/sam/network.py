@@ -19,9 +19,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.models.sam.modeling_sam import SamPositionalEmbedding
 
-from sautomed.model.sam_keys import SIZES, SamSize, SamSizes, check_image_size
-from sautomed.model.sam_parts import encode, make_decoder, make_prompt, make_vision
-from sautomed.model.weights import InputNorm, SamWeights, read_sam_weights
+from sautomed.model.sam.keys import SIZES, SamSize, SamSizes, check_image_size
+from sautomed.model.sam.parts import encode, make_decoder, make_prompt, make_vision
+from sautomed.model.sam.weights import InputNorm, SamWeights, read_sam_weights
 
 _PARTS = {"vision": "vision_encoder", "prompt": "prompt_encoder", "decoder": "mask_decoder"}  # ours: transformers'
 

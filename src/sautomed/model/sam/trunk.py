@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from transformers.models.sam.modeling_sam import SamVisionEncoder
 
 from sautomed.config import SamTrunkSettings
-from sautomed.model.lora import LoraTarget, add_lora
-from sautomed.model.sam import Sam
-from sautomed.model.sam_keys import CHANNELS, PATCH, check_image_size
-from sautomed.model.sam_parts import encode
+from sautomed.model.sam.keys import CHANNELS, PATCH, check_image_size
+from sautomed.model.sam.lora import LoraTarget, add_lora
+from sautomed.model.sam.network import Sam
+from sautomed.model.sam.parts import encode
+from sautomed.model.sam.weights import InputNorm, read_sam_weights
 from sautomed.model.segmenter import PretrainedTrunk
-from sautomed.model.weights import InputNorm, read_sam_weights
 
 # SAM's own, for RGB in 0..255 (ImageNet's mean and standard deviation).
 SAM_MEAN = (123.675, 116.28, 103.53)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from sautomed.errors import UnknownSetting
-from sautomed.model.sam import Sam, build_sam, dense_position, load_sam
-from sautomed.model.sam_keys import SIZES, SamSizes
+from sautomed.model.sam.keys import SIZES, SamSizes
+from sautomed.model.sam.network import Sam, build_sam, dense_position, load_sam
 
 from . import sam_reference
 from .official_layout import Tiny, noise, official_state

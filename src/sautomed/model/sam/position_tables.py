@@ -13,7 +13,7 @@ import torch.nn.functional as nnf
 from jaxtyping import Float
 from torch import Tensor
 
-from sautomed.model.sam_keys import PATCH, SamSizes, check_image_size
+from sautomed.model.sam.keys import PATCH, SamSizes, check_image_size
 
 
 def resize_position_tables(state: Mapping[str, Tensor], sizes: SamSizes, image_size: int) -> dict[str, Tensor]:

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from sautomed.errors import UnknownSetting
-from sautomed.model.lora import SplitQkv, add_lora
-from sautomed.model.sam import build_sam
-from sautomed.model.sam_keys import SIZES, SamSizes
-from sautomed.model.sam_parts import encode, make_vision
+from sautomed.model.sam.keys import SIZES, SamSizes
+from sautomed.model.sam.lora import SplitQkv, add_lora
+from sautomed.model.sam.network import build_sam
+from sautomed.model.sam.parts import encode, make_vision
 
 TINY = SamSizes(dim=16, depth=2, heads=2, global_blocks=(1,), grid=8)
 

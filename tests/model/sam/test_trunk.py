@@ -7,10 +7,10 @@ import torch
 
 from sautomed.config import SamTrunkSettings
 from sautomed.errors import UnknownSetting
-from sautomed.model.sam import build_sam, load_sam
-from sautomed.model.sam_keys import SamSizes
-from sautomed.model.trunk_sam import SAM_MEAN, SAM_STD, SamTrunk, sam_trunk
-from sautomed.model.weights import read_sam_weights
+from sautomed.model.sam.keys import SamSizes
+from sautomed.model.sam.network import build_sam, load_sam
+from sautomed.model.sam.trunk import SAM_MEAN, SAM_STD, SamTrunk, sam_trunk
+from sautomed.model.sam.weights import read_sam_weights
 
 from .official_layout import official_state
 

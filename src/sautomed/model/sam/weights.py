@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from sautomed.errors import WrongWeights
-from sautomed.model.position_tables import resize_position_tables
-from sautomed.model.sam_keys import POSITION_KEY, TIED_KEY, Layout, SamSizes, infer_sizes, official_name
-from sautomed.model.sam_parts import expected_shapes
-from sautomed.model.weights_files import FOLDER_FILES, find_weights, read_tensors
+from sautomed.model.sam.files import FOLDER_FILES, find_weights, read_tensors
+from sautomed.model.sam.keys import POSITION_KEY, TIED_KEY, Layout, SamSizes, infer_sizes, official_name
+from sautomed.model.sam.parts import expected_shapes
+from sautomed.model.sam.position_tables import resize_position_tables
 
 InputNorm = Literal["sam", "medsam"]
 

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sautomed.model.sam_keys import SIZES, SamSizes, infer_sizes, official_name
-from sautomed.model.sam_parts import expected_shapes
+from sautomed.model.sam.keys import SIZES, SamSizes, infer_sizes, official_name
+from sautomed.model.sam.parts import expected_shapes
 
 from .official_layout import Tiny, official_shapes
 

@@ -14,8 +14,8 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import save_file
 
 from sautomed.errors import EXIT_MODEL, DamagedWeights, UnsafeWeights, WeightsNotFound, WrongWeights
-from sautomed.model import weights_files
-from sautomed.model.weights_files import find_weights, read_tensors
+from sautomed.model.sam import files as weights_files
+from sautomed.model.sam.files import find_weights, read_tensors
 
 from .official_layout import official_state, write_official
 

@@ -27,6 +27,15 @@ KIND = "abdomen-ct"
 CASES, KEPT_ASIDE = 20, 4
 TRAIN_MINUTES = 4.2  # with phantoms, masks, scores and report under six on two cores
 PICTURES = 3
+# What four minutes need: fewer pixels, and milder augmentation than half an hour would profit from.
+SETTINGS = (
+    "data.image_size=128",
+    "train.augment.probability=0.4",
+    "train.augment.rotate_degrees=8",
+    "train.augment.scale=0.1",
+    "train.augment.shift=0.04",
+    "train.augment.intensity_probability=0.1",
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ def run_demo(output: Path, seed: int, stages: Stages, minutes: float = TRAIN_MIN
     dataset = read_dataset(folders.data)
     aside = dataset.cases[-KEPT_ASIDE:]
     _keep_aside(folders, dataset, aside)
-    plan = TrainingPlan(folders.data, folders.run, load_settings("tiny"), 0, seed, minutes)
+    plan = TrainingPlan(folders.data, folders.run, load_settings("tiny", SETTINGS), 0, seed, minutes)
     model_folder = train(plan, Callbacks(stages.counter("Preparing"), stages.training("Training")))
     jobs = [Job(case.image, folders.masks / f"{case.id}.nii.gz") for case in aside]
     failures = run_jobs(load(model_folder), jobs, preview=False, on_slice=stages.slices("Segmenting", len(jobs)))
@@ -104,7 +113,7 @@ def _report(folders: DemoFolders, model: Path, pictures: list[tuple[str, Path]],
         title="3D-SAutoMed on phantoms",
         facts=[
             ("Data", f"{CASES} phantoms of kind {KIND}, {KEPT_ASIDE} of them kept aside and scored here"),
-            ("Model", "preset tiny, trained from scratch"),
+            ("Model", "preset tiny at 128 pixels with milder augmentation, trained from scratch"),
             ("Training", f"{metrics['steps']} steps in {metrics['minutes']} minutes"),
             ("In all", f"{seconds / 60:.1f} minutes on {platform.machine()}, {os.cpu_count()} cores"),
             ("Model folder", str(model.relative_to(folders.root))),

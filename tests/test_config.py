@@ -48,6 +48,23 @@ def test_a_file_is_as_good_as_a_preset(tmp_path):
         ("tiny", ["model.trunk.widths=[8, 16]"], ["widths", "at least 16"]),
         ("tiny", ["train.batch"], ["train.batch", "name=value"]),
         ("tiny", ["preset.x=1"], ["preset", "no settings below"]),
+        ("tiny", ["train.batch=[4"], ["--set train.batch=[4", "not valid YAML"]),
+        ("tiny", ["preset=2024-13-45"], ["--set preset", "not valid YAML"]),
+        ("tiny", ["data.window_hu=[300, -100]"], ["window_hu", "must be below"]),
+        ("tiny", ["data.window_hu=[0, 0]"], ["window_hu", "must be below"]),
+        ("tiny", ["data.window_hu=[0, .inf]"], ["window_hu", "finite"]),
+        ("tiny", ["data.percentiles=[99, 1]"], ["percentiles", "must be below"]),
+        ("tiny", ["data.percentiles=[0, 101]"], ["percentiles", "between 0 and 100"]),
+        ("tiny", ["data.auto_size=[256, 128]"], ["auto_size", "smallest"]),
+        ("tiny", ["model.dim=126"], ["dim is 126", "multiple of 4"]),
+        ("tiny", ["model.dim=0"], ["model.dim", "greater than or equal to 4"]),
+        ("tiny", ["model.slice_attention.heads=3"], ["slice_attention.heads is 3", "divide dim, which is 128"]),
+        ("tiny", ["model.box_prompt.heads=3"], ["box_prompt.heads is 3", "divide dim, which is 128"]),
+        ("tiny", ["model.decoder.heads=128"], ["decoder.heads is 128", "divide dim / 2, which is 64"]),
+        ("tiny", ["model.trunk.widths=[32]"], ["widths [32]", "at least 2"]),
+        ("tiny", ["model.trunk.depths=[1, 1]"], ["depths must be as many as widths (4)"]),
+        ("tiny", ["model.trunk.depths=[1, 0, 1, 1]"], ["depths [1, 0, 1, 1]", "at least 1"]),
+        ("tiny", ["model.decoder.widths=[16, 0]"], ["widths", "at least 1"]),
     ],
 )
 def test_what_cannot_be_used_is_named(preset, overrides, words):
@@ -56,3 +73,66 @@ def test_what_cannot_be_used_is_named(preset, overrides, words):
     assert caught.value.exit_code == 2
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.slice_attention.heads=0",
+        "model.slice_attention.blocks=0",
+        "model.slice_attention.mlp_ratio=0",
+        "model.box_prompt.heads=0",
+        "model.box_prompt.feedforward=0",
+        "model.decoder.heads=0",
+        "model.decoder.mlp=0",
+        "train.learning_rate=0",
+        "train.learning_rate=.nan",
+        "train.weight_decay=-1",
+        "train.warmup_steps=-1",
+        "train.poly_power=-1",
+        "train.clip_norm=0",
+        "train.earlier_weight=-1",
+        "train.ce_weight=-1",
+        "train.dice_weight=-1",
+        "train.box_weight=-1",
+        "train.presence_weight=-1",
+        "train.box_jitter=-1",
+        "train.augment.rotate_degrees=-1",
+        "train.augment.scale=1",
+        "train.augment.shift=-1",
+    ],
+)
+def test_impossible_numbers_are_refused_by_name(override):
+    with pytest.raises(UnknownSetting, match=override.partition("=")[0]):
+        load_settings("tiny", [override])
+
+
+def test_heads_of_a_part_that_is_not_built_do_not_matter():
+    off = ["model.prompt=false", "model.box_prompt.heads=3"]
+    assert not load_settings("tiny", off).model.prompt
+
+
+def test_a_file_in_utf_8_is_read_whatever_the_systems_own_encoding(tmp_path, monkeypatch):
+    monkeypatch.setattr("io.text_encoding", lambda encoding, *_: encoding or "ascii")
+    file = tmp_path / "mine.yaml"
+    file.write_bytes("preset: Münster\n".encode())
+    assert load_settings(file).preset == "Münster"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"train: {batch: [4", "is not valid YAML"),
+        (b"- train", "holds no settings"),
+        (b"hello", "holds no settings"),
+        (b"preset: \xff\xfe", "is not UTF-8 text"),
+        (b"1: 2", "settings that cannot be used"),
+    ],
+)
+def test_a_file_that_holds_no_settings_is_refused_by_its_name(tmp_path, content, words):
+    file = tmp_path / "mine.yaml"
+    file.write_bytes(content)
+    with pytest.raises(UnknownSetting, match=words) as caught:
+        load_settings(file, ["train.batch=4"] if content[:1] != b"1" else [])
+    assert str(file) in str(caught.value)
+    assert caught.value.exit_code == 2

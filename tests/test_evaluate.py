@@ -190,6 +190,26 @@ def test_of_two_files_the_fault_itself_is_raised(folders):
         evaluate(predictions / "b.nii.gz", references / "b.nii.gz", output)
 
 
+@pytest.mark.parametrize("empty", [True, False])
+def test_without_any_class_what_there_is_to_say_is_written(tmp_path, empty):
+    """Without a dataset.json: no label anywhere, or no case that can be read."""
+    folders = tmp_path / "predictions", tmp_path / "references", tmp_path / "out"
+    save(folders[1], "a", organs() * 0)
+    save(folders[0], "a", organs() * 0)
+    if empty:
+        assert evaluate(*folders).names == {}
+    else:
+        (folders[0] / "a.nii.gz").write_text("nothing")
+        assert set(some_failed(folders).result.failed) == {"a"}
+    assert rows(folders[2]) == {}
+
+
+def test_an_id_keeps_what_looks_like_a_channel_number(folders):
+    for folder in folders[:2]:
+        (folder / "a.nii.gz").rename(folder / "a_0000.nii.gz")
+    assert list(evaluate(*folders).files) == ["a_0000", "b", "c"]
+
+
 def test_predictions_without_a_reference_are_listed_and_not_scored(folders):
     save(folders[0], "stranger", organs())
     assert evaluate(*folders).unmatched == ("stranger",)

@@ -88,3 +88,14 @@ def test_files_hold_no_nan(tmp_path):
     assert content["metric_per_case"][0]["metrics"]["1"]["Dice"] is None
     assert content["foreground_mean"]["Dice"] is None
     assert content["tolerance_mm"] == 2.0
+
+
+def test_no_class_at_all_is_a_summary_without_rows(tmp_path):
+    """No label anywhere, or every case failed and no dataset.json names what should be there."""
+    summary = summarise([], failed={"a": "why"}, files={"a": (tmp_path / "p", tmp_path / "r")})
+    assert (summary.names, summary.overall["dsc"].cases) == ({}, 0)
+    assert math.isnan(summary.overall["dsc"].mean)
+    write_scores(summary, tmp_path / "scores.csv")
+    write_summary(summary, tmp_path / "summary.json")
+    assert len((tmp_path / "scores.csv").read_text().splitlines()) == 1
+    assert json.loads((tmp_path / "summary.json").read_text())["failed"] == {"a": "why"}

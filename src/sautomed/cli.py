@@ -75,26 +75,30 @@ def phantom(
 def train(
     dataset: Annotated[Path, typer.Option("-d", "--dataset", help="Folder in nnU-Net's raw layout.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run; a fold writes fold_K in it.")],
-    config: Annotated[str, typer.Option("-c", "--config", help="Preset or YAML file.")] = "sam-vit-b",
+    config: Annotated[
+        str | None, typer.Option("-c", "--config", help="Preset or YAML file.", show_default="sam-vit-b")
+    ] = None,
     fold: Annotated[str, typer.Option("-f", "--fold", help="Fold to keep aside, 0 to 4, or all.")] = "0",
     weights: Annotated[str | None, typer.Option(help="SAM weights: hub id, folder or file.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="A setting, as in train.batch=4.")] = None,
     max_minutes: Annotated[float | None, typer.Option(min=0.1, help="Fit the schedule to this time.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint, settings as they were.")
+    ] = False,
     device: Device = "auto",
     seed: Seed = 0,
 ) -> None:
     """Train on one fold of a data set; the run holds a model folder that `segment -m` takes."""
     from sautomed.config import load_settings
-    from sautomed.train import Callbacks, TrainingPlan
+    from sautomed.train import Callbacks, TrainingPlan, run_settings
     from sautomed.train import train as run_training
 
     overrides = list(settings or [])
     if weights:
         overrides += ["model.trunk.kind=sam", f"model.trunk.weights={json.dumps(weights)}"]
-    plan = TrainingPlan(
-        dataset, output, load_settings(config, overrides), _fold(fold), seed, max_minutes, resume, device
-    )
+    as_before = resume and config is None and not overrides
+    chosen = run_settings(output, _fold(fold)) if as_before else load_settings(config or "sam-vit-b", overrides)
+    plan = TrainingPlan(dataset, output, chosen, _fold(fold), seed, max_minutes, resume, device)
     with progress.stages(err) as stages:
         model = run_training(plan, Callbacks(stages.counter("Preparing"), stages.training("Training")))
     out.print(f"Model: {escape(str(model))}", soft_wrap=True)
@@ -108,12 +112,13 @@ def segment(
     device: Device = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there.")] = False,
     preview: Annotated[bool, typer.Option(help="Write a picture beside each label map.")] = True,
+    weights: Annotated[str | None, typer.Option(help="Where the SAM weights are now, if they have moved.")] = None,
 ) -> None:
     """Segment a scan or a folder of scans, each on its own grid."""
     from sautomed.segment import load, plan_jobs, run_jobs
 
-    jobs = plan_jobs(source, output, overwrite)
-    network = load(model, device)
+    jobs = plan_jobs(source, output, overwrite, preview)
+    network = load(model, device, weights)
     with progress.stages(err) as stages:
         failures = run_jobs(network, jobs, preview, stages.slices("Segmenting", len(jobs)))
     for job in jobs:
@@ -155,7 +160,7 @@ def info(path: Annotated[Path, typer.Argument(help="A scan, a model folder or a 
 def _fold(text: str) -> int | Literal["all"]:
     if text == "all":
         return "all"
-    if text.isdigit():
+    if text.isdecimal():
         return int(text)
     raise UsageError(f"'{text}' is not a fold.", where="-f", cure="Give a number from 0, or all.")
 
@@ -168,8 +173,9 @@ def _report_failures(failures: list[tuple[Path, SautomedError]], total: int) -> 
         raise failures[0][1]
     for _, error in failures:
         _print_fault(error)
-    raise SomeCasesFailed(f"{len(failures)} of {total} scans failed; the others are done.",
-                          cure="Mend or remove the scans listed above and run again with --overwrite.")  # fmt: skip
+    others = "none was segmented" if len(failures) == total else "the others are done"
+    raise SomeCasesFailed(f"{len(failures)} of {total} scans failed; {others}.",
+                          cure="Mend the scans listed above and segment them again.")  # fmt: skip
 
 
 def _print_fault(error: SautomedError) -> None:
@@ -214,7 +220,8 @@ def run(arguments: list[str] | None = None) -> int:
 
 def main() -> None:
     """Entry point of the `sautomed` command."""
-    warnings.simplefilter("ignore")
+    warnings.simplefilter("ignore")  # of libraries; our own are logged
+    logging.basicConfig(format="Warning: %(message)s", level=logging.WARNING)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.getLogger("transformers").setLevel(logging.ERROR)
     sys.exit(run())

@@ -70,8 +70,10 @@ def run_demo(output: Path, seed: int, stages: Stages, minutes: float = TRAIN_MIN
     Returns:
         The report.
     Raises:
-        TargetExists: The folder is in use.
+        TargetExists: The folder is in use, or a file.
     """
+    if output.exists() and not output.is_dir():
+        raise TargetExists("is a file, but a folder is needed.", where=output, cure="Give another place with -o.")
     if output.exists() and any(output.iterdir()):
         raise TargetExists("is not empty.", where=output, cure="Give another folder with -o, or empty this one.")
     began, folders = time.monotonic(), DemoFolders(output)

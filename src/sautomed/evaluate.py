@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sautomed.datasets.nnunet_raw import read_label_names
+from sautomed.datasets.nnunet_raw import read_label_names, without_ending
 from sautomed.errors import BadDatasetJson, DataError, MissingFile, NoCases, SomeCasesFailed, UnpairedFiles
 from sautomed.io.nifti import read_labels
 from sautomed.metrics import DEFAULT_TOLERANCE_MM, METRICS, Comparison, compare_labels
@@ -125,12 +125,12 @@ def _cases_in(place: Path) -> dict[str, Path]:
     if not place.exists():
         raise MissingFile("does not exist.", where=place, cure="Check the path, also for typing errors.")
     if place.is_file():
-        return {_case_id(place.name): place}
+        return {without_ending(place.name): place}
     cases: dict[str, Path] = {}
     for path in sorted(place.iterdir()):
         if path.name.startswith(".") or not path.name.endswith(NIFTI_ENDINGS):
             continue
-        case = _case_id(path.name)
+        case = without_ending(path.name)
         if case in cases:
             raise UnpairedFiles(
                 f"{cases[case].name} and {path.name} are the same case.", where=place, cure="Take one of them out."
@@ -141,10 +141,6 @@ def _cases_in(place: Path) -> dict[str, Path]:
             "has no cases: it holds no .nii.gz or .nii file.", where=place, cure="Name the folder with the label maps."
         )
     return cases
-
-
-def _case_id(name: str) -> str:
-    return next((name[: -len(ending)] for ending in NIFTI_ENDINGS if name.endswith(ending)), name)
 
 
 def _score_case(

@@ -87,8 +87,7 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    kind = name.partition(":")[0]
-    if kind not in ("cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
+    if name not in ("cpu", "cuda") or (name == "cuda" and not torch.cuda.is_available()):
         raise UsageError(f"there is no device '{name}' here.", where="--device", cure="Use auto or cpu.")
     return torch.device(name)
 

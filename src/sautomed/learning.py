@@ -141,9 +141,8 @@ class Learner(lightning.LightningModule):
         self._case_dsc = []
 
     def on_validation_end(self) -> None:
-        watched = len(self.trainer.val_dataloaders)
-        per_case_s = (time.monotonic() - self._validation_began) / max(watched, 1)
-        self.budget.reserve_s = 1.2 * per_case_s * (watched + self.final_cases) + 5
+        per_case_s = (time.monotonic() - self._validation_began) / max(len(self._case_dsc), 1)
+        self.budget.reserve_s = 1.2 * per_case_s * (len(self.trainer.val_dataloaders) + self.final_cases) + 5
 
     def validation_step(self, case: PreparedCase, _: int) -> None:
         """DSC of one case at the network's resolution; native scores come from `evaluate`."""
@@ -157,9 +156,11 @@ class Learner(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["elapsed_s"] = self.budget.elapsed_s()
+        checkpoint["reserve_s"] = self.budget.reserve_s
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.budget.spent_s += checkpoint["elapsed_s"]
+        self.budget.reserve_s = checkpoint["reserve_s"]
 
 
 def warming_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
@@ -226,18 +227,16 @@ def _slice_losses(out: StepOutput, labels: Tensor) -> list[Tensor]:
 @torch.inference_mode()
 def network_dice(model: Segmenter, case: PreparedCase, channels: str, walking: SegmentSettings) -> Tensor:
     """DSC per class of a prepared case, nan where neither truth nor prediction has the class."""
-    images, truth = case.images, case.labels
-    sums: Tensor | None = None
+    images, truth, device = case.images, case.labels, next(model.parameters()).device
+    sums = torch.zeros(3, model.classes, dtype=torch.float64, device=device)
 
     def read(rows: list[int]) -> Tensor:
-        return torch.from_numpy(images[rows].astype("float32"))
+        return torch.from_numpy(images[rows].astype("float32")).to(device)
 
     for t, logits in walk_slices(model, read, len(images), channels, walking):
         side = truth.shape[-1]
         found = nnf.interpolate(logits[None], (side, side), mode="bilinear").argmax(1)[0]
-        counts = _overlap(found, torch.from_numpy(truth[t].astype("int64")).to(logits.device), logits.shape[0] - 1)
-        sums = counts if sums is None else sums + counts
-    assert sums is not None  # a case has at least one slice
+        sums += _overlap(found, torch.from_numpy(truth[t].astype("int64")).to(device), model.classes)
     return (2 * sums[0] / (sums[1] + sums[2])).cpu()
 
 

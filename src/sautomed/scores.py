@@ -139,9 +139,12 @@ def bootstrap_means(
         seed: Of the draws.
     """
     cases, columns = table.shape
+    if cases == 0:  # no label anywhere, or every case failed
+        nothing = Interval(math.nan, math.nan, math.nan, 0)
+        return [nothing] * columns, nothing
     present = np.isfinite(table)
     values = np.where(present, table, 0.0)
-    draws = np.random.default_rng(seed).multinomial(cases, np.full(cases, 1 / max(cases, 1)), resamples)
+    draws = np.random.default_rng(seed).multinomial(cases, np.full(cases, 1 / cases), resamples)
     weights = np.vstack([np.ones((1, cases)), draws])
     with np.errstate(invalid="ignore"):
         means = (weights @ values) / (weights @ present)  # (1 + resamples classes), row 0 being the sample itself

@@ -1,5 +1,6 @@
 """The verb `segment`: scans in, label maps on the scans' own grids out."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import torch
 
 from sautomed.config import Settings
+from sautomed.datasets.nnunet_raw import case_name
 from sautomed.errors import (
     DataError,
     MemoryShortage,
@@ -16,6 +18,7 @@ from sautomed.errors import (
     SautomedError,
     TargetExists,
     UnpairedFiles,
+    UsageError,
 )
 from sautomed.inference import (
     OnSlice,
@@ -27,9 +30,10 @@ from sautomed.inference import (
 )
 from sautomed.io import read_scan
 from sautomed.model.bundle import Bundle, load_bundle
-from sautomed.volume import LabelMap, Volume
+from sautomed.preview import draw_preview
+from sautomed.volume import NIFTI_ENDINGS, LabelMap, Volume
 
-SCAN_ENDINGS = (".nii.gz", ".nii")
+log = logging.getLogger(__name__)
 
 
 class Model:
@@ -74,15 +78,17 @@ class Model:
         return segment_volume(self.network, volume, self.settings, self.labels, on_slice)
 
 
-def load(path: str | Path, device: str = "auto") -> Model:
+def load(path: str | Path, device: str = "auto", weights: str | Path | None = None) -> Model:
     """A model from its folder, from a fold of a run, or from a run of one fold.
 
     Args:
         device: "auto" takes CUDA where there is one; also "cpu" or "cuda".
+        weights: Where the pretrained trunk is now, if it has moved since the training.
     Raises:
         ModelError: There is no model, or it cannot be used.
     """
-    return Model(load_bundle(model_folder(Path(path))), choose_device(device))
+    place = choose_device(device)
+    return Model(load_bundle(model_folder(Path(path)), None if weights is None else str(weights)), place)
 
 
 def model_folder(path: Path) -> Path:
@@ -119,8 +125,12 @@ class Job:
     target: Path
 
 
-def plan_jobs(source: Path, output: Path, overwrite: bool) -> list[Job]:
+def plan_jobs(source: Path, output: Path, overwrite: bool, preview: bool = True) -> list[Job]:
     """Which scans go where: a file to a file, a folder's scans to a folder. nnU-Net's channel suffix is dropped.
+
+    Args:
+        overwrite: Outputs that are there may be replaced.
+        preview: Pictures will be written too, so they count as outputs.
 
     Raises:
         MissingFile, NoCases: Nothing to segment.
@@ -128,22 +138,27 @@ def plan_jobs(source: Path, output: Path, overwrite: bool) -> list[Job]:
         UnpairedFiles: Two scans would go to one target.
     """
     if source.is_dir():
-        scans = sorted(p for p in source.iterdir() if p.name.endswith(SCAN_ENDINGS) and not p.name.startswith("."))
+        if output.name.endswith(NIFTI_ENDINGS):
+            raise UsageError(
+                "a folder of scans needs a folder for its label maps.", where=output, cure="Give -o a folder."
+            )
+        scans = sorted(p for p in source.iterdir() if p.name.endswith(NIFTI_ENDINGS) and not p.name.startswith("."))
         if not scans:
             raise NoCases(
-                f"holds no scan ({', '.join(SCAN_ENDINGS)}).", where=source, cure="Check the folder given with -i."
+                f"holds no scan ({', '.join(NIFTI_ENDINGS)}).", where=source, cure="Check the folder given with -i."
             )
         jobs = [Job(scan, output / f"{case_name(scan)}.nii.gz") for scan in scans]
     elif source.exists():
-        target = output if output.name.endswith(SCAN_ENDINGS) else output / f"{case_name(source)}.nii.gz"
+        target = output if output.name.endswith(NIFTI_ENDINGS) else output / f"{case_name(source)}.nii.gz"
         jobs = [Job(source, target)]
     else:
         raise MissingFile("does not exist.", where=source, cure="Check the path given with -i.")
     _refuse_clashes(jobs)
-    there = [job.target for job in jobs if job.target.exists()]
+    outputs = [path for job in jobs for path in (job.target, *([preview_path(job.target)] if preview else []))]
+    there = [path for path in outputs if path.exists()]
     if there and not overwrite:
         raise TargetExists(
-            f"{len(there)} of {len(jobs)} outputs are there already.",
+            f"{len(there)} of {len(outputs)} outputs are there already.",
             where=there[0],
             cure="Use --overwrite to replace them, or another -o.",
         )
@@ -167,14 +182,6 @@ def _refuse_clashes(jobs: Sequence[Job]) -> None:
         by_target[target] = job.scan
 
 
-def case_name(scan: Path) -> str:
-    """The scan's name without its ending and without nnU-Net's channel number."""
-    name = scan.name
-    for ending in SCAN_ENDINGS:
-        name = name.removesuffix(ending)
-    return name.removesuffix("_0000")
-
-
 def run_jobs(
     model: Model, jobs: Sequence[Job], preview: bool = True, on_slice: Callable[[Job, int, int], None] | None = None
 ) -> list[Failure]:
@@ -194,20 +201,20 @@ def segment_file(
     """One scan to one file, with a picture beside it; raises what `Model.segment` raises."""
     try:
         volume = model.read(job.scan)
+        for text in volume.warnings:
+            log.warning("%s", text)
         labels = model.segment(volume, on_slice and (lambda done, total: on_slice(job, done, total)))
+        labels.save(job.target)
+        if preview:
+            draw_preview(volume, labels, preview_path(job.target))
     except (MemoryError, RuntimeError) as error:
         if not is_memory_shortage(error):
             raise
         raise MemoryShortage(
             "needs more memory than there is.",
             where=job.scan,
-            cure="Use --set segment.chunk=1 when training, --device cpu, or a machine with more.",
+            cure="Close other programs, or use a machine with more memory.",
         ) from error
-    labels.save(job.target)
-    if preview:
-        from sautomed.preview import draw_preview
-
-        draw_preview(volume, labels, preview_path(job.target))
     return labels
 
 

@@ -41,7 +41,8 @@ class TrainingPlan:
 
     Attributes:
         run: Folder of the run; a fold writes `run/fold_K`.
-        max_minutes: Wall clock from now to the finished model; the schedule is fitted to it.
+        max_minutes: Wall clock from the command to the finished model, earlier parts of a resumed training counted in;
+            the schedule is fitted to it.
     """
 
     dataset: Path
@@ -89,27 +90,48 @@ def train(plan: TrainingPlan, callbacks: Callbacks | None = None) -> Path:
     _check_target(folder, last, plan.resume)
     choose_device(plan.device)  # a wrong name is told before any work
     materials = gather(plan, callbacks)
-    if plan.resume:
-        _check_same_settings(folder / "config.json", materials.settings)
     learner = _make_learner(plan, materials)
     learner.budget.seconds = None if plan.max_minutes is None else plan.max_minutes * 60
     learner.budget.spent_s = time.monotonic() - began
-    write_json(folder / "config.json", materials.settings.model_dump(mode="json"))
     best = _fit(learner, materials, plan, folder, last if plan.resume else None, callbacks)
     return _finish(best, materials, plan, folder)
 
 
 def gather(plan: TrainingPlan, callbacks: Callbacks) -> Materials:
-    """Data set, folds, resolved settings and prepared slices."""
+    """Data set, folds, resolved settings (written down, or held against those of the run) and prepared slices."""
     dataset = read_dataset(plan.dataset)
     folds = load_or_make_folds(plan.run / "splits_final.json", [case.id for case in dataset.cases], plan.seed)
     fold = select_fold(folds, plan.fold)
     settings = plan.settings.model_copy(update={"data": resolve_data(dataset, plan.settings.data)})
+    _write_or_check(plan, settings, fold)
     wanted = [case for case in dataset.cases if case.id in {*fold.train, *fold.val}]
     prepared = {
         case.id: case for case in prepare(dataset, wanted, settings.data, plan.run / "prepared", callbacks.on_case)
     }
     return Materials(dataset, fold, settings, [prepared[i] for i in fold.train], [prepared[i] for i in fold.val])
+
+
+def run_settings(run: Path, fold: int | Literal["all"]) -> Settings:
+    """The settings that a fold of a run was trained with; raises NothingToResume where there are none."""
+    path = run / f"fold_{fold}" / "config.json"
+    return parse_settings(read_json(path, NothingToResume), where=str(path))
+
+
+def _write_or_check(plan: TrainingPlan, settings: Settings, fold: Fold) -> None:
+    """What decides the examples and the weights; a resumed training must have the same, but for its length."""
+    folder = plan.run / f"fold_{plan.fold}"
+    splits = {"seed": plan.seed, "train": list(fold.train), "val": list(fold.val)}
+    if plan.resume:
+        before = run_settings(plan.run, plan.fold)
+        length = {"train": before.train.model_copy(update={"steps": settings.train.steps})}
+        if before.model_copy(update=length) != settings or read_json(folder / "splits.json", NothingToResume) != splits:
+            raise NothingToResume(
+                "was trained with other settings, cases or seed, so it cannot go on with these.",
+                where=folder,
+                cure="Resume with the same -d and --seed and without -c and --set, or train anew with another -o.",
+            )
+    write_json(folder / "config.json", settings.model_dump(mode="json"))
+    write_json(folder / "splits.json", splits)
 
 
 def _check_target(folder: Path, last: Path, resume: bool) -> None:
@@ -118,16 +140,6 @@ def _check_target(folder: Path, last: Path, resume: bool) -> None:
     if not resume and last.exists():
         raise TargetExists(
             "holds a training already.", where=folder, cure="Use --resume to continue it, or another -o to start anew."
-        )
-
-
-def _check_same_settings(path: Path, settings: Settings) -> None:
-    before = parse_settings(read_json(path, NothingToResume), where=str(path))
-    if (before.model, before.data) != (settings.model, settings.data):
-        raise NothingToResume(
-            "was trained with other settings of model or data, so its weights do not fit.",
-            where=path,
-            cure="Resume with the same -c, --weights and --set, or train anew with another -o.",
         )
 
 
@@ -157,7 +169,7 @@ def _fit(
     loader = DataLoader(examples, settings.batch, sampler=sampler, collate_fn=collate)
     watched = materials.val[: settings.validation_cases]
     val = DataLoader(CaseList(watched), batch_size=None) if watched else None
-    listeners = [_FollowSteps(sampler, settings.validate_every), *_keepers(folder / "checkpoints", bool(watched)),
+    listeners = [_FollowSteps(sampler, settings.batch), *_keepers(folder / "checkpoints", bool(watched)),
                  CurveLog(folder, callbacks.on_step)]  # fmt: skip
     steps = settings.steps if learner.budget.seconds is None else -1
     trainer = _make_trainer(folder, plan.device, settings, steps, listeners, bool(watched))
@@ -181,6 +193,7 @@ def _make_trainer(
     listeners: list[lightning.Callback],
     validating: bool,
 ) -> lightning.Trainer:
+    timed = steps == -1
     for name in ("lightning.pytorch", "lightning.fabric"):  # its advice is for those who wrote the loop
         logging.getLogger(name).setLevel(logging.ERROR)
     return lightning.Trainer(
@@ -190,7 +203,7 @@ def _make_trainer(
         max_steps=steps,
         max_epochs=-1,
         gradient_clip_val=settings.clip_norm,
-        num_sanity_val_steps=0,
+        num_sanity_val_steps=1 if validating and timed else 0,  # times a case, so that the clock can be kept
         limit_val_batches=1.0 if validating else 0,
         logger=TensorBoardLogger(folder, name="", version="tensorboard"),
         callbacks=listeners,
@@ -201,13 +214,17 @@ def _make_trainer(
 
 
 class _FollowSteps(lightning.Callback):
-    """Counts rounds of examples by steps: Lightning's own count of epochs gains one with every resumption."""
+    """Examples follow the steps done: Lightning's own count of epochs gains one with every resumption."""
 
-    def __init__(self, sampler: StreamSampler, steps_per_round: int):
-        self.sampler, self.steps_per_round = sampler, steps_per_round
+    def __init__(self, sampler: StreamSampler, batch: int):
+        self.sampler, self.batch = sampler, batch
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Resumed inside a round, Lightning starts no new epoch."""
+        self.sampler.first = trainer.global_step * self.batch
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        self.sampler.set_epoch(trainer.global_step // self.steps_per_round)
+        self.sampler.first = trainer.global_step * self.batch
 
 
 def _keepers(folder: Path, watched: bool) -> list[ModelCheckpoint]:

@@ -72,6 +72,7 @@ def test_folds_that_someone_wrote_are_taken_even_if_cases_are_left_out(tmp_path)
         ('{"train": []}', "must be a list of folds"),
         ('[{"train": ["case_00"]}]', "fold 0 must be"),
         ('[{"train": ["case_00"], "val": [3]}]', "fold 0 must be"),
+        ('[{"train": [], "val": ["case_00"]}]', "fold 0 has no case to train on"),
         ('[{"train": ["case_00"], "val": ["lost"]}]', "names 1 cases that the dataset does not have: lost"),
         ('[{"train": ["case_00", "case_01"], "val": ["case_01"]}]', "validates with: case_01"),
     ],

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from sautomed import errors
-from sautomed.datasets import DATASETS, load_case, read_dataset, read_label_names
+from sautomed.datasets import DATASETS, case_name, load_case, read_dataset, read_label_names
+from sautomed.datasets.nnunet_raw import without_ending
 
 GOOD = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "liver": 1, "spleen": 2}, "file_ending": ".nii.gz"}
 AFFINE = np.diag([1.0, 1.0, 3.0, 1.0])
@@ -211,3 +212,28 @@ def test_the_real_datasets_load(shared_data):
         volume, label_map = load_case(found, found.cases[0])
         assert set(label_map.voxel_counts()) == set(range(classes + 1))
         assert volume.warnings == ()
+
+
+@pytest.mark.parametrize("count", [254, 255])
+def test_more_labels_than_a_byte_holds_cannot_be_trained(dataset, count):
+    many = {"background": 0, **{f"organ {k}": k for k in range(1, count + 1)}}
+    describe(dataset, {**GOOD, "labels": many})
+    assert len(read_label_names(dataset / "dataset.json")) == count  # scores need no byte
+    if count == 254:
+        assert len(read_dataset(dataset).labels) == 254
+    else:
+        refused(errors.BadDatasetJson, "has 255 labels, but at most 254", dataset)
+
+
+@pytest.mark.parametrize(
+    ("file", "case", "bare"),
+    [
+        ("a_0000.nii.gz", "a", "a_0000"),
+        ("a_0000.nii", "a", "a_0000"),
+        ("a.nii.gz", "a", "a"),
+        ("a_0001.nii.gz", "a_0001", "a_0001"),
+        ("a.gz", "a.gz", "a.gz"),
+    ],
+)
+def test_a_case_is_named_by_its_file(tmp_path, file, case, bare):
+    assert (case_name(tmp_path / file), without_ending(file)) == (case, bare)

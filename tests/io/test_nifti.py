@@ -1,5 +1,6 @@
 """Scans and label maps are read as their headers say, and each fault has its own error."""
 
+import errno
 import gzip
 import re
 
@@ -298,6 +299,33 @@ def test_a_header_that_promises_the_impossible_costs_no_memory(tmp_path):
 
 def test_a_header_without_voxels_is_refused(tmp_path):
     refused(errors.BadGeometry, write(tmp_path / "a.nii.gz", dim=[3, 4, 0, 5, 1, 1, 1, 1]), "no voxels")
+
+
+@pytest.mark.parametrize(("kind", "least"), [(nibabel.Nifti1Image, 352), (nibabel.Nifti2Image, 544)])
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_a_start_within_the_header_is_refused_and_none_is_right_behind_it(tmp_path, kind, least, name):
+    expected = read_scan(write(tmp_path / name, kind=kind)).array
+    np.testing.assert_array_equal(read_scan(write(tmp_path / name, kind=kind, vox_offset=0)).array, expected)
+    for offset in (1, least - 1):
+        path = write(tmp_path / name, kind=kind, vox_offset=offset)
+        for read in (read_scan, read_labels, read_geometry):
+            refused(errors.BadGeometry, path, f"begin at byte {offset}", f"at {least} at the earliest", read=read)
+
+
+@pytest.mark.parametrize("offset", [np.nan, np.inf])
+def test_a_start_that_is_no_number_is_refused(tmp_path, offset):
+    refused(errors.BadGeometry, write(tmp_path / "a.nii", vox_offset=offset), "damaged header")
+
+
+@pytest.mark.parametrize("read", [read_scan, read_labels, read_geometry])
+def test_a_drive_that_fails_is_named_with_the_file(tmp_path, monkeypatch, read):
+    path = write(tmp_path / "a.nii.gz")
+
+    def fail(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("gzip.GzipFile.read", fail)
+    refused(errors.DataError, path, "cannot be read: Input/output error", "network drive", read=read)
 
 
 @pytest.mark.parametrize("read", [read_scan, read_labels, read_geometry])

@@ -1,6 +1,7 @@
 """Model folders: what is written is read, a frozen trunk stays out, and everything that does not fit is named."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -40,9 +41,9 @@ def edit(path, **changes):
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def refused(folder, kind, match):
+def refused(folder, kind, match, weights=None):
     with pytest.raises(kind, match=match) as caught:
-        load_bundle(folder)
+        load_bundle(folder, weights)
     assert type(caught.value) is kind
     assert caught.value.exit_code == errors.EXIT_MODEL
     return caught.value
@@ -147,7 +148,47 @@ def test_another_trunk_is_refused(on_sam):
 def test_a_missing_trunk_is_refused(on_sam):
     _, folder, weights = on_sam
     weights.unlink()
-    refused(folder, errors.WeightsNotFound, r"sam_tiny\.pth")
+    refused(folder, errors.WeightsNotFound, r"sam_tiny\.pth.*--weights")
+
+
+def test_a_trunk_that_moved_is_found_where_the_caller_says(on_sam, tmp_path):
+    network, folder, weights = on_sam
+    moved = weights.rename(tmp_path / "medsam_moved.pth")
+    bundle = load_bundle(folder, str(moved))
+    assert torch.equal(walked(bundle.network), walked(network))
+    assert bundle.settings.model.trunk.weights == str(moved)
+
+
+def test_where_the_caller_says_another_trunk_is_refused_all_the_same(on_sam, tmp_path):
+    _, folder, _ = on_sam
+    other = write_sam(tmp_path / "other.pth", seed=5)
+    refused(folder, errors.TrunkChanged, r"masks would be wrong.*--weights", str(other))
+    refused(folder, errors.WeightsNotFound, r"nowhere\.pth.*--weights", str(tmp_path / "nowhere.pth"))
+
+
+def test_a_model_without_a_pretrained_trunk_takes_no_weights(folder):
+    with pytest.raises(errors.UsageError, match="no pretrained trunk") as caught:
+        load_bundle(folder, "sam.pth")
+    assert caught.value.exit_code == errors.EXIT_USAGE
+
+
+def test_a_trunk_named_from_here_is_found_from_elsewhere(on_sam, tmp_path, monkeypatch):
+    network, _, weights = on_sam
+    bundle = load_bundle(tmp_path / "model")
+    trunk = bundle.settings.model.trunk.model_copy(update={"weights": weights.name})
+    model = bundle.settings.model.model_copy(update={"trunk": trunk})
+    monkeypatch.chdir(tmp_path)
+    save_bundle(tmp_path / "again", replace(bundle, settings=bundle.settings.model_copy(update={"model": model})))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert torch.equal(walked(load_bundle(tmp_path / "again").network), walked(network))
+
+
+def test_a_trunk_from_the_hub_keeps_its_name(small_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_bundle(tmp_path / "model", Bundle(small_model, Settings(), LABELS, "CT"))
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert config["settings"]["model"]["trunk"]["weights"] == "facebook/sam-vit-base"
 
 
 # --- what does not fit is named ---
@@ -209,6 +250,22 @@ def test_a_config_that_is_none_is_refused(folder, text):
 def test_settings_that_this_version_does_not_know_are_a_fault_of_the_model(folder, small_settings):
     edit(folder / "config.json", settings={**small_settings.model_dump(mode="json"), "flux": {"capacitor": 1}})
     refused(folder, errors.NotAModel, r"config\.json.*flux")
+
+
+@pytest.mark.parametrize("spoilt", ["sha256", "source", "input_norm", "all", "type", "norm"])
+def test_a_trunk_that_is_named_incompletely_is_a_fault_of_the_model(on_sam, spoilt):
+    _, folder, _ = on_sam
+    named = json.loads((folder / "config.json").read_text())["pretrained_trunk"]
+    instead = {"all": None, "type": "sam", "norm": {**named, "input_norm": "auto"}}
+    fewer = {key: value for key, value in named.items() if key != spoilt}
+    edit(folder / "config.json", pretrained_trunk=instead.get(spoilt, fewer))
+    refused(folder, errors.NotAModel, r"config\.json.*damaged.*pretrained_trunk")
+
+
+def test_a_size_that_is_not_decided_is_a_fault_of_the_model(folder, small_settings):
+    data = small_settings.data.model_copy(update={"image_size": "auto"})
+    edit(folder / "config.json", settings=small_settings.model_copy(update={"data": data}).model_dump(mode="json"))
+    refused(folder, errors.NotAModel, r"config\.json.*image_size is not decided")
 
 
 @pytest.mark.parametrize(

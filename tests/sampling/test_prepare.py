@@ -1,5 +1,7 @@
 """Cases on disk, resized and scaled once."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,36 @@ def test_a_second_call_reads_what_the_first_wrote_and_other_settings_write_anew(
     assert (again.folder / f"{case.id}.image.npy").stat().st_mtime_ns == stamp
     (other,) = prepare(dataset, dataset.cases[:1], data.model_copy(update={"image_size": 144}), tmp_path)
     assert other.folder != case.folder
+
+
+@pytest.mark.parametrize("kind", ["image", "label"])
+def test_a_case_that_changed_is_prepared_anew_in_its_own_place_and_no_other(dataset, data, tmp_path, kind):
+    first, second = prepare(dataset, dataset.cases[:2], data, tmp_path)
+    before = [stamps_of(case) for case in (first, second)]
+    source = getattr(dataset.cases[0], kind)
+    os.utime(source, ns=(0, source.stat().st_mtime_ns + 10**9))
+    assert prepare(dataset, dataset.cases[:2], data, tmp_path) == [first, second]
+    assert stamps_of(second) == before[1]
+    assert all(now > then for now, then in zip(stamps_of(first), before[0], strict=True))
+
+
+def test_a_case_that_was_left_half_prepared_is_prepared_anew(dataset, data, tmp_path, monkeypatch):
+    (case,) = prepare(dataset, dataset.cases[:1], data, tmp_path)
+    source = dataset.cases[0].image
+    as_it_was = source.stat().st_mtime_ns
+    os.utime(source, ns=(0, as_it_was + 10**9))
+    with monkeypatch.context() as patched:
+        patched.setattr(np, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            prepare(dataset, dataset.cases[:1], data, tmp_path)
+    os.utime(source, ns=(0, as_it_was))
+    before = stamps_of(case)
+    prepare(dataset, dataset.cases[:1], data, tmp_path)
+    assert all(now > then for now, then in zip(stamps_of(case), before, strict=True))
+
+
+def stamps_of(case):
+    return [(case.folder / f"{case.id}.{name}.npy").stat().st_mtime_ns for name in ("image", "labels", "presence")]
 
 
 def test_progress_is_told(dataset, data, tmp_path):

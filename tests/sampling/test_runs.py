@@ -81,9 +81,9 @@ def test_balanced_targets_are_slices_that_show_a_class(case):
     assert not all(anywhere[number][1][-1].any() for number in range(40))
 
 
-def test_epochs_go_on_where_the_last_one_stopped():
+def test_a_round_goes_on_from_where_training_is():
     sampler = StreamSampler(5)
     first = list(sampler)
-    sampler.set_epoch(2)
+    sampler.first = 7
     assert first == [0, 1, 2, 3, 4]
-    assert list(sampler) == [10, 11, 12, 13, 14]
+    assert list(sampler) == [7, 8, 9, 10, 11]

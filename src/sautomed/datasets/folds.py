@@ -63,7 +63,8 @@ def load_or_make_folds(
     Cases of the dataset that the file leaves out stay unused, as in nnU-Net.
 
     Raises:
-        BadSplits: The file is malformed, names cases that the dataset lacks, or validates on cases that it trains on.
+        BadSplits: The file is malformed, names cases that the dataset lacks, trains on none, or validates on cases that
+            it trains on.
         NoCases: There is nothing to split.
         UnwritableTarget: The file cannot be written.
     """
@@ -119,6 +120,12 @@ def _parse_fold(entry: Any, number: int, path: Path) -> Fold:
             cure="Correct it, or delete the file to have new folds made.",
         )
     train, val = (tuple(ids or ()) for ids in lists)
+    if not train:
+        raise BadSplits(
+            f"fold {number} has no case to train on.",
+            where=path,
+            cure='Add cases to its "train", or delete the file to have new folds made.',
+        )
     leaks = sorted(case for case, times in Counter((*set(train), *set(val))).items() if times > 1)
     if leaks:
         raise BadSplits(

@@ -16,6 +16,7 @@ from sautomed.io.nifti import MAX_LABEL, read_labels, read_scan, refuse_unknown_
 from sautomed.volume import NIFTI_ENDINGS, LabelMap, Plane, Volume, require_same_grid
 
 CHANNEL_SUFFIX = "_0000"
+MAX_CLASSES = 254  # prepared cases keep a class in one byte: 0 is the background, 255 marks what is undeclared
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,13 @@ def read_dataset(folder: str | Path) -> Dataset:
             cure="Give the folder that holds dataset.json, or write one.",
         )
     description = _object(read_json(path), path)
+    labels = _labels(description, path)
+    _refuse_too_many(labels, path)
     return Dataset(
         folder=folder,
         name=str(description.get("name", folder.name)),
         channel=_channel(description, path),
-        labels=_labels(description, path),
+        labels=labels,
         cases=_find_cases(folder, _ending(description, path)),
     )
 
@@ -84,6 +87,16 @@ def read_label_names(path: str | Path) -> dict[int, str]:
     """
     path = Path(path)
     return _labels(_object(read_json(path), path), path)
+
+
+def without_ending(name: str) -> str:
+    """A file name without its NIfTI ending; another name as it is."""
+    return next((name[: -len(ending)] for ending in NIFTI_ENDINGS if name.endswith(ending)), name)
+
+
+def case_name(path: Path) -> str:
+    """The case that a scan or label map is of: its name without ending and without nnU-Net's channel number."""
+    return without_ending(path.name).removesuffix(CHANNEL_SUFFIX)
 
 
 def load_case(dataset: Dataset, case: Case, plane: Plane | Literal["auto"] = "auto") -> tuple[Volume, LabelMap]:
@@ -156,6 +169,15 @@ def _labels(description: dict[str, Any], path: Path) -> dict[int, str]:
     if names.get(0, "").lower() != "background":
         raise _bad(f"label 0 must be the background, but is {names.get(0)!r}.", path)
     return {value: names[value] for value in sorted(names) if value}
+
+
+def _refuse_too_many(labels: dict[int, str], path: Path) -> None:
+    if len(labels) > MAX_CLASSES:
+        raise BadDatasetJson(
+            f"has {len(labels)} labels, but at most {MAX_CLASSES} can be trained, since a class is kept in one byte.",
+            where=path,
+            cure="Leave out or merge labels, here and in labelsTr.",
+        )
 
 
 def _ending(description: dict[str, Any], path: Path) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from sautomed.errors import BadGeometry, MissingFile, NotNifti, TruncatedFile, UnsupportedVoxels
+from sautomed.errors import BadGeometry, DataError, MissingFile, NotNifti, TruncatedFile, UnsupportedVoxels
 from sautomed.files import require_file
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -53,8 +53,8 @@ class NiftiHeader:
 
     @property
     def offset(self) -> int:
-        """Where the voxels begin, uncompressed."""
-        return int(self.header["vox_offset"])
+        """Where the voxels begin, uncompressed; a header that says 0 means right behind itself."""
+        return int(self.header["vox_offset"]) or int(self.header.single_vox_offset)
 
 
 def read_header(path: Path) -> NiftiHeader:
@@ -64,8 +64,9 @@ def read_header(path: Path) -> NiftiHeader:
         MissingFile: There is no such file, or it may not be read.
         NotNifti: The content is no single-file NIfTI.
         TruncatedFile: Even the header is cut short, or the file is too small for the voxels that it promises.
-        BadGeometry: The header gives no voxels at all.
+        BadGeometry: The header gives no voxels at all, or lets them begin within itself.
         UnsupportedVoxels: The type of the voxels is unknown.
+        DataError: The system cannot read the file.
     """
     with _open(path) as (stream, compressed):
         return _parse_header(stream, path, compressed)
@@ -97,19 +98,25 @@ def read_voxels(path: Path) -> tuple[NiftiHeader, NDArray[Any]]:
 @contextmanager
 def _open(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
     """The uncompressed stream, and whether the file is gzip."""
-    require_file(path)
     try:
-        raw = path.open("rb")
+        require_file(path)
+        with path.open("rb") as raw:
+            compressed = raw.read(2) == _GZIP_MAGIC
+            raw.seek(0)
+            if not compressed:
+                yield raw, False
+                return
+            with gzip.GzipFile(fileobj=raw) as unpacked:
+                # GzipFile is a binary stream, but typeshed derives it elsewhere
+                yield unpacked, True  # type: ignore[misc]
     except PermissionError as error:
         raise MissingFile("may not be read: permission denied.", where=path, cure="Change its permissions.") from error
-    with raw:
-        compressed = raw.read(2) == _GZIP_MAGIC
-        raw.seek(0)
-        if not compressed:
-            yield raw, False
-            return
-        with gzip.GzipFile(fileobj=raw) as unpacked:
-            yield unpacked, True  # type: ignore[misc]  # GzipFile is a binary stream, but typeshed derives it elsewhere
+    except OSError as error:
+        raise DataError(
+            f"cannot be read: {error.strerror or error}.",
+            where=path,
+            cure="Check the disk or the network drive that it lies on, then try again.",
+        ) from error
 
 
 def _parse_header(stream: BinaryIO, path: Path, compressed: bool) -> NiftiHeader:
@@ -119,6 +126,7 @@ def _parse_header(stream: BinaryIO, path: Path, compressed: bool) -> NiftiHeader
     found = NiftiHeader(
         header, _dtype_of(header, path), tuple(int(length) for length in header.get_data_shape()), compressed
     )
+    _check_offset(header, path)
     _check_promise(found, path)
     return found
 
@@ -190,6 +198,17 @@ def _kind_of(start: bytes) -> str:
     if b"ObjectType" in start or b"NDims" in start:
         return "a MetaImage header"
     return f"of an unknown kind, beginning with the bytes {start[:4].hex(' ')}"
+
+
+def _check_offset(header: Any, path: Path) -> None:
+    """Refuse a start of the voxels that is no number or lies within the header: header bytes would become voxels."""
+    offset, least = float(header["vox_offset"]), int(header.single_vox_offset)
+    if not np.isfinite(offset) or 0 < offset < least:
+        raise BadGeometry(
+            f"has a damaged header: its voxels begin at byte {offset:g} by the header, but at {least} at the earliest.",
+            where=path,
+            cure="Write it again, for example with nibabel, or download it again.",
+        )
 
 
 def _check_promise(found: NiftiHeader, path: Path) -> None:

@@ -15,7 +15,15 @@ from torch import Tensor
 
 from sautomed.config import SamTrunkSettings, Settings, parse_settings
 from sautomed.datasets.nnunet_raw import read_label_names
-from sautomed.errors import BadDatasetJson, NotAModel, TrunkChanged, UnknownSetting, WrongWeights
+from sautomed.errors import (
+    BadDatasetJson,
+    NotAModel,
+    TrunkChanged,
+    UnknownSetting,
+    UsageError,
+    WeightsNotFound,
+    WrongWeights,
+)
 from sautomed.files import atomic_write, read_json, write_json
 from sautomed.model.build import build_model
 from sautomed.model.segmenter import Segmenter
@@ -42,7 +50,11 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     pretrained = asdict(bundle.network.pretrained) if bundle.network.pretrained else None
     write_json(
         folder / "config.json",
-        {"format": FORMAT, "settings": bundle.settings.model_dump(mode="json"), "pretrained_trunk": pretrained},
+        {
+            "format": FORMAT,
+            "settings": _with_whole_path(bundle.settings).model_dump(mode="json"),
+            "pretrained_trunk": pretrained,
+        },
     )
     write_json(
         folder / "dataset.json",
@@ -57,11 +69,14 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         save_file(state, temporary)
 
 
-def load_bundle(folder: Path) -> Bundle:
+def load_bundle(folder: Path, weights: str | None = None) -> Bundle:
     """Read a model folder onto the CPU, in evaluation mode.
 
+    Args:
+        weights: Where the pretrained trunk is now, if no longer where it was in training.
     Raises:
         NotAModel: The folder is not one.
+        UsageError: `weights` are given, but the model has no pretrained trunk.
         ModelError: Weights that do not fit the configuration, or a pretrained trunk that is missing or has changed.
     """
     for name in ("config.json", "dataset.json", "model.safetensors"):
@@ -71,24 +86,45 @@ def load_bundle(folder: Path) -> Bundle:
                 where=folder,
                 cure="Give the folder that `sautomed train` wrote, or the run that holds it.",
             )
-    config = read_json(folder / "config.json", NotAModel)
-    if not isinstance(config, dict) or config.get("format") != FORMAT or "settings" not in config:
-        raise NotAModel(
-            f"is not of the model format {FORMAT} that this version reads.",
-            where=folder / "config.json",
-            cure="Use the sautomed version that wrote it, or train again.",
-        )
+    config = _read_config(folder / "config.json")
     try:
-        settings = _with_input_norm(parse_settings(config["settings"], str(folder / "config.json")), config)
+        settings = parse_settings(config["settings"], str(folder / "config.json"))
+        settings = _with_trunk(settings, config["pretrained_trunk"], weights, folder)
         labels, channel = _read_dataset_json(folder / "dataset.json")
         network = build_model(settings.model, len(labels), int(settings.data.image_size))
     except (UnknownSetting, BadDatasetJson) as error:  # in a model folder these are faults of the model
         raise NotAModel(
             error.fault, where=error.where or folder, cure="Use the sautomed version that wrote it, or copy it again."
         ) from error
-    _check_trunk(network, config.get("pretrained_trunk"), folder)
+    except WeightsNotFound as error:
+        raise WeightsNotFound(
+            f"{error.fault} The model in {folder} needs the trunk that it was trained on.",
+            where=error.where,
+            cure="Say with --weights where it is now.",
+        ) from error
+    _check_trunk(network, config["pretrained_trunk"], folder)
     _load_trained(network, folder / "model.safetensors")
     return Bundle(network.eval(), settings, labels, channel)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """config.json with everything in it that loading relies on."""
+    config = read_json(path, NotAModel)
+    if not isinstance(config, dict) or config.get("format") != FORMAT or "settings" not in config:
+        raise NotAModel(
+            f"is not of the model format {FORMAT} that this version reads.",
+            where=path,
+            cure="Use the sautomed version that wrote it, or train again.",
+        )
+    trunk = config.setdefault("pretrained_trunk", None)
+    named = isinstance(trunk, dict) and all(isinstance(trunk.get(key), str) for key in ("source", "sha256"))
+    if trunk is not None and not (named and trunk.get("input_norm") in ("sam", "medsam")):
+        raise _damaged("pretrained_trunk lacks the source, the sha256 or the input_norm", path)
+    return config
+
+
+def _damaged(fault: str, path: Path) -> NotAModel:
+    return NotAModel(f"is damaged: {fault}.", where=path, cure="Copy the model folder again as a whole.")
 
 
 def _read_dataset_json(path: Path) -> tuple[dict[int, str], str]:
@@ -107,12 +143,37 @@ def trained_state(network: Segmenter) -> dict[str, Tensor]:
     }
 
 
-def _with_input_norm(settings: Settings, config: dict[str, Any]) -> Settings:
-    """The input scaling that was trained with, even if the trunk's file has another name by now."""
-    trunk, pretrained = settings.model.trunk, config.get("pretrained_trunk")
-    if not pretrained or not isinstance(trunk, SamTrunkSettings):
+def _with_trunk(settings: Settings, pretrained: dict[str, str] | None, weights: str | None, folder: Path) -> Settings:
+    """The trunk from where it is now, with the input scaling of the training whatever the file's name by now."""
+    trunk, path = settings.model.trunk, folder / "config.json"
+    if settings.data.image_size == "auto":
+        raise _damaged("data.image_size is not decided", path)
+    if isinstance(trunk, SamTrunkSettings) != (pretrained is not None):
+        raise _damaged("model.trunk and pretrained_trunk contradict each other", path)
+    if pretrained is None:
+        if weights is not None:
+            raise UsageError(
+                "has no pretrained trunk: all its weights are in the model folder.",
+                where=folder,
+                cure="Leave out --weights.",
+            )
         return settings
-    trunk = trunk.model_copy(update={"input_norm": pretrained["input_norm"]})
+    return _with_trunk_settings(
+        settings, input_norm=pretrained["input_norm"], **({"weights": weights} if weights else {})
+    )
+
+
+def _with_whole_path(settings: Settings) -> Settings:
+    """A trunk's file or folder by its absolute path, so that the model works from any folder; a hub id as it is."""
+    trunk = settings.model.trunk
+    if not isinstance(trunk, SamTrunkSettings):
+        return settings
+    path = Path(trunk.weights).expanduser()
+    return _with_trunk_settings(settings, weights=str(path.absolute())) if path.exists() else settings
+
+
+def _with_trunk_settings(settings: Settings, **changes: str) -> Settings:
+    trunk = settings.model.trunk.model_copy(update=changes)
     return settings.model_copy(update={"model": settings.model.model_copy(update={"trunk": trunk})})
 
 
@@ -123,7 +184,7 @@ def _check_trunk(network: Segmenter, pretrained: dict[str, str] | None, folder: 
             f"was trained on the trunk {pretrained['source']} with hash {pretrained['sha256'][:12]}..., but what is "
             f"there now has {found[:12]}...; its masks would be wrong.",
             where=folder,
-            cure="Put the original weights back, or train again.",
+            cure="Say with --weights where the original weights are, or train again.",
         )
 
 

@@ -5,6 +5,7 @@ Reading a slice later costs a page of disk, so memory does not grow with the dat
 
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,11 +18,13 @@ from sautomed.boxes import boxes_of_labels
 from sautomed.config import DataSettings
 from sautomed.datasets.nnunet_raw import Case, Dataset, load_case
 from sautomed.errors import UnknownLabels
-from sautomed.files import atomic_write
+from sautomed.files import atomic_write, write_text
 from sautomed.io import read_geometry
 from sautomed.sampling.fit import SliceFit, automatic_size
 from sautomed.sampling.intensity import intensity_range, modality_of, scale_intensity
 from sautomed.volume import NativeGrid, Plane, Volume, choose_plane, orient
+
+log = logging.getLogger(__name__)
 
 
 class PreparedCase(NamedTuple):
@@ -79,22 +82,33 @@ def prepare(
     Raises:
         DataError: The first case that cannot be used, with its file.
     """
-    recipe = json.dumps([str(dataset.folder.resolve()), settings.model_dump(), dataset.labels], sort_keys=True)
+    recipe = json.dumps([settings.model_dump(), dataset.labels], sort_keys=True)
     target = folder / hashlib.sha256(recipe.encode()).hexdigest()[:12]
     target.mkdir(parents=True, exist_ok=True)
     prepared = []
     for done, case in enumerate(cases):
         item = PreparedCase(case.id, target)
-        if not (target / f"{case.id}.presence.npy").exists():  # written last, so it vouches for the others
+        stamp, sources = target / f"{case.id}.sources.json", _sources_of(case)
+        if not stamp.exists() or stamp.read_text(encoding="utf-8") != sources:
+            stamp.unlink(missing_ok=True)  # it vouches for the arrays, so it is written after them
             _prepare_case(dataset, case, settings, target)
+            write_text(stamp, sources)
         prepared.append(item)
         if on_case:
             on_case(done + 1, len(cases), case.id)
     return prepared
 
 
+def _sources_of(case: Case) -> str:
+    """The case's own files as they are now; where they change, it is prepared anew."""
+    files = [path.resolve() for path in (case.image, case.label) if path is not None]
+    return json.dumps([(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files])
+
+
 def _prepare_case(dataset: Dataset, case: Case, settings: DataSettings, folder: Path) -> None:
     volume, labels = load_case(dataset, case, settings.plane)
+    for text in volume.warnings:
+        log.warning("%s", text)
     fit = fit_of(volume, settings)
     bounds = intensity_range(volume.array, settings)
     compact = consecutive(labels.array, sorted(dataset.labels), case.id)

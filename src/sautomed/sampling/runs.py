@@ -93,19 +93,16 @@ class CaseList(TorchDataset):
 
 
 class StreamSampler(Sampler[int]):
-    """Numbers of one epoch's examples; epoch e goes on where e - 1 stopped."""
+    """Numbers of one round's examples, from wherever training is."""
 
-    def __init__(self, per_epoch: int):
-        self.per_epoch, self.epoch = per_epoch, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+    def __init__(self, per_round: int):
+        self.per_round, self.first = per_round, 0
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(self.epoch * self.per_epoch, (self.epoch + 1) * self.per_epoch))
+        return iter(range(self.first, self.first + self.per_round))
 
     def __len__(self) -> int:
-        return self.per_epoch
+        return self.per_round
 
 
 def collate(examples: Sequence[tuple[Tensor, Tensor, bool]]) -> Run:

@@ -125,6 +125,8 @@ def test_a_run_is_shared_as_slice_by_slice(small_model):
 
 @pytest.mark.parametrize(("trunk_gradient", "first"), [("target", 2), ("all", 0)])
 def test_the_trunk_has_gradient_from_the_targets_three_slices_or_from_all(fresh_model, trunk_gradient, first):
+    for parameter in fresh_model.slice_attention.parameters():  # untrained, it looks at no neighbour
+        torch.nn.init.normal_(parameter, std=0.1)
     run = make_run(batch=1, slices=3)
     images = run.images.clone().requires_grad_()
     shared = share_run(fresh_model.eval(), run._replace(images=images), trunk_gradient)

@@ -84,7 +84,7 @@ def test_a_file_goes_to_a_file_or_into_a_folder(scans, tmp_path, output, target)
 def test_outputs_that_are_there_are_refused_before_any_work(scans, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "b.nii.gz").write_bytes(b"")
-    with pytest.raises(errors.TargetExists, match=r"b\.nii\.gz: 1 of 2 .*--overwrite") as caught:
+    with pytest.raises(errors.TargetExists, match=r"b\.nii\.gz: 1 of 4 .*--overwrite") as caught:
         plan_jobs(scans, tmp_path / "out", overwrite=False)
     assert caught.value.exit_code == 2
     assert len(plan_jobs(scans, tmp_path / "out", overwrite=True)) == 2

@@ -211,7 +211,7 @@ def test_resuming_with_another_network_is_refused(trained_run, plan, small_setti
         update={"model": small_settings.model.model_copy(update={"prompt": False}), "preset": "other"}
     )
     before = (trained_run / "fold_0" / "config.json").read_bytes()
-    with pytest.raises(errors.NothingToResume, match="other settings of model or data"):
+    with pytest.raises(errors.NothingToResume, match="other settings, cases or seed"):
         train(plan(run=trained_run, settings=other, resume=True))
     assert (trained_run / "fold_0" / "config.json").read_bytes() == before
 

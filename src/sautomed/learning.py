@@ -142,7 +142,7 @@ class Learner(lightning.LightningModule):
 
     def on_validation_end(self) -> None:
         per_case_s = (time.monotonic() - self._validation_began) / max(len(self._case_dsc), 1)
-        self.budget.reserve_s = 1.2 * per_case_s * (len(self.trainer.val_dataloaders) + self.final_cases) + 5
+        self.budget.reserve_s = 1.2 * per_case_s * (len(self.trainer.val_dataloaders) + self.final_cases) + 1
 
     def validation_step(self, case: PreparedCase, _: int) -> None:
         """DSC of one case at the network's resolution; native scores come from `evaluate`."""

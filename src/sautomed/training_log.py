@@ -76,6 +76,8 @@ class CurveLog(lightning.Callback):
         self._tell(trainer, module)
 
     def on_validation_end(self, trainer: lightning.Trainer, module: "Learner") -> None:
+        if trainer.sanity_checking:  # only timed, before training
+            return
         if self.count:
             self._write_means(trainer, module)
         found = trainer.callback_metrics.get("val_dsc")

@@ -53,7 +53,7 @@ def test_labels_grow_with_smooth_contours_and_keep_their_area():
     grown = SliceFit((40, 40), (1, 1), 160).labels_to_network(coarse[None], classes=1)[0]
     stairs = coarse.repeat_interleave(4, 0).repeat_interleave(4, 1)
     assert grown.sum() / 16 == pytest.approx(coarse.sum().item(), rel=0.02)
-    assert (grown != fine).sum() < 0.8 * (stairs != fine).sum()
+    assert (grown != fine).sum() < 0.9 * (stairs != fine).sum()
 
 
 def test_padding_is_background():

@@ -32,6 +32,11 @@ def inside_of(solid: Solid) -> np.ndarray:
     return solid.distance(GRID, GRID.everything()) < 0
 
 
+def off_surface_of(solid: Solid) -> np.ndarray:
+    """Where rounding cannot decide between inside and outside: a lattice point may lie on a surface exactly."""
+    return np.abs(solid.distance(GRID, GRID.everything())) > 1e-3
+
+
 def volume_ml(solid: Solid) -> float:
     return inside_of(solid).sum() * STEP**3 / 1000
 
@@ -80,10 +85,10 @@ def test_a_barrel_follows_its_levels_and_ends():
 @given(balls, balls)
 @settings(max_examples=25, deadline=None)
 def test_joining_and_cutting_obey_set_algebra(a, b):
-    in_a, in_b = inside_of(a), inside_of(b)
+    in_a, in_b, decided = inside_of(a), inside_of(b), off_surface_of(a) & off_surface_of(b)
     assert np.array_equal(inside_of(Union([a, b])), in_a | in_b)
     assert np.array_equal(inside_of(Common(a, b)), in_a & in_b)
-    assert np.array_equal(inside_of(Cut(a, b)), in_a & ~in_b)
+    assert np.array_equal(inside_of(Cut(a, b)) & decided, in_a & ~in_b & decided)
 
 
 @given(balls, balls, st.floats(1, 15))

@@ -54,7 +54,8 @@ class Task:
         """One slice of noise in HU, seen `slices` times."""
         import numpy as np
 
-        from sautomed.volume import NativeGrid, Volume
+        from sautomed.grid import NativeGrid
+        from sautomed.volume import Volume
 
         one = np.random.default_rng(0).normal(50, 100, (1, self.native, self.native)).astype("float32")
         array = np.broadcast_to(one, (slices, self.native, self.native))

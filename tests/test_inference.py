@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from sautomed.config import SegmentSettings
 from sautomed.errors import UsageError
+from sautomed.grid import NativeGrid, orient
 from sautomed.inference import FeatureStream, choose_device, label_type, segment_slices, segment_volume, walk_slices
 from sautomed.model.segmenter import Features, Segmenter, SharedFeatures, SliceState, StepOutput
-from sautomed.volume import NativeGrid, Volume, orient
+from sautomed.volume import Volume
 from sautomed.walk import WALKS, neighbours
 
 WALK_NAMES = tuple(WALKS)

@@ -104,7 +104,7 @@ def test_a_damaged_description_is_named(tmp_path):
 
 def test_other_files_are_no_scan(tmp_path):
     (tmp_path / "a.txt").write_text("hello")
-    with pytest.raises(errors.NotNifti):
+    with pytest.raises(errors.NotAScan):
         describe(tmp_path / "a.txt")
 
 

@@ -1,6 +1,5 @@
 """Scores follow from geometry that one can check in the head, obey laws, and agree with two other packages."""
 
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from sautomed.errors import GridMismatch
+from sautomed.grid import NativeGrid
 from sautomed.preview import (
     CT_WINDOW_HU,
     PALETTE,
@@ -19,7 +20,7 @@ from sautomed.preview import (
     display_window,
     draw_preview,
 )
-from sautomed.volume import LabelMap, NativeGrid, Volume
+from sautomed.volume import LabelMap, Volume
 
 NAMES = {1: "spleen", 2: "right_kidney", 3: "gallbladder"}
 

@@ -179,7 +179,7 @@ def test_a_folder_continues_past_a_bad_scan_and_says_why(model, tmp_path):
     jobs, seen = plan_jobs(tmp_path / "in", tmp_path / "out", overwrite=False), []
     failures = run_jobs(model, jobs, on_slice=lambda job, done, total: seen.append((job.scan.name, done, total)))
     assert [failure.scan.name for failure in failures] == ["b.nii.gz"]
-    assert isinstance(failures[0].error, errors.NotNifti)
+    assert isinstance(failures[0].error, errors.NotAScan)
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == ["a.nii.gz", "a.png", "c.nii.gz", "c.png"]
     assert seen == [(f"{name}.nii.gz", done, 6) for name in "ac" for done in range(1, 7)]

@@ -13,10 +13,11 @@ import numpy as np
 
 from sautomed.datasets.nnunet_raw import read_label_names, without_ending
 from sautomed.errors import BadDatasetJson, DataError, MissingFile, NoCases, SomeCasesFailed, UnpairedFiles
-from sautomed.io.nifti import read_labels
+from sautomed.io.read import read_labels
+from sautomed.io.write import NIFTI_ENDINGS
 from sautomed.metrics import DEFAULT_TOLERANCE_MM, METRICS, Comparison, compare_labels
 from sautomed.scores import RESAMPLES, Score, Status, Summary, summarise, write_scores, write_summary
-from sautomed.volume import NIFTI_ENDINGS, require_same_grid
+from sautomed.volume import require_same_grid
 
 OnCase = Callable[[int, int, str], None]
 

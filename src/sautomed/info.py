@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 
 from sautomed.errors import ConstantImage, MissingFile, NonFiniteVoxels, NotAModel
 from sautomed.files import read_json
-from sautomed.io.nifti import read_geometry, read_scan
-from sautomed.volume import choose_plane
+from sautomed.grid import choose_plane
+from sautomed.io.read import read_geometry, read_scan
 
 Lines = list[tuple[str, str]]
 

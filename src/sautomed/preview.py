@@ -21,13 +21,10 @@ from matplotlib.patheffects import Normal, Stroke
 from numpy.typing import NDArray
 
 from sautomed.files import atomic_write
-from sautomed.volume import LabelMap, Plane, Volume, require_same_grid
+from sautomed.grid import Plane
+from sautomed.palette import colour_of, display_name
+from sautomed.volume import LabelMap, Volume, require_same_grid
 
-# Far apart in hue or lightness, bright enough for a dark scan; the first thirteen serve the largest public label set.
-PALETTE = (
-    "#e6394b", "#3fbf55", "#ffd92f", "#4f7bff", "#ff8c1a", "#b565ff", "#35d0f0", "#f542d7", "#a6e22e", "#ffb3c6",
-    "#1fa193", "#c98a4b", "#d9ccff", "#ff6f61", "#8fe3b0", "#9aa01e", "#ffd3a8", "#6f7fb5", "#d1537f", "#bfc6cc",
-)  # fmt: skip
 HAlign = Literal["left", "center", "right"]
 VAlign = Literal["top", "center", "bottom"]
 SLICES = 6
@@ -38,16 +35,6 @@ CT_WINDOW_HU = (-160.0, 240.0)  # the usual abdominal window: width 400, level 4
 MR_PERCENTILES = (0.5, 99.5)
 # What lies at the left and at the upper edge of a slice as it is shown.
 EDGES: dict[Plane, tuple[str, str]] = {"axial": ("R", "A"), "coronal": ("R", "S"), "sagittal": ("A", "S")}
-
-
-def colour_of(class_id: int) -> str:
-    """The colour of a class, always the same; repeats after as many classes as the palette has."""
-    return PALETTE[(class_id - 1) % len(PALETTE)]
-
-
-def display_name(name: str) -> str:
-    """`right_kidney` as one reads it: right kidney."""
-    return name.replace("_", " ")
 
 
 def draw_preview(volume: Volume, labels: LabelMap, path: Path, reference: LabelMap | None = None) -> None:

@@ -29,9 +29,10 @@ from sautomed.inference import (
     segment_volume,
 )
 from sautomed.io import read_scan
+from sautomed.io.write import NIFTI_ENDINGS
 from sautomed.model.bundle import Bundle, load_bundle
 from sautomed.preview import draw_preview
-from sautomed.volume import NIFTI_ENDINGS, LabelMap, Volume
+from sautomed.volume import LabelMap, Volume
 
 log = logging.getLogger(__name__)
 

@@ -251,12 +251,12 @@ def test_a_folder_is_no_scan(tmp_path):
 def test_other_content_is_no_nifti(tmp_path, content, word, read):
     path = tmp_path / "a.nii.gz"
     path.write_bytes(content)
-    assert refused(errors.NotNifti, path, "is not a NIfTI file", word, read=read).id == "SAM-E0302"
+    assert refused(errors.NotAScan, path, "is not a NIfTI file", word, read=read).id == "SAM-E0302"
 
 
 def test_a_header_without_its_image_file_is_refused(tmp_path):
     nibabel.save(nibabel.Nifti1Pair(ramp(), np.eye(4)), tmp_path / "pair.hdr")
-    refused(errors.NotNifti, tmp_path / "pair.hdr", "pair")
+    refused(errors.NotAScan, tmp_path / "pair.hdr", "pair")
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.6, 0.9, 0.999])

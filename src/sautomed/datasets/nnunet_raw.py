@@ -12,8 +12,11 @@ from typing import Any, Literal
 
 from sautomed.errors import BadDatasetJson, MissingFile, NoCases, TooManyChannels, UnpairedFiles
 from sautomed.files import read_json
-from sautomed.io.nifti import MAX_LABEL, read_labels, read_scan, refuse_unknown_values
-from sautomed.volume import NIFTI_ENDINGS, LabelMap, Plane, Volume, require_same_grid
+from sautomed.grid import Plane
+from sautomed.io.read import read_labels, read_scan, refuse_unknown_values
+from sautomed.io.values import MAX_LABEL
+from sautomed.io.write import NIFTI_ENDINGS
+from sautomed.volume import LabelMap, Volume, require_same_grid
 
 CHANNEL_SUFFIX = "_0000"
 MAX_CLASSES = 254  # prepared cases keep a class in one byte: 0 is the background, 255 marks what is undeclared

@@ -1,5 +1,19 @@
-"""Scans and label maps from files: one module per format; what comes out is a Volume or a LabelMap."""
+"""Scans and label maps from files and to files, whatever the format; what comes out is a Volume or a LabelMap.
 
-from sautomed.io.nifti import Geometry, read_geometry, read_labels, read_scan
+`read` and `write` are the doors; one module or package per format stands behind them, and one line in `FORMATS`.
+"""
 
-__all__ = ["Geometry", "read_geometry", "read_labels", "read_scan"]
+from sautomed.io.read import read_geometry, read_labels, read_scan, read_stored
+from sautomed.io.stored import Geometry, ReadOptions, Stored
+from sautomed.io.write import write_labels
+
+__all__ = [
+    "Geometry",
+    "ReadOptions",
+    "Stored",
+    "read_geometry",
+    "read_labels",
+    "read_scan",
+    "read_stored",
+    "write_labels",
+]

@@ -20,7 +20,7 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from sautomed.errors import BadGeometry, DataError, MissingFile, NotNifti, TruncatedFile, UnsupportedVoxels
+from sautomed.errors import BadGeometry, DataError, MissingFile, NotAScan, TruncatedFile, UnsupportedVoxels
 from sautomed.files import require_file
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -62,7 +62,7 @@ def read_header(path: Path) -> NiftiHeader:
 
     Raises:
         MissingFile: There is no such file, or it may not be read.
-        NotNifti: The content is no single-file NIfTI.
+        NotAScan: The content is no single-file NIfTI.
         TruncatedFile: Even the header is cut short, or the file is too small for the voxels that it promises.
         BadGeometry: The header gives no voxels at all, or lets them begin within itself.
         UnsupportedVoxels: The type of the voxels is unknown.
@@ -168,12 +168,12 @@ def _header_type(start: bytes, path: Path) -> Any:
                 )
             if magic in (b"n+1", b"n+2"):
                 return header_type
-            raise NotNifti(
+            raise NotAScan(
                 "has the header of a pair of files (.hdr and .img) or of Analyze 7.5; only single-file NIfTI is read.",
                 where=path,
                 cure="Convert it to .nii.gz, for example with nibabel or dcm2niix.",
             )
-    raise NotNifti(
+    raise NotAScan(
         f"is not a NIfTI file: it is {_kind_of(start)}.",
         where=path,
         cure="Give a .nii or .nii.gz file; DICOM series can be converted with dcm2niix.",

@@ -14,8 +14,8 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from sautomed.errors import BadGeometry, NotThreeD
+from sautomed.grid import NativeGrid
 from sautomed.io.nifti_file import NiftiHeader
-from sautomed.volume import NativeGrid
 
 SPACING_RANGE_MM = (0.01, 100.0)  # ours: finer than any CT or MR of a patient, coarser than any localiser
 _FORM_ANGLE_WARNING_DEG = 0.5  # ours: this turns a corner of an abdomen by about 2 mm

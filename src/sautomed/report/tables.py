@@ -11,7 +11,7 @@ from typing import Any
 
 from sautomed.errors import BadTable
 from sautomed.files import read_json, require_file
-from sautomed.preview import colour_of, display_name
+from sautomed.palette import colour_of, display_name
 
 NOTHING = "–"
 CURE = "Name the folder that sautomed evaluate wrote."

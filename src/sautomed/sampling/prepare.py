@@ -19,10 +19,11 @@ from sautomed.config import DataSettings
 from sautomed.datasets.nnunet_raw import Case, Dataset, load_case
 from sautomed.errors import UnknownLabels
 from sautomed.files import atomic_write, write_text
+from sautomed.grid import NativeGrid, Plane, choose_plane, orient
 from sautomed.io import read_geometry
 from sautomed.sampling.fit import SliceFit, automatic_size
 from sautomed.sampling.intensity import intensity_range, modality_of, scale_intensity
-from sautomed.volume import NativeGrid, Plane, Volume, choose_plane, orient
+from sautomed.volume import Volume
 
 log = logging.getLogger(__name__)
 

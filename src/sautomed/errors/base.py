@@ -1,0 +1,48 @@
+"""What every fault is made of, and the exit codes of their families.
+
+A message reads "<where>: <fault> <cure>": what is wrong, in which file or case, why it matters, and what to do about
+it. Ids never change their meaning; exit codes belong to families, so that a script can tell bad data from a bad model.
+Knows nothing of the rest of the package.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+EXIT_OK = 0
+EXIT_INTERNAL = 1  # a bug in sautomed: anything that is not a SautomedError
+EXIT_USAGE = 2  # the command line, a setting or a target folder
+EXIT_DATA = 3  # a scan, a label map or a dataset
+EXIT_MODEL = 4  # weights, a model folder or a checkpoint
+EXIT_MEMORY = 5  # the machine or the accelerator ran out of memory
+EXIT_SOME_CASES = 6  # a folder was worked through, but not every case succeeded
+EXIT_INTERRUPTED = 130  # Ctrl-C
+
+
+class SautomedError(Exception):
+    """The root of all faults that sautomed names.
+
+    Args:
+        fault: What is wrong and why it matters, as whole sentences.
+        where: The file, case or setting concerned; empty if there is none.
+        cure: What the user can do, as a whole sentence.
+    """
+
+    id: ClassVar[str] = "SAM-E0100"
+    exit_code: ClassVar[int] = EXIT_INTERNAL
+
+    def __init__(self, fault: str, *, where: str | Path = "", cure: str) -> None:
+        self.fault = fault
+        self.where = str(where)
+        self.cure = cure
+        place = f"{self.where}: " if self.where else ""
+        super().__init__(f"{place}{fault} {cure}".rstrip())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception that crosses a process is rebuilt from positional arguments; keyword-only ones would be lost.
+        return _rebuild, (type(self), self.fault, self.where, self.cure)
+
+
+def _rebuild(kind: type[SautomedError], fault: str, where: str, cure: str) -> SautomedError:
+    return kind(fault, where=where, cure=cure)

@@ -1,0 +1,141 @@
+"""Where the voxels of a file lie in the patient, and how slices of a plane are cut from them.
+
+An affine takes an index to mm in RAS: x grows to the patient's right, y to anterior, z to superior. Turning an array
+only permutes and flips its axes, so it loses nothing. Knows no files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from nibabel import orientations
+from numpy.typing import NDArray
+
+from sautomed.errors import BadGeometry
+
+Plane = Literal["axial", "coronal", "sagittal"]
+PLANES: tuple[Plane, ...] = get_args(Plane)
+
+AXIS_CODES: dict[Plane, tuple[str, str, str]] = {
+    # Where slice, row and column indices grow to: superior or anterior is up, and the patient's left is on the right.
+    "axial": ("S", "P", "L"),
+    "coronal": ("P", "I", "L"),
+    "sagittal": ("L", "I", "P"),
+}
+_PLANE_ACROSS_RAS: tuple[Plane, ...] = ("sagittal", "coronal", "axial")
+ANISOTROPY = 1.25  # ours: from this ratio on, the coarsest axis is taken for the one that the scanner stacked
+
+
+@dataclass(frozen=True, eq=False)
+class NativeGrid:
+    """The grid as the file had it.
+
+    Args:
+        shape: Voxels along the file's three axes.
+        affine: 4x4, index in the file's axis order to RAS mm; what everything is computed with.
+        header: The nibabel header, or None if the array came from no NIfTI file.
+        stored_affine: What the file said, if `affine` is a correction of it; it is written again. None if they agree.
+        source: What a format needs to refer to the scan again (`io.dicom.DicomSource`), or None.
+    """
+
+    shape: tuple[int, int, int]
+    affine: NDArray[np.float64]
+    header: Any = None
+    stored_affine: NDArray[np.float64] | None = None
+    source: Any = None
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance of neighbouring voxels along the file's axes."""
+        return spacing_of(self.affine)
+
+    @property
+    def axis_codes(self) -> str:
+        """Where the file's three indices grow to, for example "LAS"."""
+        return "".join(orientations.aff2axcodes(self.affine))
+
+
+def spacing_of(affine: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Distance in mm of neighbouring voxels along each index."""
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    return float(lengths[0]), float(lengths[1]), float(lengths[2])
+
+
+def corners_mm(affine: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Where the eight corner voxels of an array lie, (8 3)."""
+    far = np.array(shape) - 1
+    corners = np.array([[i, j, k, 1] for i in (0, far[0]) for j in (0, far[1]) for k in (0, far[2])], dtype=np.float64)
+    return (corners @ affine.T)[:, :3]
+
+
+def corner_gap_mm(first: NDArray[np.float64], second: NDArray[np.float64], shape: tuple[int, ...]) -> float:
+    """How far two affines lay the corner voxels of one array apart at most."""
+    return float(np.linalg.norm(corners_mm(first, shape) - corners_mm(second, shape), axis=1).max())
+
+
+def orthonormalised(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The nearest affine with axes at right angles: same first voxel, spacings and handedness.
+
+    The directions are the orthogonal factor of their polar decomposition.
+    Source: Higham 1986, SIAM J. Sci. Stat. Comput. 7(4).
+    """
+    lengths = np.array(spacing_of(affine))
+    left, _, right = np.linalg.svd(affine[:3, :3] / lengths)
+    straight = affine.copy()
+    straight[:3, :3] = (left @ right) * lengths
+    return straight
+
+
+def orient(array: NDArray[Any], native: NativeGrid, plane: Plane) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Turn an array of the file's axes into (slice, row, col) of a plane.
+
+    Args:
+        array: (native.shape), any type.
+        native: The grid of `array`.
+        plane: Which plane the slices shall be. On an oblique grid, the nearest one.
+    Returns:
+        A view of `array`, (d h w), and its affine.
+    Raises:
+        BadGeometry: The affine gives two axes the same direction.
+    """
+    turn = orientations.ornt_transform(axes_of(native.affine), orientations.axcodes2ornt(AXIS_CODES[plane]))
+    affine = native.affine @ orientations.inv_ornt_aff(turn, native.shape)
+    return orientations.apply_orientation(array, turn), affine
+
+
+def plane_of(spacing_by_ras_axis_mm: tuple[float, float, float]) -> Plane:
+    """The plane that was scanned: across the axis with the coarsest spacing, or axial if none stands out.
+
+    Args:
+        spacing_by_ras_axis_mm: Spacing along right-left, anterior-posterior and superior-inferior.
+    """
+    order = np.argsort(spacing_by_ras_axis_mm)
+    coarsest, next_coarsest = spacing_by_ras_axis_mm[order[2]], spacing_by_ras_axis_mm[order[1]]
+    return _PLANE_ACROSS_RAS[order[2]] if coarsest > ANISOTROPY * next_coarsest else "axial"
+
+
+def choose_plane(native: NativeGrid, plane: Plane | Literal["auto"] = "auto") -> Plane:
+    """The plane asked for; for "auto" that of a single slice, otherwise as `plane_of`."""
+    if plane != "auto":
+        return plane
+    ras_axes = axes_of(native.affine)[:, 0].astype(int)
+    single = [int(axis) for axis, length in zip(ras_axes, native.shape, strict=True) if length == 1]
+    if len(single) == 1:
+        return _PLANE_ACROSS_RAS[single[0]]
+    by_ras = [0.0, 0.0, 0.0]
+    for axis, spacing in zip(ras_axes, native.spacing_mm, strict=True):
+        by_ras[axis] = spacing
+    return plane_of((by_ras[0], by_ras[1], by_ras[2]))
+
+
+def axes_of(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Which RAS axis each index follows most closely, and in which direction (nibabel's rule)."""
+    axes = orientations.io_orientation(affine)
+    if np.isnan(axes).any():
+        raise BadGeometry(
+            "two axes of the affine point the same way, so the voxels fill no volume.",
+            cure="Write the file again with the affine that the scanner gave.",
+        )
+    return axes

@@ -1,0 +1,1 @@
+"""DICOM: series in (files, folders, zips), segmentations and structure sets out."""

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from einops import rearrange
 
 from sautomed.model.slice_attention import InterSliceAttention, IntraSliceAttention, SliceAttention
 
@@ -48,6 +49,21 @@ def test_eq1_inter_slice_attention_tells_before_from_after():
     attention = trained(InterSliceAttention(16, heads=4))
     slices = torch.randn(1, 3, 4, 5, 16)
     assert not torch.allclose(attention(slices), attention(slices.flip(1)), atol=1e-4)
+
+
+def test_eq1_inter_slice_attention_is_multi_head_attention_asked_by_the_slice_itself():
+    """The same numbers from PyTorch's own attention on each place's column of three."""
+    attention = trained(InterSliceAttention(16, heads=4))
+    slices = torch.randn(2, 3, 4, 5, 16)
+    columns = rearrange(slices + attention.position[:, None, None], "n t h w c -> (n h w) t c")
+    weight = torch.cat([attention.query.weight, attention.key_value.weight])
+    bias = torch.cat([attention.query.bias, attention.key_value.bias])
+    mixed, _ = torch.nn.functional.multi_head_attention_forward(
+        *(x.transpose(0, 1) for x in (columns[:, 1:2], columns, columns)), 16, 4, weight, bias, None, None, False, 0.0,
+        attention.out.weight, attention.out.bias, training=False, need_weights=False,
+    )  # fmt: skip
+    expected = rearrange(mixed, "1 (n h w) c -> n h w c", n=2, h=4, w=5)
+    assert torch.allclose(attention(slices), expected, atol=1e-5)
 
 
 def test_eq1_three_equal_slices_are_as_one_when_places_do_not_tell_them_apart():

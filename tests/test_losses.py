@@ -20,8 +20,9 @@ def test_dice_of_the_truth_is_zero_and_of_its_opposite_one():
 
 def test_a_class_that_is_nowhere_does_not_count():
     labels = torch.tensor([[[0, 0, 1, 1]]])
-    two, five = dice_loss(sure(labels, 2), labels), dice_loss(sure(labels, 5), labels)
-    assert five.item() == pytest.approx(two.item(), abs=1e-4)
+    found = torch.tensor([[[0, 2, 1, 1]]])  # one pixel is given to a class that is not there
+    # class 0: 2 * 1 / (1 + 2), class 1: 1; class 2 and those that nobody names are left out
+    assert dice_loss(sure(found, 5), labels).item() == pytest.approx(1 - (2 / 3 + 1) / 2, abs=1e-4)
 
 
 def test_dice_is_over_the_batch_not_over_its_slices():
@@ -37,6 +38,13 @@ def test_only_boxes_that_are_there_count():
     found[:, :, 1] = 0.0
     assert box_loss(found, truth, torch.tensor([[True, False]])).item() == pytest.approx(0, abs=1e-6)
     assert box_loss(found, truth, torch.tensor([[True, True]])).item() > 1
+
+
+def test_a_box_costs_five_times_its_distance_and_twice_its_lack_of_giou():
+    """Moved by half its width: L1 distance 0.2 + 0.2; IoU 1/3 and no hull beyond the union, so GIoU is 1/3."""
+    truth, found = torch.tensor([[[0.0, 0.0, 0.4, 1.0]]]), torch.tensor([[[[0.2, 0.0, 0.6, 1.0]]]])
+    loss = box_loss(found, truth, torch.tensor([[True]]))
+    assert loss.item() == pytest.approx(5 * 0.4 + 2 * (1 - 1 / 3), abs=1e-5)
 
 
 def test_no_box_at_all_is_a_loss_of_zero_with_a_gradient():

@@ -99,3 +99,13 @@ def test_queries_and_keys_speak_of_places_alike():
     codes = sine_of_grid(4, 8, 32, torch.device("cpu"))
     query = sine_of_boxes(torch.tensor([(2 + 0.5) / 8, (1 + 0.5) / 4, 0.3, 0.3]), 32)
     assert torch.allclose(codes[1 * 8 + 2], query[:32], atol=1e-6)
+
+
+def test_eq5_height_sharpens_the_view_along_y_and_width_along_x(generator, memory):
+    """Modulated attention of DAB-DETR: the y half of a query's place is scaled by h_ref / h, the x half by w_ref / w."""
+    layer, seen = generator.layers[0], []
+    layer.query_place.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    content, sine, reach = torch.zeros(1, 3, 32), torch.ones(1, 3, 32), torch.tensor([2.0, 7.0]).expand(1, 3, 2)
+    layer(content, content, sine, reach, memory.flatten(2).transpose(1, 2), torch.zeros(36, 32))
+    assert (seen[0][..., :16] == 7).all()  # reach is (w, h) as in a box; places are (y, x) as in a picture
+    assert (seen[0][..., 16:] == 2).all()

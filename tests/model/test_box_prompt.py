@@ -102,7 +102,7 @@ def test_queries_and_keys_speak_of_places_alike():
 
 
 def test_eq5_height_sharpens_the_view_along_y_and_width_along_x(generator, memory):
-    """Modulated attention of DAB-DETR: the y half of a query's place is scaled by h_ref / h, the x half by w_ref / w."""
+    """DAB-DETR: the y half of a query's place is scaled by h_ref / h, the x half by w_ref / w."""
     layer, seen = generator.layers[0], []
     layer.query_place.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     content, sine, reach = torch.zeros(1, 3, 32), torch.ones(1, 3, 32), torch.tensor([2.0, 7.0]).expand(1, 3, 2)

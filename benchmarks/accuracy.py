@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from bench import machine
-from sautomed.datasets.nnunet_raw import read_dataset
+from sautomed.datasets import read_dataset
 
 
 def call(*arguments: object) -> float:

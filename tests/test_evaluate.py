@@ -9,6 +9,7 @@ import pytest
 
 from sautomed import errors
 from sautomed.evaluate import evaluate, find_label_names
+from sautomed.io import read_labels
 
 AFFINE = np.diag([1.0, 2.0, 4.0, 1.0])
 LABELS = {"background": 0, "liver": 1, "spleen": 2, "gallbladder": 3}
@@ -176,7 +177,7 @@ def test_a_bad_prediction_fails_alone_with_its_reason(folders, break_it):
         words = ["4 (64 voxels)", "dataset.json"]
     else:
         (predictions / "b.nii.gz").write_text("nothing")
-        words = ["is not a NIfTI file"]
+        words = ["is no scan that can be read"]
     fault = some_failed(folders)
     assert all(word in str(fault) for word in words), str(fault)
     assert set(fault.result.failed) == {"b"}
@@ -254,3 +255,47 @@ def test_label_names_are_found_in_and_beside_a_folder(folders):
     assert find_label_names(references) == expected
     assert find_label_names(predictions) is None
     assert find_label_names(predictions, references / "a.nii.gz") == expected
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".mha", ".nii", ".seg.nrrd"])
+def test_predictions_may_be_of_any_format_that_is_read(folders, ending):
+    evaluate(*folders)
+    before = (folders[2] / "scores.csv").read_text()
+    for path in list(folders[0].iterdir()):
+        read_labels(path).save(path.with_name(path.name.replace(".nii.gz", ending)))
+        path.unlink()
+    evaluate(*folders)
+    assert (folders[2] / "scores.csv").read_text() == before
+
+
+def test_the_references_may_be_a_whole_dataset(folders):
+    """Its label maps count, and what lies beside them does not."""
+    predictions, references, output = folders
+    for path in list(references.iterdir()):
+        save(references.parent / "imagesTr", f"{path.name.split('.')[0]}_0000", organs())
+    evaluate(predictions, references, output)
+    before = (output / "scores.csv").read_text()
+    summary = evaluate(predictions, references.parent, output)
+    assert summary.names == {1: "liver", 2: "spleen", 3: "gallbladder"}
+    assert (output / "scores.csv").read_text() == before
+
+
+def test_a_dataset_without_label_maps_has_no_references(folders):
+    predictions, references, output = folders
+    for path in list(references.iterdir()):
+        save(references.parent / "imagesTr", f"{path.name.split('.')[0]}_0000", organs())
+        path.unlink()
+    references.rmdir()
+    with pytest.raises(errors.NoCases, match="no label map to compare with"):
+        evaluate(predictions, references.parent, output)
+
+
+def test_a_reference_with_unknown_labels_fails_alone(folders):
+    predictions, references, output = folders
+    for case in "abc":
+        save(references.parent / "imagesTr", f"{case}_0000", organs())
+    save(references, "b", organs() * 7)
+    with pytest.raises(errors.SomeCasesFailed) as caught:
+        evaluate(predictions, references.parent, output)
+    assert set(caught.value.result.failed) == {"b"}
+    assert "7 (64 voxels)" in caught.value.result.failed["b"]

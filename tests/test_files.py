@@ -1,13 +1,26 @@
 """A reader sees a whole file or none, and every fault of the place is named."""
 
+import hashlib
 import json
 import os
 import pickle
+import subprocess
+import sys
 
 import pytest
 
-from sautomed import errors
-from sautomed.files import atomic_write, read_json, require_file, write_json, write_text
+from sautomed import errors, files
+from sautomed.files import (
+    atomic_write,
+    nearest_folder,
+    read_json,
+    require_file,
+    require_writable,
+    sha256_of,
+    sweep_leftovers,
+    write_json,
+    write_text,
+)
 
 
 def test_a_written_file_appears_whole_and_alone(tmp_path):
@@ -130,3 +143,85 @@ def test_errors_survive_the_way_out_of_a_worker_process():
     error = pickle.loads(pickle.dumps(errors.NoCases("none.", where="here", cure="Add some.")))
     assert isinstance(error, errors.NoCases)
     assert str(error) == "here: none. Add some."
+
+
+# --- what killed writers leave ---
+
+
+def leftover(folder, name, process, place=None):
+    path = folder / f".{place or files._place()}-{process:x}-01234567.{name}"
+    path.write_bytes(b"half")
+    return path
+
+
+KILLED = """
+import os, sys, signal
+from sautomed.files import atomic_write
+with atomic_write(sys.argv[1]) as temporary:
+    temporary.write_bytes(b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs kill -9")
+def test_a_killed_writer_leaves_no_half_file_and_its_rest_is_swept(tmp_path):
+    target = tmp_path / "a.nii.gz"
+    target.write_bytes(b"old")
+    subprocess.run([sys.executable, "-c", KILLED, str(target)], check=False)
+    assert target.read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 2
+    assert len(sweep_leftovers(tmp_path, {"a.nii.gz"})) == 1
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_only_the_rests_of_dead_writers_of_these_names_are_swept(tmp_path):
+    dead = 2**22 + 1  # above the largest process number of Linux
+    kept = [
+        leftover(tmp_path, "other.nii.gz", dead),
+        leftover(tmp_path, "a.nii.gz", os.getppid()),
+        leftover(tmp_path, "a.nii.gz", dead, place="0000" if files._place() != "0000" else "1111"),
+        tmp_path / ".a.nii.gz",
+        tmp_path / ".01234567.a.nii.gz",
+    ]
+    for path in kept[3:]:
+        path.write_bytes(b"mine")
+    mine = leftover(tmp_path, "a.nii.gz", os.getpid())  # of an earlier process that had our number
+    with atomic_write(tmp_path / "a.nii.gz") as temporary:
+        assert sweep_leftovers(tmp_path, {"a.nii.gz"}) == [mine]
+        assert temporary.exists()
+    assert set(tmp_path.iterdir()) == {*kept, tmp_path / "a.nii.gz"}
+    assert sweep_leftovers(tmp_path / "missing", {"a"}) == []
+
+
+def test_the_rest_of_another_machine_is_swept_after_a_day(tmp_path):
+    old = leftover(tmp_path, "a", 7, place="0000" if files._place() != "0000" else "1111")
+    os.utime(old, (0, 0))
+    assert sweep_leftovers(tmp_path, {"a"}) == [old]
+
+
+# --- before the work ---
+
+
+def test_a_place_is_tried_without_leaving_a_trace(tmp_path):
+    require_writable(tmp_path / "not" / "there" / "yet")
+    assert list(tmp_path.iterdir()) == []
+    assert nearest_folder(tmp_path / "not" / "there") == tmp_path
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(errors.UnwritableTarget, match="is a file, but a folder"):
+        require_writable(tmp_path / "file" / "deeper")
+
+
+# --- hashes ---
+
+
+def test_a_hash_is_of_the_content_and_of_several_files_in_any_order(tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    first.write_bytes(b"one")
+    second.write_bytes(b"two")
+    assert sha256_of([first]) == hashlib.sha256(b"one").hexdigest()
+    both = sha256_of([first, second])
+    assert both == sha256_of([second.rename(tmp_path / "0"), first])
+    first.write_bytes(b"One")
+    assert sha256_of([tmp_path / "0", first]) != both
+    with pytest.raises(errors.MissingFile, match="cannot be read"):
+        sha256_of([tmp_path / "missing"])

@@ -7,10 +7,12 @@ import sys
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 from safetensors.numpy import save_file
 
 from sautomed import errors
 from sautomed.info import describe
+from sautomed.io import ReadOptions
 
 
 def scan(path, array=None):
@@ -85,7 +87,7 @@ def test_nothing_at_the_path(tmp_path):
 
 
 def test_any_other_folder_is_no_model(tmp_path):
-    with pytest.raises(errors.NotAModel, match="neither a model folder") as caught:
+    with pytest.raises(errors.NotAModel, match="no model folder") as caught:
         describe(tmp_path)
     assert (caught.value.id, caught.value.exit_code) == ("SAM-E0403", 4)
 
@@ -112,3 +114,36 @@ def test_describing_a_scan_needs_no_torch(tmp_path):
     code = "import sys; from sautomed.info import describe; describe(sys.argv[1]); sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, str(scan(tmp_path / "a.nii.gz"))], check=False)
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(("ending", "format_name"), [(".nrrd", "NRRD"), (".mha", "MetaImage"), (".mhd", "MetaImage")])
+def test_scans_of_other_formats_are_described(tmp_path, ending, format_name):
+    image = SimpleITK.GetImageFromArray(np.arange(60, dtype=np.int16).reshape(3, 4, 5))
+    image.SetDirection((1, 0, 0, 0, 1, 0, 0, 0, -1))
+    SimpleITK.WriteImage(image, str(tmp_path / f"a{ending}"))
+    lines = dict(describe(tmp_path / f"a{ending}"))
+    assert lines["format"].startswith(format_name)
+    assert lines["orientation"].startswith("LPI")
+    assert lines["handedness"] == "left"
+    assert lines["intensity"] == "0 to 59"
+
+
+def test_how_to_read_a_scan_may_be_told(tmp_path):
+    scan(tmp_path / "a.nii.gz", np.arange(120, dtype=np.int16).reshape(2, 3, 4, 5))
+    with pytest.raises(errors.NotThreeD):
+        describe(tmp_path / "a.nii.gz")
+    lines = dict(describe(tmp_path / "a.nii.gz", ReadOptions(frame=0)))
+    assert lines["shape"] == "2 x 3 x 4"
+
+
+def test_a_dicom_folder_is_described_with_its_series(shared_data):
+    lines = describe(shared_data / "totalsegmentator" / "ct_dicom")
+    assert dict(lines)["format"] == "DICOM CT, 20 files, JPEG 2000 Lossless"
+    assert next(value for name, value in lines if name == "series").startswith("1: CT")
+
+
+def test_of_series_that_are_no_volume_the_table_says_why(shared_data):
+    lines = describe(shared_data / "dicom_series" / "refuse")
+    rows = [value for name, value in lines if name == "series"]
+    assert len(rows) == 5
+    assert all("not usable: it " in row for row in rows)

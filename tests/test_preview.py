@@ -1,5 +1,6 @@
 """The preview: which slices it picks, how it shows intensities, and what the picture holds."""
 
+from io import BytesIO
 from itertools import combinations
 
 import numpy as np
@@ -11,14 +12,14 @@ from matplotlib.image import imread
 
 from sautomed.errors import GridMismatch
 from sautomed.grid import NativeGrid
+from sautomed.palette import PALETTE, colour_of
 from sautomed.preview import (
     CT_WINDOW_HU,
-    PALETTE,
     SLICES,
     choose_slices,
-    colour_of,
     display_window,
     draw_preview,
+    thumbnail_png,
 )
 from sautomed.volume import LabelMap, Volume
 
@@ -148,3 +149,13 @@ def test_labels_of_another_grid_are_refused(ct, tmp_path):
     with pytest.raises(GridMismatch):
         draw_preview(ct, labels_on(other, np.zeros(other.array.shape)), tmp_path / "out.png")
     assert not (tmp_path / "out.png").exists()
+
+
+def test_a_thumbnail_is_small_and_shows_what_is_labelled(ct, organs):
+    picture = imread(BytesIO(thumbnail_png(ct, organs, width_px=200)))[..., :3]
+    assert picture.shape[1] == 200
+    for class_id in (1, 2):
+        assert (np.abs(picture - to_rgb(colour_of(class_id))).max(axis=2) < 0.1).any()
+    plain = imread(BytesIO(thumbnail_png(ct, None, width_px=200)))[..., :3]
+    inner = plain[40:80, 40:160]
+    assert np.ptp(inner, axis=2).max() < 0.02  # grey: nothing is drawn on it

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from sautomed import errors
+from sautomed.datasets.rules import LabelRules
 from sautomed.model.bundle import load_bundle
 from sautomed.train import Callbacks, TrainingPlan, train
 
@@ -211,7 +212,7 @@ def test_resuming_with_another_network_is_refused(trained_run, plan, small_setti
         update={"model": small_settings.model.model_copy(update={"prompt": False}), "preset": "other"}
     )
     before = (trained_run / "fold_0" / "config.json").read_bytes()
-    with pytest.raises(errors.NothingToResume, match="other settings, cases or seed"):
+    with pytest.raises(errors.NothingToResume, match="other settings, cases, label rules or seed"):
         train(plan(run=trained_run, settings=other, resume=True))
     assert (trained_run / "fold_0" / "config.json").read_bytes() == before
 
@@ -276,9 +277,71 @@ def test_a_data_set_without_cases_is_refused(own_dataset, plan):
 def test_image_and_label_on_different_grids_are_refused(own_dataset, plan):
     path = own_dataset / "labelsTr" / "block_3.nii.gz"
     labels = nibabel.load(path)
-    nibabel.save(nibabel.Nifti1Image(np.asarray(labels.dataobj), labels.affine + np.eye(4)[:, [3, 0, 1, 2]]), path)
+    moved = labels.affine.copy()
+    moved[0, 3] += 1
+    nibabel.save(nibabel.Nifti1Image(np.asarray(labels.dataobj), moved), path)
     with pytest.raises(errors.GridMismatch, match=r"block_3.*image and label map"):
         train(plan(dataset=own_dataset))
+
+
+def spoil(dataset, number, change):
+    """Change the voxels of a label map in place."""
+    path = dataset / "labelsTr" / f"block_{number}.nii.gz"
+    labels = nibabel.load(path)
+    array = np.asarray(labels.dataobj).copy()
+    change(array)
+    nibabel.save(nibabel.Nifti1Image(array, labels.affine), path)
+
+
+def without_dark(array):
+    array[array == 5] = 0
+
+
+def test_a_fold_whose_training_cases_lack_a_class_is_refused(own_dataset, plan, trained_run):
+    val = json.loads((trained_run / "fold_0" / "splits.json").read_text())["val"]
+    for number in range(6):
+        if f"block_{number}" not in val:
+            spoil(own_dataset, number, without_dark)
+    with pytest.raises(errors.ClassMissing, match=r"fold 0.*5 dark has no voxel in its 4 training cases.*--seed"):
+        train(plan(dataset=own_dataset))
+
+
+@pytest.mark.slow
+def test_a_class_that_validation_lacks_is_warned_of(own_dataset, plan, trained_run, caplog):
+    val = json.loads((trained_run / "fold_0" / "splits.json").read_text())["val"]
+    for case in val:
+        spoil(own_dataset, int(case[-1]), without_dark)
+    train(plan(dataset=own_dataset))
+    assert "no validation case shows 5 dark" in caplog.text
+
+
+@pytest.mark.slow
+def test_strange_values_are_trained_as_the_rules_say(own_dataset, plan, trained_run, tmp_path):
+    """Under rules that undo the change, the very same model comes out; and it is resumed under these rules only."""
+
+    def strange(array):
+        array[array == 5] = 9
+
+    for number in range(6):
+        spoil(own_dataset, number, strange)
+    rules = LabelRules(map={9: 5})
+    with pytest.raises(errors.UnknownLabels, match=r"9 \(\d+ voxels in 6 cases: block_0.*--map 9=.*--ignore 9"):
+        train(plan(dataset=own_dataset, run=tmp_path / "other"))
+    model = train(plan(dataset=own_dataset, rules=rules))
+    assert_same(load_file(model / "model.safetensors"), load_file(trained_run / "fold_0/model/model.safetensors"))
+    with pytest.raises(errors.NothingToResume, match="label rules"):
+        train(plan(dataset=own_dataset, rules=LabelRules(map={9: 1}), resume=True))
+
+
+@pytest.mark.slow
+def test_an_ignored_label_is_not_trained(own_dataset, plan):
+    model = train(plan(dataset=own_dataset, rules=LabelRules(ignore=frozenset({5}))))
+    assert load_bundle(model).labels == {1: "bright"}
+
+
+def test_an_unknown_layout_is_refused(plan):
+    with pytest.raises(errors.UnknownSetting, match="nnunet-raw"):
+        train(plan(layout="nnunet"))
 
 
 def test_label_values_without_a_name_are_refused(own_dataset, plan):

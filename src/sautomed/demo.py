@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sautomed.config import load_settings
+from sautomed.datasets import Case, Dataset, read_dataset
 from sautomed.datasets.folds import Fold
-from sautomed.datasets.nnunet_raw import Case, Dataset, load_case, read_dataset
 from sautomed.datasets.phantom import write_phantoms
 from sautomed.errors import TargetExists
 from sautomed.evaluate import evaluate
@@ -20,7 +20,7 @@ from sautomed.io import read_labels
 from sautomed.preview import draw_preview
 from sautomed.progress import Stages
 from sautomed.report import write_report
-from sautomed.segment import Job, load, run_jobs
+from sautomed.segment import Job, Plan, load, run_plan
 from sautomed.train import Callbacks, TrainingPlan, train
 
 KIND = "abdomen-ct"
@@ -83,10 +83,10 @@ def run_demo(output: Path, seed: int, stages: Stages, minutes: float = TRAIN_MIN
     _keep_aside(folders, dataset, aside)
     plan = TrainingPlan(folders.data, folders.run, load_settings("tiny", SETTINGS), 0, seed, minutes)
     model_folder = train(plan, Callbacks(stages.counter("Preparing"), stages.training("Training")))
-    jobs = [Job(case.image, folders.masks / f"{case.id}.nii.gz") for case in aside]
-    failures = run_jobs(load(model_folder), jobs, preview=False, on_slice=stages.slices("Segmenting", len(jobs)))
-    if failures:
-        raise failures[0].error
+    jobs = tuple(Job(case.id, case.image, (folders.masks / f"{case.id}.nii.gz",)) for case in aside)
+    outcome = run_plan(load(model_folder), Plan(jobs), stages.slices("Segmenting", len(jobs)))
+    if outcome.failures:
+        raise outcome.failures[0].error
     evaluate(folders.masks, folders.data / "labelsTr", folders.scores, on_case=stages.counter("Scoring"))
     pictures = [_picture(folders, dataset, case) for case in aside[:PICTURES]]
     return _report(folders, model_folder, pictures, time.monotonic() - began)
@@ -100,7 +100,7 @@ def _keep_aside(folders: DemoFolders, dataset: Dataset, aside: tuple[Case, ...])
 
 
 def _picture(folders: DemoFolders, dataset: Dataset, case: Case) -> tuple[str, Path]:
-    volume, truth = load_case(dataset, case, "axial")
+    volume, truth = dataset.load(case, "axial")
     path = folders.masks / f"{case.id}.png"
     labels = read_labels(folders.masks / f"{case.id}.nii.gz", volume.plane, dict(dataset.labels))
     draw_preview(volume, labels, path, reference=truth)

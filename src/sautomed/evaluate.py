@@ -11,15 +11,26 @@ from pathlib import Path
 
 import numpy as np
 
-from sautomed.datasets.nnunet_raw import read_label_names, without_ending
-from sautomed.errors import BadDatasetJson, DataError, MissingFile, NoCases, SomeCasesFailed, UnpairedFiles
-from sautomed.io.read import read_labels
-from sautomed.io.write import NIFTI_ENDINGS
+from sautomed.datasets import Dataset, read_dataset, read_label_names, without_ending
+from sautomed.datasets.layouts import AUTO
+from sautomed.datasets.names import FILE_ENDINGS, files_in, listed
+from sautomed.errors import (
+    BadDatasetJson,
+    DataError,
+    MissingFile,
+    NoCases,
+    SomeCasesFailed,
+    UnknownLayout,
+    UnpairedFiles,
+)
+from sautomed.grid import Plane
+from sautomed.io.read import read_labels, refuse_unknown_values
 from sautomed.metrics import DEFAULT_TOLERANCE_MM, METRICS, Comparison, compare_labels
 from sautomed.scores import RESAMPLES, Score, Status, Summary, summarise, write_scores, write_summary
-from sautomed.volume import require_same_grid
+from sautomed.volume import LabelMap, require_same_grid
 
 OnCase = Callable[[int, int, str], None]
+_PLANE: Plane = "axial"  # any does: it only has to be the same one for both
 
 
 def evaluate(
@@ -27,6 +38,7 @@ def evaluate(
     references: str | Path,
     output: str | Path,
     *,
+    layout: str = AUTO,
     names: dict[int, str] | None = None,
     tolerance_mm: float = DEFAULT_TOLERANCE_MM,
     seed: int = 0,
@@ -37,27 +49,33 @@ def evaluate(
     What only one side has is scored nowhere and listed in the summary.
 
     Args:
-        predictions: A folder of CASE.nii.gz, or one file.
-        references: A folder of CASE.nii.gz, or one file. Two files belong together whatever their names.
+        predictions: A folder of CASE.nii.gz (or any other format that is read), or one file.
+        references: Likewise; two files belong together whatever their names. Or a dataset in any layout: then its label
+            maps, by case id.
         output: The folder to write to; files of an earlier evaluation are replaced.
-        names: Name of each label without the background. By default from a dataset.json in or beside either folder;
-            without one, every value that occurs is a class of its own.
+        layout: Of the references' dataset, a key of `DATASETS`; "auto" finds it out, and takes a folder of label maps
+            as it is.
+        names: Name of each label without the background. By default those of the references' dataset, or from a
+            dataset.json in or beside either folder; without one, every value that occurs is a class of its own.
         tolerance_mm: Of the NSD.
         seed: Of the bootstrap.
         on_case: Called after each case with (done, total, id).
     Raises:
-        MissingFile, NoCases, UnpairedFiles, BadDatasetJson: There is nothing to score, or it is ambiguous.
+        MissingFile, NoCases, UnpairedFiles, BadDatasetJson, UnknownLayout: There is nothing to score, or it is
+            ambiguous.
         DataError: Of two single files, one cannot be used.
         SomeCasesFailed: All others are scored and written; `result` is their Summary.
     """
     predictions, references, output = Path(predictions), Path(references), Path(output)
-    files, unmatched, unpredicted = _pair(predictions, references)
-    names = names if names is not None else find_label_names(predictions, references)
+    dataset = _dataset_at(references, layout)
+    files, unmatched, unpredicted = _pair(predictions, references, dataset)
+    names = names if names is not None else _names(predictions, references, dataset)
     scores: list[Score] = []
     failed: dict[str, str] = {}
     for done, (case, (prediction, reference)) in enumerate(files.items(), start=1):
         try:
-            scores += _score_case(case, prediction, reference, names, tolerance_mm)
+            expected = _read_reference(case, reference, names, dataset)
+            scores += _score_case(case, prediction, expected, names, tolerance_mm)
         except DataError as error:
             if references.is_file():
                 raise
@@ -74,6 +92,27 @@ def evaluate(
     return summary
 
 
+def _dataset_at(references: Path, layout: str) -> Dataset | None:
+    """The dataset that the references are; None for label maps as they are."""
+    if layout != AUTO:
+        return read_dataset(references, layout)
+    if not references.is_dir() or files_in(references, *FILE_ENDINGS):
+        return None
+    try:
+        return read_dataset(references)
+    except UnknownLayout as error:
+        raise NoCases(
+            f"has no cases: it holds no label map, and it {error.fault}", where=references, cure=error.cure
+        ) from error
+
+
+def _names(predictions: Path, references: Path, dataset: Dataset | None) -> dict[int, str] | None:
+    if dataset is None:
+        return find_label_names(predictions, references)
+    _refuse_other_names({dataset.folder: dataset.labels, predictions: find_label_names(predictions) or dataset.labels})
+    return dict(dataset.labels)
+
+
 def find_label_names(*places: Path) -> dict[int, str] | None:
     """The labels of the dataset.json in or beside the places, None without one.
 
@@ -86,6 +125,11 @@ def find_label_names(*places: Path) -> dict[int, str] | None:
         near = next((f / "dataset.json" for f in (folder, folder.parent) if (f / "dataset.json").is_file()), None)
         if near is not None:
             found[near] = read_label_names(near)
+    _refuse_other_names(found)
+    return next(iter(found.values()), None)
+
+
+def _refuse_other_names(found: dict[Path, dict[int, str]]) -> None:
     paths = list(found)
     for path in paths[1:]:
         if found[path] != found[paths[0]]:
@@ -95,16 +139,18 @@ def find_label_names(*places: Path) -> dict[int, str] | None:
                 where=path,
                 cure="Evaluate predictions with the references of their own dataset.",
             )
-    return found[paths[0]] if paths else None
 
 
 def _listed(names: dict[int, str]) -> str:
     return ", ".join(f"{value} {name}" for value, name in names.items())
 
 
-def _pair(predictions: Path, references: Path) -> tuple[dict[str, tuple[Path, Path]], list[str], list[str]]:
+def _pair(
+    predictions: Path, references: Path, dataset: Dataset | None
+) -> tuple[dict[str, tuple[Path, Path]], list[str], list[str]]:
     """(prediction, reference) by case id; predictions without a reference; references without a prediction."""
-    predicted, wanted = _cases_in(predictions), _cases_in(references)
+    predicted = _cases_in(predictions)
+    wanted = _cases_in(references) if dataset is None else _cases_of(dataset)
     if predictions.is_file() and references.is_file():
         case, reference = next(iter(wanted.items()))
         return {case: (predictions, reference)}, [], []
@@ -115,7 +161,7 @@ def _pair(predictions: Path, references: Path) -> tuple[dict[str, tuple[Path, Pa
         raise NoCases(
             f"has no prediction for any of the {len(wanted)} references in {references}.",
             where=predictions,
-            cure="Predictions and references must have the same names, CASE.nii.gz.",
+            cure=f"Name them as the references: {listed(f'{case}.nii.gz' for case in sorted(wanted))}.",
         )
     files = {case: (predicted[case], wanted[case]) for case in both}
     return files, sorted(set(predicted) - set(wanted)), sorted(set(wanted) - set(predicted))
@@ -128,9 +174,7 @@ def _cases_in(place: Path) -> dict[str, Path]:
     if place.is_file():
         return {without_ending(place.name): place}
     cases: dict[str, Path] = {}
-    for path in sorted(place.iterdir()):
-        if path.name.startswith(".") or not path.name.endswith(NIFTI_ENDINGS):
-            continue
+    for path in files_in(place, *FILE_ENDINGS):
         case = without_ending(path.name)
         if case in cases:
             raise UnpairedFiles(
@@ -139,16 +183,34 @@ def _cases_in(place: Path) -> dict[str, Path]:
         cases[case] = path
     if not cases:
         raise NoCases(
-            "has no cases: it holds no .nii.gz or .nii file.", where=place, cure="Name the folder with the label maps."
+            f"has no cases: it holds no label map ({', '.join(FILE_ENDINGS)}).",
+            where=place,
+            cure="Name the folder with the label maps.",
         )
     return cases
 
 
+def _cases_of(dataset: Dataset) -> dict[str, Path]:
+    cases = {case.id: case.label for case in dataset.cases if case.label is not None}
+    if not cases:
+        raise NoCases(
+            "has no label map to compare with.", where=dataset.folder, cure="Give a dataset whose cases are labelled."
+        )
+    return cases
+
+
+def _read_reference(case: str, path: Path, names: dict[int, str] | None, dataset: Dataset | None) -> LabelMap:
+    if dataset is None:
+        return read_labels(path, _PLANE, names)
+    labels = dataset.read_label(next(one for one in dataset.cases if one.id == case), _PLANE)
+    refuse_unknown_values(labels, where=f"case {case} ({path})", declared_in=dataset.declared_in)
+    return labels
+
+
 def _score_case(
-    case: str, prediction: Path, reference: Path, names: dict[int, str] | None, tolerance_mm: float
+    case: str, prediction: Path, expected: LabelMap, names: dict[int, str] | None, tolerance_mm: float
 ) -> list[Score]:
-    # Any plane does: it only has to be the same one for both.
-    predicted, expected = (read_labels(path, "axial", names) for path in (prediction, reference))
+    predicted = read_labels(prediction, _PLANE, names)
     require_same_grid(
         predicted, expected, first_name="prediction", second_name="reference", where=f"case {case} ({prediction})"
     )

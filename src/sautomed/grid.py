@@ -105,6 +105,12 @@ def orient(array: NDArray[Any], native: NativeGrid, plane: Plane) -> tuple[NDArr
     return orientations.apply_orientation(array, turn), affine
 
 
+def unorient(array: NDArray[Any], native: NativeGrid, plane: Plane) -> NDArray[Any]:
+    """Undo `orient`: a view of `array`, (d h w), in the axis order and direction of the file, (native.shape)."""
+    back = orientations.ornt_transform(orientations.axcodes2ornt(AXIS_CODES[plane]), axes_of(native.affine))
+    return orientations.apply_orientation(array, back)
+
+
 def plane_of(spacing_by_ras_axis_mm: tuple[float, float, float]) -> Plane:
     """The plane that was scanned: across the axis with the coarsest spacing, or axial if none stands out.
 

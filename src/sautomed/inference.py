@@ -92,9 +92,13 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+# What else says that memory ran out: on the CPU and in CUDA's libraries PyTorch has no type of its own for it.
+_SHORTAGES = ("DefaultCPUAllocator", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+
+
 def is_memory_shortage(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out; on the CPU PyTorch has no type of its own for it."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error)
+    """Whether an exception says that memory ran out."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(t in str(error) for t in _SHORTAGES)
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""What a scan, a model folder or a run is, as lines to print.
+"""What a scan, a DICOM folder, a model folder or a run is, as lines to print.
 
 Reads headers and JSON only, and the voxels of a scan; loads no model.
 """
@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from sautomed.errors import ConstantImage, MissingFile, NonFiniteVoxels, NotAModel
+from sautomed.errors import ConstantImage, MissingFile, NonFiniteVoxels, NotAModel, NotAScan, SeveralSeries
 from sautomed.files import read_json
 from sautomed.grid import choose_plane
-from sautomed.io.read import read_geometry, read_scan
+from sautomed.io import dicom
+from sautomed.io.formats import FORMATS, format_of
+from sautomed.io.read import PLAIN, read_geometry, read_scan
+from sautomed.io.stored import ReadOptions
 
 Lines = list[tuple[str, str]]
 
@@ -25,26 +28,58 @@ _DESCRIPTIONS = ("config.json", "dataset.json", "metrics.json")
 _LIST_LIMIT = 8
 
 
-def describe(path: str | Path) -> Lines:
-    """Name and value pairs that describe a scan, a model folder or a run.
+def describe(path: str | Path, options: ReadOptions = PLAIN) -> Lines:
+    """Name and value pairs that describe a scan, a folder or zip of DICOM files, a model folder or a run.
 
+    Args:
+        options: How to read a scan.
     Raises:
         MissingFile: There is nothing at `path`.
-        DataError: It is a file, but no scan that can be read. A constant or broken image is described nevertheless.
-        NotAModel: It is a folder, but neither a model nor a run.
+        DataError: It is a file, but no scan that can be read. A constant or broken image is described nevertheless,
+            and of several series their table.
+        NotAModel: It is a folder, but holds no DICOM file, and is neither a model nor a run.
     """
     path = Path(path)
     if not path.exists():
         raise MissingFile("does not exist.", where=path, cure="Name a scan, a model folder or a run.")
     if path.is_file():
-        return _describe_scan(path)
+        return _describe_file(path, options)
     if (path / _WEIGHTS).is_file():
         return [("kind", "model folder"), *_describe_model(path)]
-    return _describe_run(path)
+    if next(path.glob("fold_*"), None) or next(path.glob(f"**/{_WEIGHTS}"), None):
+        return _describe_run(path)
+    try:
+        return _describe_dicom(path, options)
+    except NotAScan as error:
+        raise NotAModel(
+            f"is no scan (no DICOM file is in it), no model folder (no {_WEIGHTS}) and no run (no fold_* folder).",
+            where=path,
+            cure="Name a scan, a folder with DICOM files, or the folder that training wrote.",
+        ) from error
 
 
-def _describe_scan(path: Path) -> Lines:
-    geometry = read_geometry(path)
+def _describe_file(path: Path, options: ReadOptions) -> Lines:
+    if format_of(path) is FORMATS["dicom"]:
+        return _describe_dicom(path, options)
+    return _describe_scan(path, options)
+
+
+def _describe_dicom(path: Path, options: ReadOptions) -> Lines:
+    """The table of series, and the scan that is meant unless several are."""
+    rows = dicom.series_table(path, resample=options.resample)
+    table = [("series", str(row)) for row in rows]
+    usable = sum(row.usable for row in rows)
+    if options.series is None and usable != 1:
+        kind = "several DICOM series, name one with --series" if usable else "DICOM, without a usable series"
+        return [("kind", kind), ("place", str(path)), *table]
+    try:
+        return [*_describe_scan(path, options), *table]
+    except SeveralSeries as fault:
+        return [("kind", "several DICOM series"), *table, ("fault", f"{fault.id} {fault}")]
+
+
+def _describe_scan(path: Path, options: ReadOptions) -> Lines:
+    geometry = read_geometry(path, options)
     plane = choose_plane(geometry.native)
     lines = [
         ("kind", "scan"),
@@ -53,11 +88,16 @@ def _describe_scan(path: Path) -> Lines:
         ("shape", _times(geometry.shape)),
         ("spacing", f"{_times(geometry.spacing_mm)} mm"),
         ("orientation", f"{geometry.native.axis_codes} (where the three axes grow to)"),
+        (
+            "first voxel",
+            f"{', '.join(f'{place:.2f}' for place in geometry.affine[:3, 3])} mm (right, anterior, superior)",
+        ),
+        ("handedness", "right" if np.linalg.det(geometry.affine[:3, :3]) > 0 else "left"),
         ("plane", plane),
         ("stored as", str(geometry.dtype)),
     ]
     try:
-        volume = read_scan(path, plane)
+        volume = read_scan(path, plane, options)
     except (ConstantImage, NonFiniteVoxels) as fault:
         return [*lines, *_warning_lines(geometry.warnings), ("fault", f"{fault.id} {fault}")]
     low, middle, high = np.percentile(volume.array, [0.5, 50, 99.5])
@@ -78,12 +118,6 @@ def _describe_run(path: Path) -> Lines:
     # A run keeps each fold in a folder of its own, and the model folder of a fold somewhere in it.
     weights = sorted(path.glob(f"**/{_WEIGHTS}"))
     folds = sorted(folder for folder in path.glob("fold_*") if folder.is_dir())
-    if not weights and not folds:
-        raise NotAModel(
-            f"is neither a model folder (no {_WEIGHTS}) nor a run (no fold_* folder).",
-            where=path,
-            cure="Name the folder that training wrote, or a scan.",
-        )
     lines = [("kind", "run"), ("folder", str(path)), ("folds", ", ".join(fold.name for fold in folds) or "none")]
     if not weights:
         lines.append(("models", "none yet"))

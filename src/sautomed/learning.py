@@ -97,7 +97,7 @@ class Learner(lightning.LightningModule):
         parts = {name: value.detach() for name, value in losses.items()}
         if not torch.isfinite(parts["loss"]):
             raise TrainingDiverged(
-                f"the loss became {parts['loss'].item()} at step {self.global_step}.",
+                f"the loss became {parts['loss'].item()} at step {self.global_step}{_of_cases(run)}.",
                 where="training",
                 cure="Use a smaller train.learning_rate, or train.precision=32-true.",
             )
@@ -161,6 +161,12 @@ class Learner(lightning.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.budget.spent_s += checkpoint["elapsed_s"]
         self.budget.reserve_s = checkpoint["reserve_s"]
+
+
+def _of_cases(run: Run) -> str:
+    """The cases of a step, so that a broken one can be found."""
+    ids = sorted(set(run.cases))
+    return f", on slices of {', '.join(ids)}" if ids else ""
 
 
 def warming_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:

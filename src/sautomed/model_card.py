@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from sautomed.config import SamTrunkSettings, Settings
-from sautomed.datasets.nnunet_raw import Dataset
+from sautomed.datasets import Dataset
 from sautomed.files import write_text
 
 CARD = """# {name}: {organs} organs in {channel} volumes

@@ -6,13 +6,16 @@ Reads and writes no medical format; draws what it is given.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
+from contourpy import contour_generator
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -70,8 +73,47 @@ def draw_preview(volume: Volume, labels: LabelMap, path: Path, reference: LabelM
         _draw_slice(axes, volume, labels, reference, index, view)
     panels.suptitle(_title(volume), x=0.01, ha="left", fontsize=10, color="#26323d")
     legend.legend(handles=_entries(labels, reference), loc="center left", frameon=False, fontsize=9)
+    _settle(figure)
     with atomic_write(path) as temporary:
         canvas.print_png(temporary)
+
+
+def thumbnail_png(volume: Volume, labels: LabelMap | None, width_px: int = 190) -> bytes:
+    """The middle slice of what is labelled, or of the scan, with outlines: a small PNG.
+
+    Args:
+        volume: The scan.
+        labels: On the grid of `volume`, or None.
+        width_px: The picture is as wide; as high as the slice is, up to a quarter more.
+    """
+    shown = labels if labels is not None else _nothing_on(volume)
+    with_labels = np.flatnonzero(shown.array.any(axis=(1, 2)))
+    index = int(with_labels[len(with_labels) // 2]) if len(with_labels) else len(volume.array) // 2
+    view = _view(volume, [shown])
+    tall = (view.rows.stop - view.rows.start) * view.aspect / (view.columns.stop - view.columns.start)
+    size = (width_px / 100, width_px / 100 * min(max(tall, 0.4), 1.25))
+    figure = Figure(figsize=size, dpi=100, facecolor="black")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    _draw_slice(axes, volume, shown, None, index, view)
+    stream = BytesIO()
+    FigureCanvasAgg(figure).print_png(stream)
+    return stream.getvalue()
+
+
+def _nothing_on(volume: Volume) -> LabelMap:
+    return LabelMap(np.zeros(volume.array.shape, np.uint8), volume.affine, volume.native, volume.plane)
+
+
+def _settle(figure: Figure) -> None:
+    """Find the layout once and round it: its solver's last digits depend on what was drawn before in this process."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for part in figure.subfigs:
+        part.bbox_relative.p0, part.bbox_relative.p1 = np.round(part.bbox_relative.get_points(), 5)
+    for axes in figure.get_axes():
+        left, bottom, width, height = axes.get_position().bounds
+        axes.set_position((round(left, 5), round(bottom, 5), round(width, 5), round(height, 5)))
 
 
 def choose_slices(occupied: NDArray[np.bool_], classes: NDArray[np.unsignedinteger]) -> list[int]:
@@ -161,13 +203,21 @@ def _outline(axes: Axes, plane: NDArray[np.unsignedinteger], style: str, width: 
     if min(plane.shape) < 2:  # contour needs two rows and columns
         return
     for class_id in np.unique(plane[plane > 0]):
-        axes.contour(
-            plane == class_id,
-            levels=[0.5],
-            colors=[colour or colour_of(int(class_id))],
-            linewidths=width,
-            linestyles=style,
+        mask = plane == class_id
+        # Only the lines, found around the organ: `axes.contour` keeps three grids of numbers for each of its sets.
+        rows, columns = _around(mask.any(axis=1)), _around(mask.any(axis=0))
+        part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32)
+        lines = cast(list[NDArray[np.float64]], contour_generator(columns, rows, part).lines(0.5))
+        axes.add_collection(
+            LineCollection(lines, colors=colour or colour_of(int(class_id)), linewidths=width, linestyles=style),
+            autolim=False,
         )
+
+
+def _around(occupied: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The indices from one before the first that is occupied to one after the last."""
+    places = np.flatnonzero(occupied)
+    return np.arange(max(places[0] - 1, 0), min(places[-1] + 2, len(occupied)))
 
 
 def _title(volume: Volume) -> str:

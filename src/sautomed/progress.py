@@ -14,8 +14,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from sautomed.health.diagnosis import Diagnosis
+    from sautomed.health.mending import Mended
     from sautomed.scores import Interval, Summary
     from sautomed.training_log import RunningStep
+
+FINDINGS_SHOWN = 60  # on a terminal
+_SEVERITY_COLOURS = {"error": "bold red", "warning": "yellow", "note": "blue"}
 
 
 class Stages:
@@ -70,6 +75,31 @@ def facts_table(facts: Sequence[tuple[str, str]]) -> Table:
     table.add_column(overflow="fold")  # a path is shown whole
     for name, value in facts:
         table.add_row(f"[bold]{escape(name)}[/]", escape(value))
+    return table
+
+
+def findings_table(diagnosis: Diagnosis) -> Table:
+    """What examining a dataset found, worst first, and what to do about it."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "check", "case"):
+        table.add_column(name, no_wrap=name != "case", overflow="fold")
+    table.add_column("what, and what to do", overflow="fold", ratio=1)
+    for finding in diagnosis.findings[:FINDINGS_SHOWN]:
+        colour = _SEVERITY_COLOURS[finding.severity]
+        text = f"{escape(finding.text)} [dim]{escape(finding.cure)}[/]"
+        table.add_row(f"[{colour}]{finding.severity}[/]", finding.check, escape(finding.case), text)
+    left = len(diagnosis.findings) - FINDINGS_SHOWN
+    if left > 0:
+        table.add_row("", "", "", f"... and {left} more; -o PAGE.html shows them all.")
+    return table
+
+
+def left_out_table(mended: Mended) -> Table:
+    """Cases without a corrected copy, and why."""
+    table = Table("left out", box=None, pad_edge=False)
+    table.add_column("why", overflow="fold", ratio=1)
+    for case, why in mended.left_out.items():
+        table.add_row(escape(case), escape(why))
     return table
 
 

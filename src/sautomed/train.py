@@ -4,7 +4,7 @@ import logging
 import platform
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,9 +17,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from sautomed.config import Settings, TrainSettings, parse_settings
+from sautomed.datasets import Case, Dataset, read_dataset
 from sautomed.datasets.folds import Fold, load_or_make_folds, select_fold
-from sautomed.datasets.nnunet_raw import Dataset, load_case, read_dataset
-from sautomed.errors import NothingToResume, TargetExists
+from sautomed.datasets.rules import NO_RULES, LabelRules, unknown_labels, with_rules
+from sautomed.errors import NothingToResume, TargetExists, UnknownLabels
 from sautomed.files import read_json, write_json
 from sautomed.inference import choose_device, segment_volume
 from sautomed.learning import Budget, Learner
@@ -28,6 +29,7 @@ from sautomed.model.build import build_model
 from sautomed.model.bundle import Bundle, save_bundle
 from sautomed.model.segmenter import Segmenter
 from sautomed.model_card import write_model_card
+from sautomed.sampling.classes import require_classes
 from sautomed.sampling.prepare import PreparedCase, mean_boxes, prepare, resolve_data
 from sautomed.sampling.runs import CaseList, RunDataset, StreamSampler, collate
 from sautomed.training_log import CurveLog, RunningStep
@@ -41,6 +43,8 @@ class TrainingPlan:
 
     Attributes:
         run: Folder of the run; a fold writes `run/fold_K`.
+        layout: Of the data set, a key of `DATASETS`.
+        rules: What to do with label values and grids that do not fit.
         max_minutes: Wall clock from the command to the finished model, earlier parts of a resumed training counted in;
             the schedule is fitted to it.
     """
@@ -53,6 +57,8 @@ class TrainingPlan:
     max_minutes: float | None = None
     resume: bool = False
     device: str = "auto"
+    layout: str = "auto"
+    rules: LabelRules = NO_RULES
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ def train(plan: TrainingPlan, callbacks: Callbacks | None = None) -> Path:
     """Train one fold and return its model folder.
 
     Raises:
-        DataError: The data set, its folds or a case cannot be used.
+        DataError: The data set, its folds or a case cannot be used; ClassMissing if no training case shows a class.
         ModelError: The pretrained weights cannot be used, or there is nothing to resume.
         TargetExists: The fold was trained already and `resume` is not set.
         UsageError: There is no such device.
@@ -99,16 +105,28 @@ def train(plan: TrainingPlan, callbacks: Callbacks | None = None) -> Path:
 
 def gather(plan: TrainingPlan, callbacks: Callbacks) -> Materials:
     """Data set, folds, resolved settings (written down, or held against those of the run) and prepared slices."""
-    dataset = read_dataset(plan.dataset)
-    folds = load_or_make_folds(plan.run / "splits_final.json", [case.id for case in dataset.cases], plan.seed)
+    dataset = with_rules(read_dataset(plan.dataset, plan.layout), plan.rules)
+    ids = [case.id for case in dataset.cases]
+    folds = load_or_make_folds(plan.run / "splits_final.json", ids, plan.seed, groups=dataset.groups)
     fold = select_fold(folds, plan.fold)
     settings = plan.settings.model_copy(update={"data": resolve_data(dataset, plan.settings.data)})
     _write_or_check(plan, settings, fold)
     wanted = [case for case in dataset.cases if case.id in {*fold.train, *fold.val}]
-    prepared = {
-        case.id: case for case in prepare(dataset, wanted, settings.data, plan.run / "prepared", callbacks.on_case)
-    }
-    return Materials(dataset, fold, settings, [prepared[i] for i in fold.train], [prepared[i] for i in fold.val])
+    prepared = _prepare(plan, dataset, wanted, settings, callbacks)
+    materials = Materials(dataset, fold, settings, [prepared[i] for i in fold.train], [prepared[i] for i in fold.val])
+    require_classes(materials.train, materials.val, dataset.labels, str(plan.fold))
+    return materials
+
+
+def _prepare(
+    plan: TrainingPlan, dataset: Dataset, wanted: Sequence[Case], settings: Settings, callbacks: Callbacks
+) -> dict[str, PreparedCase]:
+    """The prepared cases by id. Unknown label values are told for all cases at once, not for the first alone."""
+    folder = plan.run / "prepared" / plan.rules.key if plan.rules else plan.run / "prepared"
+    try:
+        return {case.id: case for case in prepare(dataset, wanted, settings.data, folder, callbacks.on_case)}
+    except UnknownLabels as fault:
+        raise unknown_labels(dataset, wanted) or fault from fault
 
 
 def run_settings(run: Path, fold: int | Literal["all"]) -> Settings:
@@ -120,15 +138,17 @@ def run_settings(run: Path, fold: int | Literal["all"]) -> Settings:
 def _write_or_check(plan: TrainingPlan, settings: Settings, fold: Fold) -> None:
     """What decides the examples and the weights; a resumed training must have the same, but for its length."""
     folder = plan.run / f"fold_{plan.fold}"
-    splits = {"seed": plan.seed, "train": list(fold.train), "val": list(fold.val)}
+    splits: dict[str, Any] = {"seed": plan.seed, "train": list(fold.train), "val": list(fold.val)}
+    if plan.rules:
+        splits["rules"] = plan.rules.as_dict()
     if plan.resume:
         before = run_settings(plan.run, plan.fold)
         length = {"train": before.train.model_copy(update={"steps": settings.train.steps})}
         if before.model_copy(update=length) != settings or read_json(folder / "splits.json", NothingToResume) != splits:
             raise NothingToResume(
-                "was trained with other settings, cases or seed, so it cannot go on with these.",
+                "was trained with other settings, cases, label rules or seed, so it cannot go on with these.",
                 where=folder,
-                cure="Resume with the same -d and --seed and without -c and --set, or train anew with another -o.",
+                cure="Resume with the same -d, --seed, --map and --ignore, no -c or --set; or train anew elsewhere.",
             )
     write_json(folder / "config.json", settings.model_dump(mode="json"))
     write_json(folder / "splits.json", splits)
@@ -264,7 +284,7 @@ def score_cases(network: Segmenter, materials: Materials) -> dict[str, Any]:
     labels, cases = materials.dataset.labels, {case.id: case for case in materials.dataset.cases}
     rows = []
     for name in materials.fold.val:
-        volume, truth = load_case(materials.dataset, cases[name], materials.settings.data.plane)
+        volume, truth = materials.dataset.load(cases[name], materials.settings.data.plane)
         found = segment_volume(network, volume, materials.settings, labels)
         rows.append([dice(found.array == value, truth.array == value) for value in sorted(labels)])
     table = np.array(rows).reshape(-1, len(labels))

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel import orientations
 from numpy.typing import NDArray
 
 from sautomed.errors import GridMismatch
-from sautomed.grid import AXIS_CODES, NativeGrid, Plane, axes_of, corner_gap_mm, spacing_of
+from sautomed.grid import NativeGrid, Plane, corner_gap_mm, spacing_of, unorient
 
 CORNER_TOLERANCE_MM = 0.1  # ours: a tenth of a fine voxel; rounding in headers stays far below
 
@@ -71,7 +70,10 @@ class LabelMap:
 
     def voxel_counts(self) -> dict[int, int]:
         """How many voxels each value has that occurs, background included."""
-        counts = np.bincount(self.array.ravel())
+        # Slice by slice: counting turns what it counts into eight bytes per voxel.
+        counts = np.zeros(int(self.array.max(initial=0)) + 1, np.int64)
+        for plane in self.array:
+            counts += np.bincount(plane.ravel(), minlength=len(counts))
         return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
 
     def unknown_values(self) -> dict[int, int]:
@@ -80,9 +82,7 @@ class LabelMap:
 
     def to_native(self) -> NDArray[np.unsignedinteger[Any]]:
         """The labels in the axis order and direction of the file they belong to, (native.shape)."""
-        shown = orientations.axcodes2ornt(AXIS_CODES[self.plane])
-        back = orientations.ornt_transform(shown, axes_of(self.native.affine))
-        return np.ascontiguousarray(orientations.apply_orientation(self.array, back))
+        return np.ascontiguousarray(unorient(self.array, self.native, self.plane))
 
     def save(self, path: str | Path) -> None:
         """Write the labels on the native grid, with their names and colours; atomically.
@@ -123,7 +123,8 @@ def require_same_grid(
         f"{first_name} and {second_name} {reason}, so their voxels do not belong together. "
         f"{first_name}: {_geometry_line(first)}; {second_name}: {_geometry_line(second)}.",
         where=where,
-        cure="Use files that belong together, or resample one onto the other (nearest neighbour for labels).",
+        cure="Use files that belong together; train with --regrid-labels brings label maps onto their scans (nearest "
+        "neighbour).",
     )
 
 

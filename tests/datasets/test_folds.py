@@ -107,3 +107,47 @@ def test_one_case_can_only_be_trained_on():
     assert select_fold(folds, "all") == Fold(("only",), ())
     with pytest.raises(FoldOutOfRange, match="-f all"):
         select_fold(folds, 0)
+
+
+# --- scans of one patient ---------------------------------------------------------------------------------------------
+
+some_patients = st.dictionaries(st.text("abc_01", min_size=1, max_size=6), st.integers(0, 7), min_size=2, max_size=30)
+
+
+@given(some_patients, st.integers(0, 9), st.integers(2, 7))
+def test_scans_of_one_patient_stay_together(patients, seed, count):
+    groups = {case: f"patient {number}" for case, number in patients.items()}
+    folds = make_folds(list(groups), seed, count, groups)
+    if len(set(groups.values())) == 1:
+        assert folds == [Fold(tuple(sorted(groups)), ())]
+        return
+    assert len(folds) == min(count, len(set(groups.values())))
+    assert sorted(case for fold in folds for case in fold.val) == sorted(groups)
+    for fold in folds:
+        assert sorted((*fold.train, *fold.val)) == sorted(groups)
+        assert not {groups[case] for case in fold.train} & {groups[case] for case in fold.val}
+
+
+@given(some_ids, st.integers(0, 9))
+def test_where_every_case_is_a_patient_the_folds_are_those_without_groups(ids, seed):
+    assert make_folds(ids, seed, groups={case: case for case in ids}) == make_folds(ids, seed)
+
+
+def test_the_folds_of_earlier_runs_stay_as_they_were():
+    """As version 0.1.0 made them: a run must go on with its splits."""
+    assert [fold.val for fold in make_folds(IDS, 0)] == [
+        ("case_08", "case_09", "case_11"),
+        ("case_00", "case_01", "case_02"),
+        ("case_03", "case_07"),
+        ("case_04", "case_06"),
+        ("case_05", "case_10"),
+    ]
+
+
+def test_a_file_whose_folds_split_a_patient_is_refused(tmp_path):
+    path = tmp_path / "splits_final.json"
+    path.write_text(json.dumps([{"train": ["1_t1in", "2_t1in"], "val": ["1_t2spir"]}]))
+    groups = {"1_t1in": "1", "1_t2spir": "1", "2_t1in": "2"}
+    with pytest.raises(BadSplits, match=r"fold 0 trains on other scans of patients.*1_t2spir"):
+        load_or_make_folds(path, list(groups), groups=groups)
+    assert len(load_or_make_folds(path, list(groups))) == 1

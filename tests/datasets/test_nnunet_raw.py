@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from sautomed import errors
-from sautomed.datasets import DATASETS, case_name, load_case, read_dataset, read_label_names
-from sautomed.datasets.nnunet_raw import without_ending
+from sautomed.convert import convert
+from sautomed.datasets import DATASETS, case_name, read_label_names, without_ending
+from sautomed.datasets.nnunet_raw import read_dataset
 
 GOOD = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "liver": 1, "spleen": 2}, "file_ending": ".nii.gz"}
 AFFINE = np.diag([1.0, 1.0, 3.0, 1.0])
@@ -61,7 +62,7 @@ def test_a_dataset_is_its_description_and_its_sorted_cases(dataset):
     assert [case.id for case in found.cases] == ["a_1", "b_2"]
     assert found.cases[0].image.name == "a_1_0000.nii.gz"
     assert found.cases[0].label.name == "a_1.nii.gz"
-    assert DATASETS["nnunet_raw"](dataset) == found
+    assert DATASETS["nnunet-raw"].read(dataset) == found
 
 
 def test_files_of_file_managers_and_other_kinds_are_no_cases(dataset):
@@ -72,7 +73,7 @@ def test_files_of_file_managers_and_other_kinds_are_no_cases(dataset):
 
 def test_a_case_is_a_scan_and_its_labels_on_one_grid(dataset):
     found = read_dataset(dataset)
-    volume, label_map = load_case(found, found.cases[0], "coronal")
+    volume, label_map = found.load(found.cases[0], "coronal")
     assert volume.plane == label_map.plane == "coronal"
     assert volume.array.shape == label_map.array.shape == (7, 5, 6)
     assert label_map.names == {1: "liver", 2: "spleen"}
@@ -83,8 +84,8 @@ def test_labels_stored_in_another_axis_order_still_lie_on_the_scan(dataset):
     turned = np.array([[0, 1.0, 0, 0], [-1.0, 0, 0, 6], [0, 0, 3.0, 0], [0, 0, 0, 1]])
     save(dataset / "labelsTr" / "a_1.nii.gz", labels().transpose(1, 0, 2)[::-1].copy(), turned)
     found = read_dataset(dataset)
-    same = load_case(found, found.cases[1])[1]
-    np.testing.assert_array_equal(load_case(found, found.cases[0])[1].array, same.array)
+    same = found.load(found.cases[1])[1]
+    np.testing.assert_array_equal(found.load(found.cases[0])[1].array, same.array)
 
 
 @pytest.mark.parametrize("depth", [1, 2])
@@ -92,7 +93,7 @@ def test_cases_of_one_and_two_slices_load(dataset, depth):
     save(dataset / "imagesTr" / "a_1_0000.nii.gz", image()[:, :, :depth])
     save(dataset / "labelsTr" / "a_1.nii.gz", labels()[:, :, :depth])
     found = read_dataset(dataset)
-    assert load_case(found, found.cases[0])[0].array.shape == (depth, 7, 6)
+    assert found.load(found.cases[0])[0].array.shape == (depth, 7, 6)
 
 
 # --- images against labels --------------------------------------------------------------------------------------------
@@ -101,7 +102,7 @@ def test_cases_of_one_and_two_slices_load(dataset, depth):
 def refused_case(dataset, kind, words):
     found = read_dataset(dataset)
     with pytest.raises(kind, match=words) as caught:
-        load_case(found, found.cases[0])
+        found.load(found.cases[0])
     assert caught.value.exit_code == 3
     assert "case a_1" in str(caught.value)
     return caught.value
@@ -181,7 +182,7 @@ def test_files_without_a_partner_are_listed_with_the_nearest_name(dataset):
         ({**GOOD, "labels": {"background": 0, "organs": [1, 2], "liver": 1}}, "'organs'.*regions"),
         ({**GOOD, "labels": {"background": 0, "liver": 1, "ignore": 2}}, "ignore"),
         ({**GOOD, "labels": {"liver": 0, "spleen": 1}}, "label 0 must be the background"),
-        ({**GOOD, "file_ending": ".mha"}, r"\.mha"),
+        ({**GOOD, "file_ending": ".png"}, r"\.png"),
     ],
 )
 def test_a_bad_description_is_refused(dataset, change, words):
@@ -209,7 +210,7 @@ def test_the_real_datasets_load(shared_data):
     for name, (cases, channel, classes) in expected.items():
         found = read_dataset(shared_data / name)
         assert (len(found.cases), found.channel, len(found.labels)) == (cases, channel, classes)
-        volume, label_map = load_case(found, found.cases[0])
+        volume, label_map = found.load(found.cases[0])
         assert set(label_map.voxel_counts()) == set(range(classes + 1))
         assert volume.warnings == ()
 
@@ -233,7 +234,25 @@ def test_more_labels_than_a_byte_holds_cannot_be_trained(dataset, count):
         ("a.nii.gz", "a", "a"),
         ("a_0001.nii.gz", "a_0001", "a_0001"),
         ("a.gz", "a.gz", "a.gz"),
+        ("a_0000.mha", "a", "a_0000"),
+        ("a.seg.nrrd", "a", "a"),
+        ("a.1.NRRD", "a.1", "a.1"),
     ],
 )
 def test_a_case_is_named_by_its_file(tmp_path, file, case, bare):
     assert (case_name(tmp_path / file), without_ending(file)) == (case, bare)
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nrrd", ".mha"])
+def test_files_may_be_of_any_format_that_is_read(dataset, ending):
+    """As nnU-Net has it: one ending for all files of a dataset."""
+    before = read_dataset(dataset).load(read_dataset(dataset).cases[0])
+    for path in [*(dataset / "imagesTr").iterdir(), *(dataset / "labelsTr").iterdir()]:
+        convert(path, path.with_name(path.name.replace(".nii.gz", ending)))
+        path.unlink()
+    describe(dataset, {**GOOD, "file_ending": ending})
+    found = read_dataset(dataset)
+    volume, label_map = found.load(found.cases[0])
+    np.testing.assert_array_equal(volume.array, before[0].array)
+    np.testing.assert_array_equal(label_map.array, before[1].array)
+    assert label_map.names == before[1].names

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sautomed import errors
-from sautomed.io import read_geometry, read_labels, read_scan
+from sautomed.io import ReadOptions, read_geometry, read_labels, read_scan, read_stored
 from sautomed.volume import LabelMap
 
 RNG = np.random.default_rng(0)
@@ -187,10 +187,32 @@ def test_the_qform_holds_where_the_sform_is_unset(tmp_path):
     assert read_scan(path).native.spacing_mm == (2, 2, 4)
 
 
-def test_an_unset_orientation_is_warned_of(tmp_path):
-    volume = read_scan(write(tmp_path / "a.nii.gz", sform_code=0, qform_code=0))
+@pytest.mark.parametrize("read", [read_scan, read_labels, read_geometry])
+def test_an_unset_orientation_is_refused_unless_the_spacing_is_to_be_taken(tmp_path, read):
+    path = write(tmp_path / "a.nii.gz", sform_code=0, qform_code=0)
+    fault = refused(
+        errors.UnknownSpacing, path, "sform and qform unset", "left and right", "--assume-spacing", read=read
+    )
+    assert fault.id == "SAM-E0320"
+    volume = read_scan(path, options=ReadOptions(assume_spacing=True))
     assert "no orientation" in volume.warnings[0]
-    assert volume.native.axis_codes == "LAS"
+    assert (volume.native.axis_codes, volume.spacing_mm) == ("LAS", (3, 1, 1))
+
+
+def test_a_qform_that_is_no_rotation_is_no_orientation(tmp_path):
+    path = write(tmp_path / "a.nii.gz", sform_code=0, qform_code=1, quatern_b=3, quatern_c=3)
+    refused(errors.UnknownSpacing, path, "the qform is no rotation")
+
+
+def test_one_millimetre_everywhere_in_a_flat_scan_is_warned_of(tmp_path):
+    volume = read_scan(write(tmp_path / "a.nii.gz", ramp((128, 128, 20)), affine=np.eye(4)))
+    assert "exactly 1 x 1 x 1 mm" in volume.warnings[0]
+    assert read_scan(write(tmp_path / "b.nii.gz", ramp((128, 128, 20)), affine=np.diag([1, 1, 5, 1]))).warnings == ()
+
+
+def test_the_placeholder_of_a_picture_is_named(tmp_path):
+    path = write(tmp_path / "a.nii.gz", ramp((8, 9, 1)), affine=np.diag([1.0, 1, 999, 1]))
+    refused(errors.BadGeometry, path, "999 is what some tools write")
 
 
 def test_spacing_that_contradicts_the_affine_is_warned_of(tmp_path):
@@ -232,8 +254,8 @@ def test_a_missing_folder_is_named(tmp_path):
     refused(errors.MissingFile, tmp_path / "no" / "a.nii.gz", "does not exist", "folder")
 
 
-def test_a_folder_is_no_scan(tmp_path):
-    refused(errors.MissingFile, tmp_path, "is a folder")
+def test_an_empty_folder_is_no_scan(tmp_path):
+    refused(errors.NotAScan, tmp_path, "holds no DICOM file")
 
 
 @pytest.mark.parametrize(
@@ -241,17 +263,19 @@ def test_a_folder_is_no_scan(tmp_path):
     [
         (b"hello, I am a text file\n" * 40, "unknown kind"),
         (b"", "empty"),
-        (b"\0" * 128 + b"DICM" + b"\0" * 900, "DICOM"),
-        (b"NRRD0004\n" + b" " * 900, "NRRD"),
+        (gzip.compress(b"NRRD0004\n" + b" " * 900), "NRRD in gzip"),
+        (b"\x93NUMPY" + b" " * 900, "NumPy"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 900, "PNG"),
         (gzip.compress(b"something else " * 90), "unknown kind"),
     ],
 )
 @pytest.mark.parametrize("read", [read_scan, read_labels, read_geometry])
-def test_other_content_is_no_nifti(tmp_path, content, word, read):
+def test_other_content_is_no_scan(tmp_path, content, word, read):
     path = tmp_path / "a.nii.gz"
     path.write_bytes(content)
-    assert refused(errors.NotAScan, path, "is not a NIfTI file", word, read=read).id == "SAM-E0302"
+    assert (
+        refused(errors.NotAScan, path, "no scan", word, "NIfTI, NRRD, MetaImage and DICOM", read=read).id == "SAM-E0302"
+    )
 
 
 def test_a_header_without_its_image_file_is_refused(tmp_path):
@@ -331,7 +355,27 @@ def test_a_drive_that_fails_is_named_with_the_file(tmp_path, monkeypatch, read):
 @pytest.mark.parametrize("read", [read_scan, read_labels, read_geometry])
 def test_a_series_is_refused(tmp_path, read):
     path = write(tmp_path / "a.nii.gz", ramp((6, 7, 5, 4)))
-    assert refused(errors.NotThreeD, path, "4 axes", "6 x 7 x 5 x 4", "Split", read=read).id == "SAM-E0304"
+    fault = refused(errors.NotThreeD, path, "4 axes", "6 x 7 x 5 x 4", "4 volumes", "--frame 0 to --frame 3", read=read)
+    assert fault.id == "SAM-E0304"
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_one_volume_of_a_series_is_read_if_told_which(tmp_path, name):
+    array = ramp((6, 7, 5, 4))
+    path = write(tmp_path / name, array)
+    for frame in range(4):
+        stored = read_stored(path, ReadOptions(frame=frame))
+        np.testing.assert_array_equal(stored.voxels, array[..., frame])
+    with pytest.raises(errors.NotThreeD, match="no number 4"):
+        read_geometry(path, ReadOptions(frame=4))
+
+
+def test_one_channel_of_vectors_is_read_if_told_which(tmp_path):
+    array = ramp((6, 7, 5, 2, 3))
+    path = write(tmp_path / "a.nii.gz", array)
+    np.testing.assert_array_equal(read_stored(path, ReadOptions(frame=1, channel=2)).voxels, array[..., 1, 2])
+    with pytest.raises(errors.UnsupportedVoxels, match="3 channels per voxel"):
+        read_geometry(path, ReadOptions(frame=1))
 
 
 def test_many_broken_voxels_are_refused_with_count_share_and_place(tmp_path):
@@ -360,7 +404,11 @@ def test_an_image_that_is_constant_but_for_nan_is_refused(tmp_path):
 
 def test_colours_are_refused(tmp_path):
     rgb = np.zeros((4, 4, 4), np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
-    assert refused(errors.UnsupportedVoxels, write(tmp_path / "a.nii.gz", rgb), "colours").id == "SAM-E0315"
+    rgb["G"] = ramp((4, 4, 4))
+    path = write(tmp_path / "a.nii.gz", rgb)
+    fault = refused(errors.UnsupportedVoxels, path, "colours, 3 channels", "--channel 0 to --channel 2")
+    assert fault.id == "SAM-E0315"
+    np.testing.assert_array_equal(read_stored(path, ReadOptions(channel=1)).voxels, rgb["G"])
 
 
 def test_complex_numbers_are_refused(tmp_path):
@@ -424,7 +472,7 @@ def test_labels_out_of_range_are_refused(tmp_path, value):
 def test_labels_that_are_nan_are_refused(tmp_path):
     array = labels_array().astype(np.float32)
     array[0, 0, 0] = np.nan
-    refused(errors.NonFiniteVoxels, write(tmp_path / "a.nii.gz", array), "1 labels", read=read_labels)
+    refused(errors.NonFiniteVoxels, write(tmp_path / "a.nii.gz", array), "1 labels", r"\(0, 0, 0\)", read=read_labels)
 
 
 def test_values_without_a_name_are_listed_with_their_counts(tmp_path):

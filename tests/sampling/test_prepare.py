@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sautomed.config import DataSettings
-from sautomed.datasets.nnunet_raw import read_dataset
+from sautomed.datasets import read_dataset
 from sautomed.errors import UnknownLabels
 from sautomed.sampling.prepare import consecutive, mean_boxes, prepare, resolve_data
 

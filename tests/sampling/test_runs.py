@@ -30,7 +30,7 @@ def test_slices_of_a_run_are_consecutive_in_walk_order_with_repeated_edges(case)
     data = RunDataset([case], settings(cold_probability=0), "repeat", seed=0)
     seen = set()
     for number in range(60):
-        images, labels, upward = data[number]
+        images, labels, upward, _ = data[number]
         t = (images[:, 0, 0, 0] * 10).round().long()
         inner = t[1:-1]
         steps = inner.diff()
@@ -44,7 +44,7 @@ def test_slices_of_a_run_are_consecutive_in_walk_order_with_repeated_edges(case)
 def test_neighbour_channels_are_in_anatomical_order_whatever_the_walk(case):
     data = RunDataset([case], settings(), "neighbours", seed=0)
     for number in range(20):
-        images, _, _ = data[number]
+        images, _, _, _ = data[number]
         below, here, above = (images[:, i, 0, 0] for i in range(3))
         assert (below <= here).all()
         assert (here <= above).all()
@@ -65,6 +65,8 @@ def test_runs_of_a_batch_are_of_one_length(case):
     run = collate([data[number] for number in range(8, 12)])
     assert run.images.shape[:2] == (4, run.labels.shape[1] + 2)
     assert run.upward.shape == (4,)
+    assert len(run.cases) == 4
+    assert set(run.cases) <= {case.id for case in data.cases}
 
 
 def test_n_is_1_to_3_and_now_and_then_0():

@@ -1,4 +1,4 @@
-"""Which cases train and which validate, by case and by seed, in nnU-Net's file format.
+"""Which cases train and which validate, by patient and by seed, in nnU-Net's file format.
 
 Knows nothing of files but the one with the splits.
 """
@@ -6,7 +6,7 @@ Knows nothing of files but the one with the splits.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,16 +27,19 @@ class Fold:
     val: tuple[str, ...]
 
 
-def make_folds(case_ids: Sequence[str], seed: int = 0, count: int = DEFAULT_FOLDS) -> list[Fold]:
-    """Split cases so that each one validates exactly once.
+def make_folds(
+    case_ids: Sequence[str], seed: int = 0, count: int = DEFAULT_FOLDS, groups: Mapping[str, str] | None = None
+) -> list[Fold]:
+    """Split cases so that each one validates exactly once, and those of one patient together.
 
-    With fewer cases than folds there are as many folds as cases. One case cannot be split: it gives one fold without
-    validation, which only "all" may use.
+    With fewer patients than folds there are as many folds as patients. One patient cannot be split: that gives one fold
+    without validation, which only "all" may use.
 
     Args:
-        case_ids: In any order; the folds depend only on the set and the seed.
+        case_ids: In any order; the folds depend only on the set, its groups and the seed.
         seed: Of the shuffle.
         count: Folds to make, at least 2.
+        groups: Whose scan each case is, by case id; a case that is not named is a patient of its own.
     Raises:
         NoCases: There is nothing to split.
         ValueError: `count` is below 2, or an id comes twice.
@@ -48,33 +51,48 @@ def make_folds(case_ids: Sequence[str], seed: int = 0, count: int = DEFAULT_FOLD
         raise ValueError("A case id comes twice.")
     if not ids:
         raise NoCases("no cases to split into folds.", cure="Add cases to the dataset.")
-    if len(ids) == 1:
-        return [Fold(train=(ids[0],), val=())]
-    shuffled = [ids[i] for i in np.random.default_rng(seed).permutation(len(ids))]
-    parts = [sorted(shuffled[k :: min(count, len(ids))]) for k in range(min(count, len(ids)))]
-    return [Fold(train=tuple(case for case in ids if case not in set(part)), val=tuple(part)) for part in parts]
+    patients = sorted({_group(case, groups) for case in ids})
+    if len(patients) == 1:
+        return [Fold(train=tuple(ids), val=())]
+    shuffled = [patients[i] for i in np.random.default_rng(seed).permutation(len(patients))]
+    parts = [set(shuffled[k :: min(count, len(patients))]) for k in range(min(count, len(patients)))]
+    return [
+        Fold(
+            train=tuple(case for case in ids if _group(case, groups) not in part),
+            val=tuple(case for case in ids if _group(case, groups) in part),
+        )
+        for part in parts
+    ]
 
 
 def load_or_make_folds(
-    path: str | Path, case_ids: Sequence[str], seed: int = 0, count: int = DEFAULT_FOLDS
+    path: str | Path,
+    case_ids: Sequence[str],
+    seed: int = 0,
+    count: int = DEFAULT_FOLDS,
+    groups: Mapping[str, str] | None = None,
 ) -> list[Fold]:
     """Read the folds that `path` (splits_final.json) keeps, or make them and write it.
 
     Cases of the dataset that the file leaves out stay unused, as in nnU-Net.
 
+    Args:
+        groups: As for `make_folds`.
     Raises:
-        BadSplits: The file is malformed, names cases that the dataset lacks, trains on none, or validates on cases that
-            it trains on.
+        BadSplits: The file is malformed, names cases that the dataset lacks, trains on none, or validates on cases or
+            patients that it trains on.
         NoCases: There is nothing to split.
         UnwritableTarget: The file cannot be written.
     """
     path = Path(path)
     if not path.exists():
-        folds = make_folds(case_ids, seed, count)
+        folds = make_folds(case_ids, seed, count, groups)
         write_json(path, [{"train": list(fold.train), "val": list(fold.val)} for fold in folds])
         return folds
     folds = [_parse_fold(entry, number, path) for number, entry in enumerate(_entries(path))]
     _check_known(folds, set(case_ids), path)
+    for number, fold in enumerate(folds):
+        _check_patients(fold, number, groups, path)
     return folds
 
 
@@ -94,7 +112,7 @@ def select_fold(folds: Sequence[Fold], fold: int | Literal["all"]) -> Fold:
     chosen = folds[fold]
     if not chosen.val:
         raise FoldOutOfRange(
-            f"fold {fold} has no validation case, because a dataset of one case cannot be split.",
+            f"fold {fold} has no validation case, because a dataset of one patient cannot be split.",
             cure="Use -f all, or add cases.",
         )
     return chosen
@@ -145,3 +163,20 @@ def _check_known(folds: Sequence[Fold], known: set[str], path: Path) -> None:
             where=path,
             cure="Bring the cases back, or delete the file to have new folds made.",
         )
+
+
+def _check_patients(fold: Fold, number: int, groups: Mapping[str, str] | None, path: Path) -> None:
+    """Refuse a fold that validates on another scan of a patient that it trains on."""
+    trained = {_group(case, groups) for case in fold.train}
+    leaks = [case for case in fold.val if _group(case, groups) in trained]
+    if leaks:
+        raise BadSplits(
+            f"fold {number} trains on other scans of patients that it validates with: {', '.join(leaks[:5])}"
+            f"{', ...' if len(leaks) > 5 else ''}. Its scores would be too good.",
+            where=path,
+            cure="Keep all scans of a patient in one of the two lists, or delete the file to have new folds made.",
+        )
+
+
+def _group(case: str, groups: Mapping[str, str] | None) -> str:
+    return case if groups is None else groups.get(case, case)

@@ -24,7 +24,8 @@ class SautomedError(Exception):
     """The root of all faults that sautomed names.
 
     Args:
-        fault: What is wrong and why it matters, as whole sentences.
+        fault: What is wrong and why it matters, as whole sentences. Signs in it that would steer a terminal, which
+            files can hold, are replaced.
         where: The file, case or setting concerned; empty if there is none.
         cure: What the user can do, as a whole sentence.
     """
@@ -33,15 +34,21 @@ class SautomedError(Exception):
     exit_code: ClassVar[int] = EXIT_INTERNAL
 
     def __init__(self, fault: str, *, where: str | Path = "", cure: str) -> None:
-        self.fault = fault
+        self.fault = _shown(fault)
         self.where = str(where)
-        self.cure = cure
-        place = f"{self.where}: " if self.where else ""
-        super().__init__(f"{place}{fault} {cure}".rstrip())
+        self.cure = _shown(cure)
+        place = f"{_shown(self.where)}: " if self.where else ""
+        super().__init__(f"{place}{self.fault} {self.cure}".rstrip())
 
     def __reduce__(self) -> tuple[Any, ...]:
         # An exception that crosses a process is rebuilt from positional arguments; keyword-only ones would be lost.
         return _rebuild, (type(self), self.fault, self.where, self.cure)
+
+
+def _shown(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in text)
 
 
 def _rebuild(kind: type[SautomedError], fault: str, where: str, cure: str) -> SautomedError:

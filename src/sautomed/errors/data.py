@@ -2,6 +2,8 @@
 
 # ruff: noqa: N818  (a fault's name says the fault; "Error" at its end would say nothing more)
 
+from pathlib import Path
+
 from sautomed.errors.base import EXIT_DATA, SautomedError
 
 
@@ -85,9 +87,13 @@ class NotIntegerLabels(DataError):
 
 
 class UnpairedFiles(DataError):
-    """Images and label maps do not pair up."""
+    """Images and label maps do not pair up; `result` holds the dataset of the images, where one can be made."""
 
     id = "SAM-E0313"
+
+    def __init__(self, fault: str, *, where: str | Path = "", cure: str, result: object = None) -> None:
+        super().__init__(fault, where=where, cure=cure)
+        self.result = result
 
 
 class BadGeometry(DataError):

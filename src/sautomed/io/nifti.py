@@ -2,31 +2,76 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
-from sautomed.errors import UnsupportedVoxels
-from sautomed.io.nifti_file import NiftiHeader, read_header, read_voxels
+from sautomed.errors import NotThreeD, UnsupportedVoxels
+from sautomed.io.affine import check_choice
+from sautomed.io.nifti_file import NiftiHeader, read_header
 from sautomed.io.nifti_geometry import native_grid
+from sautomed.io.payload import read_payload
 from sautomed.io.stored import Geometry, ReadOptions, Stored
 from sautomed.io.values import require_numbers
+
+_CHANNEL = (UnsupportedVoxels, "--channel")
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Which volume of the axes behind the third, and which part of a colour; None for plain voxels."""
+
+    volume: int
+    colour: str | None
 
 
 def read_geometry(path: Path, options: ReadOptions) -> Geometry:
     """As `io.read_geometry`, of a NIfTI file."""
-    found = read_header(path)
-    native, notes = native_grid(found, path)
-    return Geometry(path, _format_of(found), native, found.dtype, (*_name_notes(found, path), *notes))
+    return _read(path, options)[1]
 
 
 def read_stored(path: Path, options: ReadOptions) -> Stored:
     """As `io.read_stored`, of a NIfTI file. The header is judged first: it is cheap."""
-    geometry = read_geometry(path, options)
+    found, geometry, choice = _read(path, options)
     require_numbers(geometry.dtype, path)
-    found, voxels = read_voxels(path)
     slope, intercept = _slope_and_intercept(found, path)
-    return Stored(geometry, voxels.reshape(geometry.native.shape, order="F"), slope, intercept)
+    voxels: Any = read_payload(found.payload, path, choice.volume)
+    if choice.colour is not None:
+        return Stored(geometry, np.array(voxels[choice.colour], order="F").reshape(geometry.shape, order="F"))
+    return Stored(geometry, voxels.reshape(geometry.shape, order="F"), slope, intercept)
+
+
+def _read(path: Path, options: ReadOptions) -> tuple[NiftiHeader, Geometry, _Choice]:
+    found = read_header(path)
+    choice = _choose(found, path, options)
+    native, notes = native_grid(found, path, options)
+    dtype = found.payload.dtype if choice.colour is None else found.payload.dtype[choice.colour]
+    return found, Geometry(path, _format_of(found), native, dtype, (*_name_notes(found, path), *notes)), choice
+
+
+def _choose(found: NiftiHeader, path: Path, options: ReadOptions) -> _Choice:
+    """The fourth axis is time; the fifth, or the parts of a colour, are channels."""
+    axes = found.stored_shape
+    frames = axes[3] if len(axes) > 3 else 1
+    vectors = axes[4] if len(axes) > 4 else 1
+    if prod(axes[5:]) > 1:
+        raise NotThreeD(
+            f"has {len(axes)} axes of lengths {' x '.join(map(str, axes))}, but one 3D volume is needed.",
+            where=path,
+            cure="Split it and give one volume, for example with nibabel.four_to_three.",
+        )
+    told = f"has {len(axes)} axes of lengths {' x '.join(map(str, axes))}, that is {frames} volumes"
+    frame = check_choice(options.frame, frames, path, NotThreeD, "--frame", told)
+    names = found.payload.dtype.names
+    if names is None:
+        told = f"stores {vectors} channels per voxel (its fifth axis)"
+        return _Choice(frame + frames * check_choice(options.channel, vectors, path, *_CHANNEL, told), None)
+    told = f"stores colours, {len(names)} channels ({', '.join(names)}) per voxel"
+    return _Choice(frame, names[check_choice(options.channel, len(names), path, *_CHANNEL, told)])
 
 
 def _slope_and_intercept(found: NiftiHeader, path: Path) -> tuple[float, float]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from sautomed.errors import UnknownLabels
+from sautomed.errors import MemoryShortage, UnknownLabels
 from sautomed.grid import Plane, choose_plane, orient
 from sautomed.io.formats import format_of
 from sautomed.io.stored import Geometry, ReadOptions, Stored
+from sautomed.io.straight import straight_geometry, straight_stored
 from sautomed.io.values import intensities, require_numbers, whole_numbers
 from sautomed.volume import LabelMap, Volume
 
@@ -21,22 +24,29 @@ def read_geometry(path: str | Path, options: ReadOptions = PLAIN) -> Geometry:
     """Read what stands before the voxels of a scan or label map.
 
     Raises:
-        DataError: MissingFile, NotAScan, TruncatedFile, UnsupportedVoxels, NotThreeD, BadGeometry, or a fault of DICOM.
+        DataError: MissingFile, NotAScan, TruncatedFile, UnsupportedVoxels, NotThreeD, BadGeometry, UnknownSpacing,
+            ShearedGrid, or a fault of DICOM.
     """
     path = Path(path)
     found = format_of(path).read_geometry(path, options)
     require_numbers(found.dtype, path)
-    return found
+    return straight_geometry(found, options)
 
 
-def read_stored(path: str | Path, options: ReadOptions = PLAIN) -> Stored:
+def read_stored(path: str | Path, options: ReadOptions = PLAIN, *, labels: bool = False) -> Stored:
     """Read the voxels as they are stored, in the file's axis order.
 
+    Args:
+        labels: Whether it is a label map: if `options` ask for resampling, it takes the nearest voxel's label.
     Raises:
         DataError: As `read_geometry`.
+        MemoryShortage: It does not fit into memory.
     """
     path = Path(path)
-    return format_of(path).read_stored(path, options)
+    with _within_memory(path):
+        stored = format_of(path).read_stored(path, options)
+        require_numbers(stored.voxels.dtype, path)
+        return straight_stored(stored, options, nearest=labels)
 
 
 def read_scan(path: str | Path, plane: Plane | Literal["auto"] = "auto", options: ReadOptions = PLAIN) -> Volume:
@@ -50,15 +60,17 @@ def read_scan(path: str | Path, plane: Plane | Literal["auto"] = "auto", options
         plane: Which plane the slices shall be; "auto" takes the one that was scanned.
     Raises:
         DataError: As `read_geometry`, and NonFiniteVoxels or ConstantImage.
+        MemoryShortage: It does not fit into memory.
     """
     stored = read_stored(path, options)
     geometry = stored.geometry
-    scaled, repairs = intensities(stored)
-    del stored  # a large scan should not lie in memory three times
-    chosen = choose_plane(geometry.native, plane)
-    turned, affine = orient(scaled, geometry.native, chosen)
-    notes = (*geometry.warnings, *repairs)
-    return Volume(np.ascontiguousarray(turned), affine, geometry.native, chosen, geometry.path, notes)
+    with _within_memory(geometry.path):
+        scaled, repairs = intensities(stored)
+        del stored  # a large scan should not lie in memory three times
+        chosen = choose_plane(geometry.native, plane)
+        turned, affine = orient(scaled, geometry.native, chosen)
+        notes = (*geometry.warnings, *repairs)
+        return Volume(np.ascontiguousarray(turned), affine, geometry.native, chosen, geometry.path, notes)
 
 
 def read_labels(
@@ -75,13 +87,15 @@ def read_labels(
         names: Name of each label without the background; None names every value that occurs after itself.
     Raises:
         DataError: As `read_geometry`, and NonFiniteVoxels, NotIntegerLabels, or UnknownLabels if `names` lacks a value.
+        MemoryShortage: It does not fit into memory.
     """
-    stored = read_stored(path, options)
+    stored = read_stored(path, options, labels=True)
     native = stored.geometry.native
-    whole = whole_numbers(stored)
-    chosen = choose_plane(native, plane)
-    turned, affine = orient(whole, native, chosen)
-    labels = LabelMap(np.ascontiguousarray(turned), affine, native, chosen, names or {})
+    with _within_memory(stored.geometry.path):
+        whole = whole_numbers(stored)
+        chosen = choose_plane(native, plane)
+        turned, affine = orient(whole, native, chosen)
+        labels = LabelMap(np.ascontiguousarray(turned), affine, native, chosen, names or {})
     if names is not None:
         refuse_unknown_values(labels, where=path)
         return labels
@@ -89,7 +103,7 @@ def read_labels(
     return LabelMap(labels.array, affine, native, chosen, found_names)
 
 
-def refuse_unknown_values(labels: LabelMap, *, where: str | Path) -> None:
+def refuse_unknown_values(labels: LabelMap, *, where: str | Path, declared_in: str = "dataset.json") -> None:
     """Raise UnknownLabels, with value and voxel count, if `labels` holds values that its names lack."""
     unknown = labels.unknown_values()
     if not unknown:
@@ -97,7 +111,20 @@ def refuse_unknown_values(labels: LabelMap, *, where: str | Path) -> None:
     listed = ", ".join(f"{value} ({count} voxels)" for value, count in unknown.items())
     known = ", ".join(f"{value} {name}" for value, name in sorted(labels.names.items()))
     raise UnknownLabels(
-        f"holds label values that have no name in dataset.json: {listed}. Known are: 0 background, {known}.",
+        f"holds label values that have no name in {declared_in}: {listed}. Known are: 0 background, {known}.",
         where=where,
-        cure="Add the labels to dataset.json, or correct the label map.",
+        cure=f"Add the labels to {declared_in}, or correct the label map."
+        if declared_in == "dataset.json"
+        else "Correct the label map, or say with --layout how the folder is meant.",
     )
+
+
+@contextmanager
+def _within_memory(path: Path) -> Iterator[None]:
+    """Name the fault of a scan that is larger than the memory, wherever on the way that shows."""
+    try:
+        yield
+    except MemoryError as error:
+        raise MemoryShortage(
+            "does not fit into the memory that there is.", where=path, cure="Use a larger machine."
+        ) from error

@@ -59,7 +59,8 @@ def whole_numbers(stored: Stored) -> NDArray[np.unsignedinteger[Any]]:
     path = stored.geometry.path
     values: NDArray[Any] = stored.voxels
     if values.dtype.kind == "f" or (stored.slope, stored.intercept) != (1.0, 0.0):
-        values = _rounded(values.astype(np.float64) * stored.slope + stored.intercept, path)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused next
+            values = _rounded(values.astype(np.float64) * stored.slope + stored.intercept, path)
     low, high = values.min(), values.max()
     if low < 0 or high > MAX_LABEL:
         raise NotIntegerLabels(
@@ -73,7 +74,7 @@ def whole_numbers(stored: Stored) -> NDArray[np.unsignedinteger[Any]]:
 def _scale(stored: Stored) -> NDArray[np.float32]:
     """Intensities as float32. Values beyond its range become infinite and are judged with those that were."""
     voxels, slope, intercept = stored.voxels, stored.slope, stored.intercept
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         if (slope, intercept) == (1.0, 0.0):
             return voxels.astype(np.float32)
         # float32 holds products of 16-bit integers well enough; wider types would lose digits before the scaling.
@@ -104,8 +105,11 @@ def _repair(scaled: NDArray[np.float32], path: Path) -> tuple[NDArray[np.float32
 def _rounded(values: NDArray[np.float64], path: Path) -> NDArray[np.float64]:
     finite = np.isfinite(values)
     if not finite.all():
+        first = tuple(int(axis[0]) for axis in np.nonzero(~finite))
         raise NonFiniteVoxels(
-            f"{np.count_nonzero(~finite)} labels are NaN or infinite.", where=path, cure="Export the label map again."
+            f"{np.count_nonzero(~finite)} labels are NaN or infinite, the first at index {first}.",
+            where=path,
+            cure="Export the label map again.",
         )
     whole = np.rint(values)
     off = np.abs(values - whole) > LABEL_TOLERANCE

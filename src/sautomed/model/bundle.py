@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sautomed.config import SamTrunkSettings, Settings, parse_settings
-from sautomed.datasets.nnunet_raw import read_label_names
+from sautomed.datasets import read_label_names
 from sautomed.errors import (
     BadDatasetJson,
     NotAModel,

@@ -16,11 +16,10 @@ import torch
 
 from sautomed.boxes import boxes_of_labels
 from sautomed.config import DataSettings
-from sautomed.datasets.nnunet_raw import Case, Dataset, load_case
+from sautomed.datasets import Case, Dataset
 from sautomed.errors import UnknownLabels
 from sautomed.files import atomic_write, write_text
 from sautomed.grid import NativeGrid, Plane, choose_plane, orient
-from sautomed.io import read_geometry
 from sautomed.sampling.fit import SliceFit, automatic_size
 from sautomed.sampling.intensity import intensity_range, modality_of, scale_intensity
 from sautomed.volume import Volume
@@ -55,7 +54,7 @@ def resolve_data(dataset: Dataset, settings: DataSettings) -> DataSettings:
 
     The plane is the commonest, the size that of the median case. Reads headers, no voxels.
     """
-    grids = [read_geometry(case.image).native for case in dataset.cases]
+    grids = [dataset.geometry(case).native for case in dataset.cases]
     plane = Counter(choose_plane(grid, settings.plane) for grid in grids).most_common(1)[0][0]
     size = settings.image_size
     if size == "auto":
@@ -89,7 +88,7 @@ def prepare(
     prepared = []
     for done, case in enumerate(cases):
         item = PreparedCase(case.id, target)
-        stamp, sources = target / f"{case.id}.sources.json", _sources_of(case)
+        stamp, sources = target / f"{case.id}.sources.json", _sources_of(dataset, case)
         if not stamp.exists() or stamp.read_text(encoding="utf-8") != sources:
             stamp.unlink(missing_ok=True)  # it vouches for the arrays, so it is written after them
             _prepare_case(dataset, case, settings, target)
@@ -100,14 +99,14 @@ def prepare(
     return prepared
 
 
-def _sources_of(case: Case) -> str:
-    """The case's own files as they are now; where they change, it is prepared anew."""
-    files = [path.resolve() for path in (case.image, case.label) if path is not None]
-    return json.dumps([(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files])
+def _sources_of(dataset: Dataset, case: Case) -> str:
+    """The case's own files, those of its folders too, as they are now; where they change, it is prepared anew."""
+    files = [(str(path.resolve()), path.stat()) for path in dataset.sources(case)]
+    return json.dumps([(name, found.st_size, found.st_mtime_ns) for name, found in files])
 
 
 def _prepare_case(dataset: Dataset, case: Case, settings: DataSettings, folder: Path) -> None:
-    volume, labels = load_case(dataset, case, settings.plane)
+    volume, labels = dataset.load(case, settings.plane)
     for text in volume.warnings:
         log.warning("%s", text)
     fit = fit_of(volume, settings)

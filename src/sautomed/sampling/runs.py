@@ -26,11 +26,13 @@ class Run(NamedTuple):
         images: In [0, 1].
         labels: Of the inner slices; the last is the target.
         upward: The walk goes towards higher indices; else the images' anatomical order is the reverse.
+        cases: Their ids.
     """
 
     images: Float[Tensor, "b n+2 3 h w"]
     labels: Int[Tensor, "b n h w"]
     upward: Tensor
+    cases: tuple[str, ...] = ()
 
 
 class RunDataset(TorchDataset):
@@ -40,7 +42,7 @@ class RunDataset(TorchDataset):
         self.cases, self.settings, self.channels, self.seed = cases, settings, channels, seed
         self.augment = Augment(settings.augment)
 
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor, bool]:
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor, bool, str]:
         settings = self.settings
         history = history_length(settings, self.seed, number // settings.batch)
         rng = np.random.default_rng([self.seed, 1, number])
@@ -49,7 +51,7 @@ class RunDataset(TorchDataset):
         upward = bool(rng.random() < 0.5)
         direction = 1 if upward else -1
         wanted = [target + direction * shift for shift in range(-history - 1, 2)]
-        return *self._load(case, wanted, rng), upward
+        return *self._load(case, wanted, rng), upward, case.id
 
     def _load(self, case: PreparedCase, wanted: list[int], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Slices past either end repeat the edge; channels may reach one further than the run."""
@@ -105,6 +107,6 @@ class StreamSampler(Sampler[int]):
         return self.per_round
 
 
-def collate(examples: Sequence[tuple[Tensor, Tensor, bool]]) -> Run:
-    images, labels, upward = zip(*examples, strict=True)
-    return Run(torch.stack(images), torch.stack(labels), torch.tensor(upward))
+def collate(examples: Sequence[tuple[Tensor, Tensor, bool, str]]) -> Run:
+    images, labels, upward, cases = zip(*examples, strict=True)
+    return Run(torch.stack(images), torch.stack(labels), torch.tensor(upward), cases)

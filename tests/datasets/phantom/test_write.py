@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from sautomed.datasets.nnunet_raw import load_case, read_dataset
+from sautomed.datasets import read_dataset
 from sautomed.datasets.phantom import make_phantom, write_phantoms
 from sautomed.errors import TargetExists, UnknownSetting
 
@@ -26,7 +26,7 @@ def test_the_folder_is_an_nnunet_raw_dataset(folder):
     assert dataset.channel == "T2-SPIR"
     assert dataset.labels == {1: "liver", 2: "right_kidney", 3: "left_kidney", 4: "spleen"}
     assert [case.id for case in dataset.cases] == ["phantom_000", "phantom_001"]
-    volume, labels = load_case(dataset, dataset.cases[0], "axial")
+    volume, labels = dataset.load(dataset.cases[0], "axial")
     assert volume.array.shape == labels.array.shape
     assert set(np.unique(labels.array)) <= {0, 1, 2, 3, 4}
 

@@ -1,4 +1,4 @@
-"""The command line: the five verbs, what they say, and what they exit with."""
+"""The command line: the verbs, what they say, and what they exit with."""
 
 import json
 import shutil
@@ -12,8 +12,11 @@ import torch
 import yaml
 
 from sautomed import cli
+from sautomed.io import read_stored
 
-HEAVY = ("torch", "transformers", "lightning", "matplotlib", "monai", "nibabel", "scipy")
+from ..io.dicom.build import make_series
+
+HEAVY = ("torch", "transformers", "lightning", "matplotlib", "monai", "nibabel", "scipy", "pydicom", "highdicom")
 
 
 @pytest.fixture
@@ -89,14 +92,14 @@ def test_one_and_two_slices_work(command, trained_run, tmp_path, depth):
 
 @pytest.mark.slow
 def test_a_phantom_is_a_data_set(command, tmp_path):
-    from sautomed.datasets.nnunet_raw import load_case, read_dataset
+    from sautomed.datasets import read_dataset
 
     folder = tmp_path / "Dataset900_Phantom"
     code, told, _ = command("phantom", "-o", folder, "-n", "1", "--kind", "thorax-ct", "--seed", "3")
     assert (code, told) == (0, f"1 phantoms: {folder}\n")
     dataset = read_dataset(folder)
     assert (len(dataset.cases), dataset.channel, len(dataset.labels)) == (1, "CT", 4)
-    volume, labels = load_case(dataset, dataset.cases[0])
+    volume, labels = dataset.load(dataset.cases[0])
     assert volume.array.min() < -500
     assert len(np.unique(labels.array)) > 2
 
@@ -116,6 +119,45 @@ def test_info_tells_what_a_model_or_a_run_is(command, trained_run, part):
         assert words in said(told)
 
 
+@pytest.mark.parametrize("target", ["ct.nii.gz", "ct.nrrd", "ct.mha"])
+def test_a_dicom_folder_is_converted_in_one_line(command, tmp_path, target):
+    series = make_series(tmp_path / "scan")
+    code, told, warned = command("convert", "-i", tmp_path / "scan", "-o", tmp_path / target)
+    assert (code, told, warned) == (0, f"{tmp_path / target}\n", "")
+    written = read_stored(tmp_path / target)
+    np.testing.assert_array_equal(written.voxels, series.voxels)
+    np.testing.assert_allclose(written.geometry.affine, series.affine, atol=1e-4)
+    assert command("convert", "-i", tmp_path / "scan", "-o", tmp_path / target)[0] == 2  # it is there already
+    assert command("convert", "-i", tmp_path / "scan", "-o", tmp_path / target, "--overwrite")[0] == 0
+
+
+def test_of_two_series_one_is_named(command, tmp_path):
+    for name in ("portal", "arterial"):
+        make_series(tmp_path / "scan" / name, SeriesDescription=name)
+    code, told, _ = command("info", tmp_path / "scan")
+    assert code == 0
+    for words in ("portal", "arterial", "name one with --series"):
+        assert words in said(told)
+    target = tmp_path / "a.nii.gz"
+    code, _, fault = command("convert", "-i", tmp_path / "scan", "-o", target)
+    assert code == 3
+    for words in ("SAM-E0351", "portal", "arterial", "--series"):
+        assert words in fault
+    assert command("convert", "-i", tmp_path / "scan", "-o", target, "--series", "arterial")[0] == 0
+    assert "arterial" in said(command("info", tmp_path / "scan", "--series", "arterial")[1])
+
+
+def test_a_warning_of_a_scan_is_told_when_it_is_converted(command, tmp_path):
+    image = nibabel.Nifti1Image(np.arange(60, dtype=np.int16).reshape(3, 4, 5), None)  # neither qform nor sform
+    nibabel.save(image, tmp_path / "a.nii")
+    code, _, fault = command("convert", "-i", tmp_path / "a.nii", "-o", tmp_path / "b.nrrd")
+    assert code == 3
+    assert "--assume-spacing" in fault
+    code, _, warned = command("convert", "-i", tmp_path / "a.nii", "-o", tmp_path / "b.nrrd", "--assume-spacing")
+    assert code == 0
+    assert warned.startswith("Warning: ")
+
+
 def test_names_with_brackets_are_told_as_they_are(command, trained_run, tmp_path):
     """Brackets are markup to the library that prints."""
     scan = write(tmp_path / "[red]a[/b].nii.gz".replace("/", "-"))
@@ -127,7 +169,7 @@ def test_names_with_brackets_are_told_as_they_are(command, trained_run, tmp_path
     assert "[red]missing" in command("info", tmp_path / "[red]missing")[2]
 
 
-@pytest.mark.parametrize("verb", ["", "demo", "phantom", "train", "segment", "evaluate", "info"])
+@pytest.mark.parametrize("verb", ["", "demo", "phantom", "train", "segment", "evaluate", "convert", "info", "doctor"])
 def test_help_tells_the_options_and_imports_nothing_heavy(verb):
     code = (
         "import sys; from sautomed.cli import run; code = run(sys.argv[1:]); print('LOADED', *sys.modules); exit(code)"
@@ -219,9 +261,9 @@ def constant(path):
 
 BAD_SCANS = {
     missing: ["SAM-E0301", "does not exist"],
-    not_nifti: ["SAM-E0302", "is not a NIfTI file"],
+    not_nifti: ["SAM-E0302", "is no scan that can be read"],
     truncated: ["SAM-E0303", "truncated", "compressed stream breaks off"],
-    four_axes: ["SAM-E0304", "4 axes of lengths 8 x 8 x 4 x 3", "one 3D volume"],
+    four_axes: ["SAM-E0304", "4 axes of lengths 8 x 8 x 4 x 3", "--frame 0 to --frame 2"],
     not_numbers: ["SAM-E0305", "NaN"],
     constant: ["SAM-E0306", "constant image", "7"],
 }
@@ -312,6 +354,50 @@ def test_scores_of_the_good_cases_are_shown_although_one_is_bad(command, dataset
     assert code == 6
     assert "block_3" in faults
     assert "1.000" in told
+
+
+# --- doctor ---
+
+
+@pytest.fixture
+def strange_dataset(dataset_folder, tmp_path):
+    """The blocks, one of which has a label value without a name."""
+    folder = shutil.copytree(dataset_folder, tmp_path / "Dataset042_Blocks")
+    path = folder / "labelsTr" / "block_2.nii.gz"
+    labels = nibabel.load(path)
+    array = np.asarray(labels.dataobj).copy()
+    array[0, 0, :2] = 9
+    nibabel.save(nibabel.Nifti1Image(array, labels.affine), path)
+    return folder
+
+
+def test_a_sound_dataset_passes_the_doctor(command, dataset_folder, tmp_path):
+    code, told, faults = command("doctor", dataset_folder, "-o", tmp_path / "page.html")
+    assert (code, faults) == (0, "")
+    assert "6 cases: no errors" in told
+    assert "block_5" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_the_doctor_says_what_must_be_mended_and_exits_3(command, strange_dataset, tmp_path):
+    code, told, faults = command("doctor", strange_dataset, "-o", tmp_path / "page.html")
+    assert code == 3
+    assert "SAM-E0325" in faults
+    for words in ("9 (2 voxels)", "block_2"):
+        assert words in said(told)
+    assert "block_2" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_the_doctor_writes_corrected_copies(command, strange_dataset, tmp_path):
+    code, told, _ = command("doctor", strange_dataset, "--fix", tmp_path / "whole", "--map", "9=1")
+    assert code == 0
+    assert "6 of 6 cases written" in said(told)
+    assert command("doctor", tmp_path / "whole")[0] == 0
+    code, told, faults = command("doctor", strange_dataset, "--fix", tmp_path / "part")
+    assert code == 3
+    assert "block_2" in faults
+    assert "5 of 6 cases written" in said(told)
+    assert command("doctor", strange_dataset, "--fix", tmp_path / "part")[0] == 2  # it is there now
+    assert command("doctor", strange_dataset, "--map", "9")[0] == 2
 
 
 # --- 1, 5 and 130: what no verb expects ---

@@ -1,0 +1,126 @@
+"""Memory that is predicted from a scan's header, against the peak that is measured.
+
+    python benchmarks/memory.py                        tiny, six scans: a few minutes on 2 cores
+    python benchmarks/memory.py --preset sam-vit-b     the same with SAM ViT-B: half an hour
+    python benchmarks/memory.py --shapes 512x512x400 --types int16 --chunks 8
+
+Each row is a process of its own, which reads a scan of soft blobs, segments it and writes labels, picture and report.
+A prediction must not be below the peak, and should be at most twice the peak.
+Weights are random: memory does not depend on their values.
+"""
+
+import argparse
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import in_fresh_process, machine, print_table, write_random_sam
+
+GOAL = 2.0
+ORGANS = 8
+
+
+@dataclass(frozen=True)
+class Row:
+    """One scan, and how it is segmented."""
+
+    shape: tuple[int, int, int]
+    dtype: str
+    chunk: int
+    ending: str = ".nii.gz"
+
+
+def save_random_model(folder: Path, preset: str, image_size: int | None, modality: str) -> None:
+    """A model folder with random weights."""
+    import torch
+
+    from sautomed.config import SamTrunkSettings, load_settings
+    from sautomed.model.build import build_model
+    from sautomed.model.bundle import Bundle, save_bundle
+
+    torch.manual_seed(0)
+    settings = load_settings(preset)
+    size = image_size or (256 if settings.data.image_size == "auto" else settings.data.image_size)
+    changes = [f"data.image_size={size}", "data.plane=axial", f"data.modality={modality}"]
+    if isinstance(settings.model.trunk, SamTrunkSettings):
+        weights = write_random_sam(folder.parent / "random_sam_vit_b.pth")
+        changes += ["model.trunk.kind=sam", f"model.trunk.weights={weights}"]
+    settings = load_settings(preset, changes)
+    network = build_model(settings.model, ORGANS, size)
+    save_bundle(folder, Bundle(network, settings, {k: f"organ {k}" for k in range(1, ORGANS + 1)}, "MR"))
+
+
+def write_scan(path: Path, row: Row) -> None:
+    """A scan of soft blobs with a little noise, slice by slice: labels are then patches, as those of organs are."""
+    import nibabel
+    import numpy as np
+    from scipy.ndimage import zoom
+
+    rng = np.random.default_rng(0)
+    array = np.empty(row.shape, row.dtype, order="F")
+    blobs = zoom(rng.uniform(20, 200, (8, 8)), [length / 8 for length in row.shape[:2]], order=1)
+    for k in range(row.shape[2]):
+        array[:, :, k] = np.roll(blobs, k) + rng.normal(0, 3, row.shape[:2])
+    nibabel.save(nibabel.Nifti1Image(array, np.diag([0.8, 0.8, 3.0, 1.0])), path)
+
+
+def measure(model_folder: Path, scan: Path, chunk: int) -> dict[str, Any]:
+    """What CASE.json says of one scan's memory."""
+    import json
+
+    from sautomed.segment import SegmentOptions, load, plan_jobs, run_plan, with_chunk
+
+    output = scan.parent / "out"
+    model = with_chunk(load(model_folder, "cpu"), chunk)
+    outcome = run_plan(model, plan_jobs(scan, output, SegmentOptions(report=True, overwrite=True)))
+    if outcome.failures:
+        raise outcome.failures[0].error
+    found: dict[str, Any] = json.loads(next(output.glob("*.json")).read_text())["memory"]
+    return found
+
+
+def main() -> None:
+    options = _options()
+    print(f"{options.preset}, {ORGANS} organs, modality {options.modality}\n{machine()}\n")
+    lines, ratios = [], []
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        in_fresh_process(save_random_model, folder / "model", options.preset, options.image_size, options.modality)
+        for row in _rows(options):
+            scan = folder / f"scan{row.ending}"
+            in_fresh_process(write_scan, scan, row)
+            found = in_fresh_process(measure, folder / "model", scan, row.chunk)
+            predicted, peak = found["predicted_bytes"] / 1e6, found["peak_bytes"] / 1e6
+            ratios.append(predicted / peak)
+            shape = " x ".join(map(str, row.shape))
+            lines.append(
+                [f"{shape} {row.dtype}", str(row.chunk), f"{predicted:.0f}", f"{peak:.0f}", f"{ratios[-1]:.2f}"]
+            )
+            scan.unlink()
+    print_table(["scan", "chunk", "predicted MB", "peak MB", "ratio"], lines)
+    met = min(ratios) >= 1 and max(ratios) <= GOAL
+    print(
+        f"\npredicted / peak: {min(ratios):.2f} to {max(ratios):.2f} (goal: 1 to {GOAL:g}; {'met' * met or 'missed'})"
+    )
+
+
+def _rows(options: argparse.Namespace) -> list[Row]:
+    shapes = [tuple(map(int, shape.split("x"))) for shape in options.shapes]
+    return [Row(s, t, c, options.ending) for s in shapes for t in options.types for c in options.chunks]  # type: ignore[arg-type]  # three numbers
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="tiny", help="default tiny")
+    parser.add_argument("--shapes", nargs="+", default=["256x256x40", "512x512x60", "512x512x240"])
+    parser.add_argument("--types", nargs="+", default=["int16", "float32"], help="of the stored voxels")
+    parser.add_argument("--chunks", type=int, nargs="+", default=[8], help="slices through the trunk together")
+    parser.add_argument("--image-size", type=int, help="of the network; default the preset's (auto: 256)")
+    parser.add_argument("--modality", choices=("ct", "other"), default="other", help="how intensities are scaled")
+    parser.add_argument("--ending", default=".nii.gz", help="of the scan's file: .nii.gz or .nii")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,14 @@
+"""The command line: parse, call one verb, show its progress, turn faults into exit codes.
+
+Verbs are imported when they are called, so `--help` needs neither torch nor matplotlib.
+"""
+
+from sautomed.cli.app import app
+from sautomed.cli.door import main, run
+from sautomed.cli.learning import demo, evaluate, phantom, train
+from sautomed.cli.scans import convert, doctor, info, segment
+
+for command in (demo, train, segment, evaluate, convert, info, doctor, phantom):  # as `--help` lists them
+    app.command()(command)
+
+__all__ = ["app", "main", "run"]

@@ -1,0 +1,5 @@
+"""python -m sautomed.cli"""
+
+from sautomed.cli import main
+
+main()

@@ -1,0 +1,114 @@
+"""Commands that make a model and judge it: phantom, train, evaluate, demo."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, cast
+
+import typer
+
+from sautomed import progress
+from sautomed.cli.app import Device, IgnoreLabels, Layout, MapLabels, Seed, err, out, say
+from sautomed.errors import SomeCasesFailed, UsageError
+
+if TYPE_CHECKING:
+    from sautomed.scores import Summary
+
+
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for phantoms, run, masks and report.html.")],
+    seed: Seed = 0,
+) -> None:
+    """Make phantoms, train on some, segment the others and write a report; a few minutes on two cores."""
+    from sautomed.demo import run_demo
+
+    with progress.stages(err) as stages:
+        page = run_demo(output, seed, stages)
+    say(f"Report: {page}")
+
+
+def phantom(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the new data set.")],
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Cases to make.")] = 12,
+    kind: Annotated[str, typer.Option(help="abdomen-ct, abdomen-mr or thorax-ct.")] = "abdomen-ct",
+    seed: Seed = 0,
+) -> None:
+    """Make volumes laid out like anatomy, with exact labels, in nnU-Net's raw layout."""
+    from sautomed.datasets.phantom import KINDS, write_phantoms
+
+    if kind not in KINDS:
+        raise UsageError(f"there is no phantom kind '{kind}'.", where="--kind", cure=f"Use one of {', '.join(KINDS)}.")
+    with progress.stages(err) as stages:
+        write_phantoms(output, count, kind, seed, on_case=stages.counter("Making phantoms"))
+    say(f"{count} phantoms: {output}")
+
+
+def train(
+    dataset: Annotated[Path, typer.Option("-d", "--dataset", help="Folder of a data set, in any layout that is read.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run; a fold writes fold_K in it.")],
+    config: Annotated[
+        str | None, typer.Option("-c", "--config", help="Preset or YAML file.", show_default="sam-vit-b")
+    ] = None,
+    fold: Annotated[str, typer.Option("-f", "--fold", help="Fold to keep aside, 0 to 4, or all.")] = "0",
+    weights: Annotated[str | None, typer.Option(help="SAM weights: hub id, folder or file.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="A setting, as in train.batch=4.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(min=0.1, help="Fit the schedule to this time.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint, settings as they were.")
+    ] = False,
+    device: Device = "auto",
+    seed: Seed = 0,
+    layout: Layout = "auto",
+    map_labels: MapLabels = None,
+    ignore: IgnoreLabels = None,
+    regrid: Annotated[
+        bool, typer.Option("--regrid-labels", help="Bring label maps onto their scans' grids, nearest neighbour.")
+    ] = False,
+) -> None:
+    """Train on one fold of a data set; the run holds a model folder that `segment -m` takes."""
+    from sautomed.config import load_settings
+    from sautomed.datasets.rules import parse_rules
+    from sautomed.train import Callbacks, TrainingPlan, run_settings
+    from sautomed.train import train as run_training
+
+    rules = parse_rules(map_labels or [], ignore or [], regrid)
+    overrides = list(settings or [])
+    if weights:
+        overrides += ["model.trunk.kind=sam", f"model.trunk.weights={json.dumps(weights)}"]
+    as_before = resume and config is None and not overrides
+    chosen = run_settings(output, _fold(fold)) if as_before else load_settings(config or "sam-vit-b", overrides)
+    plan = TrainingPlan(dataset, output, chosen, _fold(fold), seed, max_minutes, resume, device, layout, rules)
+    with progress.stages(err) as stages:
+        model = run_training(plan, Callbacks(stages.counter("Preparing"), stages.training("Training")))
+    say(f"Model: {model}")
+
+
+def evaluate(
+    predictions: Annotated[Path, typer.Option("-p", "--predictions", help="Label maps to score: a folder or a file.")],
+    references: Annotated[Path, typer.Option("-r", "--references", help="The truth: a folder, a file or a data set.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for scores.csv and summary.json.")],
+    layout: Layout = "auto",
+) -> None:
+    """Score label maps against the truth: DSC, HD95, HD and NSD, on the native grid."""
+    from sautomed.evaluate import evaluate as score
+
+    failed: SomeCasesFailed | None = None
+    with progress.stages(err) as stages:
+        try:
+            summary = score(predictions, references, output, layout=layout, on_case=stages.counter("Scoring"))
+        except SomeCasesFailed as some:  # the others are scored all the same
+            summary, failed = cast("Summary", some.result), some
+    out.print(progress.score_table(summary))
+    if failed:
+        raise failed
+    if summary.unpredicted:
+        err.print(f"Not scored, for want of a prediction: {len(summary.unpredicted)} references (see summary.json).")
+
+
+def _fold(text: str) -> int | Literal["all"]:
+    if text == "all":
+        return "all"
+    if text.isdecimal():
+        return int(text)
+    raise UsageError(f"'{text}' is not a fold.", where="-f", cure="Give a number from 0, or all.")

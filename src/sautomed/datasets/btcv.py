@@ -1,0 +1,126 @@
+"""BTCV ("Synapse multi-atlas", MICCAI 2015): RawData/Training/img/img0001.nii.gz and label/label0001.nii.gz.
+
+Thirteen organs, or the eight that the paper scores, the others then being background. The test scans have no label
+maps and are left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from sautomed.datasets.dataset import Case, Dataset, Files
+from sautomed.datasets.names import files_in, first_with, listed, lonely
+from sautomed.errors import NoCases, UnpairedFiles
+from sautomed.grid import Plane
+from sautomed.io import read_labels
+from sautomed.io.read import refuse_unknown_values
+from sautomed.volume import LabelMap, Volume
+
+LOOKS_FOR = "RawData/Training/img/imgNNNN.nii.gz and RawData/Training/label/labelNNNN.nii.gz"
+LABELS: Mapping[int, str] = MappingProxyType(
+    dict(
+        enumerate(
+            (
+                "spleen",
+                "right_kidney",
+                "left_kidney",
+                "gallbladder",
+                "esophagus",
+                "liver",
+                "stomach",
+                "aorta",
+                "inferior_vena_cava",
+                "portal_and_splenic_vein",
+                "pancreas",
+                "right_adrenal_gland",
+                "left_adrenal_gland",
+            ),
+            start=1,
+        )
+    )
+)
+# Table 1 of the paper, numbered as in SAMed, whose protocol it follows.
+PAPER_LABELS: Mapping[int, str] = MappingProxyType(
+    {
+        1: "spleen",
+        2: "right_kidney",
+        3: "left_kidney",
+        4: "gallbladder",
+        5: "liver",
+        6: "stomach",
+        7: "aorta",
+        8: "pancreas",
+    }
+)
+_ROOTS = ("", "Training", "RawData/Training", "Abdomen/RawData/Training")
+
+
+@dataclass(frozen=True)
+class PaperFiles(Files):
+    """Label maps with the paper's eight organs; the other five become background, unknown values are refused."""
+
+    def label(self, case: Case, path: Path, plane: Plane, image: Volume | None) -> tuple[LabelMap, tuple[str, ...]]:
+        labels = replace(read_labels(path, plane), names=dict(LABELS))
+        refuse_unknown_values(labels, where=path, declared_in="the layout btcv")
+        values = {name: value for value, name in PAPER_LABELS.items()}
+        table = np.array([0, *(values.get(name, 0) for name in LABELS.values())], np.uint8)
+        return replace(labels, array=table[labels.array], names=dict(PAPER_LABELS)), ()
+
+
+def detect(folder: Path) -> bool:
+    """Whether there is a folder img with scans in it, beside one called label, under any of the usual roots."""
+    root = _root(folder)
+    return root is not None and bool(files_in(root / "img", ".nii.gz", ".nii"))
+
+
+def read_all_organs(folder: Path) -> Dataset:
+    """BTCV with its thirteen organs.
+
+    Raises:
+        NoCases: There is no scan.
+        UnpairedFiles: A scan has no label map, or the reverse.
+    """
+    return _read(folder, dict(LABELS), "btcv", Files())
+
+
+def read_paper_organs(folder: Path) -> Dataset:
+    """BTCV with the eight organs of the paper; raises as `read_all_organs`."""
+    return _read(folder, dict(PAPER_LABELS), "btcv-8", PaperFiles())
+
+
+def _read(folder: Path, labels: dict[int, str], layout: str, reader: Files) -> Dataset:
+    root = _root(folder) or folder
+    images = _by_number(root / "img", "img")
+    maps = _by_number(root / "label", "label")
+    if not images:
+        raise NoCases(
+            "has no cases: img holds no file named like img0001.nii.gz.",
+            where=root,
+            cure="Unpack RawData.zip of the challenge there.",
+        )
+    cases = tuple(Case(number, image, maps.get(number)) for number, image in images.items())
+    dataset = Dataset(folder, "BTCV", "CT", labels, cases, layout, reader)
+    alone = lonely(set(images), set(maps))
+    if alone:
+        raise UnpairedFiles(
+            f"{len(alone)} files have no partner: {listed(alone)}.",
+            where=root,
+            cure="Each imgNNNN in img needs a labelNNNN in label; bring it back, or take the other one out.",
+            result=dataset,
+        )
+    return dataset
+
+
+def _root(folder: Path) -> Path | None:
+    return first_with(folder, _ROOTS, lambda root: (root / "img").is_dir() and (root / "label").is_dir())
+
+
+def _by_number(folder: Path, prefix: str) -> dict[str, Path]:
+    """Files by what stands between the prefix and the ending."""
+    found = files_in(folder, ".nii.gz", ".nii")
+    return {path.name.split(".")[0].removeprefix(prefix): path for path in found if path.name.startswith(prefix)}

@@ -1,0 +1,1 @@
+"""CHAOS: DICOM series with PNG label maps whose order is verified."""

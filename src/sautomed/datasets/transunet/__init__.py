@@ -1,0 +1,1 @@
+"""TransUNet's preprocessed BTCV: slices as .npz, volumes as HDF5, no spacing."""

@@ -1,0 +1,102 @@
+"""Named arrays out of .npz and HDF5 files, told by their content; nothing in them is ever executed."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from typing import IO, Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from sautomed.errors import NotAScan, TruncatedFile
+from sautomed.files import require_file
+from sautomed.io.values import require_numbers
+
+LIMIT_BYTES = 1 << 30  # ours: 512 slices of 512 x 512 as float64
+_NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_FAULTS = (OSError, ValueError, KeyError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+
+
+def read_array(path: Path, key: str) -> NDArray[Any]:
+    """The array of that name.
+
+    Raises:
+        MissingFile: There is no such file.
+        NotAScan: It is of another kind, has no such array, or one that is too large or holds Python objects.
+        TruncatedFile: It is damaged.
+        UnsupportedVoxels: The array holds no numbers.
+    """
+    require_file(path)
+    if zipfile.is_zipfile(path):
+        array = _of_npz(path, key)
+    elif h5py.is_hdf5(path):
+        array = _of_hdf5(path, key)
+    else:
+        raise NotAScan("is neither .npz nor HDF5.", where=path, cure="Copy or download it again.")
+    require_numbers(array.dtype, path)
+    return array
+
+
+def _of_npz(path: Path, key: str) -> NDArray[Any]:
+    with _translated(path), zipfile.ZipFile(path) as archive:
+        members = {info.filename: info.file_size for info in archive.infolist()}
+        _require(f"{key}.npy" in members, key, sorted(members), path)
+        _require_small(members[f"{key}.npy"], path)
+        with archive.open(f"{key}.npy") as stream:
+            return _of_npy(stream, members[f"{key}.npy"])
+
+
+def _of_npy(stream: IO[bytes], size: int) -> NDArray[Any]:
+    """As numpy reads it, but for memory that a header claims without the file having it. Raises ValueError."""
+    version = np.lib.format.read_magic(stream)
+    if version not in _NPY_HEADERS:
+        raise ValueError(f"npy version {version[0]}.{version[1]}")
+    shape, by_column, dtype = _NPY_HEADERS[version](stream)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects")
+    promised = prod(shape) * dtype.itemsize
+    if promised > size:
+        raise ValueError(f"its header promises {promised} bytes, but it has {size}")
+    content = bytearray(stream.read(promised))
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if by_column else "C")
+
+
+def _of_hdf5(path: Path, key: str) -> NDArray[Any]:
+    with _translated(path), h5py.File(path, "r") as file:
+        found = file.get(key)
+        _require(isinstance(found, h5py.Dataset), key, sorted(map(str, file)), path)
+        _require_small(prod(found.shape) * found.dtype.itemsize, path)
+        return np.asarray(found)
+
+
+def _require(there: bool, key: str, keys: list[str], path: Path) -> None:
+    if not there:
+        raise NotAScan(
+            f"holds no array {key!r}, but {', '.join(keys[:8]) or 'nothing'}.",
+            where=path,
+            cure="Each file needs an image and a label of one shape.",
+        )
+
+
+def _require_small(size: int, path: Path) -> None:
+    if size > LIMIT_BYTES:
+        raise NotAScan(
+            f"promises an array of {size / 1e9:.1f} GB, more than the {LIMIT_BYTES / 1e9:.1f} GB that are read.",
+            where=path,
+            cure="Copy or download it again.",
+        )
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """The libraries' ways to fail on a damaged file, as one named fault."""
+    try:
+        yield
+    except _FAULTS as error:
+        raise TruncatedFile(f"cannot be read ({error}).", where=path, cure="Copy or download it again.") from error

@@ -1,0 +1,235 @@
+"""Checks of a dataset as a whole: what can only be seen by holding its cases against each other.
+
+Pure functions from facts to findings; thresholds are ours.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from sautomed.datasets.folds import Fold
+from sautomed.health.diagnosis import Finding
+from sautomed.health.facts import CaseFacts, is_ct
+
+ENOUGH = 5  # cases from which on a median means something
+SPACING_RATIO = 2.5
+EXTENT_RATIO = 2.5
+VOLUME_RATIO = 10.0
+INTENSITY_RATIO = 10.0  # MR units are arbitrary
+MEDIAN_SHIFT_HU = 500.0
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A dataset's facts.
+
+    Args:
+        cases: All of them, readable or not.
+        labels: Name of each label.
+        channel: Name of the image channel.
+        folds: As training makes them with seed 0; empty if it cannot.
+    """
+
+    cases: Sequence[CaseFacts]
+    labels: dict[int, str]
+    channel: str
+    folds: Sequence[Fold]
+
+    @property
+    def scans(self) -> list[CaseFacts]:
+        """Those whose scan can be read."""
+        return [case for case in self.cases if case.image is not None]
+
+
+Check = Callable[[Whole], Iterator[Finding]]
+
+
+def check_whole(whole: Whole) -> list[Finding]:
+    """All findings that concern more than one case."""
+    return [finding for check in WHOLE_CHECKS for finding in check(whole)]
+
+
+def labelled(whole: Whole) -> Iterator[Finding]:
+    """A dataset whose scans can be read, but without any label map; single ones are told when the files are listed."""
+    if whole.scans and not any(case.label is not None or case.faults for case in whole.cases):
+        text = f"none of the {len(whole.cases)} cases has a label map, which training needs."
+        yield Finding("pairs", "error", text, "Add the label maps.", error_id="SAM-E0313")
+
+
+def classes_present(whole: Whole) -> Iterator[Finding]:
+    """Classes that no case shows."""
+    read = [case for case in whole.cases if case.label is not None]
+    for value, name in whole.labels.items():
+        if read and not any(value in case.voxels for case in read):
+            yield Finding(
+                "classes",
+                "error",
+                f"class {value} {name} has no voxel in any of the {len(read)} label maps that can be read.",
+                "Take it out of the dataset's description, or correct the label maps.",
+                fixable=True,
+                error_id="SAM-E0324",
+            )
+
+
+def classes_in_folds(whole: Whole) -> Iterator[Finding]:
+    """Classes that some case shows, but none that a fold trains with, or validates on."""
+    shown = {case.id: set(case.voxels) for case in whole.cases if case.voxels}  # empty ones are told elsewhere
+    known = [value for value in whole.labels if any(value in values for values in shown.values())]
+    for part, severity in (("train", "warning"), ("val", "note")):
+        lacking: dict[int, list[int]] = defaultdict(list)
+        for number, fold in enumerate(whole.folds):
+            ids = [case for case in (fold.train if part == "train" else fold.val) if case in shown]
+            for value in known if ids else ():
+                if not any(value in shown[case] for case in ids):
+                    lacking[value].append(number)
+        for value, numbers in lacking.items():
+            text = (
+                f"class {value} {whole.labels[value]} is in no {_PART[part]} case of fold {_listed(numbers)} of seed 0."
+            )
+            cure = _PART_CURE[part]
+            yield Finding("folds", severity, text, cure)  # type: ignore[arg-type]
+
+
+_PART = {"train": "training", "val": "validation"}
+_PART_CURE = {
+    "train": "Such a fold is refused: use another --seed, -f all, or a splits_final.json of your own in the run.",
+    "val": "Its validation score leaves the class out; the other folds, or another --seed, score it.",
+}
+
+
+def duplicates(whole: Whole) -> Iterator[Finding]:
+    """Cases that share their voxels."""
+    twins = _groups(whole.scans, lambda case: case.image_hash)
+    twin_pairs = {frozenset(pair) for ids in twins for pair in combinations([case.id for case in ids], 2)}
+    for cases in twins:
+        ids = [case.id for case in cases]
+        same_labels = "the same label map" if len({case.label_hash for case in cases}) == 1 else "different label maps"
+        apart = len({case.group or case.id for case in cases}) > 1
+        leak = _leaking_folds(cases, whole.folds)
+        told = (
+            f" In fold {_listed(leak)} of seed 0 one trains and another validates, so scores would be too good."
+            if leak
+            else ""
+        )
+        yield Finding(
+            "duplicates",
+            "error" if apart else "warning",
+            f"{_listed(ids)} are the same scan, voxel for voxel, with {same_labels}.{told}",
+            "Keep one of them; --fix keeps the first.",
+            case=ids[0],
+            fixable=True,
+        )
+    for cases in _groups([case for case in whole.cases if case.voxels], lambda case: case.label_hash):
+        ids = [case.id for case in cases]
+        new = any(frozenset(pair) not in twin_pairs for pair in combinations(ids, 2))
+        if new and len({case.group or case.id for case in cases}) > 1:
+            yield Finding(
+                "duplicates",
+                "warning",
+                f"{_listed(ids)} are different scans with the same label map, voxel for voxel.",
+                "Either a label map was copied by mistake, or they are scans of one patient, which must not be split "
+                "between training and validation: then list them together in splits_final.json.",
+                case=ids[0],
+            )
+
+
+def _groups(cases: Sequence[CaseFacts], key: Callable[[CaseFacts], str]) -> list[list[CaseFacts]]:
+    """Cases with equal keys, where there are several."""
+    found: dict[str, list[CaseFacts]] = defaultdict(list)
+    for case in cases:
+        if key(case):
+            found[key(case)].append(case)
+    return [group for group in found.values() if len(group) > 1]
+
+
+def _leaking_folds(cases: Sequence[CaseFacts], folds: Sequence[Fold]) -> list[int]:
+    ids = {case.id for case in cases}
+    return [number for number, fold in enumerate(folds) if ids & set(fold.train) and ids & set(fold.val)]
+
+
+def unlike_the_others(whole: Whole) -> Iterator[Finding]:
+    """Scans whose grid differs from what is usual in the dataset."""
+    scans = whole.scans
+    if len(scans) < ENOUGH:
+        return
+    cure = "Check that it belongs to the dataset, and that its header is right."
+    spacings = np.array([sorted(case.image.spacing_mm) for case in scans if case.image])
+    extents = np.array([sorted(np.multiply(case.image.spacing_mm, case.image.shape)) for case in scans if case.image])
+    for rows, ratio, name in ((spacings, SPACING_RATIO, "spacing"), (extents, EXTENT_RATIO, "field of view")):
+        middle = np.median(rows, axis=0)
+        for case, row in zip(scans, rows, strict=True):
+            if np.maximum(row / middle, middle / row).max() > ratio:
+                text = f"its {name} is {_times(row)} mm, while the median of the dataset is {_times(middle)} mm."
+                yield Finding("unlike", "warning", text, cure, case.id)
+    usual = Counter(case.plane for case in scans).most_common(1)[0][0]
+    for case in scans:
+        if case.plane != usual:
+            text = f"its slices are {case.plane}, while those of most cases are {usual}; it is cut anew for training."
+            yield Finding("unlike", "warning", text, cure, case.id)
+
+
+def unlike_intensities(whole: Whole) -> Iterator[Finding]:
+    """Scans whose intensities differ from what is usual in the dataset."""
+    scans = [case for case in whole.scans if case.intensities is not None]
+    if len(scans) < ENOUGH:
+        return
+    rows = np.array(
+        [[case.intensities.median, case.intensities.high - case.intensities.low] for case in scans if case.intensities]
+    )
+    middle = np.median(rows, axis=0)
+    spans: dict[str, float] = {}
+    for case, (median, span) in zip(scans, rows, strict=True):
+        if is_ct(whole.channel):
+            if abs(median - middle[0]) > MEDIAN_SHIFT_HU and case.intensities and case.intensities.least < 0:
+                text = f"its median intensity is {median:g} HU, while that of the dataset is {middle[0]:g} HU."
+                yield Finding("unlike", "warning", text, "Check its rescale slope and intercept.", case.id)
+        elif span > 0 and max(span / middle[1], middle[1] / span) > INTENSITY_RATIO:
+            spans[case.id] = float(span)
+    if spans:
+        yield Finding(
+            "unlike",
+            "note",
+            f"the intensities of {len(spans)} scans span {min(spans.values()):.3g} to {max(spans.values()):.3g} "
+            f"(0.5 to 99.5 %), while the median of the dataset is {middle[1]:.3g}: {_listed(list(spans))}.",
+            "Harmless where units are arbitrary, as in MR: each scan is scaled by its own percentiles.",
+        )
+
+
+def unlike_volumes(whole: Whole) -> Iterator[Finding]:
+    """Structures far larger or smaller than in the other cases."""
+    for value, name in whole.labels.items():
+        having = [case for case in whole.cases if value in case.millilitres]
+        if len(having) < ENOUGH:
+            continue
+        middle = float(np.median([case.millilitres[value] for case in having]))
+        for case in having:
+            found = case.millilitres[value]
+            if max(found / middle, middle / found) > VOLUME_RATIO:
+                text = f"its {name} measures {found:.3g} ml, while the median of the dataset is {middle:.3g} ml."
+                yield Finding("volumes", "warning", text, "Look at its label map.", case.id)
+
+
+def _times(lengths: np.ndarray) -> str:
+    return " x ".join(f"{length:.3g}" for length in lengths)
+
+
+def _listed(items: Sequence[object]) -> str:
+    shown = ", ".join(map(str, items[:_SHOWN]))
+    return shown + (f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else "")
+
+
+WHOLE_CHECKS: tuple[Check, ...] = (
+    labelled,
+    classes_present,
+    classes_in_folds,
+    duplicates,
+    unlike_the_others,
+    unlike_intensities,
+    unlike_volumes,
+)

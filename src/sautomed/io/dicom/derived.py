@@ -1,0 +1,258 @@
+"""What DICOM objects that are made from a series share: patient and study, and the images they refer to.
+
+Arrays here are (slice, row, column) in the order of the series, as DICOM frames are, whatever plane the slices of the
+label map are.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import generate_uid
+
+from sautomed.errors import NoDicomSource, OutputMismatch
+from sautomed.grid import NativeGrid
+from sautomed.io.dicom.planes import Planes
+from sautomed.io.dicom.source import DicomSource
+from sautomed.volume import LabelMap
+
+LPS_OF_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+# What a grid may differ from its files: axes are corrected by up to 1 mm, and gaps may be a little uneven.
+GRID_TOLERANCE_MM = 1.5
+# What a hostile or odd header can raise when its values are taken, here or in highdicom.
+HEADER_FAULTS = (
+    ArithmeticError, AttributeError, InvalidDicomError, LookupError, NotImplementedError, TypeError, ValueError,
+    struct.error,
+)  # fmt: skip
+_CURE = "Choose an output that needs no series, such as a name that ends in .nii.gz."
+
+try:  # not from `sautomed` itself, which stands above this module (see the import contract)
+    VERSION = version("sautomed")
+except PackageNotFoundError:  # used from a checkout that was not installed
+    VERSION = "0"
+
+_MAY_BE_EMPTY = (
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "AccessionNumber",
+    "StudyID", "ReferringPhysicianName", "PositionReferenceIndicator",
+)  # fmt: skip
+_MAY_BE_ABSENT = (
+    "StudyDescription", "PatientAge", "PatientSize", "PatientWeight", "PatientIdentityRemoved",
+    "DeidentificationMethod", "ClinicalTrialSponsorName", "ClinicalTrialProtocolID", "ClinicalTrialSubjectID",
+    "LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod",
+)  # fmt: skip
+_FORMS = {  # a value of another form is left out, as a reader might refuse the whole object for it
+    "PatientBirthDate": r"\d{8}", "StudyDate": r"\d{8}", "StudyTime": r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?",
+    "PatientSex": "[MFO]", "PatientAge": r"\d{3}[DWMY]", "LossyImageCompression": "0[01]",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SliceReference:
+    """The image that holds a slice.
+
+    Args:
+        sop_class: SOPClassUID.
+        sop_instance: SOPInstanceUID.
+        frame: Number of the frame, from 1; None for a file of one slice.
+    """
+
+    sop_class: str
+    sop_instance: str
+    frame: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class SourceSeries:
+    """The series that a label map belongs to.
+
+    Args:
+        header: Patient, study, frame of reference and modality; every text that DICOM wants is there, if empty.
+        references: Per slice.
+        planes: Where the slices lie.
+        slice_thickness_mm: As the files say, or the gap of the slices.
+    """
+
+    header: Dataset
+    references: tuple[SliceReference, ...]
+    planes: Planes
+    slice_thickness_mm: float
+
+    @property
+    def images(self) -> list[SliceReference]:
+        """Each different image once, without a frame."""
+        return list(dict.fromkeys(SliceReference(each.sop_class, each.sop_instance) for each in self.references))
+
+
+def source_series(native: NativeGrid, path: str | Path) -> SourceSeries:
+    """Read the headers that a DICOM object on this grid refers to.
+
+    Args:
+        native: The grid of a label map.
+        path: What shall be written, for the message.
+    Raises:
+        NoDicomSource: The scan was no DICOM series, was resampled, or its files are gone or say something else now.
+    """
+    source = native.source
+    if not isinstance(source, DicomSource):
+        raise _no_source("a DICOM object refers to the slices of a DICOM series, but the scan came from none.", path)
+    if not source.regular:
+        raise _no_source("the scan was resampled, so its voxels lie no longer on the slices of the series.", path)
+    try:
+        headers = dict(zip(dict.fromkeys(source.members), source.headers(), strict=True))
+        with pydicom.config.disable_value_validation():
+            return _collect(source, [headers[name] for name in source.members], native)
+    except (OSError, *HEADER_FAULTS) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        fault = f"nothing can refer to the series at {source.place}, since its headers do not allow it: {reason}."
+        raise _no_source(fault, path) from error
+
+
+def frames_of(labels: LabelMap) -> NDArray[np.unsignedinteger[Any]]:
+    """The labels as the frames of the series, (slice row column), contiguous."""
+    return np.ascontiguousarray(labels.to_native().transpose(2, 1, 0))
+
+
+def classes_of(labels: LabelMap) -> dict[int, str]:
+    """Name of each class, by value: those with a name, whether they occur or not, and those that occur without one.
+
+    DICOM knows no object without a class, so one is named if there is none.
+    """
+    unnamed = {value: f"label {value}" for value in labels.unknown_values()}
+    named = {value: name for value, name in labels.names.items() if value != 0}
+    return dict(sorted((named | unnamed).items())) or {1: "label 1"}
+
+
+def require_equal(written: NDArray[Any], wanted: NDArray[Any], path: str | Path) -> None:
+    """Raise OutputMismatch, with the number of voxels and the first slice, unless two arrays of frames agree."""
+    wrong = written != wanted
+    if not wrong.any():
+        return
+    raise mismatch(f"{int(wrong.sum())} voxels differ, the first in slice {int(np.argwhere(wrong)[0][0]) + 1}", path)
+
+
+@contextmanager
+def headers_at_fault(path: str | Path) -> Iterator[None]:
+    """Where an object is made and encoded: whatever fails there, a value of the series' headers is the reason.
+
+    Raises:
+        NoDicomSource: With the reason.
+    """
+    try:
+        yield
+    except HEADER_FAULTS as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise _no_source(f"no DICOM object can be made for this series, for its headers: {reason}.", path) from error
+
+
+@contextmanager
+def file_at_fault(path: str | Path) -> Iterator[None]:
+    """Where a file that was just written is read back.
+
+    Raises:
+        OutputMismatch: It cannot be read.
+    """
+    try:
+        yield
+    except HEADER_FAULTS as error:
+        raise mismatch(" ".join(str(error).split()) or type(error).__name__, path) from error
+
+
+def mismatch(what: str, path: str | Path) -> OutputMismatch:
+    """The fault of a file that reads back as something else."""
+    return OutputMismatch(
+        f"the file reads back as something else than the label map ({what}), so it was not kept.",
+        where=path,
+        cure="Write NIfTI instead (a name that ends in .nii.gz), and report this as a bug.",
+    )
+
+
+def _no_source(fault: str, path: str | Path) -> NoDicomSource:
+    return NoDicomSource(fault, where=path, cure=_CURE)
+
+
+def _collect(source: DicomSource, headers: list[Dataset], native: NativeGrid) -> SourceSeries:
+    """What the headers of the slices (one per slice, some the same) say together."""
+    columns, rows, depth = native.shape
+    if len(headers) != depth or any((each.Rows, each.Columns) != (rows, columns) for each in headers):
+        raise ValueError(f"they are no longer {depth} slices of {rows} rows and {columns} columns")
+    references = tuple(_reference(each, frame) for each, frame in zip(headers, source.frames, strict=True))
+    planes = _planes(headers, native)
+    thickness = headers[0].get("SliceThickness")
+    return SourceSeries(
+        header=_shared_header(headers[0], source.series_uid or references[0].sop_instance),
+        references=references,
+        planes=planes,
+        slice_thickness_mm=float(thickness) if thickness else planes.slice_gap_mm or 1.0,
+    )
+
+
+def _reference(header: Dataset, frame: int | None) -> SliceReference:
+    """Its file meta names an image too; some tools that take identities away forget it there."""
+    meta = getattr(header, "file_meta", Dataset())
+    sop_class = header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID")
+    sop_instance = header.get("SOPInstanceUID") or meta.get("MediaStorageSOPInstanceUID")
+    if not sop_class or not sop_instance:
+        raise ValueError("an image has no SOPInstanceUID or no SOPClassUID, by which others could refer to it")
+    return SliceReference(str(sop_class), str(sop_instance), None if frame is None else frame + 1)
+
+
+def _planes(headers: list[Dataset], native: NativeGrid) -> Planes:
+    """The files' own positions, which viewers compare; those of the grid where a file holds several slices."""
+    columns, rows, depth = native.shape
+    affine = LPS_OF_RAS @ native.affine
+    of_grid = Planes(
+        affine[:3, 3] + np.arange(depth)[:, None] * affine[:3, 2], affine[:3, 0], affine[:3, 1], (depth, rows, columns)
+    )
+    if any("ImagePositionPatient" not in each for each in headers):
+        return of_grid
+    first = headers[0]
+    row_gap, column_gap = (float(gap) for gap in first.PixelSpacing)
+    directions = np.array(first.ImageOrientationPatient, dtype=np.float64)
+    of_files = Planes(
+        np.array([each.ImagePositionPatient for each in headers], dtype=np.float64),
+        directions[:3] * column_gap,
+        directions[3:] * row_gap,
+        of_grid.shape,
+    )
+    corners = np.array([[column, row] for column in (0, columns - 1) for row in (0, rows - 1)], dtype=np.float64)
+    gap_mm = max(
+        float(np.abs(of_files.points_mm(number, corners) - of_grid.points_mm(number, corners)).max())
+        for number in range(depth)
+    )
+    if not gap_mm <= GRID_TOLERANCE_MM:
+        raise ValueError(f"their slices lie up to {gap_mm:.3g} mm from the voxels of the label map")
+    return of_files
+
+
+def _shared_header(header: Dataset, series: str) -> Dataset:
+    """Patient and study as one file gives them, completed where DICOM asks for more; `series` stands for all files."""
+    shared = Dataset()
+    for keyword in _MAY_BE_EMPTY:
+        setattr(shared, keyword, _well_formed(header, keyword) or "")
+    for keyword in _MAY_BE_ABSENT:
+        value = _well_formed(header, keyword)
+        if value:
+            setattr(shared, keyword, value)
+    # Made up where they lack, but the same for all that is made from the same series.
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+        setattr(shared, keyword, header.get(keyword) or generate_uid(entropy_srcs=[series, keyword]))
+    shared.Modality = header.get("Modality") or "OT"
+    return shared
+
+
+def _well_formed(header: Dataset, keyword: str) -> Any:
+    value = header.get(keyword)
+    form = _FORMS.get(keyword)
+    return value if form is None or re.fullmatch(form, str(value)) else None

@@ -1,0 +1,283 @@
+"""DICOM Segmentation objects: written with highdicom, and read back without it.
+
+BINARY has one frame per class and slice in which it occurs; LABELMAP (Supplement 243) has one frame per slice with
+the label values themselves. Both refer to the images of the series slice by slice.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import highdicom as hd
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from sautomed.files import atomic_write
+from sautomed.io.dicom.codes import code_item, label_text, organ_code
+from sautomed.io.dicom.derived import (
+    VERSION,
+    SliceReference,
+    SourceSeries,
+    classes_of,
+    file_at_fault,
+    frames_of,
+    headers_at_fault,
+    require_equal,
+    source_series,
+)
+from sautomed.io.dicom.planes import Planes
+from sautomed.palette import colour_of
+from sautomed.volume import LabelMap
+
+Kind = Literal["binary", "labelmap"]
+SERIES_NUMBER = 900  # ours: above those of a scanner
+_TRACKING = "label "  # before the label value in TrackingID, since segment numbers of BINARY must be consecutive
+_POSITION_TOLERANCE_MM = 0.01
+_DIRECTION_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class SegFrame:
+    """One frame of a segmentation.
+
+    Args:
+        position_mm: Centre of its first pixel in LPS, (3).
+        values: Label values, (rows columns); 0 where the frame says nothing.
+    """
+
+    position_mm: NDArray[np.float64]
+    values: NDArray[np.uint16]
+
+
+def write_seg(
+    labels: LabelMap, path: str | Path, kind: Kind = "binary", description: str = "sautomed segmentation"
+) -> None:
+    """Write a label map as a DICOM Segmentation that refers to its series; atomically.
+
+    The file is read back with pydicom alone and compared voxel for voxel before it gets its name. Every named class
+    is described, with or without voxels.
+
+    Args:
+        labels: On the grid of a DICOM series.
+        path: An existing file is replaced.
+        kind: "binary" for every viewer; "labelmap" is smaller, and its segment numbers are the label values.
+        description: SeriesDescription.
+    Raises:
+        NoDicomSource: There is no series to refer to.
+        OutputMismatch: The file reads back as something else.
+        UnwritableTarget: The place cannot be written.
+    """
+    source = source_series(labels.native, path)
+    frames = frames_of(labels)
+    with headers_at_fault(path):
+        dataset = _segmentation(frames, classes_of(labels), source, kind, label_text(description))
+    with atomic_write(path) as temporary:
+        with headers_at_fault(path):
+            dataset.save_as(temporary)
+        del dataset
+        with file_at_fault(path):
+            written = read_seg(temporary, source.planes)
+        require_equal(written, frames, path)
+
+
+def read_seg(path: str | Path, planes: Planes) -> NDArray[np.uint16]:
+    """The label values of a segmentation that `write_seg` wrote, on the slices of its series; uses pydicom alone.
+
+    Args:
+        path: BINARY or LABELMAP, uncompressed.
+        planes: Where the slices of the series lie.
+    Returns:
+        (slices rows columns).
+    Raises:
+        ValueError: Frames lie elsewhere, or overlap.
+    """
+    dataset = pydicom.dcmread(path)
+    _require_orientation(dataset, planes)
+    whole = np.zeros(planes.shape, np.uint16)
+    for frame in seg_frames(dataset):
+        number = planes.slice_at(frame.position_mm[None])
+        if np.linalg.norm(planes.origins_mm[number] - frame.position_mm) > _POSITION_TOLERANCE_MM:
+            raise ValueError(f"a frame of slice {number + 1} is shifted")
+        if np.any(whole[number][frame.values > 0]):
+            raise ValueError(f"segments overlap in slice {number + 1}")
+        whole[number] += frame.values
+    return whole
+
+
+def seg_frames(dataset: Dataset) -> Iterator[SegFrame]:
+    """The frames of a segmentation, decoded one by one so that memory holds one of them."""
+    size = dataset.Rows * dataset.Columns
+    is_binary = dataset.SegmentationType == "BINARY"
+    stored = np.frombuffer(dataset.PixelData, "<u2" if dataset.BitsAllocated == 16 else np.uint8)
+    values = {int(each.SegmentNumber): _label_value(each) for each in dataset.SegmentSequence}
+    lookup = np.zeros(max(values) + 1, np.uint16)
+    lookup[list(values)] = list(values.values())
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    for number, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        position = np.array(group.PlanePositionSequence[0].ImagePositionPatient, dtype=np.float64)
+        start = number * size
+        if is_binary:
+            segment = (group if "SegmentIdentificationSequence" in group else shared).SegmentIdentificationSequence[0]
+            value = lookup[segment.ReferencedSegmentNumber]
+            frame = _bits(stored, start, start + size) * value
+        else:
+            frame = lookup[stored[start : start + size]]
+        yield SegFrame(position, frame.reshape(dataset.Rows, dataset.Columns))
+
+
+def _bits(stored: NDArray[Any], start: int, stop: int) -> NDArray[np.uint8]:
+    """Bits `start` to `stop` of a packed stream; a frame need not begin with a byte (PS3.5, 8.1.1)."""
+    first = start // 8
+    return np.unpackbits(stored[first : -(-stop // 8)], bitorder="little")[start - first * 8 : stop - first * 8]
+
+
+def _label_value(segment: Dataset) -> int:
+    if segment.SegmentNumber == 0:  # LABELMAP describes its background too
+        return 0
+    return int(segment.TrackingID.removeprefix(_TRACKING))
+
+
+def _require_orientation(dataset: Dataset, planes: Planes) -> None:
+    """Raise ValueError unless rows, columns and pixels of the file are those of the series."""
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    directions = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, dtype=np.float64)
+    spacing = np.array(shared.PixelMeasuresSequence[0].PixelSpacing, dtype=np.float64)
+    if (dataset.Rows, dataset.Columns) != planes.shape[1:]:
+        raise ValueError("frames have another size")
+    if np.abs(directions - planes.directions).max() > _DIRECTION_TOLERANCE:
+        raise ValueError("frames are turned")
+    if np.abs(spacing / planes.spacing_mm - 1).max() > _DIRECTION_TOLERANCE:
+        raise ValueError("pixels have another size")
+
+
+def _segmentation(
+    frames: NDArray[np.unsignedinteger[Any]], classes: dict[int, str], source: SourceSeries, kind: Kind, title: str
+) -> Dataset:
+    """The whole object in memory."""
+    numbers = {value: value if kind == "labelmap" else number for number, value in enumerate(classes, start=1)}
+    lookup = np.zeros(max(classes) + 1, np.uint8 if max(numbers.values()) < 256 else np.uint16)
+    lookup[list(numbers)] = list(numbers.values())
+    is_empty = not frames.any()
+    # Without a voxel, highdicom would write every slice for every class; one slice says as much.
+    shown = slice(0, 1) if is_empty and kind == "binary" else slice(None)
+    with pydicom.config.disable_value_validation(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the patient's name, for instance, which is not ours to mend
+        dataset = hd.seg.Segmentation(
+            source_images=_stand_ins(source)[shown],
+            pixel_array=lookup[frames[shown]],
+            segmentation_type=kind.upper(),
+            segment_descriptions=[_describe(numbers[value], value, name, source) for value, name in classes.items()],
+            series_instance_uid=generate_uid(),
+            series_number=SERIES_NUMBER,
+            sop_instance_uid=generate_uid(),
+            instance_number=1,
+            manufacturer="sautomed",
+            manufacturer_model_name="sautomed",
+            software_versions=VERSION,
+            device_serial_number=VERSION,
+            content_label="SAUTOMED",
+            content_description=title,
+            transfer_syntax_uid=ExplicitVRLittleEndian,
+            omit_empty_frames=kind == "binary" and not is_empty,
+            series_description=title,
+            specific_character_set="ISO_IR 192",
+        )
+        _refer(dataset, source)
+        if kind == "binary" and dataset.Rows * dataset.Columns < 8:
+            _close_gaps(dataset)
+    return dataset
+
+
+def _close_gaps(dataset: Dataset) -> None:
+    """Pack frames of fewer than 8 pixels without gaps, as PS3.5 8.1.1 has it; highdicom 0.28 starts a byte for each."""
+    loose = np.frombuffer(dataset.PixelData, np.uint8)[: int(dataset.NumberOfFrames), None]
+    bits = np.unpackbits(loose, axis=1, bitorder="little")[:, : dataset.Rows * dataset.Columns]
+    packed = np.packbits(bits, bitorder="little").tobytes()
+    dataset.PixelData = packed + bytes(len(packed) % 2)
+
+
+def _describe(number: int, value: int, name: str, source: SourceSeries) -> Dataset:
+    """The description of one segment."""
+    organ = organ_code(name)
+    algorithm = hd.AlgorithmIdentificationSequence(
+        name="sautomed", family=codes.cid7162.ArtificialIntelligence, version=VERSION, source="sautomed"
+    )
+    segment = hd.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=label_text(name),
+        segmented_property_category=organ.category,
+        segmented_property_type=organ.kind,
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=algorithm,
+        tracking_id=f"{_TRACKING}{value}",
+        tracking_uid=generate_uid(entropy_srcs=[str(source.header.SeriesInstanceUID), str(value), name]),
+        display_color=hd.color.CIELabColor.from_string(colour_of(value)),
+    )
+    if organ.modifier is not None:
+        kind = segment.SegmentedPropertyTypeCodeSequence[0]
+        kind.SegmentedPropertyTypeModifierCodeSequence = [code_item(organ.modifier)]
+    return segment
+
+
+def _stand_ins(source: SourceSeries) -> list[Dataset]:
+    """Per slice, a header of just what highdicom needs, as of a file with one slice.
+
+    Real headers fail it for reasons that do not matter here: a missing AccessionNumber, an orientation that differs
+    in the last digit, a multi-frame file of which some frames are used.
+    """
+    planes = source.planes
+    headers = []
+    for number, origin in enumerate(planes.origins_mm):
+        header = Dataset()
+        header.update(source.header)
+        header.SpecificCharacterSet = "ISO_IR 192"
+        header.SOPClassUID = CTImageStorage
+        header.SOPInstanceUID = f"2.25.{number + 1}"
+        header.Rows, header.Columns = planes.shape[1:]
+        header.ImagePositionPatient = _decimals(origin)
+        header.ImageOrientationPatient = _decimals(planes.directions)
+        header.PixelSpacing = _decimals(np.array(planes.spacing_mm))
+        header.SliceThickness = _decimals(np.array([source.slice_thickness_mm]))[0]
+        if planes.slice_gap_mm:
+            header.SpacingBetweenSlices = _decimals(np.array([planes.slice_gap_mm]))[0]
+        headers.append(header)
+    return headers
+
+
+def _decimals(numbers: NDArray[np.float64]) -> list[str]:
+    """Numbers in the 16 letters of VR DS."""
+    return [pydicom.valuerep.format_number_as_ds(float(number)) for number in numbers]
+
+
+def _refer(dataset: Dataset, source: SourceSeries) -> None:
+    """Put the references to the real images where those to the stand-ins are."""
+    by_stand_in = {f"2.25.{number}": real for number, real in enumerate(source.references, start=1)}
+    for group in dataset.PerFrameFunctionalGroupsSequence:
+        for derivation in group.DerivationImageSequence:
+            for item in derivation.SourceImageSequence:
+                # Frames of one slice share their item, so it may point at the real image already.
+                real = by_stand_in.get(str(item.ReferencedSOPInstanceUID))
+                if real is not None:
+                    _point_at(item, real)
+    images = [_point_at(Dataset(), image) for image in source.images]
+    dataset.SourceImageSequence = images
+    series = Dataset()
+    series.SeriesInstanceUID = source.header.SeriesInstanceUID
+    series.ReferencedInstanceSequence = images
+    dataset.ReferencedSeriesSequence = [series]
+
+
+def _point_at(item: Dataset, image: SliceReference) -> Dataset:
+    item.ReferencedSOPClassUID = image.sop_class
+    item.ReferencedSOPInstanceUID = image.sop_instance
+    if image.frame is not None:
+        item.ReferencedFrameNumber = image.frame
+    return item

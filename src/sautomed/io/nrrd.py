@@ -1,0 +1,262 @@
+"""NRRD: a text header and voxels behind it (.nrrd) or in a file beside it (.nhdr).
+
+Format: https://teem.sourceforge.net/nrrd/format.html
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sautomed.errors import NotThreeD, TruncatedFile, UnknownSpacing, UnsupportedVoxels
+from sautomed.grid import NativeGrid
+from sautomed.io import text_header
+from sautomed.io.affine import (
+    LPS_TO_RAS,
+    affine_of,
+    check_affine,
+    check_choice,
+    refuse_unknown_orientation,
+    spacing_notes,
+)
+from sautomed.io.payload import CUT_SHORT, Payload, check_promise, end_notes, read_payload
+from sautomed.io.stored import Geometry, ReadOptions, Stored
+from sautomed.io.text_header import damaged
+
+_TYPES = {
+    name: code
+    for code, names in {
+        "i1": "signed char|int8|int8_t",
+        "u1": "uchar|unsigned char|uint8|uint8_t",
+        "i2": "short|short int|signed short|signed short int|int16|int16_t",
+        "u2": "ushort|unsigned short|unsigned short int|uint16|uint16_t",
+        "i4": "int|signed int|int32|int32_t",
+        "u4": "uint|unsigned int|uint32|uint32_t",
+        "i8": "longlong|long long|long long int|signed long long|signed long long int|int64|int64_t",
+        "u8": "ulonglong|unsigned long long|unsigned long long int|uint64|uint64_t",
+        "f4": "float",
+        "f8": "double",
+    }.items()
+    for name in names.split("|")
+}
+_ENCODINGS = {"raw": "raw", "gzip": "gzip", "gz": "gzip", "ascii": "text", "text": "text", "txt": "text"}
+_ENDIANS = {"little": "little", "big": "big"}
+_TO_RAS = {
+    name: np.diag([*signs, 1.0])
+    for names, signs in (
+        (("right-anterior-superior", "ras"), (1, 1, 1)),
+        (("left-anterior-superior", "las"), (-1, 1, 1)),
+        (("left-posterior-superior", "lps"), (-1, -1, 1)),
+    )
+    for name in names
+}
+_SYNONYMS = {"datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip"}
+_VECTOR = re.compile(r"\(([^()]*)\)|(none)", re.IGNORECASE)
+_IN_SPACE = ("domain", "space", "???", "none")
+_OVER_TIME = ("list", "time")
+
+
+@dataclass(frozen=True, eq=False)
+class _Header:
+    """A header understood: its voxels, and which stored axes are the three of space."""
+
+    payload: Payload
+    fields: dict[str, str]
+    space_axes: tuple[int, int, int]
+    pick: dict[int, int]  # of each further axis, the index to read
+
+
+def read_geometry(path: Path, options: ReadOptions) -> Geometry:
+    """As `io.read_geometry`, of an NRRD file."""
+    return _described(_read_header(path, options), path, options)
+
+
+def read_stored(path: Path, options: ReadOptions) -> Stored:
+    """As `io.read_stored`, of an NRRD file. The header is judged first: it is cheap."""
+    header = _read_header(path, options)
+    geometry = _described(header, path, options)
+    return Stored(geometry, picked(read_payload(header.payload, path), header.space_axes, header.pick))
+
+
+def picked(voxels: NDArray[Any], space_axes: tuple[int, int, int], pick: dict[int, int]) -> NDArray[Any]:
+    """One volume of an array of more axes; copied, so that the others need not stay in memory."""
+    if not pick:
+        return voxels
+    index = tuple(slice(None) if axis in space_axes else pick[axis] for axis in range(voxels.ndim))
+    return np.array(voxels[index], order="F")
+
+
+def _described(header: _Header, path: Path, options: ReadOptions) -> Geometry:
+    affine, notes = _affine(header, path, options)
+    check_affine(affine, path)
+    a, b, c = (header.payload.shape[axis] for axis in header.space_axes)
+    native = NativeGrid((a, b, c), affine)
+    kind = "detached header" if header.payload.path != path else "attached header"
+    return Geometry(
+        path,
+        f"NRRD, {kind}, {header.fields['encoding'].lower()}",
+        native,
+        header.payload.dtype,
+        (*notes, *spacing_notes(native.shape, native.spacing_mm, path), *end_notes(header.payload, path)),
+    )
+
+
+def _read_header(path: Path, options: ReadOptions) -> _Header:
+    fields, end = _fields(path)
+    sizes = _sizes(fields, path)
+    payload = _payload(fields, sizes, end, path)
+    space_axes, others = _axes(fields, sizes, path)
+    pick = {axis: _choose(sizes[axis], kind, path, options) for axis, kind in others.items()}
+    check_promise(payload, path)
+    return _Header(payload, fields, space_axes, pick)
+
+
+def _fields(path: Path) -> tuple[dict[str, str], int]:
+    """The fields in lower case, and the byte behind the header. Comments and free key/value pairs are passed over."""
+    start = text_header.read_start(path)
+    match = re.search(rb"\r?\n\r?\n", start)
+    end = match.end() if match else len(start)
+    fields: dict[str, str] = {}
+    for line in start[: match.start() if match else end].decode("utf-8", errors="replace").split("\n")[1:]:
+        name, colon, value = line.partition(":")
+        if not line.strip() or line.startswith("#") or value.startswith("="):
+            continue
+        if not colon:
+            raise damaged(path, f"its line {line[:60]!r} is no field")
+        name = name.strip().lower()
+        fields.setdefault(_SYNONYMS.get(name, name), value.strip())
+    if match is None and ("data file" not in fields or end == text_header.HEADER_LIMIT):
+        raise TruncatedFile(f"is truncated: it ends at byte {end}, within the NRRD header.", where=path, cure=CUT_SHORT)
+    missing = [name for name in ("type", "dimension", "sizes", "encoding") if name not in fields]
+    if missing:
+        raise damaged(path, f"it lacks the field {missing[0]!r}")
+    return fields, end
+
+
+def _sizes(fields: dict[str, str], path: Path) -> tuple[int, ...]:
+    sizes = text_header.whole_numbers(fields["sizes"], path, "sizes")
+    dimension = text_header.whole_numbers(fields["dimension"], path, "dimension")
+    if dimension != [len(sizes)] or len(sizes) > text_header.MOST_AXES or min(sizes) < 1:
+        raise damaged(path, f"dimension {fields['dimension'][:20]!r} and sizes {fields['sizes'][:60]!r} fit no image")
+    return tuple(sizes)
+
+
+def _payload(fields: dict[str, str], sizes: tuple[int, ...], end: int, path: Path) -> Payload:
+    encoding: Any = text_header.one_of(fields["encoding"], _ENCODINGS, path, "encoding")
+    dtype = np.dtype(text_header.one_of(fields["type"], _TYPES, path, "type"))
+    if dtype.itemsize > 1 and encoding != "text":
+        if "endian" not in fields:
+            raise damaged(path, "it lacks the field 'endian', without which its voxels cannot be understood")
+        little = text_header.one_of(fields["endian"], _ENDIANS, path, "endian") == "little"
+        dtype = dtype.newbyteorder("<" if little else ">")
+    lines = text_header.whole_numbers(fields.get("line skip", "0"), path, "line skip")[0]
+    skip = text_header.whole_numbers(fields.get("byte skip", "0"), path, "byte skip")[0]
+    if lines != 0 or skip < -1 or (skip == -1 and encoding != "raw"):
+        raise damaged(path, f"it skips {lines} lines and {skip} bytes, which is not read")
+    detached = "data file" in fields
+    voxel_file = text_header.data_file(fields["data file"], path) if detached else path
+    payload = Payload(voxel_file, sizes, dtype, encoding, 0 if detached else end, max(skip, 0))
+    if skip == -1:  # the voxels are the last bytes of the file
+        first = voxel_file.stat().st_size - payload.voxel_bytes
+        return replace(payload, start=first if first >= payload.start else -1)
+    return payload
+
+
+def _axes(fields: dict[str, str], sizes: tuple[int, ...], path: Path) -> tuple[tuple[int, int, int], dict[int, str]]:
+    """The three axes of space, and the kinds of the others."""
+    kinds = fields.get("kinds", "").lower().split() or ["???"] * len(sizes)
+    vectors = _vectors(fields, path) or [np.zeros(3)] * len(sizes)
+    if len(kinds) != len(sizes) or len(vectors) != len(sizes):
+        raise damaged(path, "the fields 'kinds', 'space directions' and 'sizes' differ in their numbers of axes")
+    in_space = [axis for axis, kind in enumerate(kinds) if vectors[axis] is not None and kind in _IN_SPACE]
+    while len(in_space) > 3 and all(kinds[axis] in _IN_SPACE for axis in in_space):
+        in_space.pop()  # nothing tells which axes are those of space: the fastest are, as in every other format
+    if len(in_space) < 3:
+        raise NotThreeD(
+            f"has {len(in_space)} axes in space (sizes {' x '.join(map(str, sizes))}), but a 3D volume is needed.",
+            where=path,
+            cure="Stack the slices first, for example in 3D Slicer.",
+        )
+    others = {axis: kind for axis, kind in enumerate(kinds) if axis not in in_space}
+    return (in_space[0], in_space[1], in_space[2]), others
+
+
+def _choose(length: int, kind: str, path: Path, options: ReadOptions) -> int:
+    """The index along an axis that is not of space: of a list or of time a frame, of anything else a channel."""
+    if kind in _OVER_TIME or kind in _IN_SPACE:
+        return check_choice(options.frame, length, path, NotThreeD, "--frame", f"holds {length} volumes")
+    if kind == "complex":
+        raise UnsupportedVoxels(
+            "stores complex numbers, but a scan or label map needs one number per voxel.",
+            where=path,
+            cure="Convert it to magnitude.",
+        )
+    colours = " (RGB?)" if length in (3, 4) else ""
+    told = f"stores {length} channels{colours} per voxel, of the kind {kind[:30]!r}"
+    return check_choice(options.channel, length, path, UnsupportedVoxels, "--channel", told)
+
+
+def _vectors(fields: dict[str, str], path: Path) -> list[NDArray[np.float64] | None] | None:
+    """The step of each axis in mm, None for axes that are not of space; None if the field is absent."""
+    if "space directions" not in fields:
+        return None
+    text = fields["space directions"]
+    found = list(_VECTOR.finditer(text))
+    if not found or len(found) > text_header.MOST_AXES or _VECTOR.sub("", text).strip():
+        raise damaged(path, f"its space directions are {text[:60]!r}")
+    return [None if match[2] else _vector(match[1], path, "a space direction") for match in found]
+
+
+def _vector(text: str, path: Path, name: str) -> NDArray[np.float64]:
+    """A vector in space; of a fourth component, which is time, nothing is kept."""
+    count = min(max(text.count(",") + 1, 3), 4)
+    return text_header.numbers(text.replace(",", " "), count, path, name)[:3]
+
+
+def _affine(header: _Header, path: Path, options: ReadOptions) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Index in the three axes of space to RAS mm, and warnings."""
+    fields = header.fields
+    notes: tuple[str, ...] = _unit_notes(fields, path)
+    space = " ".join(fields.get("space", "").lower().split()).removesuffix("-time")
+    vectors = _vectors(fields, path)
+    to_ras = _TO_RAS.get(space) if vectors else None
+    if to_ras is None:
+        if not options.assume_spacing:
+            raise refuse_unknown_orientation(path, f"space is {space[:40]!r}" if space else "no space is named")
+        notes += (f"{path}: names no space of the patient; left-posterior-superior is assumed, as ITK does.",)
+        to_ras = LPS_TO_RAS
+    if vectors:
+        steps = [vectors[axis] for axis in header.space_axes]
+        directions = np.array(steps, dtype=np.float64).T
+    else:
+        directions = np.diag(_spacings(header, path))
+    if "space origin" not in fields:
+        notes += (f"{path}: gives no space origin; its first voxel is put at 0 mm.",)
+    match = re.fullmatch(r"\(([^()]*)\)", fields.get("space origin", "(0,0,0)"))
+    if match is None:
+        raise damaged(path, f"its space origin is {fields['space origin'][:60]!r}")
+    return affine_of(directions, _vector(match[1], path, "space origin"), to_ras), notes
+
+
+def _spacings(header: _Header, path: Path) -> NDArray[np.float64]:
+    if "spacings" not in header.fields:
+        raise UnknownSpacing(
+            "gives neither space directions nor spacings, so its voxels have no size.",
+            where=path,
+            cure="Write it again from its source.",
+        )
+    every = text_header.numbers(header.fields["spacings"], len(header.payload.shape), path, "spacings")
+    return every[list(header.space_axes)]
+
+
+def _unit_notes(fields: dict[str, str], path: Path) -> tuple[str, ...]:
+    units = {unit for unit in re.findall(r'"([^"]*)"', fields.get("space units", "")) if unit.strip()}
+    if units <= {"mm", "millimeter", "millimeters", "s", "sec", "ms"}:
+        return ()
+    listed = ", ".join(sorted(unit[:20] for unit in units))
+    return (f"{path}: the header gives lengths in {listed}; they are taken as mm, as other readers do.",)

@@ -1,0 +1,232 @@
+"""One self-contained HTML page about the health of a dataset."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
+from sautomed.files import write_text
+from sautomed.health.diagnosis import SEVERITIES, Diagnosis, Finding
+from sautomed.health.facts import CaseFacts
+from sautomed.health.mending import Mended
+from sautomed.palette import colour_of, display_name
+
+TEMPLATE = "doctor.html"
+COLUMNS_LIMIT = 8  # structures with a column of their own; more are listed within a cell
+PLOTTED = 40
+_OPEN = 4  # findings of one kind that are shown without a click
+_INK, _FAINT = "#26323d", "#dfe4e8"
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class LabelView:
+    """A label as it is shown."""
+
+    value: int
+    name: str
+    colour: str
+
+
+@dataclass(frozen=True)
+class FindingView:
+    """Findings of one kind with one cure: a row of the table."""
+
+    severity: str
+    check: str
+    error_id: str
+    cure: str
+    fixable: bool
+    lines: Sequence[Finding]
+    open: int
+
+
+@dataclass(frozen=True)
+class CaseView:
+    """A case as text; `volumes` follow the columns, `listed` holds what has none."""
+
+    id: str
+    group: str
+    worst: str
+    tag: str
+    picture: str
+    shape: str
+    spacing: str
+    axes: str
+    intensities: str
+    volumes: Sequence[str]
+    listed: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class MendedView:
+    """What `--fix` wrote."""
+
+    line: str
+    left_out: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class PageView:
+    """All that the template shows."""
+
+    verdict: str
+    worst: str
+    counts: str
+    facts: Sequence[tuple[str, str]]
+    labels: Sequence[LabelView]
+    columns: Sequence[LabelView]
+    findings: Sequence[FindingView]
+    cases: Sequence[CaseView]
+    volumes: str
+    plotted: int
+    mended: MendedView | None
+
+
+def write_doctor_page(path: str | Path, diagnosis: Diagnosis, mended: Mended | None = None) -> None:
+    """Write the page: verdict, findings, volumes and every case with a picture. It needs no other file.
+
+    Args:
+        path: The HTML file; replaced atomically.
+        diagnosis: From `doctor.examine`.
+        mended: What `doctor.fix` wrote, if it did.
+    Raises:
+        UnwritableTarget: The page cannot be written.
+    """
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(files("sautomed.report").joinpath(TEMPLATE).read_text(encoding="utf-8"))
+    page = _page(diagnosis, mended)
+    write_text(Path(path), template.render(title=f"Examination of {diagnosis.name}", page=page))
+
+
+def _page(diagnosis: Diagnosis, mended: Mended | None) -> PageView:
+    labels = [LabelView(value, display_name(name), colour_of(value)) for value, name in diagnosis.labels.items()]
+    columns = labels if len(labels) <= COLUMNS_LIMIT else []
+    worst = _worst(diagnosis.findings)
+    return PageView(
+        verdict={"error": "Must be mended", "warning": "Worth a look"}.get(worst, "Sound"),
+        worst=worst,
+        counts=diagnosis.summary,
+        facts=_facts(diagnosis),
+        labels=labels,
+        columns=columns,
+        findings=_grouped(diagnosis.findings),
+        cases=[_case(case, diagnosis, labels, columns) for case in diagnosis.cases],
+        volumes=_embedded(volumes_png(diagnosis.cases, labels)) if any(case.voxels for case in diagnosis.cases) else "",
+        plotted=PLOTTED,
+        mended=None if mended is None else _mended(mended),
+    )
+
+
+def _facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
+    grids = [case.image for case in diagnosis.cases if case.image is not None]
+    patients = len({case.group or case.id for case in diagnosis.cases})
+    facts = [("folder", str(diagnosis.folder)), ("layout", diagnosis.layout), ("channel", diagnosis.channel)]
+    if patients != len(diagnosis.cases):
+        facts.append(("patients", str(patients)))
+    if grids:
+        facts.append(("median shape", _times(np.median([grid.shape for grid in grids], axis=0))))
+        facts.append(("median spacing", f"{_times(np.median([grid.spacing_mm for grid in grids], axis=0))} mm"))
+        tally = Counter(grid.axis_codes for grid in grids).most_common()
+        facts.append(("axes", ", ".join(f"{codes} ({count})" for codes, count in tally)))
+    return facts
+
+
+def _worst(findings: Sequence[Finding]) -> str:
+    return next((severity for severity in SEVERITIES if any(f.severity == severity for f in findings)), "")
+
+
+def _grouped(findings: Sequence[Finding]) -> list[FindingView]:
+    """One row for findings of one check, severity and cure."""
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.severity, finding.check, finding.cure), []).append(finding)
+    return [
+        FindingView(severity, check, found[0].error_id, cure, all(f.fixable for f in found), found, _opened(found))
+        for (severity, check, cure), found in groups.items()
+    ]
+
+
+def _opened(found: Sequence[Finding]) -> int:
+    """A click that hides a single line is not worth it."""
+    return len(found) if len(found) <= _OPEN + 1 else _OPEN
+
+
+def _case(case: CaseFacts, diagnosis: Diagnosis, labels: Sequence[LabelView], columns: Sequence[LabelView]) -> CaseView:
+    own = [finding for finding in diagnosis.findings if finding.case == case.id]
+    worst = _worst(own)
+    same = sum(1 for finding in own if finding.severity == worst)
+    picture = diagnosis.pictures.get(case.id)
+    found, grid = case.intensities, case.image
+    present = [(label.name, _ml(case.millilitres[label.value])) for label in labels if label.value in case.millilitres]
+    return CaseView(
+        id=case.id,
+        group=case.group if case.group != case.id else "",
+        worst=worst,
+        tag=f"{same} {worst}{'' if same == 1 else 's'}",
+        picture="" if picture is None else _embedded(picture),
+        shape=NOTHING if grid is None else " × ".join(map(str, grid.shape)),
+        spacing="" if grid is None else f"{_times(grid.spacing_mm)} mm",
+        axes="" if grid is None else f"{grid.axis_codes}, {case.plane}",
+        intensities=NOTHING if found is None else " / ".join(f"{v:.4g}" for v in (found.low, found.median, found.high)),
+        volumes=[_ml(case.millilitres[c.value]) if c.value in case.millilitres else NOTHING for c in columns],
+        listed=[] if columns else present,
+    )
+
+
+def _mended(mended: Mended) -> MendedView:
+    return MendedView(f"{mended.summary} Folder: {mended.folder}.", list(mended.left_out.items()))
+
+
+def volumes_png(cases: Sequence[CaseFacts], labels: Sequence[LabelView]) -> bytes:
+    """A strip per structure with a dot per case, on a logarithmic axis."""
+    shown = labels[:PLOTTED]
+    figure = Figure(figsize=(9.6, 0.9 + 0.34 * len(shown)), dpi=120, layout="constrained", facecolor="white")
+    axes = figure.add_subplot()
+    spread = np.random.default_rng(0)  # dots of like volumes are set a little apart, always in the same way
+    for row, label in enumerate(shown):
+        volumes = [case.millilitres[label.value] for case in cases if label.value in case.millilitres]
+        if volumes:
+            heights = row + spread.uniform(-0.22, 0.22, len(volumes)) * min(1.0, len(volumes) / 10)
+            axes.scatter(volumes, heights, s=16, color=label.colour, edgecolors=_INK, linewidths=0.3, alpha=0.85)
+        if len(volumes) > 2:
+            axes.plot([np.median(volumes)] * 2, [row - 0.34, row + 0.34], color=_INK, linewidth=1.3)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7), numticks=24))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_yticks(range(len(shown)), [label.name for label in shown])
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlabel("ml, a dot per case; the line is the median", fontsize=8, color=_INK)
+    axes.grid(axis="x", color=_FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(_FAINT)
+    axes.tick_params(colors=_INK, labelsize=8, length=0)
+    stream = BytesIO()
+    FigureCanvasAgg(figure).print_png(stream)
+    return stream.getvalue()
+
+
+def _ml(volume: float) -> str:
+    return f"{volume:.0f}" if volume >= 100 else f"{volume:.3g}"
+
+
+def _times(lengths: Iterable[float]) -> str:
+    return " × ".join(f"{length:.3g}" for length in lengths)
+
+
+def _embedded(png: bytes) -> str:
+    """The picture as a data URL."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"

@@ -1,0 +1,253 @@
+"""What CASE.json says of a case, so that a script can go on from there and a later run need not do it again.
+
+{
+  "schema": "sautomed case 1",
+  "sautomed": version, "case": name, "status": "done" | "failed",
+  "qc": "review" if nothing was found at all, else "ok", which says no more than that; null if it failed,
+  "input": {"path", "sha256" (of several files: of their sorted hashes), "format", "shape" and "spacing_mm" along the
+            file's axes, "affine" (4x4, index to RAS mm), "orientation" ("LAS": where the file's axes grow to),
+            "plane" of the slices}; of a failed case there may be no more than the path,
+  "warnings": [sentence],
+  "model": {"path", "sha256" (of config.json, dataset.json and model.safetensors)},
+  "settings": {"walk", "formats", "read": {"series", "frame", "channel", "resample", "assume_spacing"}},
+  "device": "cpu" | "cuda", "chunk": slices that passed the trunk together,
+  "seconds": {"read", "segment", "write"},
+  "memory": {"predicted_bytes", "peak_bytes" of the process, "cuda_peak_bytes" or null},
+  "organs": [{"value", "name", "present", "voxels", "volume_ml", "reason"}]; an organ that was not found has present
+            false and 0; a number that could not be computed is null, and reason says why,
+  "outputs": [{"path" relative to CASE.json, "bytes", "sha256"}],
+  "error": null, or {"id", "message", "where", "cure", "exit_code"} of a failed case, whose model, settings, device,
+            chunk, seconds and memory are null, and whose organs and outputs are empty
+}
+
+failures.json: {"schema": "sautomed failures 1", "cases": of the run, "failures": [{"case", "input", "id", "message",
+"where", "cure", "exit_code"}]}.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sautomed import __version__
+from sautomed.errors import SautomedError
+from sautomed.files import sha256_of, write_json
+from sautomed.io import Geometry, ReadOptions
+from sautomed.volume import LabelMap
+
+SCHEMA = "sautomed case 1"
+FAILURES_SCHEMA = "sautomed failures 1"
+UNFINISHED = "it was not finished"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What decides a result: the same origin gives the same labels. `sha256` of the model is None without a folder."""
+
+    input_path: Path
+    input_sha256: str
+    model_path: Path | None
+    model_sha256: str | None
+    walk: str
+    formats: tuple[str, ...]
+    reading: ReadOptions
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"walk": self.walk, "formats": list(self.formats), "read": asdict(self.reading)}
+
+
+@dataclass(frozen=True)
+class OrganVolume:
+    """How much of an organ was found; numbers that could not be computed are None, and `reason` says why."""
+
+    value: int
+    name: str
+    present: bool | None
+    voxels: int | None
+    volume_ml: float | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Course:
+    """How the work went: seconds of each stage, bytes, and what was odd."""
+
+    device: str
+    chunk: int
+    seconds: dict[str, float]
+    predicted_bytes: int
+    peak_bytes: int
+    cuda_peak_bytes: int | None
+    warnings: tuple[str, ...]
+
+
+def organ_volumes(labels: LabelMap) -> list[OrganVolume]:
+    """Voxels and millilitres of every organ that has a name, by value."""
+    try:
+        counts = labels.voxel_counts()
+    except (MemoryError, ValueError) as error:
+        reason = f"voxels could not be counted: {error or type(error).__name__}"
+        return [OrganVolume(value, name, None, None, None, reason) for value, name in sorted(labels.names.items())]
+    voxel_ml = abs(float(np.linalg.det(labels.affine[:3, :3]))) / 1000
+    measurable = np.isfinite(voxel_ml) and voxel_ml > 0
+    found = []
+    for value, name in sorted(labels.names.items()):
+        count = counts.get(value, 0)
+        if count and not measurable:
+            reason = f"the volume of a voxel is {voxel_ml:g} ml"
+            found.append(OrganVolume(value, name, True, count, None, reason))
+        else:
+            found.append(OrganVolume(value, name, count > 0, count, count * voxel_ml if count else 0.0))
+    return found
+
+
+def done_report(
+    case: str, path: Path, origin: Origin, geometry: Geometry, labels: LabelMap, outputs: Sequence[Path], course: Course
+) -> dict[str, Any]:
+    """CASE.json of a case that went well.
+
+    Args:
+        path: Where it will be written; outputs are named from there.
+        outputs: Written already; their hashes are taken here.
+    """
+    organs = organ_volumes(labels)
+    return {
+        **_head(case, "done"),
+        "qc": "review" if not any(organ.present for organ in organs) else "ok",
+        "input": {**_input_of(origin), **_geometry_of(geometry, labels.plane)},
+        "warnings": list(course.warnings),
+        "model": _model_of(origin),
+        "settings": origin.settings,
+        "device": course.device,
+        "chunk": course.chunk,
+        "seconds": course.seconds,
+        "memory": {"predicted_bytes": course.predicted_bytes, "peak_bytes": course.peak_bytes,
+                   "cuda_peak_bytes": course.cuda_peak_bytes},
+        "organs": [asdict(organ) for organ in organs],
+        "outputs": [{"path": _relative(output, path), "bytes": output.stat().st_size, "sha256": sha256_of([output])}
+                    for output in outputs],
+        "error": None,
+    }  # fmt: skip
+
+
+def failed_report(case: str, scan: Path, geometry: Geometry | None, error: SautomedError) -> dict[str, Any]:
+    """CASE.json of a case that failed."""
+    return {
+        **_head(case, "failed"),
+        "qc": None,
+        "input": {"path": str(scan), "sha256": None, **(_geometry_of(geometry, None) if geometry else {})},
+        "warnings": list(geometry.warnings) if geometry else [],
+        **dict.fromkeys(("model", "settings", "device", "chunk", "seconds", "memory")),
+        "organs": [],
+        "outputs": [],
+        "error": describe_error(error),
+    }
+
+
+def describe_error(error: SautomedError) -> dict[str, Any]:
+    """An error as a script wants it."""
+    return {
+        "id": error.id,
+        "message": error.fault,
+        "where": error.where,
+        "cure": error.cure,
+        "exit_code": error.exit_code,
+    }
+
+
+def write_failures(path: Path, failures: Sequence[tuple[str, Path, SautomedError]], cases: int) -> None:
+    """Write failures.json; atomically.
+
+    Args:
+        failures: Case, scan and error of each.
+        cases: How many there were in all.
+    """
+    rows = [{"case": case, "input": str(scan), **describe_error(error)} for case, scan, error in failures]
+    write_json(path, {"schema": FAILURES_SCHEMA, "cases": cases, "failures": rows})
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file is a whole CASE.json."""
+    return _read(path).get("schema") == SCHEMA
+
+
+def is_failure_list(path: Path) -> bool:
+    """Whether a file is a whole failures.json."""
+    return _read(path).get("schema") == FAILURES_SCHEMA
+
+
+def why_not_done(path: Path, origin: Origin, outputs: Sequence[Path]) -> str | None:
+    """What keeps a case from counting as done; None if its report and its outputs are whole and of this origin.
+
+    Args:
+        path: CASE.json.
+        outputs: The files that this run would write, without the report.
+    """
+    report = _read(path)
+    if report.get("schema") != SCHEMA or report.get("status") != "done":
+        return UNFINISHED
+    listed = {row.get("path"): row.get("sha256") for row in _rows(report, "outputs")}
+    if _part(report, "input").get("sha256") != origin.input_sha256:
+        return "its scan has changed"
+    if origin.model_sha256 is None or _part(report, "model").get("sha256") != origin.model_sha256:
+        return "it is of another model"
+    if report.get("settings") != origin.settings or set(listed) != {_relative(output, path) for output in outputs}:
+        return "it was made with other settings"
+    for output in outputs:
+        if not output.is_file():
+            return f"{output.name} is missing"
+        if sha256_of([output]) != listed[_relative(output, path)]:
+            return f"{output.name} has changed since it was written"
+    return None
+
+
+def _head(case: str, status: str) -> dict[str, Any]:
+    return {"schema": SCHEMA, "sautomed": __version__, "case": case, "status": status}
+
+
+def _input_of(origin: Origin) -> dict[str, Any]:
+    return {"path": str(origin.input_path), "sha256": origin.input_sha256}
+
+
+def _model_of(origin: Origin) -> dict[str, Any]:
+    return {"path": None if origin.model_path is None else str(origin.model_path), "sha256": origin.model_sha256}
+
+
+def _geometry_of(geometry: Geometry, plane: str | None) -> dict[str, Any]:
+    return {
+        "format": geometry.format,
+        "shape": list(geometry.shape),
+        "spacing_mm": [float(length) for length in geometry.spacing_mm],
+        "affine": [[float(number) for number in row] for row in geometry.affine],
+        "orientation": geometry.native.axis_codes,
+        "plane": plane,
+    }
+
+
+def _relative(output: Path, report: Path) -> str:
+    return output.relative_to(report.parent).as_posix()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object, or an empty one if the file holds none: whatever it is then, it vouches for nothing."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _part(report: dict[str, Any], key: str) -> dict[str, Any]:
+    found = report.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _rows(report: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    found = report.get(key)
+    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []

@@ -1,0 +1,242 @@
+"""How much memory a scan will need, from its header and the model, before a voxel is read.
+
+The trunk's share is counted, not guessed: its layers run on PyTorch's meta device, which computes shapes but holds no
+numbers, and the tensors that live at one time are added up. `benchmarks/memory.py` holds the sum against measurements.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import weakref
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from sautomed.errors import MemoryShortage
+from sautomed.grid import choose_plane, orient
+from sautomed.inference import label_type
+from sautomed.io import Geometry
+from sautomed.model.segmenter import Features, Segmenter
+from sautomed.sampling.intensity import SAMPLE
+from sautomed.segment.model import Model
+
+GB = 10**9
+WALKERS = 2  # a walk's step takes at most two slices
+WINDOW = 3 * WALKERS  # slices whose features wait besides those of a chunk: each walker's and its neighbours'
+MARGIN = 1.15  # ours: what libraries take for themselves (oneDNN's layouts, allocators); see benchmarks/memory.py
+OVERHEAD = 180_000_000  # ours, bytes: what libraries load, compile and keep when the first scan is segmented; likewise
+
+
+@dataclass(frozen=True)
+class TrunkCost:
+    """What `encode` holds at its fullest, in bytes, when it takes `chunk` slices: fixed + chunk * per_slice.
+
+    Args:
+        features: Bytes of one slice's features, which are kept until its neighbours are done.
+    """
+
+    fixed: int
+    per_slice: int
+    features: int
+
+
+@dataclass(frozen=True)
+class Need:
+    """Predicted bytes of main memory.
+
+    Args:
+        resident: What the process holds already, the model included.
+        reading: On top, while the scan is read and turned.
+        segmenting: On top, while it is segmented.
+        writing: On top, while labels and preview are written.
+    """
+
+    resident: int
+    reading: int
+    segmenting: int
+    writing: int
+
+    @property
+    def peak(self) -> int:
+        return self.resident + max(self.reading, self.segmenting, self.writing)
+
+
+def trunk_cost(network: Segmenter, image_size: int) -> TrunkCost:
+    """Count what the trunk needs for images of so many pixels a side."""
+    one, two = (_live_bytes(network, image_size, images) for images in (1, 2))
+    per_slice = max(two[0] - one[0], 0)
+    return TrunkCost(max(one[0] - per_slice, 0), per_slice, one[1])
+
+
+def predict(geometry: Geometry, model: Model, cost: TrunkCost, chunk: int, resident: int | None = None) -> Need:
+    """What segmenting this scan will need when `chunk` slices pass the trunk together.
+
+    Args:
+        geometry: The scan's header.
+        cost: `trunk_cost` of the model.
+        resident: Bytes held already; by default those of this process.
+    """
+    depth, rows, columns = _oriented_shape(geometry, model)
+    voxels, side = depth * rows * columns, int(model.settings.data.image_size)
+    stored, labels = voxels * geometry.dtype.itemsize, voxels * np.dtype(label_type(model.labels)).itemsize
+    classes = len(model.labels) + 1
+    # Scaled voxels lie beside the stored ones, then beside the turned ones; a scaling of wide types passes float64.
+    widened = 16 * voxels if geometry.dtype.itemsize > 2 else 4 * voxels
+    reading = max(stored + 4 * voxels + widened, 4 * voxels + 4 * voxels)
+    kept = 4 * voxels + labels
+    # A step's logits come at the trunk's scale and leave at the native one, as float32 with a copy on the way.
+    step = WALKERS * classes * 4 * (side * side + 3 * rows * columns)
+    chunk = min(chunk, depth)
+    images = chunk * (6 * side * side + 3 * rows * columns) * 4
+    on_cpu = images + cost.fixed + chunk * (cost.per_slice + cost.features) + (WINDOW + chunk) * cost.features
+    segmenting = kept + step + (on_cpu if model.device.type == "cpu" else images) + 16 * min(voxels, SAMPLE)
+    # The preview picks out the voxels that are not zero, and sorts them for its window.
+    writing = kept + 2 * labels + 9 * voxels
+    return Need(
+        resident_bytes() if resident is None else resident,
+        *(int(share * MARGIN) + OVERHEAD for share in (reading, segmenting, writing)),
+    )
+
+
+def choose_chunk(
+    geometry: Geometry, model: Model, cost: TrunkCost, max_ram_gb: float | None = None
+) -> tuple[int, Need]:
+    """The largest chunk, up to the model's own, for which memory suffices, and what it will need.
+
+    Args:
+        max_ram_gb: The most that this process may hold, in GB (10^9 bytes); None takes what the machine has to give.
+    Raises:
+        MemoryShortage: Not even one slice at a time has room.
+    """
+    limit = available_bytes() if max_ram_gb is None else int(max_ram_gb * GB)
+    chunk = model.settings.segment.chunk
+    while (need := predict(geometry, model, cost, chunk)).peak > limit:
+        if chunk == 1:
+            raise _shortage(geometry, need, limit, max_ram_gb)
+        chunk //= 2
+    return chunk, need
+
+
+def _shortage(geometry: Geometry, need: Need, limit: int, max_ram_gb: float | None) -> MemoryShortage:
+    shape = " x ".join(map(str, geometry.shape))
+    room = f"--max-ram allows {limit / GB:.2f} GB" if max_ram_gb is not None else f"there are {limit / GB:.2f} GB"
+    cure = (
+        f"Give --max-ram {need.peak / GB + 0.05:.1f} or more, if the machine has it; else crop or resample the scan."
+        if max_ram_gb is not None
+        else "Close other programs, use a machine with more memory, or crop or resample the scan."
+    )
+    return MemoryShortage(
+        f"has {shape} voxels and would need {need.peak / GB:.2f} GB of memory even one slice at a time, but {room}.",
+        where=geometry.path,
+        cure=cure,
+    )
+
+
+def resident_bytes() -> int:
+    """Main memory that this process holds now."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def available_bytes() -> int:
+    """The most main memory that this process can come to hold without pushing others out; containers' limits count."""
+    held = resident_bytes()
+    room = int(psutil.virtual_memory().available)
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        with suppress(OSError, ValueError):  # no such file, or the word "max"
+            room = min(room, int(Path(limit).read_text()) - int(Path(used).read_text()))
+    return held + max(room, 0)
+
+
+def forget_peak() -> None:
+    """From here on `peak_bytes` counts from what is held now, where the system can do that."""
+    with suppress(OSError):  # not Linux, or not allowed: the peak then includes what came before
+        Path("/proc/self/clear_refs").write_text("5")
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_bytes() -> int:
+    """The most main memory that this process has held since `forget_peak`, or else since it began."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024
+    if os.name == "nt":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _oriented_shape(geometry: Geometry, model: Model) -> tuple[int, int, int]:
+    """(slices, rows, columns) once the scan is turned; an array of stride 0 is turned for it, which takes no memory."""
+    empty = np.broadcast_to(np.uint8(0), geometry.shape)
+    turned, _ = orient(empty, geometry.native, choose_plane(geometry.native, model.settings.data.plane))
+    depth, rows, columns = turned.shape
+    return depth, rows, columns
+
+
+def _live_bytes(network: Segmenter, image_size: int, images: int) -> tuple[int, int]:
+    """The most bytes alive at one time in `encode`, and the bytes of its features."""
+    encoder = _Encoder(network)
+    state = {
+        name: torch.empty_like(x, device="meta") for name, x in (*encoder.named_parameters(), *encoder.named_buffers())
+    }
+    batch = torch.empty(images, 3, image_size, image_size, device="meta")
+    with torch.no_grad(), _Tally(state.values()) as tally:
+        features = torch.func.functional_call(encoder, state, (batch,))
+    return tally.peak, sum(x.numel() * x.element_size() for x in (features.coarse, *features.fine))
+
+
+class _Encoder(nn.Module):
+    """`encode` as a forward pass, which is what PyTorch can run with other parameters."""
+
+    def __init__(self, network: Segmenter):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Features:
+        return self.network.encode(images)
+
+
+class _Tally(TorchDispatchMode):
+    """Adds up the storages that operators make, for as long as something holds them; the weights are there already."""
+
+    def __init__(self, weights: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self.known = {weight.untyped_storage()._cdata for weight in weights}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, Tensor):
+                self._count(leaf.untyped_storage())
+        return out
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self.known:
+            return
+        self.known.add(key)
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(storage, self._forget, key, size)
+
+    def _forget(self, key: int, size: int) -> None:
+        self.known.discard(key)
+        self.live -= size

@@ -1,0 +1,125 @@
+"""A trained model that takes scans: load it, and let it segment one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from sautomed.config import Settings
+from sautomed.errors import NotAModel
+from sautomed.files import sha256_of
+from sautomed.inference import OnSlice, SegmentedSlice, choose_device, segment_slices, segment_volume
+from sautomed.io import ReadOptions, read_scan
+from sautomed.io.read import PLAIN
+from sautomed.model.bundle import Bundle, load_bundle
+from sautomed.volume import LabelMap, Volume
+
+# What decides the labels; a pretrained trunk is named in config.json with its own hash.
+DECISIVE_FILES = ("config.json", "dataset.json", "model.safetensors")
+
+
+class Model:
+    """A trained 3D-SAutoMed that takes scans.
+
+    model = sautomed.load("run/fold_0/model")
+    labels = model.segment("scan.nii.gz")
+    labels.save("organs.nii.gz")
+
+    Args:
+        folder: Where the model was read from; None if it never lay in a folder.
+    """
+
+    def __init__(self, bundle: Bundle, device: torch.device, folder: Path | None = None):
+        self.bundle, self.device, self.folder = bundle, device, folder
+        self.network = bundle.network.to(device)
+
+    @property
+    def labels(self) -> dict[int, str]:
+        """Value in a label map -> organ."""
+        return self.bundle.labels
+
+    @property
+    def settings(self) -> Settings:
+        return self.bundle.settings
+
+    @cached_property
+    def sha256(self) -> str | None:
+        """The hash of the model folder's `DECISIVE_FILES`; None without a folder."""
+        return None if self.folder is None else sha256_of(self.folder / name for name in DECISIVE_FILES)
+
+    def read(self, scan: str | Path, options: ReadOptions = PLAIN) -> Volume:
+        """A scan turned to the plane that the model was trained in.
+
+        Args:
+            scan: A file of any format that is read, a folder of DICOM files, or a zip of one.
+            options: Which series, frame or channel is meant, and what may be mended.
+        Raises:
+            DataError: The scan cannot be used.
+        """
+        return read_scan(scan, self.settings.data.plane, options)
+
+    def slices(self, volume: Volume) -> Iterator[SegmentedSlice]:
+        """Each slice as soon as it is done, in the order of the walk."""
+        return segment_slices(self.network, volume, self.settings, self.labels)
+
+    def segment(self, scan: str | Path | Volume, on_slice: OnSlice | None = None) -> LabelMap:
+        """A whole scan.
+
+        Args:
+            scan: A file or folder, or a volume from `read`.
+            on_slice: Called after each slice with the slices done and their number.
+        Raises:
+            DataError: The scan cannot be used.
+        """
+        volume = scan if isinstance(scan, Volume) else self.read(scan)
+        return segment_volume(self.network, volume, self.settings, self.labels, on_slice)
+
+
+def load(path: str | Path, device: str = "auto", weights: str | Path | None = None) -> Model:
+    """A model from its folder, from a fold of a run, or from a run of one fold.
+
+    Args:
+        device: "auto" takes CUDA where there is one; also "cpu" or "cuda".
+        weights: Where the pretrained trunk is now, if it has moved since the training.
+    Raises:
+        ModelError: There is no model, or it cannot be used.
+    """
+    place, folder = choose_device(device), model_folder(Path(path))
+    return Model(load_bundle(folder, None if weights is None else str(weights)), place, folder)
+
+
+def model_folder(path: Path) -> Path:
+    """The model folder that a path means."""
+    if not path.exists():
+        raise NotAModel("does not exist.", where=path, cure="Check the path given with -m.")
+    found = [
+        p.parent
+        for pattern in ("config.json", "model/config.json", "fold_*/model/config.json")
+        for p in sorted(path.glob(pattern))
+        if (p.parent / "dataset.json").exists()
+    ]
+    if len(found) == 1:
+        return found[0]
+    what = (
+        "holds no model" if not found else f"holds several models: {', '.join(str(p.relative_to(path)) for p in found)}"
+    )
+    raise NotAModel(f"{what}.", where=path, cure="Give a model folder, or a run with one trained fold.")
+
+
+def with_walk(model: Model, walk: str) -> Model:
+    """The same model on another walk (Table 4)."""
+    return _with(model, model.device, walk=walk)
+
+
+def with_chunk(model: Model, chunk: int, device: torch.device | None = None) -> Model:
+    """The same model with so many slices at a time through the trunk, moved to `device` if one is given."""
+    return _with(model, device or model.device, chunk=chunk)
+
+
+def _with(model: Model, device: torch.device, **changes: str | int) -> Model:
+    settings = model.settings.model_copy(update={"segment": model.settings.segment.model_copy(update=changes)})
+    return Model(replace(model.bundle, settings=settings), device, model.folder)

@@ -1,0 +1,31 @@
+"""Label maps on series that were written and read here, for what is made of them."""
+
+import numpy as np
+
+from sautomed.grid import NativeGrid, orient
+from sautomed.io.dicom.read import read_geometry
+from sautomed.io.stored import ReadOptions
+from sautomed.volume import LabelMap
+
+from .build import AXIAL, CORONAL, SAGITTAL
+
+OBLIQUE = (0.8660254037844387, 0.4330127018922193, -0.25, -0.5, 0.75, -0.4330127018922193)
+FEET_FIRST_PRONE = (-1, 0, 0, 0, -1, 0)
+ORIENTATIONS = [AXIAL, CORONAL, SAGITTAL, OBLIQUE, FEET_FIRST_PRONE]
+
+
+def grid_of(path) -> NativeGrid:
+    return read_geometry(path, ReadOptions()).native
+
+
+def labels_on(frames: np.ndarray, native: NativeGrid, names=None, plane="axial") -> LabelMap:
+    """A label map, as segmentation gives it, from frames (slices rows columns) of the series."""
+    turned, affine = orient(frames.transpose(2, 1, 0), native, plane)
+    return LabelMap(np.ascontiguousarray(turned), affine, native, plane, names or {})
+
+
+def some_labels(shape, values=(1, 2), seed=0) -> np.ndarray:
+    """Frames of random labels in small blocks, with islands and holes."""
+    rng = np.random.default_rng(seed)
+    picked = rng.choice(np.array([0, *values], dtype=np.uint16), shape)
+    return picked.astype(np.uint8 if max(values) < 256 else np.uint16)

@@ -1,0 +1,143 @@
+"""Files that `benchmarks/fuzz_io.py` found, each of which once did worse than to be read or refused by name."""
+
+import shutil
+import subprocess
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sautomed.convert import convert
+from sautomed.datasets.chaos.pictures import labels_of_grays, read_label_pictures
+from sautomed.datasets.folds import load_or_make_folds
+from sautomed.datasets.transunet.arrays import read_array
+from sautomed.errors import BadSplits, DamagedDicom, NotAScan, SautomedError, TruncatedFile
+from sautomed.grid import corner_gap_mm
+from sautomed.io import ReadOptions, read_geometry, read_labels, read_scan, read_stored
+from sautomed.io.dicom import series_table
+
+FILES = Path(__file__).with_name("regressions")
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "fuzz_io.py"
+OPTIONS = (ReadOptions(), ReadOptions(frame=0, channel=0, resample=True, assume_spacing=True))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A folder of `regressions`.
+
+    Args:
+        file: The file to read; "" for the folder.
+        was: What was wrong.
+        fault: What it is refused with now; None if it is read.
+        warning: A word of the warning with which it is read.
+    """
+
+    file: str
+    was: str
+    fault: type[SautomedError] | None = None
+    warning: str = ""
+
+
+FINDINGS = {
+    "dicom-cut-within-its-kind": Finding(
+        "", "a file cut within its SOPClassUID was taken for one without an image: a slice was missing", DamagedDicom
+    ),
+    "dicom-several-transfer-syntaxes": Finding("", "TypeError on several values of TransferSyntaxUID", DamagedDicom),
+    "nifti-2-without-line-end-check": Finding(
+        "a.nii", "HeaderDataError of nibabel on writing, because of an eol_check that nobody needs"
+    ),
+    "nifti-unknown-form-codes": Finding(
+        "a.nii", "on writing, nibabel unset the unknown codes and with them the orientation, and told the terminal"
+    ),
+    "nrrd-text-cut-within-its-last-number": Finding(
+        "a.nrrd", "the last number had lost a digit, and nothing was said", warning="cut short"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_every_door_reads_it_or_refuses_it_by_name(name, tmp_path, capfd):
+    finding = FINDINGS[name]
+    path = shutil.copytree(FILES / name, tmp_path / name) / finding.file
+    doors = [read_geometry, read_stored, read_scan, read_labels, converted]
+    if path.is_dir():
+        doors.append(lambda path, options: series_table(path, resample=options.resample))
+    faults = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for options in OPTIONS:
+            for door in doors:
+                try:
+                    door(path, options=options)
+                except SautomedError as fault:
+                    faults.append(fault)
+        if finding.fault is not None:
+            with pytest.raises(finding.fault):
+                read_stored(path, OPTIONS[1])
+        else:
+            assert finding.warning in " ".join(read_stored(path, OPTIONS[1]).geometry.warnings)
+            converted(path, OPTIONS[1])
+    assert all(fault.cure and str(fault).replace("\n", "").isprintable() for fault in faults)
+    assert capfd.readouterr() == ("", "")
+
+
+def converted(path, options):
+    """Convert there and back: it must stay at its place."""
+    target = path.parent / "converted.nii"
+    source = convert(path, target, options, overwrite=True)
+    written = read_geometry(target, ReadOptions(assume_spacing=True))
+    assert corner_gap_mm(source.affine, written.affine, source.shape) < 1e-3
+
+
+def test_each_folder_has_its_row():
+    others = {"hdf5-name-that-is-no-text", "png-left-open", "splits-turning-the-text"}
+    assert {folder.name for folder in FILES.iterdir()} == FINDINGS.keys() | others
+
+
+def test_an_hdf5_file_with_a_name_that_is_no_text():
+    """Was: TypeError where the names of its arrays were listed."""
+    with pytest.raises(NotAScan, match="holds no array 'image'"):
+        read_array(FILES / "hdf5-name-that-is-no-text" / "a.h5", "image")
+
+
+def test_a_damaged_picture_is_closed():
+    """Was: the file stayed open, with a ResourceWarning."""
+    path = FILES / "png-left-open" / "a.png"
+    with pytest.raises(TruncatedFile):
+        read_label_pictures([path], (8, 9), labels_of_grays({1: (55, 70)}), {1: "liver"})
+    if Path("/proc/self/fd").is_dir():
+        opened = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.exists()]
+        assert str(path) not in opened
+
+
+def test_a_message_cannot_steer_the_terminal():
+    """Was: case names with signs that turn the direction of writing, or clear the screen, came out as they are."""
+    with pytest.raises(BadSplits, match="does not have") as caught:
+        load_or_make_folds(FILES / "splits-turning-the-text" / "splits_final.json", ["a", "b", "c"])
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.slow
+def test_the_script_runs_and_finds_nothing(tmp_path):
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(SCRIPT),
+            "--count",
+            "240",
+            "--minutes",
+            "60",
+            "--patience",
+            "300",
+            "--keep",
+            str(tmp_path / "found"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "240 inputs" in done.stdout
+    assert not list((tmp_path / "found").iterdir())

@@ -1,0 +1,148 @@
+"""What CASE.json says, and what it takes for a case to count as done."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sautomed import errors
+from sautomed.files import sha256_of
+from sautomed.grid import NativeGrid
+from sautomed.io import ReadOptions
+from sautomed.segment import SegmentOptions
+from sautomed.segment.case_report import Origin, is_report, organ_volumes, why_not_done
+from sautomed.volume import LabelMap
+
+
+def label_map(array, affine=None):
+    affine = np.diag([5.0, 2.0, 2.0, 1.0]) if affine is None else affine
+    return LabelMap(array, affine, NativeGrid(array.shape, affine), "axial", {1: "liver", 2: "spleen"})
+
+
+def some_labels():
+    array = np.zeros((4, 5, 6), np.uint8)
+    array[1, 1:3, 1:6] = 1
+    return array
+
+
+def test_volumes_are_millilitres_and_a_missing_organ_is_a_plain_zero():
+    liver, spleen = organ_volumes(label_map(some_labels()))
+    assert (liver.present, liver.voxels, liver.volume_ml) == (True, 10, pytest.approx(0.2))
+    assert (spleen.present, spleen.voxels, spleen.volume_ml, spleen.reason) == (False, 0, 0.0, None)
+
+
+def test_a_statistic_that_failed_is_null_with_its_reason(monkeypatch):
+    broken = np.diag([np.inf, 2.0, 2.0, 1.0])
+    liver, spleen = organ_volumes(label_map(some_labels(), broken))
+    assert (liver.voxels, liver.volume_ml, liver.reason) == (10, None, "the volume of a voxel is inf ml")
+    assert spleen.volume_ml == 0.0
+
+    def full(self):
+        raise MemoryError
+
+    monkeypatch.setattr(LabelMap, "voxel_counts", full)
+    for organ in organ_volumes(label_map(some_labels())):
+        assert (organ.present, organ.voxels, organ.volume_ml) == (None, None, None)
+        assert "could not be counted" in organ.reason
+
+
+@pytest.fixture
+def reported(run, write, tmp_path):
+    run(write(tmp_path / "in" / "a.nii.gz"), tmp_path / "out", report=True, preview=True, formats=("nii.gz", "nii"))
+    return tmp_path / "out" / "a.json"
+
+
+def test_a_report_says_what_went_in_what_came_out_and_how(reported, model, tmp_path):
+    report = json.loads(reported.read_text())
+    scan = tmp_path / "in" / "a.nii.gz"
+    assert (report["schema"], report["case"], report["status"], report["qc"]) == ("sautomed case 1", "a", "done", "ok")
+    assert report["input"]["path"] == str(scan)
+    assert report["input"]["sha256"] == sha256_of([scan])
+    assert report["input"]["shape"] == [40, 32, 6]
+    assert report["input"]["spacing_mm"] == [2.0, 2.0, 5.0]
+    assert (report["input"]["orientation"], report["input"]["plane"]) == ("RAS", "axial")
+    assert report["input"]["affine"] == np.diag([2.0, 2.0, 5.0, 1.0]).tolist()
+    assert report["model"] == {"path": str(model.folder), "sha256": model.sha256}
+    assert report["settings"]["formats"] == ["nii.gz", "nii"]
+    assert (report["device"], report["chunk"], report["error"]) == ("cpu", 8, None)
+    assert set(report["seconds"]) == {"read", "segment", "write"}
+    assert report["memory"]["peak_bytes"] > 0
+    assert report["memory"]["cuda_peak_bytes"] is None
+    assert [row["path"] for row in report["outputs"]] == ["a.nii.gz", "a.nii", "a.png"]
+    for row in report["outputs"]:
+        output = reported.parent / row["path"]
+        assert (row["bytes"], row["sha256"]) == (output.stat().st_size, sha256_of([output]))
+    assert {organ["name"]: organ["value"] for organ in report["organs"]} == {"bright": 1, "dark": 5}
+
+
+def test_nothing_found_asks_for_a_review(run, model, write, tmp_path, monkeypatch):
+    def nothing(self, volume, on_slice=None):
+        return LabelMap(np.zeros(volume.array.shape, np.uint8), volume.affine, volume.native, volume.plane, self.labels)
+
+    monkeypatch.setattr(type(model), "segment", nothing)
+    outcome = run(write(tmp_path / "a.nii.gz"), tmp_path / "out", report=True)
+    report = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert not outcome.failures
+    assert report["qc"] == "review"
+    assert all((row["present"], row["volume_ml"]) == (False, 0.0) for row in report["organs"])
+
+
+def test_a_failed_case_says_so_with_the_cure(run, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "bad.nii.gz").write_text("no scan")
+    run(tmp_path / "in", tmp_path / "out")
+    report = json.loads((tmp_path / "out" / "bad.json").read_text())
+    assert (report["status"], report["qc"], report["outputs"]) == ("failed", None, [])
+    assert report["error"]["id"] == errors.NotAScan.id
+    assert report["error"]["exit_code"] == 3
+    assert report["error"]["cure"]
+    assert set(report) == set(json.loads(json.dumps(report)))
+
+
+def origin_of(report):
+    read = json.loads(report.read_text())
+    return Origin(
+        read["input"]["path"], read["input"]["sha256"], read["model"]["path"], read["model"]["sha256"],
+        read["settings"]["walk"], tuple(read["settings"]["formats"]), ReadOptions(**read["settings"]["read"]),
+    )  # fmt: skip
+
+
+def test_a_case_is_done_if_everything_is_whole_and_of_this_making(reported):
+    outputs = [reported.with_name(name) for name in ("a.nii.gz", "a.nii", "a.png")]
+    origin = origin_of(reported)
+    assert is_report(reported)
+    assert why_not_done(reported, origin, outputs) is None
+    for changed, reason in (
+        (replace(origin, input_sha256="0"), "scan has changed"),
+        (replace(origin, model_sha256="0"), "another model"),
+        (replace(origin, model_sha256=None), "another model"),
+        (replace(origin, walk="end_to_end"), "other settings"),
+        (replace(origin, reading=ReadOptions(frame=1)), "other settings"),
+    ):
+        assert reason in why_not_done(reported, changed, outputs)
+    assert "other settings" in why_not_done(reported, origin, outputs[:-1])
+    outputs[0].write_bytes(outputs[0].read_bytes() + b"x")
+    assert "a.nii.gz has changed" in why_not_done(reported, origin, outputs)
+    outputs[0].unlink()
+    assert "a.nii.gz is missing" in why_not_done(reported, origin, outputs)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema": 1}', '{"schema": "sautomed case 1"}', "\udcff"])
+def test_a_damaged_report_vouches_for_nothing(reported, text):
+    origin = origin_of(reported)
+    reported.write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert why_not_done(reported, origin, []) == "it was not finished"
+
+
+@pytest.mark.parametrize("part", ["input", "model", "outputs", "settings"])
+def test_a_report_with_strange_parts_vouches_for_nothing(reported, part):
+    origin = origin_of(reported)
+    report = json.loads(reported.read_text())
+    for strange in (None, 7, "x", [3], {}):
+        reported.write_text(json.dumps(report | {part: strange}))
+        assert why_not_done(reported, origin, [reported.with_name("a.nii.gz")]) is not None
+
+
+def test_options_are_plain_values():
+    assert SegmentOptions() == SegmentOptions(reading=ReadOptions())

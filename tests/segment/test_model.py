@@ -1,0 +1,87 @@
+"""A trained model that takes scans, from Python."""
+
+import shutil
+
+import nibabel
+import numpy as np
+import pytest
+
+import sautomed
+from sautomed import errors
+from sautomed.inference import SegmentedSlice
+from sautomed.io import ReadOptions
+from sautomed.segment import model_folder as folder_of
+from sautomed.segment import with_chunk, with_walk
+
+LABELS = {1: "bright", 5: "dark"}
+
+
+@pytest.mark.parametrize("part", ["fold_0/model", "fold_0", ""])
+def test_a_model_is_loaded_from_its_folder_a_fold_or_a_run(trained_run, part):
+    model = sautomed.load(trained_run / part, device="cpu")
+    assert model.labels == LABELS
+    assert model.folder == trained_run / "fold_0" / "model"
+    assert model.settings.data.plane == "axial"
+    assert not model.network.training
+
+
+def test_a_scan_is_segmented_and_saved_as_in_the_readme(trained_run, dataset_folder, tmp_path):
+    scan = dataset_folder / "imagesTr" / "block_1_0000.nii.gz"
+    labels = sautomed.load(str(trained_run), device="cpu").segment(str(scan))
+    labels.save(tmp_path / "organs.nii.gz")
+    assert nibabel.load(tmp_path / "organs.nii.gz").shape == nibabel.load(scan).shape
+    assert labels.names == LABELS
+
+
+def test_a_run_of_several_folds_is_ambiguous(trained_run, tmp_path):
+    run = shutil.copytree(trained_run, tmp_path / "run", ignore=shutil.ignore_patterns("prepared"))
+    shutil.copytree(run / "fold_0", run / "fold_1")
+    with pytest.raises(errors.NotAModel, match=r"several models: fold_0/model, fold_1/model") as caught:
+        sautomed.load(run)
+    assert caught.value.exit_code == 4
+    assert folder_of(run / "fold_1") == run / "fold_1" / "model"
+
+
+def test_no_model(tmp_path):
+    with pytest.raises(errors.NotAModel, match="holds no model"):
+        sautomed.load(tmp_path)
+    with pytest.raises(errors.NotAModel, match="does not exist"):
+        sautomed.load(tmp_path / "nowhere")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(errors.NotAModel, match="holds no model"):
+        sautomed.load(tmp_path / "model.safetensors")
+
+
+def test_slices_can_be_taken_one_by_one_with_their_progress(model, write, tmp_path):
+    volume = model.read(write(tmp_path / "a.nii.gz"))
+    parts = list(model.slices(volume))
+    assert all(isinstance(part, SegmentedSlice) for part in parts)
+    assert [(part.done, part.total) for part in parts] == [(n, 6) for n in range(1, 7)]
+    assert sorted(part.index for part in parts) == list(range(6))
+    whole = model.segment(volume).array
+    assert all(np.array_equal(whole[part.index], part.labels) for part in parts)
+
+
+def test_the_walk_and_the_chunk_can_be_changed(model, write, tmp_path):
+    volume = model.read(write(tmp_path / "a.nii.gz"))
+    assert [part.index for part in with_walk(model, "end_to_end").slices(volume)] == [5, 4, 3, 2, 1, 0]
+    assert with_chunk(model, 2).settings.segment.chunk == 2
+    assert (model.settings.segment.walk, model.settings.segment.chunk) == ("mid_to_ends", 8)
+
+
+def test_read_options_reach_the_reader(model, write, tmp_path):
+    scan = write(tmp_path / "four.nii.gz", np.random.default_rng(0).normal(size=(9, 8, 7, 2)).astype(np.float32))
+    with pytest.raises(errors.NotThreeD):
+        model.read(scan)
+    frame = model.read(scan, ReadOptions(frame=1))
+    assert np.allclose(np.sort(frame.array.ravel()), np.sort(nibabel.load(scan).get_fdata()[..., 1].ravel()))
+
+
+def test_the_hash_of_a_model_is_that_of_the_files_that_decide(model, model_folder, tmp_path):
+    copy = shutil.copytree(model_folder, tmp_path / "copy")
+    (copy / "README.md").write_text("a note")
+    assert sautomed.load(copy).sha256 == model.sha256
+    config = (copy / "config.json").read_text()
+    (copy / "config.json").write_text(config.replace('"mid_to_ends"', '"end_to_end"'))
+    assert sautomed.load(copy).sha256 != model.sha256
+    assert with_walk(model, "end_to_end").sha256 == model.sha256

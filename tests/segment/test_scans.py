@@ -1,0 +1,117 @@
+"""Which scans a path means, whatever they are called."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from sautomed import errors
+from sautomed.segment.scans import find_scans, name_of, scan_files
+
+
+def cases(source, output=None):
+    return [(scan.case, scan.path.name) for scan in find_scans(source, output).scans]
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [("a.nii.gz", "a"), ("a_0000.nii", "a"), ("a_0001.nii.gz", "a_0001"), ("a.nrrd", "a"), ("a.mha", "a"),
+     ("a.b.mhd", "a.b"), ("a.zip", "a"), ("a.dcm", "a"), ("a_0000.nrrd", "a")],
+)  # fmt: skip
+def test_the_name_of_a_case(name, case):
+    assert name_of(Path("x") / name) == case
+
+
+def test_a_folders_case_is_called_as_the_folder(tmp_path, monkeypatch):
+    (tmp_path / "patient.7").mkdir()
+    assert name_of(tmp_path / "patient.7") == "patient.7"
+    monkeypatch.chdir(tmp_path / "patient.7")
+    assert name_of(Path()) == "patient.7"
+
+
+def test_files_are_known_by_their_content_and_by_their_names(write, tmp_path):
+    write(tmp_path / "b_0000.nii.gz")
+    write(tmp_path / "real.nii").rename(tmp_path / "odd.name")
+    (tmp_path / "damaged.nii.gz").write_text("no scan, but called so")
+    (tmp_path / "h.mhd").write_text("NDims = 3\nElementDataFile = h.raw\n")
+    for name in ("h.raw", "notes.txt", ".hidden.nii.gz", "a.json", "a.png"):
+        (tmp_path / name).write_bytes(b"\0" * 500)
+    assert cases(tmp_path) == [
+        ("b", "b_0000.nii.gz"), ("damaged", "damaged.nii.gz"), ("h", "h.mhd"), ("odd.name", "odd.name")
+    ]  # fmt: skip
+    assert find_scans(tmp_path).several
+
+
+def test_a_file_is_one_scan(write, tmp_path):
+    found = find_scans(write(tmp_path / "a.nii.gz"))
+    assert (found.several, [scan.case for scan in found.scans]) == (False, ["a"])
+
+
+def test_dicom_files_of_one_study_are_one_scan(dicom_file, tmp_path):
+    for name in ("s1/1", "s1/2", "s2/deep/1.dcm"):
+        dicom_file(tmp_path / "study" / name)
+    (tmp_path / "study" / "notes.txt").write_text("x")
+    found = find_scans(tmp_path / "study")
+    assert (found.several, cases(tmp_path / "study")) == (False, [("study", "study")])
+
+
+def test_of_several_studies_each_folder_is_a_case(dicom_file, write, tmp_path):
+    dicom_file(tmp_path / "p1" / "series" / "1", study="1.1")
+    dicom_file(tmp_path / "p2" / "1", study="1.2")
+    (tmp_path / "empty").mkdir()
+    write(tmp_path / "q.nii.gz")
+    assert cases(tmp_path) == [("p1", "p1"), ("p2", "p2"), ("q", "q.nii.gz")]
+
+
+def test_one_study_beside_other_scans_is_one_case_of_several(dicom_file, write, tmp_path):
+    dicom_file(tmp_path / "ct" / "1")
+    write(tmp_path / "q.nii.gz")
+    found = find_scans(tmp_path)
+    assert (found.several, cases(tmp_path)) == (True, [("ct", "ct"), ("q", "q.nii.gz")])
+
+
+def test_dicom_files_in_the_folder_itself_are_its_own_scan(dicom_file, tmp_path):
+    dicom_file(tmp_path / "a" / "1", study="1.1")
+    dicom_file(tmp_path / "a" / "2", study="1.2")
+    assert cases(tmp_path / "a") == [("a", "a")]
+
+
+def test_the_index_of_a_disc_is_no_image(dicom_file, tmp_path):
+    dicom_file(tmp_path / "DICOMDIR", study="9")
+    dicom_file(tmp_path / "p1" / "1", study="1.1")
+    dicom_file(tmp_path / "p2" / "1", study="1.2")
+    assert cases(tmp_path) == [("p1", "p1"), ("p2", "p2")]
+
+
+def test_earlier_results_within_the_input_are_no_input(dicom_file, tmp_path):
+    dicom_file(tmp_path / "p1" / "1", study="1.1")
+    dicom_file(tmp_path / "p2" / "1", study="1.2")
+    dicom_file(tmp_path / "out" / "p1.seg.dcm", study="1.1")
+    assert cases(tmp_path, tmp_path / "out") == [("p1", "p1"), ("p2", "p2")]
+
+
+def test_nothing_to_segment(tmp_path):
+    with pytest.raises(errors.MissingFile, match=r"nowhere.*does not exist"):
+        find_scans(tmp_path / "nowhere")
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(errors.NoCases, match=r"holds no scan\. Looked for were NIfTI.*DICOM files") as caught:
+        find_scans(tmp_path)
+    assert caught.value.exit_code == 3
+
+
+def test_the_files_of_a_scan(dicom_file, write, tmp_path):
+    assert scan_files(write(tmp_path / "a.nii.gz")) == [tmp_path / "a.nii.gz"]
+    (tmp_path / "h.mhd").write_text("NDims = 3\nElementDataFile = h.raw\n")
+    (tmp_path / "h.raw").write_bytes(b"voxels")
+    assert scan_files(tmp_path / "h.mhd") == [tmp_path / "h.mhd", tmp_path / "h.raw"]
+    slices = [dicom_file(tmp_path / "ct" / name) for name in ("1", "deep/2")]
+    result = dicom_file(tmp_path / "ct" / "ct.seg.dcm")
+    assert set(scan_files(tmp_path / "ct")) == {*slices, result}
+    assert scan_files(tmp_path / "ct", frozenset({result.resolve()})) == slices
+
+
+def test_a_zip_is_a_scan_of_its_own(dicom_file, write, tmp_path):
+    write(tmp_path / "a.nii.gz")
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.write(dicom_file(tmp_path / ".x" / "1"), "1")
+    assert cases(tmp_path) == [("a", "a.nii.gz"), ("b", "b.zip")]

@@ -114,7 +114,7 @@ def play_round(
 
 def contents(folder: Path) -> dict[str, str]:
     """Each file under its final name: its hash, or of a report what two runs must share."""
-    from sautomed.files import sha256_of
+    from sautomed.paths import sha256_of
 
     if not folder.is_dir():
         return {}

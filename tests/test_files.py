@@ -10,17 +10,8 @@ import sys
 import pytest
 
 from sautomed import errors, files
-from sautomed.files import (
-    atomic_write,
-    nearest_folder,
-    read_json,
-    require_file,
-    require_writable,
-    sha256_of,
-    sweep_leftovers,
-    write_json,
-    write_text,
-)
+from sautomed.files import atomic_write, nearest_folder, require_writable, sweep_leftovers, write_json, write_text
+from sautomed.paths import read_json, require_file, sha256_of
 
 
 def test_a_written_file_appears_whole_and_alone(tmp_path):
@@ -223,5 +214,5 @@ def test_a_hash_is_of_the_content_and_of_several_files_in_any_order(tmp_path):
     assert both == sha256_of([second.rename(tmp_path / "0"), first])
     first.write_bytes(b"One")
     assert sha256_of([tmp_path / "0", first]) != both
-    with pytest.raises(errors.MissingFile, match="cannot be read"):
+    with pytest.raises(errors.MissingFile, match="does not exist"):
         sha256_of([tmp_path / "missing"])

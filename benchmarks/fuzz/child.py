@@ -13,12 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fuzz.mutations import mutated
 from fuzz.seeds import Seed, packed
 
 OURS, PEERS = "sautomed", "plain libraries"
 INPUT = "input"  # the folder of the input, within the process's own
 TERMINAL = "terminal.txt"  # likewise: what reaches its terminal
 ADDRESS_LIMIT_BYTES = 8 << 30  # beyond, memory is refused before it can be seen to grow
+
+
+class WrongResultError(Exception):
+    """A reader that raised nothing, but should have, or gave what contradicts itself."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +125,6 @@ def _prepare(task: Task) -> None:
 
 
 def _report(read: Any, task: Task, format_name: str, number: int) -> Report:
-    from fuzz.mutations import mutated
-
     given = mutated(task.seeds[format_name], number, task.chance)
     folder = task.place / INPUT
     outcome, finding = "finding", None
@@ -175,9 +178,10 @@ def _name_of(error: BaseException) -> str:
     """The exception and the innermost line of ours that it passed; of what readers find themselves, its words."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if f"{os.sep}sautomed{os.sep}" in frame.filename]
-    if not ours:
-        return f"{type(error).__name__}-{_letters(str(error))}"
-    return f"{type(error).__name__}-{Path(ours[-1].filename).stem}-{ours[-1].name.strip('<>')}-{ours[-1].lineno}"
+    if isinstance(error, WrongResultError):
+        return f"wrong-{_letters(str(error))}"
+    last = (ours or frames)[-1]
+    return f"{type(error).__name__}-{Path(last.filename).stem}-{last.name.strip('<>')}-{last.lineno}"
 
 
 def _letters(text: str) -> str:

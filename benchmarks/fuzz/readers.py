@@ -5,7 +5,7 @@ Each returns what was read, as something that can be compared with what the unch
 
 import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,12 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
+from fuzz.child import WrongResultError
 from fuzz.seeds import Seed
 from sautomed.errors import SautomedError
 
 MESSAGE_LIMIT = 4000
 PLACE_TOLERANCE = 1e-4  # of the largest number of the affine: NIfTI's 32-bit floats
-
-
-class WrongResultError(Exception):
-    """A reader that raised nothing, but should have, or gave what contradicts itself."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +72,16 @@ def _one_door(path: Path, options: dict[str, Any], rng: random.Random) -> Readin
         lambda: _volume(read_scan(path, options=chosen)),
         lambda: _volume(read_labels(path, options=chosen)),
         lambda: _described(read_geometry(path, chosen)),
-        lambda: Reading(f"table {bool([str(row) for row in series_table(path, resample=chosen.resample)])}"),
+        lambda: _listed(series_table(path, resample=chosen.resample)),
         lambda: _converted(path, chosen, rng),
     )
     return _asked(rng.choice(doors) if chosen != ReadOptions() else doors[0])
+
+
+def _listed(rows: Sequence[Any]) -> Reading:
+    if not all(str(row).isprintable() for row in rows):
+        raise WrongResultError(f"a series table that is not fit to be shown: {[str(row) for row in rows]!a}")
+    return Reading("read", warned=True)
 
 
 def _asked(door: Callable[[], Reading]) -> Reading:

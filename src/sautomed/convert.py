@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sautomed.errors import MissingFile, TargetExists
+from sautomed.files import require_writable_file
 from sautomed.io.read import PLAIN, read_geometry, read_labels, read_stored
 from sautomed.io.stored import Geometry, ReadOptions, Stored
 from sautomed.io.write import IMAGE_ENDINGS, ending_of, write_image, write_labels
@@ -46,8 +47,11 @@ def convert(
     ending_of(target, IMAGE_ENDINGS, "scans")
     if not source.exists():
         raise MissingFile("does not exist.", where=source, cure="Check the path, also for typing errors.")
+    if target.resolve() == source.resolve():
+        raise TargetExists("is the scan itself.", where=target, cure="Give another -o.")
     if target.exists() and not overwrite:
         raise TargetExists("exists already.", where=target, cure="Choose another name, or allow it with --overwrite.")
+    require_writable_file(target)
     if target.name.lower().endswith(SEGMENT_ENDING):
         write_labels(read_labels(source, options=options), target)
         return read_geometry(source, options)

@@ -18,6 +18,7 @@ from sautomed.health.dataset_checks import Whole, check_whole
 from sautomed.health.diagnosis import Diagnosis, Finding, sorted_findings
 from sautomed.health.look import look_at
 from sautomed.health.mending import Mended, require_new_target, write_mended
+from sautomed.paths import true_place
 from sautomed.preview import thumbnail_png
 
 __all__ = ["Diagnosis", "Finding", "Mended", "examine", "fix", "require_new_target"]
@@ -100,9 +101,10 @@ def _open(folder: Path, layout: str) -> tuple[Dataset, list[Finding]]:
 
 def _extra_files(dataset: Dataset) -> list[Finding]:
     """Scans and label maps beside those of the cases that no case uses."""
-    used = {path.resolve() for case in dataset.cases for path in dataset.sources(case)}
-    folders = sorted({path.parent for path in used})
-    beside = [path for folder in folders for path in sorted(folder.iterdir()) if path.resolve() not in used]
+    sources = [path for case in dataset.cases for path in dataset.sources(case)]
+    used = {true_place(path) for path in sources}
+    folders = sorted({path.parent for path in sources})  # where links lie, not where they lead
+    beside = [path for folder in folders for path in sorted(folder.iterdir()) if true_place(path) not in used]
     extra = [path for path in beside if path.name.lower().endswith(FILE_ENDINGS) and not is_hidden(path)]
     if not extra:
         return []

@@ -23,6 +23,7 @@ from sautomed.errors import (
     UnknownLayout,
     UnpairedFiles,
 )
+from sautomed.files import require_writable
 from sautomed.grid import Plane
 from sautomed.io.read import read_labels, refuse_unknown_values
 from sautomed.metrics import DEFAULT_TOLERANCE_MM, METRICS, Comparison, compare_labels
@@ -61,12 +62,14 @@ def evaluate(
         seed: Of the bootstrap.
         on_case: Called after each case with (done, total, id).
     Raises:
+        UnwritableTarget: Nothing can be written to `output`; found before the work.
         MissingFile, NoCases, UnpairedFiles, BadDatasetJson, UnknownLayout: There is nothing to score, or it is
             ambiguous.
         DataError: Of two single files, one cannot be used.
         SomeCasesFailed: All others are scored and written; `result` is their Summary.
     """
     predictions, references, output = Path(predictions), Path(references), Path(output)
+    require_writable(output)
     dataset = _dataset_at(references, layout)
     files, unmatched, unpredicted = _pair(predictions, references, dataset)
     names = names if names is not None else _names(predictions, references, dataset)
@@ -151,6 +154,7 @@ def _pair(
     """(prediction, reference) by case id; predictions without a reference; references without a prediction."""
     predicted = _cases_in(predictions)
     wanted = _cases_in(references) if dataset is None else _cases_of(dataset)
+    every = sorted(wanted)
     if predictions.is_file() and references.is_file():
         case, reference = next(iter(wanted.items()))
         return {case: (predictions, reference)}, [], []
@@ -159,9 +163,9 @@ def _pair(
     both = sorted(set(predicted) & set(wanted))
     if not both:
         raise NoCases(
-            f"has no prediction for any of the {len(wanted)} references in {references}.",
+            f"has no prediction for any of the {len(every)} references in {references}.",
             where=predictions,
-            cure=f"Name them as the references: {listed(f'{case}.nii.gz' for case in sorted(wanted))}.",
+            cure=f"Name them as the references: {listed(f'{case}.nii.gz' for case in every)}.",
         )
     files = {case: (predicted[case], wanted[case]) for case in both}
     return files, sorted(set(predicted) - set(wanted)), sorted(set(wanted) - set(predicted))

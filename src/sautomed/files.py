@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the whole file or none, reading JSON with named faults, and hashes of files.
+"""Writing files so that a reader sees the whole file or none.
 
 Knows nothing of what the files mean.
 """
@@ -13,15 +13,14 @@ import platform
 import re
 import secrets
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from sautomed.errors import BadDatasetJson, MissingFile, SautomedError, UnwritableTarget
+from sautomed.errors import UnwritableTarget
 
 # Faults of the place, not of the program that writes.
 _PLACE_FAULTS = {
@@ -36,6 +35,7 @@ _PLACE_FAULTS = {
         "ENOTDIR",
         "EEXIST",
         "ENAMETOOLONG",
+        "ELOOP",
         "EFBIG",
         "EIO",
     )
@@ -60,13 +60,14 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     Yields:
         An existing empty file in the same folder, to be written or replaced.
     Raises:
-        UnwritableTarget: The folder or the file cannot be written, or the disk is full.
+        UnwritableTarget: The folder or the file cannot be written, the disk is full, or what stands there is no file.
     """
     target = Path(path)
     temporary = _temporary_for(target)
     _being_written.add(temporary)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _refuse_devices(target)
         temporary.open("xb").close()
         yield temporary
         _flush(temporary)
@@ -82,8 +83,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         raise
     finally:
         _being_written.discard(temporary)
-        if temporary.parent.is_dir():
-            temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # nothing there, or a place that takes no file; the fault itself is on its way
+            temporary.unlink()
 
 
 def sweep_leftovers(folder: Path, names: Collection[str]) -> list[Path]:
@@ -105,7 +106,7 @@ def sweep_leftovers(folder: Path, names: Collection[str]) -> list[Path]:
         found = _TEMPORARY.fullmatch(path.name)
         if (
             found
-            and found["name"] in {*names, _PROBE}
+            and (found["name"] in names or found["name"].rstrip("_") == _PROBE)
             and not _has_living_writer(path, found["place"], int(found["process"], 16))
         ):
             path.unlink(missing_ok=True)
@@ -113,9 +114,11 @@ def sweep_leftovers(folder: Path, names: Collection[str]) -> list[Path]:
     return swept
 
 
-def require_writable(folder: Path) -> None:
+def require_writable(folder: Path, name: str = _PROBE) -> None:
     """Find out whether files can be written below `folder`, which need not exist yet, and leave no trace.
 
+    Args:
+        name: The longest name that a file there will have.
     Raises:
         UnwritableTarget: A file is in the way, or the system refuses to write.
     """
@@ -124,19 +127,33 @@ def require_writable(folder: Path) -> None:
         raise UnwritableTarget(
             "is a file, but a folder is needed there.", where=standing, cure="Choose another place with -o."
         )
-    probe = _temporary_for(standing / _PROBE)
+    probe = _temporary_for(standing / _PROBE.ljust(len(os.fsencode(name)), "_"))
     try:
         probe.write_bytes(b"?")
         _flush(probe)
     except OSError as error:
         raise UnwritableTarget(
             f"cannot be written to: {error.strerror}.",
-            where=standing,
-            cure="Choose another place with -o, or free space and permissions there.",
+            where=standing / name if error.errno == errno.ENAMETOOLONG else standing,
+            cure="Choose another place or a shorter name with -o, or free space and permissions there.",
         ) from error
     finally:
         with suppress(OSError):
             probe.unlink(missing_ok=True)
+
+
+def require_writable_file(path: Path) -> None:
+    """As `require_writable`, for one file, which may be there already.
+
+    Raises:
+        UnwritableTarget: Also if a folder or a device stands there.
+    """
+    if path.is_dir():
+        raise UnwritableTarget(
+            "is a folder, but a file must be written there.", where=path, cure="Remove it, or give another -o."
+        )
+    _refuse_devices(path)
+    require_writable(path.parent, path.name)
 
 
 def nearest_folder(path: Path) -> Path:
@@ -144,30 +161,13 @@ def nearest_folder(path: Path) -> Path:
     return next((place for place in (path, *path.absolute().parents) if place.exists()), path)
 
 
-def sha256_of(paths: Iterable[Path]) -> str:
-    """The SHA-256 of one file's bytes; of several files, that of their sorted hashes, whatever they are called.
-
-    Raises:
-        MissingFile: A file cannot be read.
-    """
-    hashes = [_sha256_of_file(path) for path in paths]
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest()
-
-
-def _sha256_of_file(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise MissingFile(
-            f"cannot be read: {error.strerror}.", where=path, cure="Check the path and its permissions."
-        ) from error
-
-
 def write_text(path: str | Path, text: str) -> None:
-    """Write UTF-8 text atomically, with the newlines as given; raises UnwritableTarget."""
+    """Write UTF-8 text atomically, with the newlines as given; raises UnwritableTarget.
+
+    What of a file's name is no text is written as an escape, which JSON reads back.
+    """
     with atomic_write(path) as temporary:
-        temporary.write_bytes(text.encode("utf-8"))
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -178,44 +178,6 @@ def write_json(path: str | Path, value: Any) -> None:
         UnwritableTarget: As `atomic_write`.
     """
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def read_json(path: str | Path, fault: type[SautomedError] = BadDatasetJson) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        MissingFile: There is no such file.
-        fault: It is not JSON; the message names line and column.
-    """
-    path = Path(path)
-    require_file(path)
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise fault(
-            f"is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}.",
-            where=path,
-            cure="Correct the file at that place.",
-        ) from error
-    except UnicodeDecodeError as error:
-        raise fault("is not UTF-8 text.", where=path, cure="Save it as UTF-8.") from error
-
-
-def require_file(path: Path) -> None:
-    """Raise MissingFile, with the nearest name in the folder, unless `path` is a file."""
-    if path.is_file():
-        return
-    if path.is_dir():
-        raise MissingFile("is a folder, but a file is needed here.", where=path, cure="Name one file in it.")
-    if not path.parent.is_dir():
-        raise MissingFile(
-            f"does not exist, nor does the folder {path.parent}.",
-            where=path,
-            cure="Check the path, also for typing errors.",
-        )
-    near = get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1)
-    cure = f"Did you mean {near[0]}?" if near else "Check the path, also for typing errors."
-    raise MissingFile("does not exist.", where=path, cure=cure)
 
 
 def _temporary_for(target: Path) -> Path:
@@ -240,6 +202,14 @@ def _has_living_writer(path: Path, place: str, process: int) -> bool:
         return time.time() - path.stat().st_mtime < _FOREIGN_LIFE_S
     except FileNotFoundError:  # it became what it was to become
         return True
+
+
+def _refuse_devices(target: Path) -> None:
+    """A device or a pipe would be replaced by a file, on which other programs rely."""
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        raise UnwritableTarget(
+            "is a device or a pipe, which no file may replace.", where=target, cure="Choose another place with -o."
+        )
 
 
 def _concerns(error: OSError, target: Path, temporary: Path) -> bool:

@@ -71,8 +71,10 @@ def draw_preview(volume: Volume, labels: LabelMap, path: Path, reference: LabelM
         axes.set_axis_off()
     for axes, index in zip(grid.ravel(), shown, strict=False):
         _draw_slice(axes, volume, labels, reference, index, view)
-    panels.suptitle(_title(volume), x=0.01, ha="left", fontsize=10, color="#26323d")
-    legend.legend(handles=_entries(labels, reference), loc="center left", frameon=False, fontsize=9)
+    panels.suptitle(_title(volume), x=0.01, ha="left", fontsize=10, color="#26323d", parse_math=False)
+    names = legend.legend(handles=_entries(labels, reference), loc="center left", frameon=False, fontsize=9)
+    for text in names.get_texts():
+        text.set_parse_math(False)  # a dollar in a name begins no formula
     _settle(figure)
     with atomic_write(path) as temporary:
         canvas.print_png(temporary)
@@ -222,6 +224,7 @@ def _around(occupied: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 def _title(volume: Volume) -> str:
     name = volume.path.name if volume.path is not None else "scan"
+    name = name.encode("utf-8", "replace").decode()  # bytes that are no text cannot be drawn
     slice_mm, row_mm, column_mm = volume.spacing_mm
     count = len(volume.array)
     return (

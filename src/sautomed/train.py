@@ -21,7 +21,7 @@ from sautomed.datasets import Case, Dataset, read_dataset
 from sautomed.datasets.folds import Fold, load_or_make_folds, select_fold
 from sautomed.datasets.rules import NO_RULES, LabelRules, unknown_labels, with_rules
 from sautomed.errors import NothingToResume, TargetExists, UnknownLabels
-from sautomed.files import read_json, write_json
+from sautomed.files import write_json
 from sautomed.inference import choose_device, segment_volume
 from sautomed.learning import Budget, Learner
 from sautomed.metrics import dice
@@ -29,6 +29,7 @@ from sautomed.model.build import build_model
 from sautomed.model.bundle import Bundle, save_bundle
 from sautomed.model.segmenter import Segmenter
 from sautomed.model_card import write_model_card
+from sautomed.paths import read_json
 from sautomed.sampling.classes import require_classes
 from sautomed.sampling.prepare import PreparedCase, mean_boxes, prepare, resolve_data
 from sautomed.sampling.runs import CaseList, RunDataset, StreamSampler, collate

@@ -17,6 +17,7 @@ from sautomed.errors import GridMismatch
 from sautomed.grid import NativeGrid, Plane, corner_gap_mm, spacing_of, unorient
 
 CORNER_TOLERANCE_MM = 0.1  # ours: a tenth of a fine voxel; rounding in headers stays far below
+ROUNDING_MM = 0.01  # ours: what headers with six digits lose over half a metre, and more
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +126,17 @@ def require_same_grid(
         where=where,
         cure="Use files that belong together; train with --regrid-labels brings label maps onto their scans (nearest "
         "neighbour).",
+    )
+
+
+def small_gap_notes(image: Volume, labels: LabelMap, where: str | Path) -> tuple[str, ...]:
+    """A warning if a scan and its label map lie apart by less than is refused, but by more than rounding."""
+    gap_mm = corner_distance_mm(image, labels)
+    if not ROUNDING_MM < gap_mm <= CORNER_TOLERANCE_MM:
+        return ()
+    return (
+        f"{where}: image and label map lie up to {gap_mm:.2g} mm apart at the corners; below "
+        f"{CORNER_TOLERANCE_MM:g} mm they are taken for one grid.",
     )
 
 

@@ -44,6 +44,8 @@ FINDINGS = {
     "dicom-cut-within-its-kind": Finding(
         "", "a file cut within its SOPClassUID was taken for one without an image: a slice was missing", DamagedDicom
     ),
+    "dicom-jpeg-2000-enlarged": Finding("", "MemoryError, for an image that its bytes cannot hold", DamagedDicom),
+    "dicom-jpeg-enlarged": Finding("", "the decoder filled what was missing with grey", DamagedDicom),
     "dicom-several-transfer-syntaxes": Finding("", "TypeError on several values of TransferSyntaxUID", DamagedDicom),
     "nifti-2-without-line-end-check": Finding(
         "a.nii", "HeaderDataError of nibabel on writing, because of an eol_check that nobody needs"
@@ -93,7 +95,15 @@ def converted(path, options):
 
 def test_each_folder_has_its_row():
     others = {"hdf5-name-that-is-no-text", "png-left-open", "splits-turning-the-text"}
+    others.add("dicom-jpeg-ls-that-counts-for-long")
     assert {folder.name for folder in FILES.iterdir()} == FINDINGS.keys() | others
+
+
+def test_a_decoder_that_takes_too_long_is_ended(monkeypatch):
+    """Was: ten seconds within the decoder, for an image of 34 x 33 pixels."""
+    monkeypatch.setattr("sautomed.io.dicom.isolated._PATIENCE_S", 0.5)
+    with pytest.raises(DamagedDicom, match=r"3\.dcm has pixels that cannot be decoded"):
+        read_stored(FILES / "dicom-jpeg-ls-that-counts-for-long")
 
 
 def test_an_hdf5_file_with_a_name_that_is_no_text():
@@ -126,7 +136,7 @@ def test_the_script_runs_and_finds_nothing(tmp_path):
             sys.executable,
             str(SCRIPT),
             "--count",
-            "240",
+            "96",
             "--minutes",
             "60",
             "--patience",
@@ -139,5 +149,5 @@ def test_the_script_runs_and_finds_nothing(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "240 inputs" in done.stdout
+    assert "96 inputs" in done.stdout
     assert not list((tmp_path / "found").iterdir())

@@ -10,6 +10,7 @@ import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
 from sautomed import errors, files
+from sautomed.paths import sha256_of
 from sautomed.segment import batch
 
 
@@ -18,7 +19,7 @@ def names(folder):
 
 
 def hashes(folder, *endings):
-    return {path.name: files.sha256_of([path]) for path in sorted(folder.iterdir()) if path.name.endswith(endings)}
+    return {path.name: sha256_of([path]) for path in sorted(folder.iterdir()) if path.name.endswith(endings)}
 
 
 # --- the scan's own grid ---

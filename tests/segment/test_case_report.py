@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from sautomed import errors
-from sautomed.files import sha256_of
 from sautomed.grid import NativeGrid
 from sautomed.io import ReadOptions
+from sautomed.paths import sha256_of
 from sautomed.segment import SegmentOptions
 from sautomed.segment.case_report import Origin, is_report, organ_volumes, why_not_done
 from sautomed.volume import LabelMap

@@ -4,11 +4,11 @@ Verbs are imported when they are called, so `--help` needs neither torch nor mat
 """
 
 from sautomed.cli.app import app
-from sautomed.cli.door import main, run
+from sautomed.cli.door import main, run, with_usable_paths
 from sautomed.cli.learning import demo, evaluate, phantom, train
 from sautomed.cli.scans import convert, doctor, info, segment
 
 for command in (demo, train, segment, evaluate, convert, info, doctor, phantom):  # as `--help` lists them
-    app.command()(command)
+    app.command()(with_usable_paths(command))
 
 __all__ = ["app", "main", "run"]

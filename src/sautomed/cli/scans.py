@@ -112,9 +112,12 @@ def doctor(
     """Check every case of a data set; exit 3 if something must be mended, or after --fix could not be."""
     from sautomed import doctor as verb
     from sautomed.datasets.rules import parse_rules
+    from sautomed.files import require_writable_file
     from sautomed.report.doctor import write_doctor_page
 
     rules = parse_rules(map_labels or [], ignore or [])
+    if output:
+        require_writable_file(output)
     if fix:
         verb.require_new_target(dataset, fix)  # before the long work
     with progress.stages(err) as stages:

@@ -16,7 +16,7 @@ from sautomed.errors import UnpairedFiles
 from sautomed.grid import NativeGrid, Plane, choose_plane, orient
 from sautomed.io import Geometry, read_geometry, read_labels, read_scan
 from sautomed.io.read import refuse_unknown_values
-from sautomed.volume import LabelMap, Volume, require_same_grid
+from sautomed.volume import LabelMap, Volume, require_same_grid, small_gap_notes
 
 AnyPlane = Plane | Literal["auto"]
 _HEADERS = (".mhd", ".nhdr")
@@ -146,7 +146,7 @@ class Dataset:
         place = f"case {case.id} ({case.label})"
         require_same_grid(volume, labels, first_name="image", second_name="label map", where=place)
         refuse_unknown_values(labels, where=place, declared_in=self.declared_in)
-        return replace(volume, warnings=(*volume.warnings, *notes)), labels
+        return replace(volume, warnings=(*volume.warnings, *notes, *small_gap_notes(volume, labels, place))), labels
 
     def sources(self, case: Case) -> tuple[Path, ...]:
         """Every file that the case is read from; where they stay the same, so does the case."""

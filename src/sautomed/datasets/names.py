@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path, PurePath
 
+from sautomed.paths import is_dangling
+
 CHANNEL_SUFFIX = "_0000"  # nnU-Net's number of the first image channel
 # The longer of two endings that fit comes first. Headers with the voxels in a second file (.nhdr, .mhd) count too.
 FILE_ENDINGS = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -32,13 +34,16 @@ def is_hidden(path: Path) -> bool:
 
 
 def files_in(folder: Path, *endings: str) -> list[Path]:
-    """The files of a folder whose names end so, sorted, without the hidden ones; none if there is no such folder."""
+    """The files of a folder whose names end so, sorted, without the hidden ones; none if there is no such folder.
+
+    A link to nothing counts, so that a file that was not fetched is told and not passed over.
+    """
     if not folder.is_dir():
         return []
     return [
         path
         for path in sorted(folder.iterdir())
-        if path.name.lower().endswith(endings) and not is_hidden(path) and path.is_file()
+        if path.name.lower().endswith(endings) and not is_hidden(path) and (path.is_file() or is_dangling(path))
     ]
 
 

@@ -21,7 +21,7 @@ from sautomed.errors import (
 from sautomed.health.anatomy import AXES, BODY, Relation, relations_of
 from sautomed.health.diagnosis import Finding, Severity
 from sautomed.health.facts import CaseFacts, Intensities, is_ct
-from sautomed.volume import CORNER_TOLERANCE_MM
+from sautomed.volume import CORNER_TOLERANCE_MM, ROUNDING_MM
 
 LEAST_SLICES = 3
 LEAST_PIXELS = 16
@@ -76,7 +76,12 @@ def remarks(facts: CaseFacts, frame: Frame) -> Iterator[Finding]:
 
 def grids(facts: CaseFacts, frame: Frame) -> Iterator[Finding]:
     """Image and label map on different grids."""
-    if facts.gap_mm is None or facts.gap_mm <= CORNER_TOLERANCE_MM or facts.image is None or facts.label is None:
+    if facts.gap_mm is None or facts.gap_mm <= ROUNDING_MM or facts.image is None or facts.label is None:
+        return
+    if facts.gap_mm <= CORNER_TOLERANCE_MM:
+        text = f"image and label map lie up to {facts.gap_mm:.2g} mm apart at the corners; they are taken for one grid."
+        cure = "Check once that they belong together; copies written with --fix lie on the scan's grid."
+        yield Finding("grids", "warning", text, cure, facts.id, fixable=True)
         return
     how = "have different shapes"
     if facts.gap_mm != float("inf"):

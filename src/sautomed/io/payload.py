@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from sautomed.errors import BadGeometry, DataError, MemoryShortage, MissingFile, NotAScan, TruncatedFile
-from sautomed.files import require_file
+from sautomed.paths import require_file
 
 Encoding = Literal["raw", "gzip", "zlib", "text"]
 
@@ -185,6 +186,14 @@ def read_payload(payload: Payload, where: Path, volume: int | None = None) -> ND
         return kept.reshape(shape, order="F")
     wanted = prod(shape) * payload.dtype.itemsize
     before = 0 if volume is None else volume * wanted
+    # Asked for first: systems lend more than they have, and end the process once it is used.
+    free = psutil.virtual_memory().available
+    if wanted > free:
+        raise MemoryShortage(
+            f"needs {wanted / 1e9:.1f} GB of memory for its voxels alone, but {free / 1e9:.1f} GB are free.",
+            where=where,
+            cure="Close other programs, use a larger machine, or crop or resample the scan.",
+        )
     try:
         content = bytearray(wanted)
     except MemoryError as error:

@@ -43,19 +43,19 @@ def _metaimage_labels(labels: LabelMap, path: Path) -> None:
 
 # highdicom takes a second to import, which only those who write DICOM shall wait for.
 def _seg_labels(labels: LabelMap, path: Path) -> None:
-    from sautomed.io.dicom.seg import write_seg
+    from sautomed.io.dicom.derived.seg import write_seg
 
     write_seg(labels, path)
 
 
 def _labelmap_seg_labels(labels: LabelMap, path: Path) -> None:
-    from sautomed.io.dicom.seg import write_seg
+    from sautomed.io.dicom.derived.seg import write_seg
 
     write_seg(labels, path, kind="labelmap")
 
 
 def _rtstruct_labels(labels: LabelMap, path: Path) -> None:
-    from sautomed.io.dicom.rtstruct import write_rtstruct
+    from sautomed.io.dicom.derived.rtstruct import write_rtstruct
 
     write_rtstruct(labels, path)
 

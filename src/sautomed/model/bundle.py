@@ -24,9 +24,10 @@ from sautomed.errors import (
     WeightsNotFound,
     WrongWeights,
 )
-from sautomed.files import atomic_write, read_json, write_json
+from sautomed.files import atomic_write, write_json
 from sautomed.model.build import build_model
 from sautomed.model.segmenter import Segmenter
+from sautomed.paths import read_json
 
 FORMAT = 1
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from sautomed.files import require_file, write_text
+from sautomed.files import write_text
+from sautomed.paths import require_file
 from sautomed.report.curves import learning_curve_png, read_log
 from sautomed.report.tables import read_case_rows, read_score_table
 

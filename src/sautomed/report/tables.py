@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sautomed.errors import BadTable
-from sautomed.files import read_json, require_file
 from sautomed.palette import colour_of, display_name
+from sautomed.paths import read_json, require_file
 
 NOTHING = "–"
 CURE = "Name the folder that sautomed evaluate wrote."

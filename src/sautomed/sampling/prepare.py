@@ -101,7 +101,8 @@ def prepare(
 
 def _sources_of(dataset: Dataset, case: Case) -> str:
     """The case's own files, those of its folders too, as they are now; where they change, it is prepared anew."""
-    files = [(str(path.resolve()), path.stat()) for path in dataset.sources(case)]
+    there = (path for path in dataset.sources(case) if path.exists())  # what is not is told when it is read
+    files = [(str(path.resolve()), path.stat()) for path in there]
     return json.dumps([(name, found.st_size, found.st_mtime_ns) for name, found in files])
 
 

@@ -81,7 +81,7 @@ def run_plan(model: Model, plan: Plan, on_slice: OnJobSlice | None = None) -> Ou
             if on_slice:
                 on_slice(job, 1, 1)
     require_space(tasks)
-    if plan.label_file is not None:
+    if tasks and plan.label_file is not None:
         write_itksnap_labels(model.labels, plan.label_file)
     for task in tasks:
         with ledger.noting(task.job, task.geometry):

@@ -36,8 +36,9 @@ import numpy as np
 
 from sautomed import __version__
 from sautomed.errors import SautomedError
-from sautomed.files import sha256_of, write_json
+from sautomed.files import write_json
 from sautomed.io import Geometry, ReadOptions
+from sautomed.paths import sha256_of
 from sautomed.volume import LabelMap
 
 SCHEMA = "sautomed case 1"

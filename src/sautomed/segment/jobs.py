@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from sautomed.files import require_writable
 from sautomed.io import ReadOptions
 from sautomed.io.read import PLAIN
 from sautomed.io.write import LABEL_ENDINGS
+from sautomed.paths import true_place
 from sautomed.segment.case_report import is_failure_list, is_report
 from sautomed.segment.scans import Scan, find_scans
 
@@ -128,8 +130,11 @@ def plan_jobs(source: Path, output: Path, options: SegmentOptions = DEFAULTS) ->
         plan = Plan((_job(found.scans[0], stem, endings, options, reports),), options)
     _refuse_clashes(plan)
     _refuse_what_is_there(plan)
-    for folder in {path.parent for job in plan.jobs for path in job.outputs}:
-        require_writable(folder)
+    longest: dict[Path, str] = {}
+    for path in (path for job in plan.jobs for path in job.outputs):
+        longest[path.parent] = max(longest.get(path.parent, ""), path.name, key=lambda name: len(os.fsencode(name)))
+    for folder, name in longest.items():
+        require_writable(folder, name)
     return plan
 
 
@@ -174,11 +179,11 @@ def _unknown(name: str, where: str | Path) -> UnknownFormat:
 
 def _refuse_clashes(plan: Plan) -> None:
     """An output may replace neither a scan nor the output of another scan, whatever the user allows."""
-    owners = {path.resolve(): f"the file {path.name} of the whole run" for path in plan.shared}
-    scans = {job.scan.resolve() for job in plan.jobs}
+    owners = {true_place(path): f"the file {path.name} of the whole run" for path in plan.shared}
+    scans = {true_place(job.scan) for job in plan.jobs}
     for job in plan.jobs:
         for output in job.outputs:
-            place = output.resolve()
+            place = true_place(output)
             if place in scans:
                 raise TargetExists("is the scan itself.", where=output, cure="Give another -o.")
             if place in owners:

@@ -118,7 +118,7 @@ def choose_chunk(
     Raises:
         MemoryShortage: Not even one slice at a time has room.
     """
-    limit = available_bytes() if max_ram_gb is None else int(max_ram_gb * GB)
+    limit = available_bytes() if max_ram_gb is None else max_ram_gb * GB
     chunk = model.settings.segment.chunk
     while (need := predict(geometry, model, cost, chunk)).peak > limit:
         if chunk == 1:
@@ -127,7 +127,7 @@ def choose_chunk(
     return chunk, need
 
 
-def _shortage(geometry: Geometry, need: Need, limit: int, max_ram_gb: float | None) -> MemoryShortage:
+def _shortage(geometry: Geometry, need: Need, limit: float, max_ram_gb: float | None) -> MemoryShortage:
     shape = " x ".join(map(str, geometry.shape))
     room = f"--max-ram allows {limit / GB:.2f} GB" if max_ram_gb is not None else f"there are {limit / GB:.2f} GB"
     cure = (

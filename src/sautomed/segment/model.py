@@ -11,11 +11,11 @@ import torch
 
 from sautomed.config import Settings
 from sautomed.errors import NotAModel
-from sautomed.files import sha256_of
 from sautomed.inference import OnSlice, SegmentedSlice, choose_device, segment_slices, segment_volume
 from sautomed.io import ReadOptions, read_scan
 from sautomed.io.read import PLAIN
 from sautomed.model.bundle import Bundle, load_bundle
+from sautomed.paths import sha256_of
 from sautomed.volume import LabelMap, Volume
 
 # What decides the labels; a pretrained trunk is named in config.json with its own hash.

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sautomed.errors import NoDicomSource, UnwritableTarget
-from sautomed.files import nearest_folder, sha256_of, sweep_leftovers
+from sautomed.errors import NoDicomSource, UnsupportedVoxels, UnwritableTarget
+from sautomed.files import nearest_folder, sweep_leftovers
 from sautomed.io import Geometry, read_geometry
 from sautomed.io.dicom.source import DicomSource
+from sautomed.paths import sha256_of, true_place
 from sautomed.segment.case_report import UNFINISHED, Origin, why_not_done
 from sautomed.segment.jobs import Job, Plan, ending_of, wants_dicom
 from sautomed.segment.memory import TrunkCost, choose_chunk
@@ -54,7 +55,7 @@ def prepare_job(model: Model, plan: Plan, job: Job, cost: TrunkCost) -> Task | N
     origin = None if job.report is None else _origin(model, plan, job)
     if plan.options.resume and origin is not None and _is_done(job, origin):
         return None
-    geometry = read_geometry(job.scan, plan.options.reading)
+    geometry = _geometry_of(model, plan, job)
     if wants_dicom(job) and not isinstance(geometry.native.source, DicomSource):
         raise NoDicomSource(
             f"is {geometry.format}, but DICOM output refers to the images of a DICOM scan.",
@@ -66,6 +67,15 @@ def prepare_job(model: Model, plan: Plan, job: Job, cost: TrunkCost) -> Task | N
     if chunk < most:
         log.warning("%s: %d slices at a time instead of %d, for want of memory.", job.scan, chunk, most)
     return Task(job, geometry, origin, chunk, need.peak)
+
+
+def _geometry_of(model: Model, plan: Plan, job: Job) -> Geometry:
+    """The scan's header; where it has the wrong channels, with what the model expects."""
+    try:
+        return read_geometry(job.scan, plan.options.reading)
+    except UnsupportedVoxels as fault:
+        expected = f"The model expects one channel per voxel, {model.bundle.channel}."
+        raise UnsupportedVoxels(f"{fault.fault} {expected}", where=fault.where, cure=fault.cure) from fault
 
 
 def clear_the_way(plan: Plan) -> None:
@@ -140,7 +150,7 @@ def _origin(model: Model, plan: Plan, job: Job) -> Origin:
 
 def _results_within(plan: Plan, job: Job) -> frozenset[Path]:
     """What is no part of a DICOM folder although it may lie there."""
-    results = {path.resolve() for path in (*job.outputs, *plan.shared)}
-    if plan.folder is not None and plan.folder.resolve() != job.scan.resolve():
-        results.add(plan.folder.resolve())
+    results = {true_place(path) for path in (*job.outputs, *plan.shared)}
+    if plan.folder is not None and true_place(plan.folder) != true_place(job.scan):
+        results.add(true_place(plan.folder))
     return frozenset(results)

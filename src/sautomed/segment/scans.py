@@ -14,6 +14,7 @@ from sautomed.datasets import case_name
 from sautomed.errors import DataError, MissingFile, NoCases
 from sautomed.io.contents import is_dicom
 from sautomed.io.formats import FORMATS, format_of
+from sautomed.paths import is_dangling
 
 # A file called like a scan counts as one whatever it holds, so that a damaged scan is reported and not passed over.
 SCAN_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -129,7 +130,8 @@ def _within(output: Path | None, source: Path) -> frozenset[Path]:
 
 
 def _visible_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    files = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in files if path.is_file() or is_dangling(path))
 
 
 def _files_below(folder: Path, left_out: frozenset[Path]) -> Iterator[Path]:

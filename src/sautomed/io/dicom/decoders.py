@@ -10,15 +10,24 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1, RLELossless
+from pydicom.uid import (
+    UID,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
 
 from sautomed.io.dicom.codestream import Declared, declared
 from sautomed.io.dicom.header import FileHeader
 from sautomed.io.dicom.isolated import IsolatedDecoder
 
-# GDCM is not among them: it ends the whole process on a damaged image (see `isolated`).
-_DECODERS = ("pylibjpeg", "pyjpegls", "pydicom", "pillow")
-_BY_GDCM = (JPEGLossless, JPEGLosslessSV1, JPEGExtended12Bit)  # nobody else decodes these
+# Neither GDCM nor CharLS is among them: a damaged image can end or hold up the whole process (see `isolated`).
+_DECODERS = ("pylibjpeg", "pydicom", "pillow")
+_ISOLATED = (JPEGLossless, JPEGLosslessSV1, JPEGExtended12Bit, JPEGLSLossless, JPEGLSNearLossless)
 _RLE_LIMIT = 64  # run lengths: two bytes become 128 at most
 _JPEG_LIMIT = 256  # pixels per byte: a block of 64 takes two bits at least
 _LARGE_PIXELS = 1 << 24  # ours: 4096 x 4096; smaller images may be as empty as they like
@@ -58,7 +67,7 @@ class ImageDecoder:
                 found = _require_declared(encoded, header)
                 if syntax in (JPEGBaseline8Bit, JPEGExtended12Bit) and _pixels(header) > _JPEG_LIMIT * len(encoded):
                     raise _too_short(encoded, header)
-                if syntax in _BY_GDCM:
+                if syntax in _ISOLATED:
                     return _meant(self._isolated.decode(encoded, str(syntax), found), header)
         decoder = get_decoder(syntax)
         plugin = next((name for name in _DECODERS if name in decoder.available_plugins), "")

@@ -1,11 +1,12 @@
-"""JPEG that only GDCM decodes, in a process of its own: a damaged image is a fault of its file and not our end."""
+"""JPEG decoded in a process of its own: a damaged image is a fault of its file, and neither our end nor a halt."""
 
 from __future__ import annotations
 
 import struct
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Timer
 from typing import IO
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 
 from sautomed.io.dicom.codestream import Declared
 
-_WORKER = Path(__file__).with_name("gdcm_worker.py")
+_WORKER = Path(__file__).with_name("decoding_process.py")
 _ASK, _ANSWER = struct.Struct("<5I"), struct.Struct("<I")
-_PATIENCE_S = 60.0  # ours: a slice takes a hundredth of a second
+_STARTING_S = 60.0  # ours: of patience with a process that has yet to load its libraries
+_PATIENCE_S, _PATIENCE_S_PER_PIXEL = 5.0, 2e-6  # ours: 512 x 512 pixels take a hundredth of a second
 
 
 class IsolatedDecoder:
@@ -40,35 +42,27 @@ class IsolatedDecoder:
         """
         kind = np.dtype("<u1" if header.bits <= 8 else "<u2")
         expected = header.columns * header.rows * kind.itemsize
-        pixels = self._ask(
-            _ASK.pack(header.columns, header.rows, header.bits, len(syntax), len(encoded))
-            + syntax.encode("ascii")
-            + encoded
-        )
+        message = _ASK.pack(header.columns, header.rows, header.bits, len(syntax), len(encoded))
+        patience_s = _PATIENCE_S + _PATIENCE_S_PER_PIXEL * header.columns * header.rows
+        pixels = self._ask(message + syntax.encode("ascii") + encoded, patience_s)
         if len(pixels) != expected:
             raise ValueError("the compressed image is damaged")
         return np.frombuffer(pixels, kind).reshape(header.rows, header.columns)
 
-    def _ask(self, message: bytes) -> bytes:
+    def _ask(self, message: bytes, patience_s: float) -> bytes:
         """The worker's answer; empty if it ended over the question, or took too long."""
         worker, asked, given = self._started()
-        watchdog = Timer(_PATIENCE_S, worker.kill)
-        watchdog.daemon = True
-        watchdog.start()
-        try:
+        pixels = b""
+        with _patience(worker, patience_s), suppress(OSError):  # of a pipe to a process that is gone
             asked.write(message)
             asked.flush()
-            head = given.read(_ANSWER.size)
-            length = int(_ANSWER.unpack(head)[0]) if len(head) == _ANSWER.size else 0
-            return given.read(length) if length else b""
-        except OSError:  # a pipe to a process that is gone
-            return b""
-        finally:
-            watchdog.cancel()
-            if worker.poll() is not None:
-                self._end()
+            pixels = _answer(given)
+        if not pixels:
+            self._end()
+        return pixels
 
     def _started(self) -> tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]:
+        fresh = self._worker is None
         if self._worker is None:
             # -P: the folder of the script holds modules of ours, which must not hide others.
             self._worker = subprocess.Popen(
@@ -80,6 +74,9 @@ class IsolatedDecoder:
         worker = self._worker
         if worker.stdin is None or worker.stdout is None:
             raise ValueError("the decoder could not be started")
+        if fresh:
+            with _patience(worker, _STARTING_S):
+                _answer(worker.stdout)
         return worker, worker.stdin, worker.stdout
 
     def _end(self) -> None:
@@ -92,3 +89,22 @@ class IsolatedDecoder:
                 with suppress(OSError):  # of what was never taken out of a broken pipe
                     pipe.close()
         worker.wait()
+
+
+def _answer(given: IO[bytes]) -> bytes:
+    """What the worker says next; empty if it is gone."""
+    head = given.read(_ANSWER.size)
+    length = int(_ANSWER.unpack(head)[0]) if len(head) == _ANSWER.size else 0
+    return given.read(length) if length else b""
+
+
+@contextmanager
+def _patience(worker: subprocess.Popen[bytes], seconds: float) -> Iterator[None]:
+    """End a worker that takes longer than this in here."""
+    watchdog = Timer(seconds, worker.kill)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.cancel()

@@ -21,8 +21,9 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from sautomed.files import atomic_write
-from sautomed.io.dicom.codes import code_item, label_text, organ_code
-from sautomed.io.dicom.derived import (
+from sautomed.io.dicom.derived.codes import code_item, label_text, organ_code
+from sautomed.io.dicom.derived.planes import Planes
+from sautomed.io.dicom.derived.references import (
     VERSION,
     SliceReference,
     SourceSeries,
@@ -33,7 +34,6 @@ from sautomed.io.dicom.derived import (
     require_equal,
     source_series,
 )
-from sautomed.io.dicom.planes import Planes
 from sautomed.palette import colour_of
 from sautomed.volume import LabelMap
 

@@ -24,7 +24,7 @@ from pydicom.uid import generate_uid
 
 from sautomed.errors import NoDicomSource, OutputMismatch
 from sautomed.grid import NativeGrid
-from sautomed.io.dicom.planes import Planes
+from sautomed.io.dicom.derived.planes import Planes
 from sautomed.io.dicom.source import DicomSource
 from sautomed.volume import LabelMap
 

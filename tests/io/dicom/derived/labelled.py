@@ -7,7 +7,7 @@ from sautomed.io.dicom.read import read_geometry
 from sautomed.io.stored import ReadOptions
 from sautomed.volume import LabelMap
 
-from .build import AXIAL, CORONAL, SAGITTAL
+from ..build import AXIAL, CORONAL, SAGITTAL
 
 OBLIQUE = (0.8660254037844387, 0.4330127018922193, -0.25, -0.5, 0.75, -0.4330127018922193)
 FEET_FIRST_PRONE = (-1, 0, 0, 0, -1, 0)

@@ -9,11 +9,11 @@ from matplotlib.path import Path as Polygon
 from sautomed.errors import NoDicomSource, OutputMismatch
 from sautomed.grid import NativeGrid
 from sautomed.io import write_labels
-from sautomed.io.dicom import rtstruct
-from sautomed.io.dicom.rtstruct import write_rtstruct
+from sautomed.io.dicom.derived import rtstruct
+from sautomed.io.dicom.derived.rtstruct import write_rtstruct
 from sautomed.palette import colour_of
 
-from .build import make_multi_frame, make_series
+from ..build import make_multi_frame, make_series
 from .labelled import ORIENTATIONS, grid_of, labels_on, some_labels
 
 NAMES = {1: "right_kidney", 2: "liver"}

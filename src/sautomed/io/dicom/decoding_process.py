@@ -1,7 +1,8 @@
-"""A process that decodes lossless JPEG with GDCM, because GDCM ends the process it runs in on a damaged image.
+"""A process that decodes the images whose decoders can end or hold up the process that they run in.
 
+GDCM, which alone decodes lossless JPEG, aborts on some damaged images; CharLS counts to 2^31 on some damaged JPEG-LS.
 Run as a script by `isolated`; imports nothing of the package. Takes images from the standard input and gives pixels to
-the standard output, one at a time:
+the standard output, one at a time, once it has said that it is ready by a zero:
 
     in:  columns, rows, bits per number, length of the UID, length of the image (5 unsigned 32-bit), UID, image
     out: length of the pixels (unsigned 32-bit), pixels
@@ -11,13 +12,26 @@ import struct
 import sys
 
 import gdcm
+import jpeg_ls
+import numpy as np
 
 ASK = struct.Struct("<5I")
 ANSWER = struct.Struct("<I")
+JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 
 
 def decode(image: bytes, syntax: str, columns: int, rows: int, bits: int) -> bytes:
-    """The pixels of one grey image, 8 or 16 bits each. GDCM aborts the process if it cannot decode them."""
+    """The pixels of one grey image, 8 or 16 bits each. Ends the process, in one way or another, if it cannot."""
+    if syntax in JPEG_LS:
+        return _by_charls(image)
+    return _by_gdcm(image, syntax, columns, rows, bits)
+
+
+def _by_charls(image: bytes) -> bytes:
+    return bytes(jpeg_ls.decode(np.frombuffer(image, np.uint8)).tobytes())
+
+
+def _by_gdcm(image: bytes, syntax: str, columns: int, rows: int, bits: int) -> bytes:
     fragment = gdcm.Fragment()
     fragment.SetByteStringValue(image)
     fragments = gdcm.SequenceOfFragments.New()
@@ -39,6 +53,8 @@ def main() -> None:
     gdcm.Trace.WarningOff()
     gdcm.Trace.ErrorOff()
     asked, given = sys.stdin.buffer, sys.stdout.buffer
+    given.write(ANSWER.pack(0))
+    given.flush()
     while len(head := asked.read(ASK.size)) == ASK.size:
         columns, rows, bits, named, length = ASK.unpack(head)
         syntax = asked.read(named).decode("ascii")

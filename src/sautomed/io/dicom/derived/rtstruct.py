@@ -26,9 +26,10 @@ from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_
 from scipy import ndimage
 
 from sautomed.files import atomic_write
-from sautomed.io.dicom.codes import code_item, colour_rgb, label_text, organ_code
-from sautomed.io.dicom.contours import area, fill, outlines
-from sautomed.io.dicom.derived import (
+from sautomed.io.dicom.derived.codes import code_item, colour_rgb, label_text, organ_code
+from sautomed.io.dicom.derived.contours import area, fill, outlines
+from sautomed.io.dicom.derived.planes import Planes
+from sautomed.io.dicom.derived.references import (
     VERSION,
     SliceReference,
     SourceSeries,
@@ -40,7 +41,6 @@ from sautomed.io.dicom.derived import (
     require_equal,
     source_series,
 )
-from sautomed.io.dicom.planes import Planes
 from sautomed.volume import LabelMap
 
 SERIES_NUMBER = 901  # ours: above those of a scanner

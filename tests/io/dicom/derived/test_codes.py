@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from pydicom.sr.codedict import codes
 
 from sautomed.datasets.phantom import KINDS
-from sautomed.io.dicom.codes import PRIVATE_SCHEME, code_item, colour_rgb, label_text, organ_code
+from sautomed.io.dicom.derived.codes import PRIVATE_SCHEME, code_item, colour_rgb, label_text, organ_code
 from sautomed.palette import colour_of
 
 

@@ -1,0 +1,98 @@
+"""What stands at a path: a file or not, its JSON, its hash; every fault with a name.
+
+Knows nothing of what the files mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from sautomed.errors import BadDatasetJson, MissingFile, SautomedError
+
+
+def sha256_of(paths: Iterable[Path]) -> str:
+    """The SHA-256 of one file's bytes; of several files, that of their sorted hashes, whatever they are called.
+
+    Raises:
+        MissingFile: A file cannot be read.
+    """
+    hashes = [_sha256_of_file(path) for path in paths]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest()
+
+
+def _sha256_of_file(path: Path) -> str:
+    require_file(path)
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise MissingFile(
+            f"cannot be read: {error.strerror}.", where=path, cure="Check the path and its permissions."
+        ) from error
+
+
+def read_json(path: str | Path, fault: type[SautomedError] = BadDatasetJson) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        MissingFile: There is no such file.
+        fault: It is not JSON; the message names line and column.
+    """
+    path = Path(path)
+    require_file(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise fault(
+            f"is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}.",
+            where=path,
+            cure="Correct the file at that place.",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise fault("is not UTF-8 text.", where=path, cure="Save it as UTF-8.") from error
+    except (RecursionError, ValueError) as error:  # brackets within brackets, or a number of thousands of digits
+        raise fault("is no JSON that can be read: it is nested too deep or holds too long a number.", where=path,
+                    cure="Write the file again.") from error  # fmt: skip
+
+
+def require_file(path: Path) -> None:
+    """Raise MissingFile, with the nearest name in the folder, unless `path` is a file."""
+    if path.is_file():
+        return
+    if path.is_dir():
+        raise MissingFile("is a folder, but a file is needed here.", where=path, cure="Name one file in it.")
+    if is_dangling(path):
+        raise MissingFile(
+            f"is a link to {path.readlink()}, which is not there.",
+            where=path,
+            cure="Fetch the file that it stands for (as with git annex get), or take the link out.",
+        )
+    if path.exists():
+        raise MissingFile("is a device or a pipe, but a file is needed here.", where=path, cure="Name a file.")
+    if not path.parent.is_dir():
+        raise MissingFile(
+            f"does not exist, nor does the folder {path.parent}.",
+            where=path,
+            cure="Check the path, also for typing errors.",
+        )
+    near = get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1)
+    cure = f"Did you mean {near[0]}?" if near else "Check the path, also for typing errors."
+    raise MissingFile("does not exist.", where=path, cure=cure)
+
+
+def true_place(path: Path) -> Path:
+    """Where a path leads through all links; of links that run in a circle the path itself."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # which of them depends on the version of Python
+        return path.absolute()
+
+
+def is_dangling(path: Path) -> bool:
+    """Whether a path is a link to nothing, as a file of git-annex whose content was not fetched."""
+    return path.is_symlink() and not path.exists()

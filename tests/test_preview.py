@@ -144,6 +144,17 @@ def test_no_label_one_slice_and_one_row_still_give_a_picture(ct, tmp_path):
         assert imread(tmp_path / "small.png").size
 
 
+def test_sixty_names_stand_in_columns_and_none_is_cut_off(ct, organs, tmp_path):
+    organs.names.clear()
+    organs.names.update({value: f"structure {value}" for value in range(1, 61)})
+    draw_preview(ct, organs, tmp_path / "a.png")
+    picture = imread(tmp_path / "a.png")[..., :3]
+    legend = picture[:, -int(picture.shape[1] * 0.55) :]
+    rows = np.flatnonzero((legend < 0.5).any(axis=(1, 2)))
+    assert rows.min() > 2
+    assert rows.max() < len(picture) - 3
+
+
 def test_labels_of_another_grid_are_refused(ct, tmp_path):
     other = scan(np.zeros((3, 40, 60)))
     with pytest.raises(GridMismatch):

@@ -33,7 +33,8 @@ VAlign = Literal["top", "center", "bottom"]
 SLICES = 6
 COLUMNS = 3
 PANEL_IN = 3.1  # width of one slice
-LEGEND_IN = 2.6
+LEGEND_IN = 2.6  # width of one column of names
+ENTRY_IN = 0.21  # height of one of them
 CT_WINDOW_HU = (-160.0, 240.0)  # the usual abdominal window: width 400, level 40
 MR_PERCENTILES = (0.5, 99.5)
 # What lies at the left and at the upper edge of a slice as it is shown.
@@ -60,8 +61,11 @@ def draw_preview(volume: Volume, labels: LabelMap, path: Path, reference: LabelM
     view = _view(volume, maps)
     rows = -(-len(shown) // COLUMNS)
     tall = (view.rows.stop - view.rows.start) * view.aspect / (view.columns.stop - view.columns.start)
-    beside = LEGEND_IN if reference is None else LEGEND_IN + 0.9
-    size = (COLUMNS * PANEL_IN + beside, max(rows * PANEL_IN * min(tall, 1.3) + 0.6, 3.4))
+    height = max(rows * PANEL_IN * min(tall, 1.3) + 0.6, 3.4)
+    entries = _entries(labels, reference)
+    columns = -(-len(entries) // int(height / ENTRY_IN))
+    beside = columns * (LEGEND_IN if reference is None else LEGEND_IN + 0.9)
+    size = (COLUMNS * PANEL_IN + beside, height)
     figure = Figure(figsize=size, dpi=110, layout="constrained", facecolor="white")
     canvas = FigureCanvasAgg(figure)
     spec = figure.add_gridspec(1, 2, width_ratios=(size[0] - beside, beside))
@@ -72,7 +76,7 @@ def draw_preview(volume: Volume, labels: LabelMap, path: Path, reference: LabelM
     for axes, index in zip(grid.ravel(), shown, strict=False):
         _draw_slice(axes, volume, labels, reference, index, view)
     panels.suptitle(_title(volume), x=0.01, ha="left", fontsize=10, color="#26323d", parse_math=False)
-    names = legend.legend(handles=_entries(labels, reference), loc="center left", frameon=False, fontsize=9)
+    names = legend.legend(handles=entries, loc="center left", frameon=False, fontsize=9, ncols=columns)
     for text in names.get_texts():
         text.set_parse_math(False)  # a dollar in a name begins no formula
     _settle(figure)
@@ -243,14 +247,14 @@ def _entries(labels: LabelMap, reference: LabelMap | None) -> list[Patch | Line2
         count = counts.get(class_id, 0)
         text = f"{display_name(name)}  {_volume_text(count * voxel_ml)}"
         if reference is not None:
-            text += f"  ({_volume_text(known.get(class_id, 0) * voxel_ml)})"
+            text += f"  ({_volume_text(known.get(class_id, 0) * voxel_ml, none='none')})"
         entries.append(Patch(color=colour_of(class_id) if count else "#e3e7ea", label=text))
     if reference is not None:
         entries.append(Line2D([], [], color="#7d8a96", linestyle="dashed", label="reference (its volume)"))
     return entries or [Patch(color="#e3e7ea", label="no organ")]
 
 
-def _volume_text(volume_ml: float) -> str:
+def _volume_text(volume_ml: float, none: str = "not found") -> str:
     if volume_ml == 0:
-        return "not found"
+        return none
     return f"{volume_ml:.0f} ml" if volume_ml >= 10 else f"{volume_ml:.1f} ml"

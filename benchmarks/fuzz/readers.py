@@ -55,7 +55,7 @@ def _every_door(path: Path, options: dict[str, Any], rng: random.Random) -> Read
         raise WrongResultError(f"read_geometry refuses ({header.outcome}) what read_stored reads")
     _asked(lambda: _volume(read_scan(path, options=chosen)))
     _asked(lambda: _volume(read_labels(path, options=chosen)))
-    if stored.outcome == "read" and rng.random() < 0.05:
+    if stored.outcome == "read" and rng.random() < 0.15:
         _asked(lambda: _converted(path, chosen, rng))
     return stored
 

@@ -50,6 +50,12 @@ FINDINGS = {
     "nifti-2-without-line-end-check": Finding(
         "a.nii", "HeaderDataError of nibabel on writing, because of an eol_check that nobody needs"
     ),
+    "nifti-2-with-more-behind-its-magic": Finding(
+        "a.nii.gz", "HeaderDataError of nibabel on writing, because of a letter behind the magic that reading ignores"
+    ),
+    "nifti-voxels-begin-at-an-odd-byte": Finding(
+        "a.nii", "on writing, nibabel told the terminal that another program would not like the source"
+    ),
     "nifti-unknown-form-codes": Finding(
         "a.nii", "on writing, nibabel unset the unknown codes and with them the orientation, and told the terminal"
     ),

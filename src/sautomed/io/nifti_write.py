@@ -53,9 +53,11 @@ def save_nifti(array: NDArray[Any], native: NativeGrid, path: Path, *, labels: b
 
 
 def _mend(header: Any) -> None:
-    """Replace what nibabel would refuse, or unset with the orientation: codes that the format does not know."""
+    """Replace what reading is lenient about, but what nibabel would refuse, or unset and the orientation with it."""
     for name in ("qform_code", "sform_code"):
         if int(header[name]) not in _KNOWN_CODES:
             header[name] = _ALIGNED if int(header[name]) > 0 else 0
+    header["magic"] = header.single_magic
+    header["vox_offset"] = 0  # nibabel puts the voxels where they belong
     if isinstance(header, nibabel.Nifti2Header):
         header["eol_check"] = _EOL_CHECK

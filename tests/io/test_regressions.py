@@ -13,7 +13,7 @@ from sautomed.convert import convert
 from sautomed.datasets.chaos.pictures import labels_of_grays, read_label_pictures
 from sautomed.datasets.folds import load_or_make_folds
 from sautomed.datasets.transunet.arrays import read_array
-from sautomed.errors import BadSplits, DamagedDicom, NotAScan, SautomedError, TruncatedFile
+from sautomed.errors import BadGeometry, BadSplits, DamagedDicom, NotAScan, SautomedError, TruncatedFile
 from sautomed.grid import corner_gap_mm
 from sautomed.io import ReadOptions, read_geometry, read_labels, read_scan, read_stored
 from sautomed.io.dicom import series_table
@@ -56,6 +56,7 @@ FINDINGS = {
     "nifti-voxels-begin-at-an-odd-byte": Finding(
         "a.nii", "on writing, nibabel told the terminal that another program would not like the source"
     ),
+    "nifti-exactly-flat": Finding("a.nii.gz", "a warning of numpy, of a determinant that is 0", BadGeometry),
     "nifti-unknown-form-codes": Finding(
         "a.nii", "on writing, nibabel unset the unknown codes and with them the orientation, and told the terminal"
     ),
@@ -101,7 +102,7 @@ def converted(path, options):
 
 def test_each_folder_has_its_row():
     others = {"hdf5-name-that-is-no-text", "png-left-open", "splits-turning-the-text"}
-    others.add("dicom-jpeg-ls-that-counts-for-long")
+    others |= {"dicom-jpeg-ls-that-counts-for-long", "hdf5-time-for-numbers"}
     assert {folder.name for folder in FILES.iterdir()} == FINDINGS.keys() | others
 
 
@@ -116,6 +117,12 @@ def test_an_hdf5_file_with_a_name_that_is_no_text():
     """Was: TypeError where the names of its arrays were listed."""
     with pytest.raises(NotAScan, match="holds no array 'image'"):
         read_array(FILES / "hdf5-name-that-is-no-text" / "a.h5", "image")
+
+
+def test_an_hdf5_file_with_a_type_that_numpy_lacks():
+    """Was: TypeError of h5py."""
+    with pytest.raises(TruncatedFile, match="cannot be read"):
+        read_array(FILES / "hdf5-time-for-numbers" / "a.h5", "image")
 
 
 def test_a_damaged_picture_is_closed():

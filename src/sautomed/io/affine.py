@@ -44,7 +44,9 @@ def check_affine(affine: NDArray[np.float64], path: Path) -> None:
             f"has an affine that is not finite or reaches further than {_FARTHEST_MM:g} mm.", where=path, cure=_REWRITE
         )
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if lengths.min() > 0 and abs(np.linalg.det(affine[:3, :3] / lengths)) < _FLATTEST:
+    with np.errstate(all="ignore"):  # det warns of some matrices that it finds to be 0
+        flat = lengths.min() > 0 and abs(np.linalg.det(affine[:3, :3] / lengths)) < _FLATTEST
+    if flat:
         raise BadGeometry(
             "has a singular affine: its axes lie in one plane, so its voxels fill no volume.", where=path, cure=_REWRITE
         )

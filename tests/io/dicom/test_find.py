@@ -5,7 +5,13 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import ComprehensiveSRStorage, MediaStorageDirectoryStorage, SegmentationStorage, generate_uid
+from pydicom.uid import (
+    ComprehensiveSRStorage,
+    MediaStorageDirectoryStorage,
+    RawDataStorage,
+    SegmentationStorage,
+    generate_uid,
+)
 
 from sautomed.errors import DamagedDicom, DuplicateSlices, MissingFile, NotAScan, NotAVolume
 from sautomed.io.dicom.read import read_geometry, read_stored
@@ -113,9 +119,10 @@ def test_a_table_of_contents_is_passed_over_whatever_its_name(tmp_path):
     np.testing.assert_array_equal(read_stored(written.path, PLAIN).voxels, written.voxels)
 
 
-def test_reports_beside_a_scan_are_no_hindrance(tmp_path):
+@pytest.mark.parametrize(("modality", "sop_class"), [("SR", ComprehensiveSRStorage), ("MR", RawDataStorage)])
+def test_reports_and_raw_data_beside_a_scan_are_no_hindrance(tmp_path, modality, sop_class):
     written = make_series(tmp_path / "s")
-    save(without_image("SR", ComprehensiveSRStorage), tmp_path / "s" / "dose report")
+    save(without_image(modality, sop_class), tmp_path / "s" / "another")
     np.testing.assert_array_equal(read_stored(written.path, PLAIN).voxels, written.voxels)
 
 

@@ -20,7 +20,10 @@ from sautomed.paths import require_file
 
 LIMIT_BYTES = 1 << 30  # ours: 512 slices of 512 x 512 as float64
 _NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-_FAULTS = (OSError, ValueError, KeyError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+_FAULTS = (
+    *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 def read_array(path: Path, key: str) -> NDArray[Any]:

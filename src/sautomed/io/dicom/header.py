@@ -189,10 +189,14 @@ def _require_image(header: FileHeader, dataset: Dataset) -> None:
     if header.rows is not None and header.columns is not None:
         return
     meant = uid_of(text(_meta_of(dataset), "MediaStorageSOPClassUID"))
-    # A kind that nobody knows, and no modality behind it: the UID itself may have been cut.
-    nameless = not header.modality and uid_of(header.sop_class).name == header.sop_class
-    if header.modality in _IMAGING or "Image Storage" in f"{header.kind} {meant.name}" or nameless:
-        raise ValueError("it breaks off before it says how large the image is")
+    is_known = uid_of(header.sop_class).name != header.sop_class
+    if "Image Storage" not in f"{header.kind} {meant.name}":
+        if is_known:  # raw data and the like lie beside images, and call their modality the same
+            return
+        # A kind that nobody knows, and no modality behind it: the UID itself may have been cut.
+        if header.modality and header.modality not in _IMAGING:
+            return
+    raise ValueError("it breaks off before it says how large the image is")
 
 
 def _meta_of(dataset: Dataset) -> Dataset:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sautomed.datasets.btcv import PAPER_LABELS
 from sautomed.errors import UnknownLabels
 
 ALPHABETICAL: Mapping[int, str] = MappingProxyType(
@@ -28,18 +29,7 @@ ALPHABETICAL: Mapping[int, str] = MappingProxyType(
         8: "stomach",
     }
 )
-SAMED: Mapping[int, str] = MappingProxyType(
-    {
-        1: "spleen",
-        2: "right_kidney",
-        3: "left_kidney",
-        4: "gallbladder",
-        5: "liver",
-        6: "stomach",
-        7: "aorta",
-        8: "pancreas",
-    }
-)
+SAMED = PAPER_LABELS  # which follow SAMed
 # Ours: of adults, as CT of the upper abdomen shows them; only their ratios count.
 _USUAL_ML: Mapping[str, float] = MappingProxyType(
     {

@@ -1,5 +1,6 @@
 """Files that `benchmarks/fuzz_io.py` found, each of which once did worse than to be read or refused by name."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,9 @@ FINDINGS = {
     ),
     "nifti-2-with-more-behind-its-magic": Finding(
         "a.nii.gz", "HeaderDataError of nibabel on writing, because of a letter behind the magic that reading ignores"
+    ),
+    "nifti-qform-that-is-no-rotation": Finding(
+        "a.nii.gz", "ValueError of nibabel on writing, because of a quaternion that reading had not used"
     ),
     "nifti-voxels-begin-at-an-odd-byte": Finding(
         "a.nii", "on writing, nibabel told the terminal that another program would not like the source"
@@ -123,6 +127,14 @@ def test_an_hdf5_file_with_a_type_that_numpy_lacks():
     """Was: TypeError of h5py."""
     with pytest.raises(TruncatedFile, match="cannot be read"):
         read_array(FILES / "hdf5-time-for-numbers" / "a.h5", "image")
+
+
+def test_a_name_without_end_is_cut_in_the_message(tmp_path):
+    """Was: a message of a hundred thousand letters, out of a splits file."""
+    (tmp_path / "splits_final.json").write_text(json.dumps([{"train": ["a" * 100_000], "val": ["b"]}]))
+    with pytest.raises(BadSplits, match=r"aaa\.\.\.") as caught:
+        load_or_make_folds(tmp_path / "splits_final.json", ["b", "c"], 0)
+    assert len(str(caught.value)) < 1000 + len(str(tmp_path))
 
 
 def test_a_damaged_picture_is_closed():

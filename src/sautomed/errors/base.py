@@ -7,6 +7,7 @@ Knows nothing of the rest of the package.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,12 +21,15 @@ EXIT_SOME_CASES = 6  # a folder was worked through, but not every case succeeded
 EXIT_INTERRUPTED = 130  # Ctrl-C
 
 
+_ENDLESS = re.compile(r"(\S{200})\S{200,}")  # a damaged file may hold a name of a million letters
+
+
 class SautomedError(Exception):
     """The root of all faults that sautomed names.
 
     Args:
         fault: What is wrong and why it matters, as whole sentences. Signs in it that would steer a terminal, which
-            files can hold, are replaced.
+            files can hold, are replaced, and words without end are cut.
         where: The file, case or setting concerned; empty if there is none.
         cure: What the user can do, as a whole sentence.
     """
@@ -34,7 +38,7 @@ class SautomedError(Exception):
     exit_code: ClassVar[int] = EXIT_INTERNAL
 
     def __init__(self, fault: str, *, where: str | Path = "", cure: str) -> None:
-        self.fault = _shown(fault)
+        self.fault = _ENDLESS.sub(r"\1...", _shown(fault))
         self.where = str(where)
         self.cure = _shown(cure)
         place = f"{_shown(self.where)}: " if self.where else ""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import nibabel
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from sautomed.files import atomic_write
@@ -57,6 +58,10 @@ def _mend(header: Any) -> None:
     for name in ("qform_code", "sform_code"):
         if int(header[name]) not in _KNOWN_CODES:
             header[name] = _ALIGNED if int(header[name]) > 0 else 0
+    try:
+        header.get_qform()
+    except (HeaderDataError, ValueError):  # no rotation; reading did not use it either
+        header["qform_code"] = 0
     header["magic"] = header.single_magic
     header["vox_offset"] = 0  # nibabel puts the voxels where they belong
     if isinstance(header, nibabel.Nifti2Header):

@@ -198,14 +198,14 @@ def write_scan(path: Path, seed: int) -> None:
 def save_model(folder: Path) -> None:
     import torch
 
+    from sautomed.bundle import Bundle, save_bundle
     from sautomed.config import Settings
-    from sautomed.model.build import build_model
-    from sautomed.model.bundle import Bundle, save_bundle
+    from sautomed.model.build import build
 
     torch.manual_seed(0)
     data = {"image_size": 128, "channels": "neighbours", "plane": "axial", "modality": "other"}
     settings = Settings.model_validate({"preset": "small", "model": SMALL_MODEL, "data": data})
-    network = build_model(settings.model, 2, 128)
+    network = build(settings.model, 2, 128)
     for parameter in network.parameters():
         if parameter.requires_grad and not parameter.any():
             torch.nn.init.normal_(parameter, std=0.02)

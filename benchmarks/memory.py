@@ -35,9 +35,9 @@ def save_random_model(folder: Path, preset: str, image_size: int | None, modalit
     """A model folder with random weights."""
     import torch
 
+    from sautomed.bundle import Bundle, save_bundle
     from sautomed.config import SamTrunkSettings, load_settings
-    from sautomed.model.build import build_model
-    from sautomed.model.bundle import Bundle, save_bundle
+    from sautomed.model.build import build
 
     torch.manual_seed(0)
     settings = load_settings(preset)
@@ -47,7 +47,7 @@ def save_random_model(folder: Path, preset: str, image_size: int | None, modalit
         weights = write_random_sam(folder.parent / "random_sam_vit_b.pth")
         changes += ["model.trunk.kind=sam", f"model.trunk.weights={weights}"]
     settings = load_settings(preset, changes)
-    network = build_model(settings.model, ORGANS, size)
+    network = build(settings.model, ORGANS, size)
     save_bundle(folder, Bundle(network, settings, {k: f"organ {k}" for k in range(1, ORGANS + 1)}, "MR"))
 
 

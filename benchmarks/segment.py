@@ -46,9 +46,9 @@ class Task:
         return load_settings(self.preset, changes)
 
     def network(self) -> Any:
-        from sautomed.model.build import build_model
+        from sautomed.model.build import build
 
-        return build_model(self.settings().model, self.classes, self.image_size).eval()
+        return build(self.settings().model, self.classes, self.image_size).eval()
 
     def volume(self, slices: int) -> Any:
         """One slice of noise in HU, seen `slices` times."""

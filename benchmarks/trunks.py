@@ -93,12 +93,12 @@ def run(name: str, dataset: Path, minutes: float, folder: Path) -> dict[str, flo
         size["millions"] = sum(p.numel() for p in model.parameters()) / 1e6
         return model
 
-    original, verb.build_model = verb.build_model, build_with_trunk
+    original, verb.build_segmenter = verb.build_segmenter, build_with_trunk
     try:
         plan = verb.TrainingPlan(dataset, folder / name, load_settings("tiny"), max_minutes=minutes)
         metrics = json.loads((verb.train(plan) / "metrics.json").read_text())
     finally:
-        verb.build_model = original
+        verb.build_segmenter = original
     return {**size, "steps": metrics["steps"], "dsc": metrics["validation"]["mean_dsc"]}
 
 

@@ -3,7 +3,7 @@
 The test `tests/test_settings_doc.py` fails when the page and the settings differ.
 """
 
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -28,29 +28,52 @@ The defaults are those of the preset `sam-vit-b`. The last column says which pre
 
 
 def make_page() -> str:
-    """The whole page."""
+    """The whole page. A part that several systems have, such as a trunk, stands once."""
     presets = {name: load_settings(name) for name in preset_names()}
-    return "\n".join([HEAD, *_sections(Settings, "", presets)])
+    places: dict[tuple[str, type[BaseModel]], dict[str, Any]] = {("", Settings): presets}
+    _collect(Settings, "", presets, places)
+    alternatives = Counter(prefix for prefix, _ in places)
+    sections = (
+        _section(model, prefix, values, _tag(model) if alternatives[prefix] > 1 else "")
+        for (prefix, model), values in places.items()
+    )
+    return "\n".join([HEAD, *filter(None, sections)])
 
 
-def _sections(model: type[BaseModel], prefix: str, presets: dict[str, Any], kind: str = "") -> Iterator[str]:
-    """A table of a model's own settings, then its parts. `presets` holds each preset's value of this model."""
-    title = f"`{prefix}`" if prefix else "The whole"
-    if about := (model.__dict__.get("__doc__") or "").strip():
-        about = about.splitlines()[0] + "\n\n"
-    plain = {name: field for name, field in model.model_fields.items() if not _models(field.annotation)}
-    if kind:
-        about += f"Presets: {', '.join(presets)}.\n\n"
-    if plain:
-        rows = (_row(prefix, name, field, presets) for name, field in plain.items())
-        yield f"## {title}{f', kind {kind}' if kind else ''}\n\n{about}" + "\n".join([*TABLE_HEAD, *rows, ""])
+def _collect(
+    model: type[BaseModel],
+    prefix: str,
+    presets: dict[str, Any],
+    places: dict[tuple[str, type[BaseModel]], dict[str, Any]],
+) -> None:
+    """Every place in the tree of settings, the kind that may stand there, and the presets in which it does."""
     for name, field in model.model_fields.items():
-        choices = _models(field.annotation)
-        for part in choices:
+        place = f"{prefix}.{name}".lstrip(".")
+        for part in _models(field.annotation):
             inside = {p: getattr(value, name) for p, value in presets.items()}
             of_kind = {p: value for p, value in inside.items() if isinstance(value, part)}
-            kind = part.model_fields["kind"].default if len(choices) > 1 else ""
-            yield from _sections(part, f"{prefix}.{name}".lstrip("."), of_kind, kind)
+            places.setdefault((place, part), {}).update(of_kind)
+            _collect(part, place, of_kind, places)
+
+
+def _section(model: type[BaseModel], prefix: str, presets: dict[str, Any], tag: str) -> str:
+    """A table of a model's own settings; nothing if it has parts only."""
+    plain = {name: field for name, field in model.model_fields.items() if not _models(field.annotation)}
+    if not plain:
+        return ""
+    about = (model.__dict__.get("__doc__") or "").strip()
+    lines = [about.splitlines()[0]] if about else []
+    if tag and presets:
+        lines.append(f"Presets: {', '.join(presets)}.")
+    title = f"`{prefix}`" if prefix else "The whole"
+    rows = [_row(prefix, name, field, presets) for name, field in plain.items()]
+    return "\n\n".join([f"## {title}{f', {tag}' if tag else ''}", *lines, "\n".join([*TABLE_HEAD, *rows])]) + "\n"
+
+
+def _tag(part: type[BaseModel]) -> str:
+    """What tells one of several kinds apart: `kind resnet`, `name samed`."""
+    field = next(name for name in ("kind", "name") if name in part.model_fields)
+    return f"{field} {part.model_fields[field].default}"
 
 
 TABLE_HEAD = ["| setting | values | default | meaning | presets |", "|---|---|---|---|---|"]

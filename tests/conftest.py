@@ -49,10 +49,10 @@ def small_model(small_settings):
     """A network with random weights and no zeros, so that every part has a say."""
     import torch
 
-    from sautomed.model.build import build_model
+    from sautomed.model.build import build
 
     torch.manual_seed(0)
-    model = build_model(small_settings.model, 2, 128).eval()
+    model = build(small_settings.model, 2, 128).eval()
     for parameter in model.parameters():
         if parameter.requires_grad and not parameter.any():
             torch.nn.init.normal_(parameter, std=0.02)

@@ -146,6 +146,59 @@ def test_the_tolerance_is_the_callers(folders):
     assert strict.classes[1]["nsd"].mean < evaluate(*folders).classes[1]["nsd"].mean == 1
 
 
+# --- conventions ------------------------------------------------------------------------------------------------------
+
+
+def test_transunets_numbers_of_a_folder(folders):
+    """Voxels, not mm; a missed organ is at no distance and an invented one perfect; nothing is left out."""
+    extra = organs()
+    extra[0, 0, 0] = 3
+    save(folders[0], "a", extra)
+    summary = evaluate(*folders, convention="transunet")
+    table = rows(folders[2])
+    scores = {key: (float(row["dsc"]), float(row["hd95_voxels"]), row["status"]) for key, row in table.items()}
+    assert scores["b", "liver"] == (0.75, 1, "scored")
+    assert scores["c", "spleen"] == (0, 0, "missed")
+    assert scores["a", "gallbladder"] == (1, 0, "spurious")
+    assert scores["b", "gallbladder"] == (0, 0, "absent")
+    assert "nsd" not in table["a", "liver"]
+    assert summary.classes[3]["dsc"].mean == pytest.approx(1 / 3)
+    assert summary.classes[3]["dsc"].cases == 3
+    assert summary.overall["dsc"].mean == pytest.approx(((1 + 0.75 + 1) / 3 + 2 / 3 + 1 / 3) / 3)
+    content = json.loads((folders[2] / "summary.json").read_text())
+    assert content["convention"] == summary.convention == "transunet"
+    assert content["foreground_mean"]["Dice"] == pytest.approx(summary.overall["dsc"].mean)
+    assert content["counts"]["3"] == {"spurious": 1, "absent": 2}
+
+
+def test_monais_numbers_of_a_folder(folders):
+    extra = organs()
+    extra[0, 0, 0] = 3
+    save(folders[0], "a", extra)
+    ours = evaluate(*folders)
+    theirs = evaluate(*folders, convention="monai")
+    table = rows(folders[2])
+    assert (table["a", "gallbladder"]["dsc"], float(table["a", "gallbladder"]["nsd"])) == ("", 0)
+    assert theirs.metrics == ours.metrics
+    assert theirs.counts == ours.counts
+    for metric in ours.metrics:
+        assert theirs.classes[1][metric].mean == pytest.approx(ours.classes[1][metric].mean, abs=1e-4)
+
+
+def test_a_case_that_fails_is_in_no_mean_of_any_convention(folders):
+    (folders[0] / "b.nii.gz").write_text("nothing")
+    with pytest.raises(errors.SomeCasesFailed) as caught:
+        evaluate(*folders, convention="transunet")
+    assert caught.value.result.classes[1]["hd95_voxels"].cases == 2
+    assert rows(folders[2])["b", "liver"]["hd95_voxels"] == ""
+
+
+def test_an_unknown_convention_is_refused_before_anything_is_written(folders):
+    with pytest.raises(errors.UsageError, match="no metric convention 'medpy'"):
+        evaluate(*folders, convention="medpy")
+    assert not folders[2].exists()
+
+
 # --- what goes wrong --------------------------------------------------------------------------------------------------
 
 

@@ -12,8 +12,16 @@ from hypothesis import strategies as st
 from sautomed.config import SegmentSettings
 from sautomed.errors import UsageError
 from sautomed.grid import NativeGrid, orient
-from sautomed.inference import FeatureStream, choose_device, label_type, segment_slices, segment_volume, walk_slices
-from sautomed.model.segmenter import Features, Segmenter, SharedFeatures, SliceState, StepOutput
+from sautomed.inference import (
+    FeatureStream,
+    choose_device,
+    label_type,
+    predict_slices,
+    segment_slices,
+    segment_volume,
+    with_channels,
+)
+from sautomed.model.segmenter import Features, SharedFeatures, SliceState, SliceWalker, StepOutput
 from sautomed.volume import Volume
 from sautomed.walk import WALKS, neighbours
 
@@ -21,7 +29,7 @@ WALK_NAMES = tuple(WALKS)
 LABELS = {1: "bright", 5: "dark"}
 
 
-class Recorder(Segmenter):
+class Recorder(SliceWalker):
     """A network that notes what it is given. An image of slice t holds t / 1000 everywhere, and so do its features."""
 
     classes = 1
@@ -54,8 +62,19 @@ def numbered(rows):
     return (torch.tensor(rows) / 1000)[:, None, None].expand(-1, 4, 4)
 
 
+class View:
+    """Slices from a function, as `SliceReader` gives them."""
+
+    def __init__(self, read, depth, channels="repeat"):
+        self.read, self.depth, self.channels = read, depth, channels
+
+    def images(self, rows):
+        return with_channels(self.read, rows, self.depth, self.channels)
+
+
 def walk(model, read, depth, channels="repeat", **settings):
-    return dict(walk_slices(model, read, depth, channels, SegmentSettings(**settings)))
+    found = predict_slices(model, View(read, depth, channels), SegmentSettings(**settings))
+    return {predicted.index: predicted.logits for predicted in found}
 
 
 def noise(depth, side=128):
@@ -109,7 +128,7 @@ def test_features_are_kept_for_a_few_slices_only_however_deep_the_volume():
             for chunk in (1, 8):
                 model, most = Recorder(), 0
                 steps = WALKS[name](depth)
-                stream = FeatureStream(model, numbered, steps, depth, "repeat", chunk)
+                stream = FeatureStream(model, View(numbered, depth), steps, chunk)
                 for number, step in enumerate(steps):
                     stream.features([n for t in step.slices for n in neighbours(t, depth)])
                     most = max(most, len(stream.kept))
@@ -120,7 +139,7 @@ def test_features_are_kept_for_a_few_slices_only_however_deep_the_volume():
 
 def test_kept_features_do_not_hold_the_memory_of_their_chunk():
     steps = WALKS["end_to_end"](20)
-    stream = FeatureStream(Recorder(), numbered, steps, 20, "repeat", 8)
+    stream = FeatureStream(Recorder(), View(numbered, 20), steps, 8)
     kept = stream.features([19])
     assert kept.coarse.untyped_storage().nbytes() == kept.coarse.nbytes
     assert all(f.coarse.untyped_storage().nbytes() == f.coarse.nbytes for f in stream.kept.values())

@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from sautomed import learning
+from sautomed.boxes import boxes_of_labels
 from sautomed.config import SegmentSettings, TrainSettings
 from sautomed.errors import TrainingDiverged
-from sautomed.learning import Budget, Learner, network_dice, share_run, walk_run, warming_average
+from sautomed.learning import Budget, Learner
+from sautomed.learning import learner as learner_module
+from sautomed.learning.optimization import warming_average
+from sautomed.learning.steps import share_run, walk_losses, walk_run
+from sautomed.learning.validation import network_dice
 from sautomed.losses import box_loss, cross_entropy, dice_loss, presence_loss
-from sautomed.model.build import build_model
-from sautomed.model.segmenter import Features, Segmenter, SharedFeatures, SliceState, StepOutput
+from sautomed.model.build import build
+from sautomed.model.segmenter import Features, SharedFeatures, SliceState, SliceWalker, StepOutput
 from sautomed.sampling.prepare import PreparedCase
 from sautomed.sampling.runs import Run
 
@@ -53,13 +57,13 @@ def train_step(learner, run):
 @pytest.fixture
 def fresh_model(small_settings):
     torch.manual_seed(0)
-    return build_model(small_settings.model, 2, 128).train()
+    return build(small_settings.model, 2, 128).train()
 
 
 # --- runs ---
 
 
-class BoxKeeper(Segmenter):
+class BoxKeeper(SliceWalker):
     """Hands out boxes that hang on a parameter, and keeps the states that it is given."""
 
     classes = 1
@@ -174,10 +178,8 @@ def outputs_and_labels(slices=3):
 
 def test_the_target_counts_one_and_earlier_slices_their_weight(fresh_model, small_settings):
     outputs, labels = outputs_and_labels()
-    whole = make_learner(fresh_model, small_settings, earlier_weight=0.25)._losses(outputs, labels)
-    single = [
-        make_learner(fresh_model, small_settings)._losses([out], labels[:, t : t + 1]) for t, out in enumerate(outputs)
-    ]
+    whole = walk_losses(outputs, labels, small_settings.train.model_copy(update={"earlier_weight": 0.25}))
+    single = [walk_losses([out], labels[:, t : t + 1], small_settings.train) for t, out in enumerate(outputs)]
     for name in ("loss", "ce", "dice", "box", "presence"):
         values = [losses[name] for losses in single]
         expected = (0.25 * values[0] + 0.25 * values[1] + values[2]) / 1.5
@@ -187,11 +189,11 @@ def test_the_target_counts_one_and_earlier_slices_their_weight(fresh_model, smal
 def test_the_loss_is_the_weighed_sum_of_its_parts_at_the_labels_resolution(fresh_model, small_settings):
     outputs, labels = outputs_and_labels(slices=1)
     weights = {"ce_weight": 0.3, "dice_weight": 0.5, "box_weight": 0.7, "presence_weight": 0.9}
-    losses = make_learner(fresh_model, small_settings, **weights)._losses(outputs, labels)
+    losses = walk_losses(outputs, labels, small_settings.train.model_copy(update=weights))
     truth = labels[:, 0]
     logits = torch.nn.functional.interpolate(outputs[0].logits, size=128, mode="bilinear", align_corners=False)
     expected = {"ce": cross_entropy(logits, truth), "dice": dice_loss(logits, truth)}
-    boxes, present = learning.boxes_of_labels(truth, 2)
+    boxes, present = boxes_of_labels(truth, 2)
     expected["box"] = box_loss(outputs[0].boxes, boxes, present)
     expected["presence"] = presence_loss(outputs[0].presence, present)
     for name, value in expected.items():
@@ -202,7 +204,7 @@ def test_the_loss_is_the_weighed_sum_of_its_parts_at_the_labels_resolution(fresh
 
 def test_without_a_generator_there_is_no_box_or_presence_loss(fresh_model, small_settings):
     out = StepOutput(torch.zeros(2, 3, 64, 64), None)
-    losses = make_learner(fresh_model, small_settings)._losses([out], make_run(slices=1).labels)
+    losses = walk_losses([out], make_run(slices=1).labels, small_settings.train)
     assert losses["box"] == losses["presence"] == 0
     assert losses["loss"] > 0
 
@@ -221,7 +223,7 @@ def test_a_loss_that_is_no_number_ends_the_training_with_a_cure(fresh_model, sma
 @pytest.mark.parametrize("name", TABLE_4)
 def test_every_variant_of_table_4_trains_all_its_parts(small_settings, name):
     torch.manual_seed(0)
-    model = build_model(small_settings.model.model_copy(update=TABLE_4[name]), 2, 128).train()
+    model = build(small_settings.model.model_copy(update=TABLE_4[name]), 2, 128).train()
     learner = make_learner(model, small_settings)
     optimizer = learner.configure_optimizers()["optimizer"]
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
@@ -287,7 +289,7 @@ def test_progress_by_steps():
 def clock(monkeypatch):
     """A clock that the test turns."""
     now = [1000.0]
-    monkeypatch.setattr(learning.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(learner_module.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -320,14 +322,14 @@ def test_what_is_handed_out_is_the_average_if_there_is_one(fresh_model, small_se
     assert make_learner(fresh_model, small_settings, ema=0.0).best_model is fresh_model
     learner = make_learner(fresh_model, small_settings, ema=0.9)
     assert learner.best_model is not fresh_model
-    assert isinstance(learner.best_model, Segmenter)
+    assert isinstance(learner.best_model, SliceWalker)
     assert not any(p.requires_grad for p in learner.best_model.parameters())
 
 
 # --- validation ---
 
 
-class Reader(Segmenter):
+class Reader(SliceWalker):
     """Finds exactly what the image shows: its value is the class."""
 
     classes = 2

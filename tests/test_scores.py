@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from sautomed.errors import UsageError
 from sautomed.scores import Score, bootstrap_means, summarise, write_scores, write_summary
 
 
@@ -99,3 +100,51 @@ def test_no_class_at_all_is_a_summary_without_rows(tmp_path):
     write_summary(summary, tmp_path / "summary.json")
     assert len((tmp_path / "scores.csv").read_text().splitlines()) == 1
     assert json.loads((tmp_path / "summary.json").read_text())["failed"] == {"a": "why"}
+
+
+# --- conventions ------------------------------------------------------------------------------------------------------
+
+
+def legacy_row(case, class_id, dsc, hd, status="scored"):
+    return Score(
+        case, class_id, f"organ {class_id}", status, {"dsc": dsc, "hd95_voxels": hd}, 2.0, 60, 20, 40, 880, 0.5
+    )
+
+
+def test_columns_and_entries_follow_the_convention(tmp_path):
+    summary = summarise([legacy_row("a", 1, 0.9, 3.25)], files={"a": (tmp_path, tmp_path)}, convention="transunet")
+    assert (summary.convention, summary.metrics) == ("transunet", ("dsc", "hd95_voxels"))
+    write_scores(summary, tmp_path / "scores.csv")
+    write_summary(summary, tmp_path / "summary.json")
+    lines = (tmp_path / "scores.csv").read_text().splitlines()
+    assert lines[0] == "case,class_id,class,dsc,hd95_voxels,tolerance_mm,volume_pred_ml,volume_ref_ml,status"
+    assert lines[1] == "a,1,organ 1,0.9,3.25,2,40,50,scored"
+    content = json.loads((tmp_path / "summary.json").read_text())
+    assert content["convention"] == "transunet"
+    assert content["mean"]["1"]["HD95_voxels"] == 3.25
+    assert set(content["intervals_95"]["foreground"]) == {"Dice", "HD95_voxels"}
+    assert not {"HD95", "NSD"} & set(content["foreground_mean"])
+
+
+def test_without_a_name_it_is_ours(tmp_path):
+    summary = summarise([row("a", 1, 0.9)])
+    assert summary.convention == "ours"
+    write_summary(summary, tmp_path / "summary.json")
+    assert json.loads((tmp_path / "summary.json").read_text())["convention"] == "ours"
+
+
+def test_an_unknown_convention_is_refused():
+    with pytest.raises(UsageError, match="no metric convention 'medpy'"):
+        summarise([], convention="medpy")
+
+
+def test_legacy_means_count_empty_masks_as_they_were_counted():
+    """Case by case, each case a table of classes, as those programs sum them up."""
+    table = {"a": [(0.9, 2.0), (0, 0)], "b": [(0.7, 4.0), (1, 0)], "c": [(0, 0), (0.5, 9.0)]}
+    rows = [legacy_row(case, k, *pair) for case, pairs in table.items() for k, pair in enumerate(pairs, start=1)]
+    expected = np.mean([np.array(pairs) for pairs in table.values()], axis=0)  # (classes, dsc and hd95)
+    summary = summarise(rows, convention="transunet")
+    for i, metric in enumerate(("dsc", "hd95_voxels")):
+        assert [summary.classes[k][metric].mean for k in (1, 2)] == pytest.approx(list(expected[:, i]), rel=1e-14)
+        assert summary.overall[metric].mean == pytest.approx(expected[:, i].mean(), rel=1e-14)
+        assert summary.overall[metric].cases == 3

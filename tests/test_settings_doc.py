@@ -29,7 +29,9 @@ def test_every_setting_is_explained(script):
 
 
 def test_a_known_row_reads_as_it_should(script):
-    assert "| `train.batch` | whole number, ≥ 1 | `8` | runs per step | tiny: `4` |" in script.make_page().splitlines()
+    row = next(line for line in script.make_page().splitlines() if line.startswith("| `train.batch` "))
+    assert row.startswith("| `train.batch` | whole number, ≥ 1 | `8` | runs per step |")
+    assert "tiny: `4`" in row
 
 
 def test_the_paper_page_names_settings_that_exist(script):

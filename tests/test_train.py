@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from sautomed import errors
+from sautomed.bundle import load_bundle
 from sautomed.datasets.rules import LabelRules
-from sautomed.model.bundle import load_bundle
 from sautomed.train import Callbacks, TrainingPlan, train
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from sautomed.errors import (
 from sautomed.files import require_writable
 from sautomed.grid import Plane
 from sautomed.io.read import read_labels, refuse_unknown_values
-from sautomed.metrics import DEFAULT_TOLERANCE_MM, METRICS, Comparison, compare_labels
+from sautomed.metrics import DEFAULT_TOLERANCE_MM, OURS, Comparison, Convention, compare_labels, convention_named
 from sautomed.scores import RESAMPLES, Score, Status, Summary, summarise, write_scores, write_summary
 from sautomed.volume import LabelMap, require_same_grid
 
@@ -42,6 +43,7 @@ def evaluate(
     layout: str = AUTO,
     names: dict[int, str] | None = None,
     tolerance_mm: float = DEFAULT_TOLERANCE_MM,
+    convention: str = OURS,
     seed: int = 0,
     on_case: OnCase | None = None,
 ) -> Summary:
@@ -59,9 +61,11 @@ def evaluate(
         names: Name of each label without the background. By default those of the references' dataset, or from a
             dataset.json in or beside either folder; without one, every value that occurs is a class of its own.
         tolerance_mm: Of the NSD.
+        convention: How scores are counted, a key of `CONVENTIONS`.
         seed: Of the bootstrap.
         on_case: Called after each case with (done, total, id).
     Raises:
+        UsageError: There is no such convention.
         UnwritableTarget: Nothing can be written to `output`; found before the work.
         MissingFile, NoCases, UnpairedFiles, BadDatasetJson, UnknownLayout: There is nothing to score, or it is
             ambiguous.
@@ -69,6 +73,7 @@ def evaluate(
         SomeCasesFailed: All others are scored and written; `result` is their Summary.
     """
     predictions, references, output = Path(predictions), Path(references), Path(output)
+    counting = convention_named(convention)
     require_writable(output)
     dataset = _dataset_at(references, layout)
     files, unmatched, unpredicted = _pair(predictions, references, dataset)
@@ -78,15 +83,23 @@ def evaluate(
     for done, (case, (prediction, reference)) in enumerate(files.items(), start=1):
         try:
             expected = _read_reference(case, reference, names, dataset)
-            scores += _score_case(case, prediction, expected, names, tolerance_mm)
+            scores += _score_case(case, prediction, expected, names, counting, tolerance_mm)
         except DataError as error:
             if references.is_file():
                 raise
             failed[case] = str(error)
-            scores += _failed_rows(case, names or {}, tolerance_mm)
+            scores += _failed_rows(case, names or {}, counting, tolerance_mm)
         if on_case is not None:
             on_case(done, len(files), case)
-    summary = summarise(scores, seed=seed, failed=failed, files=files, unmatched=unmatched, unpredicted=unpredicted)
+    summary = summarise(
+        scores,
+        seed=seed,
+        failed=failed,
+        files=files,
+        unmatched=unmatched,
+        unpredicted=unpredicted,
+        convention=convention,
+    )
     write_scores(summary, output / "scores.csv")
     write_summary(
         summary, output / "summary.json", tolerance_mm=tolerance_mm, bootstrap={"resamples": RESAMPLES, "seed": seed}
@@ -212,7 +225,12 @@ def _read_reference(case: str, path: Path, names: dict[int, str] | None, dataset
 
 
 def _score_case(
-    case: str, prediction: Path, expected: LabelMap, names: dict[int, str] | None, tolerance_mm: float
+    case: str,
+    prediction: Path,
+    expected: LabelMap,
+    names: dict[int, str] | None,
+    convention: Convention,
+    tolerance_mm: float,
 ) -> list[Score]:
     predicted = read_labels(prediction, _PLANE, names)
     require_same_grid(
@@ -222,29 +240,41 @@ def _score_case(
     voxel_ml = abs(float(np.linalg.det(expected.affine[:3, :3]))) / 1000
     compared = compare_labels(predicted.array, expected.array, sorted(known), expected.spacing_mm)
     return [
-        _score(case, k, known[k], measured, expected.array.size, voxel_ml, tolerance_mm) for k, measured in compared
+        Score(
+            case=case,
+            class_id=k,
+            class_name=known[k],
+            values={metric: score(measured, tolerance_mm) for metric, score in convention.metrics.items()},
+            tolerance_mm=tolerance_mm,
+            voxel_ml=voxel_ml,
+            **_voxels(measured, expected.array.size),
+        )
+        for k, measured in compared
     ]
 
 
-def _score(
-    case: str, class_id: int, name: str, measured: Comparison, voxels: int, voxel_ml: float, tolerance_mm: float
-) -> Score:
+class _Counted(TypedDict):
+    """Of one class in one case, by the names of `Score`."""
+
+    status: Status
+    both: int
+    only_predicted: int
+    only_reference: int
+    neither: int
+
+
+def _voxels(measured: Comparison, grid: int) -> _Counted:
+    """How many voxels either mask, both and neither of them hold, of so many of the whole grid."""
     both = int(np.count_nonzero(measured.prediction & measured.reference))
     only_predicted = int(np.count_nonzero(measured.prediction)) - both
     only_reference = int(np.count_nonzero(measured.reference)) - both
-    return Score(
-        case=case,
-        class_id=class_id,
-        class_name=name,
-        status=_status(both + only_predicted, both + only_reference),
-        values={metric: score(measured, tolerance_mm) for metric, score in METRICS.items()},
-        tolerance_mm=tolerance_mm,
-        both=both,
-        only_predicted=only_predicted,
-        only_reference=only_reference,
-        neither=voxels - both - only_predicted - only_reference,
-        voxel_ml=voxel_ml,
-    )
+    return {
+        "status": _status(both + only_predicted, both + only_reference),
+        "both": both,
+        "only_predicted": only_predicted,
+        "only_reference": only_reference,
+        "neither": grid - both - only_predicted - only_reference,
+    }
 
 
 def _status(predicted: int, expected: int) -> Status:
@@ -255,9 +285,9 @@ def _status(predicted: int, expected: int) -> Status:
     return "spurious" if predicted else "absent"
 
 
-def _failed_rows(case: str, names: dict[int, str], tolerance_mm: float) -> list[Score]:
+def _failed_rows(case: str, names: dict[int, str], convention: Convention, tolerance_mm: float) -> list[Score]:
     """Rows without values, so that a case that failed is seen in the table."""
-    nothing = dict.fromkeys(METRICS, math.nan)
+    nothing = dict.fromkeys(convention.metrics, math.nan)
     return [Score(case, k, name, "failed", nothing, tolerance_mm) for k, name in names.items()]
 
 

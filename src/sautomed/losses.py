@@ -3,6 +3,8 @@
 Pure functions of tensors.
 """
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as nnf
 from jaxtyping import Bool, Float, Int
@@ -17,10 +19,13 @@ def cross_entropy(logits: Float[Tensor, "b k+1 h w"], labels: Int[Tensor, "b h w
     return nnf.cross_entropy(logits.float(), labels)
 
 
-def dice_loss(logits: Float[Tensor, "b k+1 h w"], labels: Int[Tensor, "b h w"]) -> Float[Tensor, ""]:
+def dice_loss(
+    logits: Float[Tensor, "b k+1 h w"], labels: Int[Tensor, "b h w"], over: Literal["shown", "all"] = "shown"
+) -> Float[Tensor, ""]:
     """1 - soft Dice, over the batch, mean of the classes that the batch shows (background too).
 
     A class that is absent everywhere is left out: its Dice would be 0 / 0, and smoothing would make it a loss of 1.
+    `over="all"` keeps it nevertheless, as SAMed's, MA-SAM's and TransUNet's code does.
     Squared denominator (Milletari et al. 2016, section 3).
     """
     classes = logits.shape[1]
@@ -28,9 +33,8 @@ def dice_loss(logits: Float[Tensor, "b k+1 h w"], labels: Int[Tensor, "b h w"]) 
     truth = nnf.one_hot(labels, classes).permute(3, 0, 1, 2).flatten(1).to(probability)
     shared = (probability * truth).sum(1)
     total = probability.square().sum(1) + truth.sum(1)
-    present = truth.sum(1) > 0
     dice = (2 * shared + 1e-5) / (total + 1e-5)
-    return 1 - dice[present].mean()
+    return 1 - (dice if over == "all" else dice[truth.sum(1) > 0]).mean()
 
 
 def box_loss(

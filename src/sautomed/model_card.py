@@ -3,19 +3,20 @@
 from pathlib import Path
 from typing import Any
 
+from sautomed.baselines import MODELS
 from sautomed.config import SamTrunkSettings, Settings
 from sautomed.datasets import Dataset
 from sautomed.files import write_text
 
 CARD = """# {name}: {organs} organs in {channel} volumes
 
-A 3D-SAutoMed (Liang et al., MICCAI 2024), preset `{preset}`, trained with sautomed.
+{system} ({source}), preset `{preset}`, trained with sautomed.
 
 | | |
 |---|---|
 | Data set | {name}, {cases} training cases, channel {channel} |
 | Slices | {plane}, {size} x {size} pixels, {intensities} |
-| Trunk | {trunk} |
+| Network | {network} |
 | Training | {steps} steps in {minutes} minutes, fold {fold}, seed {seed} ({machine}) |
 
 ## Validation
@@ -32,7 +33,7 @@ tested. Look at the masks before anything depends on them.
 
 
 def write_model_card(path: Path, dataset: Dataset, settings: Settings, metrics: dict[str, Any]) -> None:
-    data, trunk = settings.data, settings.model.trunk
+    data, system = settings.data, MODELS[settings.model.name]
     low, high = data.window_hu if data.modality == "ct" else data.percentiles
     kind = "HU" if data.modality == "ct" else "percentiles of non-zero voxels"
     write_text(
@@ -46,9 +47,9 @@ def write_model_card(path: Path, dataset: Dataset, settings: Settings, metrics: 
             plane=data.plane,
             size=data.image_size,
             intensities=f"{low:g} to {high:g} {kind} scaled to [0, 1]",
-            trunk=f"SAM from {trunk.weights}, LoRA rank {trunk.lora.rank}"
-            if isinstance(trunk, SamTrunkSettings)
-            else "ResNet, trained from scratch",
+            system=system.title,
+            source=system.source,
+            network=_network(settings),
             steps=metrics["steps"],
             minutes=metrics["minutes"],
             fold=metrics["fold"],
@@ -57,6 +58,16 @@ def write_model_card(path: Path, dataset: Dataset, settings: Settings, metrics: 
             scores=_scores(metrics["validation"]),
         ),
     )
+
+
+def _network(settings: Settings) -> str:
+    """What it stands on."""
+    trunk, weights = getattr(settings.model, "trunk", None), getattr(settings.model, "weights", None)
+    if isinstance(trunk, SamTrunkSettings):
+        return f"on SAM from {trunk.weights}, LoRA rank {trunk.lora.rank}"
+    if trunk is not None:
+        return "on a ResNet, trained from scratch"
+    return "trained from scratch" if weights is None else f"from {weights}"
 
 
 def _scores(validation: dict[str, Any]) -> str:

@@ -190,9 +190,9 @@ def _draw_slice(
     for class_id in np.unique(found[found > 0]):
         tint[found == class_id] = (*to_rgb(colour_of(int(class_id))), 0.22)
     axes.imshow(tint, aspect=view.aspect, interpolation="nearest")
-    _outline(axes, found, "solid", 1.1)
+    draw_outlines(axes, found, "solid", 1.1)
     if reference is not None:
-        _outline(axes, reference.array[part], "dashed", 0.9, "white")
+        draw_outlines(axes, reference.array[part], "dashed", 0.9, "white")
     left, top = EDGES[volume.plane]
     _note(axes, 0.012, 0.5, left, "left", "center")
     _note(axes, 0.5, 0.985, top, "center", "top")
@@ -205,7 +205,13 @@ def _note(axes: Axes, x: float, y: float, text: str, across: HAlign, along: VAli
     axes.text(x, y, text, ha=across, va=along, color="#c3d2de", fontsize=7, transform=axes.transAxes, path_effects=rim)
 
 
-def _outline(axes: Axes, plane: NDArray[np.unsignedinteger], style: str, width: float, colour: str = "") -> None:
+def draw_outlines(axes: Axes, plane: NDArray[np.unsignedinteger], style: str, width: float, colour: str = "") -> None:
+    """Draw the outline of every class of a slice, in its own colour or in one.
+
+    Args:
+        plane: (h w) labels.
+        style: Of the line, as matplotlib names it.
+    """
     if min(plane.shape) < 2:  # contour needs two rows and columns
         return
     for class_id in np.unique(plane[plane > 0]):

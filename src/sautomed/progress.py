@@ -35,6 +35,12 @@ class Stages:
             self.tasks[name] = self.progress.add_task(name, detail="")
         self.progress.update(self.tasks[name], completed=done, total=total, detail=detail)
 
+    def clear(self, *names: str) -> None:
+        """Take bars away, so that the next piece of work begins with new ones."""
+        for name in names:
+            if name in self.tasks:
+                self.progress.remove_task(self.tasks.pop(name))
+
     def counter(self, name: str) -> Callable[[int, int, str], None]:
         """For verbs that report (done, total, case)."""
         return lambda done, total, case: self.show(name, done, total, f"{done}/{total} {case}")
@@ -104,8 +110,14 @@ def left_out_table(mended: Mended) -> Table:
 
 
 def score_table(summary: Summary) -> Table:
-    """Mean per organ and over organs; a dash where nothing was counted."""
-    table = Table("organ", "DSC", "95 % interval", "HD95 mm", "HD mm", "NSD", "missed", "cases", box=None)
+    """Mean per organ and over organs as the convention counts; a dash where nothing was counted."""
+    from sautomed.metrics import CONVENTIONS, DISPLAYS  # here: most commands show no score, and SciPy takes a while
+
+    others = [f"{DISPLAYS[metric].heading} {DISPLAYS[metric].unit}".rstrip() for metric in summary.metrics[1:]]
+    convention = CONVENTIONS[summary.convention]
+    caption = f"Convention {convention.title}. {convention.notes}"
+    table = Table("organ", "DSC", "95 % interval", *others, "missed", "cases", box=None, caption=caption)
+    table.caption_justify = "left"
     for value, name in summary.names.items():
         row = summary.classes[value]
         missed = str(summary.counts[value].get("missed", 0))
@@ -115,10 +127,12 @@ def score_table(summary: Summary) -> Table:
 
 
 def _score_cells(metrics: Mapping[str, Interval]) -> list[str]:
+    """Means in the order of the metrics, of which DSC is the first and has its interval shown."""
+    from sautomed.metrics import DISPLAYS
+
+    means = [_cell(interval.mean, DISPLAYS[metric].digits) for metric, interval in metrics.items()]
     dsc = metrics["dsc"]
-    spread = f"{_cell(dsc.low, 3)} - {_cell(dsc.high, 3)}"
-    return [_cell(dsc.mean, 3), spread, *(_cell(metrics[m].mean, 1) for m in ("hd95_mm", "hd_mm")),
-            _cell(metrics["nsd"].mean, 3)]  # fmt: skip
+    return [means[0], f"{_cell(dsc.low, 3)} - {_cell(dsc.high, 3)}", *means[1:]]
 
 
 def _cell(value: float, digits: int) -> str:

@@ -19,15 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sautomed.files import write_json, write_text
-from sautomed.metrics import METRICS
+from sautomed.metrics import DISPLAYS, OURS, convention_named
 
 # scored: both masks hold voxels. absent: neither does; not counted. missed, spurious: only the reference, or only the
-# prediction does; DSC and NSD are 0 and distances have no value. failed: there was no prediction to score.
+# prediction does; what that scores is up to the convention. failed: there was no prediction to score.
 Status = Literal["scored", "absent", "missed", "spurious", "failed"]
 
 RESAMPLES = 2000
-_NNUNET_NAMES = {"dsc": "Dice", "hd95_mm": "HD95", "hd_mm": "HD", "nsd": "NSD"}
-_COLUMNS = ("case", "class_id", "class", *METRICS, "tolerance_mm", "volume_pred_ml", "volume_ref_ml", "status")
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Score:
     """One class in one case.
 
     Args:
-        values: By the names of METRICS; nan where there is none.
+        values: By the convention's names of metrics; nan where there is none.
         both, only_predicted, only_reference, neither: Voxels of the whole grid (TP, FP, FN, TN).
         voxel_ml: Volume of a voxel.
     """
@@ -87,6 +85,7 @@ class Summary:
         files: (prediction, reference) by case id.
         unmatched: Predictions that no reference belongs to; they are not scored.
         unpredicted: References that no prediction belongs to; they are not scored either.
+        convention: How the scores were counted, a key of `CONVENTIONS`.
     """
 
     scores: tuple[Score, ...]
@@ -98,6 +97,12 @@ class Summary:
     files: Mapping[str, tuple[Path, Path]] = field(default_factory=dict)
     unmatched: tuple[str, ...] = ()
     unpredicted: tuple[str, ...] = ()
+    convention: str = OURS
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the convention's metrics."""
+        return tuple(convention_named(self.convention).metrics)
 
 
 def summarise(
@@ -108,13 +113,14 @@ def summarise(
     files: Mapping[str, tuple[Path, Path]] | None = None,
     unmatched: Sequence[str] = (),
     unpredicted: Sequence[str] = (),
+    convention: str = OURS,
 ) -> Summary:
-    """Means, intervals and counts of a list of scores."""
+    """Means, intervals and counts of a list of scores; raises UsageError for a convention that there is not."""
     rows = tuple(scores)
     names = {row.class_id: row.class_name for row in sorted(rows, key=lambda row: row.class_id)}
     classes: dict[int, dict[str, Interval]] = {k: {} for k in names}
     overall: dict[str, Interval] = {}
-    for metric in METRICS:
+    for metric in convention_named(convention).metrics:
         per_class, together = bootstrap_means(_table(rows, metric, list(names)), seed=seed)
         overall[metric] = together
         for k, interval in zip(names, per_class, strict=True):
@@ -123,7 +129,16 @@ def summarise(
         k: dict(Counter(str(row.status) for row in rows if row.class_id == k)) for k in names
     }
     return Summary(
-        rows, names, classes, overall, counts, failed or {}, files or {}, tuple(unmatched), tuple(unpredicted)
+        rows,
+        names,
+        classes,
+        overall,
+        counts,
+        failed or {},
+        files or {},
+        tuple(unmatched),
+        tuple(unpredicted),
+        convention,
     )
 
 
@@ -155,12 +170,13 @@ def bootstrap_means(
 
 
 def write_scores(summary: Summary, path: Path) -> None:
-    """Write one line per case and class as CSV; what has no value is left empty."""
+    """Write one line per case and class as CSV, with the convention's metrics; what has no value is left empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    columns = ["case", "class_id", "class", *summary.metrics, "tolerance_mm", "volume_pred_ml", "volume_ref_ml"]
+    writer.writerow([*columns, "status"])
     for row in summary.scores:
-        measured = [_plain(row.values.get(metric, math.nan)) for metric in METRICS]
+        measured = [_plain(row.values.get(metric, math.nan)) for metric in summary.metrics]
         volumes = [_plain(row.volume_pred_ml), _plain(row.volume_ref_ml)]
         tolerance = f"{row.tolerance_mm:g}"
         writer.writerow([row.case, row.class_id, row.class_name, *measured, tolerance, *volumes, row.status])
@@ -168,18 +184,19 @@ def write_scores(summary: Summary, path: Path) -> None:
 
 
 def write_summary(summary: Summary, path: Path, **notes: Any) -> None:
-    """Write nnU-Net's summary.json (foreground_mean, mean, metric_per_case) with intervals and counts added.
+    """Write nnU-Net's summary.json (foreground_mean, mean, metric_per_case) with intervals, counts and the convention.
 
     Args:
         notes: Further top-level entries, such as the tolerance.
     """
     metrics = {
-        case: {str(row.class_id): _nnunet_metrics(row) for row in summary.scores if row.case == case}
+        case: {str(row.class_id): _nnunet_metrics(row, summary.metrics) for row in summary.scores if row.case == case}
         for case in summary.files
         if case not in summary.failed
     }
     mean = {str(k): _mean_entries(of_case.get(str(k)) for of_case in metrics.values()) for k in summary.names}
     document = {
+        "convention": summary.convention,
         "foreground_mean": _mean_entries(mean.values()),
         "mean": mean,
         "intervals_95": {
@@ -223,10 +240,10 @@ def _interval(means: NDArray[np.float64], cases: int) -> Interval:
     return Interval(float(means[0]), float(low), float(high), cases)
 
 
-def _nnunet_metrics(row: Score) -> dict[str, float | int | None]:
+def _nnunet_metrics(row: Score, metrics: Iterable[str]) -> dict[str, float | int | None]:
     union = row.both + row.only_predicted + row.only_reference
     return {
-        **{_NNUNET_NAMES.get(metric, metric): _null(row.values.get(metric, math.nan)) for metric in METRICS},
+        **{DISPLAYS[metric].key: _null(row.values.get(metric, math.nan)) for metric in metrics},
         "IoU": row.both / union if union else None,
         "TP": row.both,
         "FP": row.only_predicted,
@@ -248,7 +265,7 @@ def _mean_entries(entries: Iterable[Mapping[str, float | int | None] | None]) ->
 
 def _interval_entries(metrics: Mapping[str, Interval]) -> dict[str, dict[str, float | int | None]]:
     return {
-        _NNUNET_NAMES.get(metric, metric): {
+        DISPLAYS[metric].key: {
             "mean": _null(interval.mean),
             "low": _null(interval.low),
             "high": _null(interval.high),

@@ -3,7 +3,6 @@
 import logging
 import platform
 import signal
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
+from sautomed.baselines import build_segmenter
+from sautomed.bundle import Bundle, save_bundle
 from sautomed.config import Settings, TrainSettings, parse_settings
 from sautomed.datasets import Case, Dataset, read_dataset
 from sautomed.datasets.folds import Fold, load_or_make_folds, select_fold
@@ -23,10 +24,9 @@ from sautomed.datasets.rules import NO_RULES, LabelRules, unknown_labels, with_r
 from sautomed.errors import NothingToResume, TargetExists, UnknownLabels
 from sautomed.files import write_json
 from sautomed.inference import choose_device, segment_volume
-from sautomed.learning import Budget, Learner
+from sautomed.learning import Budget, Clock, Learner, now_s
 from sautomed.metrics import dice
-from sautomed.model.build import build_model
-from sautomed.model.bundle import Bundle, save_bundle
+from sautomed.model.sautomed import SAutoMed
 from sautomed.model.segmenter import Segmenter
 from sautomed.model_card import write_model_card
 from sautomed.paths import read_json
@@ -46,8 +46,11 @@ class TrainingPlan:
         run: Folder of the run; a fold writes `run/fold_K`.
         layout: Of the data set, a key of `DATASETS`.
         rules: What to do with label values and grids that do not fit.
+        train_cases: Train on so many of the fold's cases, drawn by the seed; fewer draw a part of what more draw.
         max_minutes: Wall clock from the command to the finished model, earlier parts of a resumed training counted in;
             the schedule is fitted to it.
+        prepared: Folder for the prepared slices, which trainings of one data set may share, also at one time; by
+            default within the run.
     """
 
     dataset: Path
@@ -60,6 +63,9 @@ class TrainingPlan:
     device: str = "auto"
     layout: str = "auto"
     rules: LabelRules = NO_RULES
+    train_cases: int | None = None
+    prepared: Path | None = None
+    clock: Clock = "wall"
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ def train(plan: TrainingPlan, callbacks: Callbacks | None = None) -> Path:
         TargetExists: The fold was trained already and `resume` is not set.
         UsageError: There is no such device.
     """
-    began = time.monotonic()
+    began = now_s(plan.clock)
     callbacks = callbacks or Callbacks()
     folder = plan.run / f"fold_{plan.fold}"
     last = folder / "checkpoints" / "last.ckpt"
@@ -99,9 +105,11 @@ def train(plan: TrainingPlan, callbacks: Callbacks | None = None) -> Path:
     materials = gather(plan, callbacks)
     learner = _make_learner(plan, materials)
     learner.budget.seconds = None if plan.max_minutes is None else plan.max_minutes * 60
-    learner.budget.spent_s = time.monotonic() - began
-    best = _fit(learner, materials, plan, folder, last if plan.resume else None, callbacks)
-    return _finish(best, materials, plan, folder)
+    learner.budget.clock = plan.clock
+    learner.budget.spent_s = now_s(plan.clock) - began
+    if any(parameter.requires_grad for parameter in learner.model.parameters()):
+        learner = _fit(learner, materials, plan, folder, last if plan.resume else None, callbacks)
+    return _finish(learner, materials, plan, folder)
 
 
 def gather(plan: TrainingPlan, callbacks: Callbacks) -> Materials:
@@ -109,7 +117,7 @@ def gather(plan: TrainingPlan, callbacks: Callbacks) -> Materials:
     dataset = with_rules(read_dataset(plan.dataset, plan.layout), plan.rules)
     ids = [case.id for case in dataset.cases]
     folds = load_or_make_folds(plan.run / "splits_final.json", ids, plan.seed, groups=dataset.groups)
-    fold = select_fold(folds, plan.fold)
+    fold = fewer_cases(select_fold(folds, plan.fold), plan.train_cases, plan.seed)
     settings = plan.settings.model_copy(update={"data": resolve_data(dataset, plan.settings.data)})
     _write_or_check(plan, settings, fold)
     wanted = [case for case in dataset.cases if case.id in {*fold.train, *fold.val}]
@@ -119,11 +127,20 @@ def gather(plan: TrainingPlan, callbacks: Callbacks) -> Materials:
     return materials
 
 
+def fewer_cases(fold: Fold, cases: int | None, seed: int) -> Fold:
+    """The fold with so many of its training cases, drawn by the seed; fewer are a part of more. None takes all."""
+    if cases is None or cases >= len(fold.train):
+        return fold
+    drawn = np.random.default_rng(seed).permutation(len(fold.train))[:cases]
+    return Fold(train=tuple(fold.train[i] for i in sorted(drawn)), val=fold.val)
+
+
 def _prepare(
     plan: TrainingPlan, dataset: Dataset, wanted: Sequence[Case], settings: Settings, callbacks: Callbacks
 ) -> dict[str, PreparedCase]:
     """The prepared cases by id. Unknown label values are told for all cases at once, not for the first alone."""
-    folder = plan.run / "prepared" / plan.rules.key if plan.rules else plan.run / "prepared"
+    folder = plan.prepared or plan.run / "prepared"
+    folder = folder / plan.rules.key if plan.rules else folder
     try:
         return {case.id: case for case in prepare(dataset, wanted, settings.data, folder, callbacks.on_case)}
     except UnknownLabels as fault:
@@ -167,8 +184,8 @@ def _check_target(folder: Path, last: Path, resume: bool) -> None:
 def _make_learner(plan: TrainingPlan, materials: Materials) -> Learner:
     torch.manual_seed(plan.seed)
     settings, classes = materials.settings, len(materials.dataset.labels)
-    model = build_model(settings.model, classes, int(settings.data.image_size))
-    if model.generator is not None:
+    model = build_segmenter(settings.model, classes, int(settings.data.image_size))
+    if isinstance(model, SAutoMed) and model.generator is not None:
         model.generator.set_default_boxes(mean_boxes(materials.train, classes))
     budget = Budget(settings.train.steps)
     return Learner(
@@ -185,7 +202,9 @@ def _fit(
     callbacks: Callbacks,
 ) -> Learner:
     settings = materials.settings.train
-    examples = RunDataset(materials.train, settings, materials.settings.data.channels, plan.seed)
+    model = learner.model
+    stack = None if model.run_slices is None else (model.run_slices, model.overhang)
+    examples = RunDataset(materials.train, settings, materials.settings.data.channels, plan.seed, stack)
     sampler = StreamSampler(settings.batch * settings.validate_every)
     loader = DataLoader(examples, settings.batch, sampler=sampler, collate_fn=collate)
     watched = materials.val[: settings.validation_cases]
@@ -286,7 +305,7 @@ def score_cases(network: Segmenter, materials: Materials) -> dict[str, Any]:
     rows = []
     for name in materials.fold.val:
         volume, truth = materials.dataset.load(cases[name], materials.settings.data.plane)
-        found = segment_volume(network, volume, materials.settings, labels)
+        found = segment_volume(network, volume, materials.settings, labels, truth=truth)
         rows.append([dice(found.array == value, truth.array == value) for value in sorted(labels)])
     table = np.array(rows).reshape(-1, len(labels))
     means = {labels[value]: _mean(table[:, k]) for k, value in enumerate(sorted(labels))}

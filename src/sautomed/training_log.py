@@ -28,11 +28,13 @@ class LogRow:
     dice: float | None = None
     box: float | None = None
     presence: float | None = None
+    focal: float | None = None
+    iou: float | None = None
     val_dsc: float | None = None
 
 
 COLUMNS = [field.name for field in fields(LogRow)]
-LOSSES = ("loss", "ce", "dice", "box", "presence")
+LOSSES = ("loss", "ce", "dice", "box", "presence", "focal", "iou")  # no system has all of them
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class CurveLog(lightning.Callback):
 
     def __init__(self, folder: Path, on_step: Callable[[RunningStep], None] | None = None):
         self.path, self.picture, self.on_step = folder / "log.csv", folder / "learning_curve.png", on_step
-        self.sums: dict[str, float] = dict.fromkeys(LOSSES, 0.0)
+        self.sums: dict[str, float] = {}
         self.count = 0
         self.loss: float | None = None
         self.val_dsc: float | None = None
@@ -69,7 +71,8 @@ class CurveLog(lightning.Callback):
 
     def on_train_batch_end(self, trainer: lightning.Trainer, module: "Learner", *_: Any) -> None:
         for name in LOSSES:
-            self.sums[name] += float(trainer.callback_metrics[name])
+            if name in trainer.callback_metrics:
+                self.sums[name] = self.sums.get(name, 0.0) + float(trainer.callback_metrics[name])
         self.count += 1
         if self.count == LOG_EVERY:
             self._write_means(trainer, module)
@@ -97,7 +100,7 @@ class CurveLog(lightning.Callback):
         self.loss = means["loss"]
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         self._append(LogRow(trainer.global_step, module.budget.elapsed_s(), rate, **means))
-        self.sums, self.count = dict.fromkeys(LOSSES, 0.0), 0
+        self.sums, self.count = {}, 0
 
     def _append(self, row: LogRow) -> None:
         values = {k: "" if v is None else f"{v:.6g}" if isinstance(v, float) else v for k, v in asdict(row).items()}

@@ -76,6 +76,21 @@ def test_train_segment_evaluate_and_info(command, dataset_folder, small_settings
     assert command("info", run)[0] == 0
 
 
+def test_scores_by_another_convention(command, tmp_path):
+    array = np.zeros((8, 8, 6), np.uint8)
+    array[2:5, 2:5, 2:5] = 1
+    write(tmp_path / "truth" / "a.nii.gz", array)
+    write(tmp_path / "masks" / "a.nii.gz", np.roll(array, 1, axis=2))
+    folders = ("-p", tmp_path / "masks", "-r", tmp_path / "truth", "-o", tmp_path / "scores")
+    code, told, _ = command("evaluate", *folders, "--convention", "transunet")
+    assert (code, "HD95 voxels" in said(told), "NSD" in told) == (0, True, False)
+    assert json.loads((tmp_path / "scores" / "summary.json").read_text())["convention"] == "transunet"
+    code, _, told = command("evaluate", *folders, "--convention", "medpy")
+    assert code == 2
+    assert "no metric convention 'medpy'" in said(told)
+    assert "ours, transunet, monai" in said(told)
+
+
 def test_a_file_without_a_preview(command, trained_run, tmp_path):
     scan = write(tmp_path / "a.nii.gz")
     code, told, _ = command("segment", "-i", scan, "-m", trained_run, "-o", tmp_path / "b.nii", "--no-preview")

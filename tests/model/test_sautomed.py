@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sautomed.config import load_settings
-from sautomed.model.build import build_model, decoder_widths
+from sautomed.model.build import build, decoder_widths
 
 PARTS = ("local_3d", "global_3d", "prompt")
 MODULES = {"local_3d": "slice_attention", "global_3d": "history", "prompt": "generator"}
@@ -22,7 +22,7 @@ def features(model, n=1, seed=0):
 def test_a_part_that_is_off_is_not_built_and_the_rest_works(small_settings, on):
     """The five variants of Table 4 are among these."""
     switches = dict(zip(PARTS, on, strict=True))
-    model = build_model(small_settings.model.model_copy(update=switches), 2, 128).eval()
+    model = build(small_settings.model.model_copy(update=switches), 2, 128).eval()
     for part, module in MODULES.items():
         built = any(name.startswith(f"{module}.") for name, _ in model.named_parameters())
         assert built == switches[part]
@@ -98,7 +98,7 @@ def test_eq3_history_stays_bounded_over_300_steps(small_model):
 
 def test_gradient_through_a_run_reaches_all_that_only_earlier_slices_use(small_settings):
     """Filter, first history tokens, default query: with no gradient through history they would never be trained."""
-    model = build_model(small_settings.model, 2, 128).train()
+    model = build(small_settings.model, 2, 128).train()
     f = features(model, n=2)
     state = model.start(2)
     for _ in range(3):
@@ -110,7 +110,7 @@ def test_gradient_through_a_run_reaches_all_that_only_earlier_slices_use(small_s
 
 
 def test_tiny_has_at_most_8_million_parameters():
-    model = build_model(load_settings("tiny").model, 13, 256)
+    model = build(load_settings("tiny").model, 13, 256)
     assert sum(p.numel() for p in model.parameters()) <= 8_000_000
 
 

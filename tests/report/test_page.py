@@ -1,5 +1,7 @@
 """The report: what `evaluate` wrote, as one page that needs nothing else."""
 
+import html
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,6 +13,7 @@ from matplotlib.image import imsave
 
 from sautomed.errors import BadTable, MissingFile
 from sautomed.evaluate import evaluate
+from sautomed.metrics import CONVENTIONS
 from sautomed.report import write_report
 from sautomed.report.tables import read_case_rows, read_score_table
 
@@ -38,10 +41,8 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
-@pytest.fixture(scope="module")
-def scored(tmp_path_factory) -> Path:
+def score(folder: Path, convention: str) -> Path:
     """Three cases: found well, one organ missed, one organ spurious."""
-    folder = tmp_path_factory.mktemp("scored")
     truth = np.zeros((8, 20, 20), dtype=np.uint8)
     truth[2:6, 3:9, 3:9] = 1
     truth[2:6, 12:18, 12:18] = 2
@@ -54,12 +55,19 @@ def scored(tmp_path_factory) -> Path:
         for kind, array in (("truth", wanted), ("found", found)):
             (folder / kind).mkdir(exist_ok=True)
             nib.save(nib.Nifti1Image(array, np.diag([1, 1, 5, 1])), folder / kind / f"{case}.nii.gz")
-    evaluate(folder / "found", folder / "truth", folder, names={1: "left_kidney", 2: "gallbladder"})
+    evaluate(
+        folder / "found", folder / "truth", folder, names={1: "left_kidney", 2: "gallbladder"}, convention=convention
+    )
     (folder / "log.csv").write_text(
         "step,elapsed_s,lr,loss,ce,dice,box,presence,val_dsc\n10,5,0.001,0.8,0.7,0.9,0.1,0.1,\n20,11,,,,,,,0.61\n"
     )
     imsave(folder / "picture.png", np.zeros((4, 4)))
     return folder
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory) -> Path:
+    return score(tmp_path_factory.mktemp("scored"), "ours")
 
 
 def write(folder: Path, path: Path, **changes) -> str:
@@ -108,7 +116,7 @@ def test_each_case_is_listed_with_dashes_where_there_is_no_value(scored):
     cases = {row.case: row for row in read_case_rows(scored / "scores.csv")}
     assert list(cases) == ["a", "b", "c"]
     missed = cases["b"].cells[1]
-    assert (missed.status, missed.dsc, missed.hd95_mm) == ("missed", "0.000", "–")
+    assert (missed.status, missed.scores["dsc"], missed.scores["hd95_mm"]) == ("missed", "0.000", "–")
     assert cases["a"].mean_dsc == "0.833"
     assert cases["b"].mean_dsc == "0.417"
 
@@ -131,3 +139,41 @@ def test_missing_and_foreign_files_are_refused_by_name(scored, tmp_path):
     with pytest.raises(BadTable, match="dsc"):
         write(scored, tmp_path / "r.html", scores=tmp_path / "other.csv")
     assert not (tmp_path / "r.html").exists()
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_each_convention_is_shown_with_its_name_and_its_columns(tmp_path, convention):
+    folder = score(tmp_path, convention)
+    text = write(folder, tmp_path / "report.html")
+    assert Page(text).images == 2
+    told = html.unescape(text)
+    assert CONVENTIONS[convention].title in told
+    assert CONVENTIONS[convention].notes in told
+    for label in ("DSC", "HD95 (voxels)") if convention == "transunet" else ("HD95 (mm)", "HD (mm)", "NSD at 2 mm"):
+        assert f">{label}</th>" in text
+    assert ("NSD" in re.sub(r'<p class="note">.*?</p>', "", text, flags=re.S)) == (convention != "transunet")
+    gallbladder = read_score_table(folder / "summary.json").organs[1]
+    assert gallbladder.dsc.mean == pytest.approx(
+        {"ours": 5 / 18, "transunet": (5 / 6 + 1) / 3, "monai": 5 / 12}[convention]
+    )
+
+
+def test_a_summary_of_old_was_counted_our_way(scored, tmp_path):
+    found = json.loads((scored / "summary.json").read_text())
+    assert found.pop("convention") == "ours"
+    (tmp_path / "summary.json").write_text(json.dumps(found))
+    assert read_score_table(tmp_path / "summary.json").convention.name == "ours"
+
+
+@pytest.mark.parametrize("name", ["medpy", ["ours"], None])
+def test_a_summary_of_an_unknown_convention_is_refused(scored, tmp_path, name):
+    found = json.loads((scored / "summary.json").read_text()) | {"convention": name}
+    (tmp_path / "summary.json").write_text(json.dumps(found))
+    with pytest.raises(BadTable, match="is not known here"):
+        read_score_table(tmp_path / "summary.json")
+
+
+def test_scores_and_summary_of_two_conventions_do_not_fit(scored, tmp_path):
+    folder = score(tmp_path, "transunet")
+    with pytest.raises(BadTable, match="hd95_voxels"):
+        write(folder, tmp_path / "r.html", scores=scored / "scores.csv")

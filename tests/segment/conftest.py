@@ -35,7 +35,7 @@ def write():
 @pytest.fixture(scope="session")
 def model_folder(small_model, small_settings, tmp_path_factory):
     """Random weights find something everywhere, which is all that is needed here."""
-    from sautomed.model.bundle import Bundle, save_bundle
+    from sautomed.bundle import Bundle, save_bundle
 
     data = small_settings.data.model_copy(update={"plane": "axial", "modality": "other"})
     folder = tmp_path_factory.mktemp("model")

@@ -35,7 +35,7 @@ def test_the_count_is_of_what_lives_at_one_time():
     """Ten layers of 1 MB each, one after the other: an input and an output at a time, not ten."""
 
     class Deep(torch.nn.Module):
-        def encode(self, images):
+        def heaviest(self, images):
             from sautomed.model.segmenter import Features
 
             for _ in range(10):

@@ -7,8 +7,10 @@ from sautomed.cli.app import app
 from sautomed.cli.door import main, run, with_usable_paths
 from sautomed.cli.learning import demo, evaluate, phantom, train
 from sautomed.cli.scans import convert, doctor, info, segment
+from sautomed.cli.studies import report, study
 
-for command in (demo, train, segment, evaluate, convert, info, doctor, phantom):  # as `--help` lists them
+# As `--help` lists them.
+for command in (demo, train, segment, evaluate, convert, info, doctor, phantom, study, report):
     app.command()(with_usable_paths(command))
 
 __all__ = ["app", "main", "run"]

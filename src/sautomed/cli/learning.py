@@ -89,6 +89,9 @@ def evaluate(
     references: Annotated[Path, typer.Option("-r", "--references", help="The truth: a folder, a file or a data set.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for scores.csv and summary.json.")],
     layout: Layout = "auto",
+    convention: Annotated[
+        str, typer.Option(help="How scores are counted: ours, transunet (its published numbers) or monai.")
+    ] = "ours",
 ) -> None:
     """Score label maps against the truth: DSC, HD95, HD and NSD, on the native grid."""
     from sautomed.evaluate import evaluate as score
@@ -96,7 +99,8 @@ def evaluate(
     failed: SomeCasesFailed | None = None
     with progress.stages(err) as stages:
         try:
-            summary = score(predictions, references, output, layout=layout, on_case=stages.counter("Scoring"))
+            counter = stages.counter("Scoring")
+            summary = score(predictions, references, output, layout=layout, convention=convention, on_case=counter)
         except SomeCasesFailed as some:  # the others are scored all the same
             summary, failed = cast("Summary", some.result), some
     out.print(progress.score_table(summary))

@@ -56,6 +56,7 @@ from sautomed.errors.dicom import (
 )
 from sautomed.errors.model import (
     DamagedWeights,
+    ExternalFailed,
     ModelError,
     NotAModel,
     NothingToResume,
@@ -67,6 +68,8 @@ from sautomed.errors.model import (
 )
 from sautomed.errors.usage import (
     NoDicomSource,
+    PackageMissing,
+    PromptsNeeded,
     TargetExists,
     UnknownFormat,
     UnknownSetting,
@@ -98,6 +101,7 @@ __all__ = [
     "DamagedWeights",
     "DataError",
     "DuplicateSlices",
+    "ExternalFailed",
     "FoldOutOfRange",
     "GantryTilt",
     "GridMismatch",
@@ -118,7 +122,9 @@ __all__ = [
     "NotThreeD",
     "NothingToResume",
     "OutputMismatch",
+    "PackageMissing",
     "PictureOrder",
+    "PromptsNeeded",
     "SautomedError",
     "SeveralSeries",
     "ShearedGrid",

@@ -58,3 +58,9 @@ class TrainingDiverged(ModelError):
     """The loss is no longer a number."""
 
     id = "SAM-E0408"
+
+
+class ExternalFailed(ModelError):
+    """A system in a package of its own stopped, or gave what cannot be used."""
+
+    id = "SAM-E0409"

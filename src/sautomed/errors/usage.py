@@ -40,3 +40,15 @@ class NoDicomSource(UsageError):
     """DICOM output was asked for a scan that is no DICOM series, or no longer lies on its grid."""
 
     id = "SAM-E0205"
+
+
+class PromptsNeeded(UsageError):
+    """The system must be told where the organs are, and nobody did."""
+
+    id = "SAM-E0206"
+
+
+class PackageMissing(UsageError):
+    """An optional package that the request needs is not installed."""
+
+    id = "SAM-E0207"

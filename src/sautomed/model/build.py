@@ -1,53 +1,72 @@
 """Settings -> the network that they describe."""
 
-import math
+from __future__ import annotations
 
-from sautomed.config import MaskDecoderSettings, ModelSettings, ResNetTrunkSettings, SamTrunkSettings
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sautomed.config import MaskDecoderSettings, ModelSettings, ResNetTrunkSettings, TrunkSettings
 from sautomed.errors import UnknownSetting
 from sautomed.model.box_prompt import BoxPromptGenerator
 from sautomed.model.history import HistoryTokens
 from sautomed.model.mask_decoder import MaskDecoder
 from sautomed.model.sautomed import SAutoMed, Trunk
+from sautomed.model.segmenter import PretrainedTrunk
 from sautomed.model.slice_attention import SliceAttention
 from sautomed.model.trunk_resnet import ResNetTrunk
 
+if TYPE_CHECKING:
+    from sautomed.model.sam.network import Sam
 
-def build_model(settings: ModelSettings, classes: int, image_size: int) -> SAutoMed:
+
+def build(settings: ModelSettings, classes: int, image_size: int) -> SAutoMed:
     """3D-SAutoMed for `classes` organs. A SAM trunk's weights are read here, so this may look at disk or hub.
 
     Raises:
         ModelError: The trunk's weights cannot be found or do not fit.
         UnknownSetting: Sizes that do not go together.
     """
-    trunk = settings.trunk
-    return (
-        _on_sam(settings, trunk, classes, image_size)
-        if isinstance(trunk, SamTrunkSettings)
-        else _on_resnet(settings, trunk, classes)
-    )
+    made = make_trunk(settings.trunk, settings.dim, settings.decoder, image_size)
+    model = assemble(settings, made.net, classes)
+    if made.sam is not None:
+        model.decoder.start_from(made.sam.decoder, made.sam.prompt.no_mask_embed.weight)
+        model.position.load_state_dict(made.sam.prompt.shared_embedding.state_dict())
+        model.pretrained = made.origin
+    return model
 
 
-def _on_resnet(settings: ModelSettings, trunk: ResNetTrunkSettings, classes: int) -> SAutoMed:
-    net = ResNetTrunk(settings.dim, trunk.stem, trunk.widths, trunk.depths)
-    return assemble(settings, net, classes)
+@dataclass(frozen=True)
+class MadeTrunk:
+    """A trunk; of one from SAM also the SAM, for its decoder and prompt encoder, and where from."""
+
+    net: Trunk
+    sam: Sam | None = None
+    origin: PretrainedTrunk | None = None
 
 
-def _on_sam(settings: ModelSettings, trunk: SamTrunkSettings, classes: int, image_size: int) -> SAutoMed:
+def make_trunk(trunk: TrunkSettings, dim: int, decoder: MaskDecoderSettings, image_size: int) -> MadeTrunk:
+    """The image encoder that the settings name; with SAM's weights, its adapters in place.
+
+    Args:
+        dim: Channels of the features.
+        decoder: What stands on the trunk; on SAM it must have SAM's sizes.
+    Raises:
+        ModelError: The weights cannot be used.
+        UnknownSetting: Sizes that do not go together.
+    """
+    if isinstance(trunk, ResNetTrunkSettings):
+        return MadeTrunk(ResNetTrunk(dim, trunk.stem, trunk.widths, trunk.depths))
     from sautomed.model.sam.trunk import sam_trunk
 
-    own, decoder = MaskDecoderSettings(), settings.decoder
-    if settings.dim != 256 or (decoder.heads, decoder.mlp, decoder.widths) != (own.heads, own.mlp, own.widths):
+    own = MaskDecoderSettings()
+    if dim != 256 or (decoder.heads, decoder.mlp, decoder.widths) != (own.heads, own.mlp, own.widths):
         raise UnknownSetting(
             "a SAM trunk brings SAM's decoder, whose sizes are fixed.",
             where="model.dim, model.decoder",
             cure="Leave model.dim, model.decoder.heads, .mlp and .widths at their defaults.",
         )
-    net, sam, origin = sam_trunk(trunk, image_size)
-    model = assemble(settings, net, classes)
-    model.decoder.start_from(sam.decoder, sam.prompt.no_mask_embed.weight)
-    model.position.load_state_dict(sam.prompt.shared_embedding.state_dict())
-    model.pretrained = origin
-    return model
+    return MadeTrunk(*sam_trunk(trunk, image_size))
 
 
 def assemble(settings: ModelSettings, trunk: Trunk, classes: int) -> SAutoMed:

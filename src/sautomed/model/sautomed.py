@@ -16,7 +16,7 @@ from sautomed.model.box_prompt import BoxPromptGenerator
 from sautomed.model.history import HistoryTokens
 from sautomed.model.mask_decoder import MaskDecoder
 from sautomed.model.sam.network import dense_position
-from sautomed.model.segmenter import Features, Segmenter, SharedFeatures, SliceState, StepOutput
+from sautomed.model.segmenter import Features, SharedFeatures, SliceState, SliceWalker, StepOutput
 from sautomed.model.slice_attention import SliceAttention
 
 
@@ -30,7 +30,7 @@ class Trunk(Protocol):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
-class SAutoMed(Segmenter):
+class SAutoMed(SliceWalker):
     """Trunk -> slice attention -> box prompt, history and mask decoder, slice after slice.
 
     Args:

@@ -6,12 +6,10 @@ import base64
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
@@ -21,6 +19,7 @@ from sautomed.health.diagnosis import SEVERITIES, Diagnosis, Finding
 from sautomed.health.facts import CaseFacts
 from sautomed.health.mending import Mended
 from sautomed.palette import colour_of, display_name
+from sautomed.report.templates import page_template
 
 TEMPLATE = "doctor.html"
 COLUMNS_LIMIT = 8  # structures with a column of their own; more are listed within a cell
@@ -104,10 +103,8 @@ def write_doctor_page(path: str | Path, diagnosis: Diagnosis, mended: Mended | N
     Raises:
         UnwritableTarget: The page cannot be written.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("sautomed.report").joinpath(TEMPLATE).read_text(encoding="utf-8"))
     page = _page(diagnosis, mended)
-    write_text(Path(path), template.render(title=f"Examination of {diagnosis.name}", page=page))
+    write_text(Path(path), page_template(TEMPLATE).render(title=f"Examination of {diagnosis.name}", page=page))
 
 
 def _page(diagnosis: Diagnosis, mended: Mended | None) -> PageView:

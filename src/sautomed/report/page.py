@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
-
-from jinja2 import Environment, StrictUndefined, Template
 
 from sautomed.files import write_text
 from sautomed.paths import require_file
 from sautomed.report.curves import learning_curve_png, read_log
 from sautomed.report.tables import read_case_rows, read_score_table
+from sautomed.report.templates import page_template
 
 TEMPLATE = "page.html"
 
@@ -42,9 +40,10 @@ def write_report(
         BadTable: One of the tables is not what sautomed writes.
         UnwritableTarget: The page cannot be written.
     """
-    table, cases = read_score_table(summary), read_case_rows(scores)
+    table = read_score_table(summary)
+    cases = read_case_rows(scores, table.convention)
     drawn = learning_curve_png(read_log(curve))
-    page = _template().render(
+    page = page_template(TEMPLATE).render(
         title=title,
         facts=facts,
         curve=_embedded(drawn),
@@ -53,11 +52,6 @@ def write_report(
         pictures=[(caption, _embedded(_bytes_of(picture))) for caption, picture in pictures],
     )
     write_text(path, page)
-
-
-def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(files("sautomed.report").joinpath(TEMPLATE).read_text(encoding="utf-8"))
 
 
 def _bytes_of(picture: Path) -> bytes:

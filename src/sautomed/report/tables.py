@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sautomed.errors import BadTable
+from sautomed.metrics import CONVENTIONS, DISPLAYS, OURS, Convention
 from sautomed.palette import colour_of, display_name
 from sautomed.paths import read_json, require_file
 
@@ -53,27 +54,49 @@ class OrganRow:
 
     name: str
     colour: str
-    dsc: Measure
-    hd95_mm: Measure
-    nsd: Measure
+    measures: Mapping[str, Measure]  # by the convention's names of metrics
     present: int  # cases whose reference has it
     missed: int  # of those, cases where nothing of it was found
     spurious: int  # cases where it was found but is not in the reference
 
+    @property
+    def dsc(self) -> Measure:
+        """What every convention has."""
+        return self.measures["dsc"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric in a table: its name, what stands above it, and digits after the point."""
+
+    metric: str
+    label: str
+    digits: int
+
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """All organs, their mean, and the tolerance of the NSD."""
+    """All organs, their mean, how they were counted, and the tolerance of the NSD."""
 
     organs: tuple[OrganRow, ...]
     mean: OrganRow
     tolerance_mm: float
     failed: Mapping[str, str]
+    convention: Convention
 
     @property
     def rows(self) -> tuple[OrganRow, ...]:
         """Organs, then their mean."""
         return (*self.organs, self.mean)
+
+    @property
+    def others(self) -> tuple[Column, ...]:
+        """Every metric but the DSC, which has a bar of its own."""
+        return tuple(
+            Column(metric, DISPLAYS[metric].label(self.tolerance_mm), DISPLAYS[metric].digits)
+            for metric in self.convention.metrics
+            if metric != "dsc"
+        )
 
 
 @dataclass(frozen=True)
@@ -82,10 +105,7 @@ class CaseCell:
 
     organ: str
     colour: str
-    dsc: str
-    hd95_mm: str
-    hd_mm: str
-    nsd: str
+    scores: Mapping[str, str]  # by the convention's names of metrics
     volume_pred_ml: str
     volume_ref_ml: str
     status: str
@@ -108,26 +128,35 @@ def read_score_table(summary_json: Path) -> ScoreTable:
     """
     found = read_json(summary_json, BadTable)
     try:
+        convention = _convention(found.get("convention", OURS), summary_json)  # older files name none: it was ours
         intervals, counts = found["intervals_95"], found["counts"]
         organs = tuple(
-            _organ(display_name(name), colour_of(int(key)), intervals["classes"][key], counts.get(key, {}))
+            OrganRow(
+                display_name(name),
+                colour_of(int(key)),
+                _measures(intervals["classes"][key], convention),
+                **_counted(counts.get(key, {})),
+            )
             for key, name in sorted(found["labels"].items(), key=lambda item: int(item[0]))
         )
-        overall = intervals["foreground"]
+        overall = _measures(intervals["foreground"], convention)
         tolerance = float(found.get("tolerance_mm", math.nan))
         failed = dict(found.get("failed", {}))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadTable(f"lacks {error}, or it has another form.", where=summary_json, cure=CURE) from error
     total = {status: sum(getattr(row, status) for row in organs) for status in ("present", "missed", "spurious")}
-    mean = OrganRow(f"mean of {len(organs)} organs", "", *_measures(overall), **total)
-    return ScoreTable(organs, mean, tolerance, failed)
+    mean = OrganRow(f"mean of {len(organs)} organs", "", overall, **total)
+    return ScoreTable(organs, mean, tolerance, failed, convention)
 
 
-def read_case_rows(scores_csv: Path) -> list[CaseRow]:
+def read_case_rows(scores_csv: Path, convention: Convention = CONVENTIONS[OURS]) -> list[CaseRow]:
     """Read scores.csv, grouped by case, in its order.
 
+    Args:
+        scores_csv: What `evaluate` wrote.
+        convention: How it counted, as `read_score_table` tells.
     Raises:
-        MissingFile, BadTable: There is none, or it lacks a column or holds text for a number.
+        MissingFile, BadTable: There is none, or it lacks a column of the convention or holds text for a number.
     """
     require_file(scores_csv)
     cases: dict[str, list[dict[str, str]]] = {}
@@ -135,37 +164,41 @@ def read_case_rows(scores_csv: Path) -> list[CaseRow]:
         for row in csv.DictReader(file):
             cases.setdefault(row.get("case", ""), []).append(row)
     try:
-        return [_case(case, rows) for case, rows in cases.items()]
+        return [_case(case, rows, convention) for case, rows in cases.items()]
     except (KeyError, ValueError) as error:
         raise BadTable(f"lacks column {error}, or it holds no number.", where=scores_csv, cure=CURE) from error
 
 
-def _organ(name: str, colour: str, metrics: Mapping[str, Any], counts: Mapping[str, int]) -> OrganRow:
+def _convention(name: Any, where: Path) -> Convention:
+    if not isinstance(name, str) or name not in CONVENTIONS:
+        raise BadTable(
+            f"was counted by the metric convention '{name}', which is not known here.",
+            where=where,
+            cure=f"Evaluate again by one of {', '.join(CONVENTIONS)}.",
+        )
+    return CONVENTIONS[name]
+
+
+def _counted(counts: Mapping[str, int]) -> dict[str, int]:
     missed = counts.get("missed", 0)
-    return OrganRow(
-        name, colour, *_measures(metrics), counts.get("scored", 0) + missed, missed, counts.get("spurious", 0)
-    )
+    return {"present": counts.get("scored", 0) + missed, "missed": missed, "spurious": counts.get("spurious", 0)}
 
 
-def _measures(metrics: Mapping[str, Any]) -> tuple[Measure, Measure, Measure]:
-    """DSC, HD95 and NSD."""
-    return Measure.of(metrics["Dice"]), Measure.of(metrics["HD95"]), Measure.of(metrics["NSD"])
+def _measures(metrics: Mapping[str, Any], convention: Convention) -> dict[str, Measure]:
+    return {metric: Measure.of(metrics[DISPLAYS[metric].key]) for metric in convention.metrics}
 
 
-def _case(case: str, rows: Sequence[Mapping[str, str]]) -> CaseRow:
+def _case(case: str, rows: Sequence[Mapping[str, str]], convention: Convention) -> CaseRow:
     known = [float(row["dsc"]) for row in rows if row["dsc"]]
     mean = sum(known) / len(known) if known else math.nan
-    return CaseRow(case, _fixed(mean, 3), tuple(_cell(row) for row in rows))
+    return CaseRow(case, _fixed(mean, 3), tuple(_cell(row, convention) for row in rows))
 
 
-def _cell(row: Mapping[str, str]) -> CaseCell:
+def _cell(row: Mapping[str, str], convention: Convention) -> CaseCell:
     return CaseCell(
         organ=display_name(row["class"]),
         colour=colour_of(int(row["class_id"])),
-        dsc=_shown(row["dsc"], 3),
-        hd95_mm=_shown(row["hd95_mm"], 1),
-        hd_mm=_shown(row["hd_mm"], 1),
-        nsd=_shown(row["nsd"], 3),
+        scores={metric: _shown(row[metric], DISPLAYS[metric].digits) for metric in convention.metrics},
         volume_pred_ml=_shown(row["volume_pred_ml"], 1),
         volume_ref_ml=_shown(row["volume_ref_ml"], 1),
         status=row["status"],

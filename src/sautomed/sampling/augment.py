@@ -1,7 +1,9 @@
 """One spatial transform for all slices of a run, then changes of intensity: MONAI's, seeded by the example.
 
-No mirroring: left and right kidneys are different labels.
+Ours does not mirror: left and right kidneys are different labels. The recipes of other systems stand beside it.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -18,6 +20,18 @@ from monai.transforms import (
 from torch import Tensor
 
 from sautomed.config import AugmentSettings
+from sautomed.sampling.augment_ma_sam import MaSamAugment
+from sautomed.sampling.augment_samed import SamedAugment
+
+AugmentRun = Callable[
+    [Float[Tensor, "n h w"], Int[Tensor, "n h w"], np.random.Generator],
+    tuple[Float[Tensor, "n h w"], Int[Tensor, "n h w"]],
+]
+
+
+def make_augment(settings: AugmentSettings) -> AugmentRun:
+    """What the settings name: images in [0, 1] and labels of a run, changed alike."""
+    return RECIPES[settings.recipe](settings)
 
 
 class Augment:
@@ -63,3 +77,23 @@ class Augment:
 def _plain(image: Tensor) -> Tensor:
     """Without MONAI's metadata."""
     return image.as_tensor() if hasattr(image, "as_tensor") else torch.as_tensor(image)
+
+
+class NoAugment:
+    """Slices as they are."""
+
+    def __init__(self, settings: AugmentSettings):
+        pass
+
+    def __call__(
+        self, images: Float[Tensor, "n h w"], labels: Int[Tensor, "n h w"], rng: np.random.Generator
+    ) -> tuple[Float[Tensor, "n h w"], Int[Tensor, "n h w"]]:
+        return images, labels
+
+
+RECIPES: dict[str, Callable[[AugmentSettings], AugmentRun]] = {
+    "sautomed": Augment,
+    "samed": SamedAugment,
+    "ma_sam": MaSamAugment,
+    "none": NoAugment,
+}

@@ -70,6 +70,13 @@ class SliceFit:
             align_corners=False,
         )
 
+    def boxes_to_native(self, boxes: Float[Tensor, "*k 4"]) -> Float[Tensor, "*k 4"]:
+        """Boxes xyxy in [0, 1] of the square -> xyxy in pixels of the native slice, whose edges are 0 and its sides."""
+        (h, w), (top, left), (rows, columns) = self.inner, self.offset, self.native
+        shift = boxes.new_tensor([left, top, left, top])
+        scale = boxes.new_tensor([columns / w, rows / h, columns / w, rows / h])
+        return (boxes * self.size - shift) * scale
+
     def _pad(self, inner: Tensor) -> Tensor:
         (top, left), (h, w) = self.offset, self.inner
         return nnf.pad(inner, (left, self.size - w - left, top, self.size - h - top))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from filelock import FileLock
 
 from sautomed.boxes import boxes_of_labels
 from sautomed.config import DataSettings
@@ -79,24 +80,24 @@ def prepare(
 ) -> list[PreparedCase]:
     """Each case prepared, or found as an earlier call left it; `settings` as `resolve_data` gives them.
 
+    Several processes may share the folder: one prepares, the others wait.
+
     Raises:
         DataError: The first case that cannot be used, with its file.
     """
     recipe = json.dumps([settings.model_dump(), dataset.labels], sort_keys=True)
     target = folder / hashlib.sha256(recipe.encode()).hexdigest()[:12]
     target.mkdir(parents=True, exist_ok=True)
-    prepared = []
-    for done, case in enumerate(cases):
-        item = PreparedCase(case.id, target)
-        stamp, sources = target / f"{case.id}.sources.json", _sources_of(dataset, case)
-        if not stamp.exists() or stamp.read_text(encoding="utf-8") != sources:
-            stamp.unlink(missing_ok=True)  # it vouches for the arrays, so it is written after them
-            _prepare_case(dataset, case, settings, target)
-            write_text(stamp, sources)
-        prepared.append(item)
-        if on_case:
-            on_case(done + 1, len(cases), case.id)
-    return prepared
+    with FileLock(target / "prepare.lock"):
+        for done, case in enumerate(cases):
+            stamp, sources = target / f"{case.id}.sources.json", _sources_of(dataset, case)
+            if not stamp.exists() or stamp.read_text(encoding="utf-8") != sources:
+                stamp.unlink(missing_ok=True)  # it vouches for the arrays, so it is written after them
+                _prepare_case(dataset, case, settings, target)
+                write_text(stamp, sources)
+            if on_case:
+                on_case(done + 1, len(cases), case.id)
+    return [PreparedCase(case.id, target) for case in cases]
 
 
 def _sources_of(dataset: Dataset, case: Case) -> str:

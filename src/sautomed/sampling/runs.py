@@ -14,7 +14,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
 from sautomed.config import TrainSettings
-from sautomed.sampling.augment import Augment
+from sautomed.sampling.augment import make_augment
 from sautomed.sampling.fit import channel_slices
 from sautomed.sampling.prepare import PreparedCase
 
@@ -36,21 +36,36 @@ class Run(NamedTuple):
 
 
 class RunDataset(TorchDataset):
-    """Example i of the endless stream that a seed defines; a batch shares its number of history slices."""
+    """Example i of the endless stream that a seed defines.
 
-    def __init__(self, cases: Sequence[PreparedCase], settings: TrainSettings, channels: str, seed: int):
-        self.cases, self.settings, self.channels, self.seed = cases, settings, channels, seed
-        self.augment = Augment(settings.augment)
+    Args:
+        stack: (slices, overhang) of a model that takes so many slices in anatomical order, at most so many of them
+            beyond an end of the volume; None for walkers, which get a target and its history, of one length in a batch.
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[PreparedCase],
+        settings: TrainSettings,
+        channels: str,
+        seed: int,
+        stack: tuple[int, int] | None = None,
+    ):
+        self.cases, self.settings, self.channels, self.seed, self.stack = cases, settings, channels, seed, stack
+        self.augment = make_augment(settings.augment)
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor, bool, str]:
-        settings = self.settings
-        history = history_length(settings, self.seed, number // settings.batch)
         rng = np.random.default_rng([self.seed, 1, number])
         case = self.cases[int(rng.integers(len(self.cases)))]
-        target = _target(case.presence, rng, settings.balanced)
-        upward = bool(rng.random() < 0.5)
-        direction = 1 if upward else -1
-        wanted = [target + direction * shift for shift in range(-history - 1, 2)]
+        target = _target(case.presence, rng, self.settings.balanced)
+        if self.stack is None:
+            history = history_length(self.settings, self.seed, number // self.settings.batch)
+            upward = bool(rng.random() < 0.5)
+            direction = 1 if upward else -1
+            wanted = [target + direction * shift for shift in range(-history - 1, 2)]
+        else:
+            upward, first = True, _stack_start(target, len(case.presence), *self.stack, rng)
+            wanted = list(range(first - 1, first + self.stack[0] + 1))
         return *self._load(case, wanted, rng), upward, case.id
 
     def _load(self, case: PreparedCase, wanted: list[int], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -79,6 +94,14 @@ def _target(presence: np.ndarray, rng: np.random.Generator, balanced: float) -> 
     if len(classes) and rng.random() < balanced:
         return int(rng.choice(np.flatnonzero(presence[:, rng.choice(classes)])))
     return int(rng.integers(len(presence)))
+
+
+def _stack_start(target: int, depth: int, slices: int, overhang: int, rng: np.random.Generator) -> int:
+    """Where a stack begins that holds the target somewhere; one that is longer than the volume has it in its middle."""
+    low, high = -overhang, depth - slices + overhang
+    if high <= low:
+        return (depth - slices) // 2
+    return min(max(target - int(rng.integers(slices)), low), high)
 
 
 class CaseList(TorchDataset):

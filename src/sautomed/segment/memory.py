@@ -39,7 +39,7 @@ OVERHEAD = 180_000_000  # ours, bytes: what libraries load, compile and keep whe
 
 @dataclass(frozen=True)
 class TrunkCost:
-    """What `encode` holds at its fullest, in bytes, when it takes `chunk` slices: fixed + chunk * per_slice.
+    """What the trunk holds at its fullest, in bytes, when it takes `chunk` slices: fixed + chunk * per_slice.
 
     Args:
         features: Bytes of one slice's features, which are kept until its neighbours are done.
@@ -191,7 +191,7 @@ def _oriented_shape(geometry: Geometry, model: Model) -> tuple[int, int, int]:
 
 
 def _live_bytes(network: Segmenter, image_size: int, images: int) -> tuple[int, int]:
-    """The most bytes alive at one time in `encode`, and the bytes of its features."""
+    """The most bytes alive at one time in the network's heaviest part, and the bytes of what it returns."""
     encoder = _Encoder(network)
     state = {
         name: torch.empty_like(x, device="meta") for name, x in (*encoder.named_parameters(), *encoder.named_buffers())
@@ -199,18 +199,19 @@ def _live_bytes(network: Segmenter, image_size: int, images: int) -> tuple[int, 
     batch = torch.empty(images, 3, image_size, image_size, device="meta")
     with torch.no_grad(), _Tally(state.values()) as tally:
         features = torch.func.functional_call(encoder, state, (batch,))
-    return tally.peak, sum(x.numel() * x.element_size() for x in (features.coarse, *features.fine))
+    kept = (features.coarse, *features.fine) if isinstance(features, Features) else tree_leaves(features)
+    return tally.peak, sum(x.numel() * x.element_size() for x in kept if isinstance(x, Tensor))
 
 
 class _Encoder(nn.Module):
-    """`encode` as a forward pass, which is what PyTorch can run with other parameters."""
+    """The heaviest part as a forward pass, which is what PyTorch can run with other parameters."""
 
     def __init__(self, network: Segmenter):
         super().__init__()
         self.network = network
 
-    def forward(self, images: Tensor) -> Features:
-        return self.network.encode(images)
+    def forward(self, images: Tensor) -> object:
+        return self.network.heaviest(images)
 
 
 class _Tally(TorchDispatchMode):

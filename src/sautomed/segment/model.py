@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 
+from sautomed.bundle import Bundle, load_bundle
 from sautomed.config import Settings
 from sautomed.errors import NotAModel
 from sautomed.inference import OnSlice, SegmentedSlice, choose_device, segment_slices, segment_volume
 from sautomed.io import ReadOptions, read_scan
 from sautomed.io.read import PLAIN
-from sautomed.model.bundle import Bundle, load_bundle
 from sautomed.paths import sha256_of
 from sautomed.volume import LabelMap, Volume
 

@@ -40,13 +40,19 @@ def sparse(state: State, box: Tensor, image_size: int) -> Tensor:
     return _fourier(state, corners) + kinds
 
 
+def point(state: State, place: Tensor, image_size: int) -> Tensor:
+    """One positive point (2,), xy in pixels -> its token and the one that says that no more points follow (2 256)."""
+    where = _fourier(state, (place + 0.5) / image_size) + state["prompt_encoder.point_embeddings.1.weight"]
+    return torch.cat([where, state["prompt_encoder.not_a_point_embed.weight"]])
+
+
 def dense(state: State, grid: int) -> Tensor:
     """(256 g g): "no mask" at every place."""
     return state["prompt_encoder.no_mask_embed.weight"][0, :, None, None].expand(-1, grid, grid)
 
 
 def decode(state: State, image: Tensor, corners: Tensor, no_mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Features (256 h w), one prompt -> masks (4 4h 4w), iou (4,)."""
+    """Features (256 h w), one prompt -> a mask for each mask token (4 4h 4w), iou (4,)."""
     weights = _within(state, "mask_decoder.")
     c, h, w = image.shape
     y, x = torch.meshgrid((torch.arange(h).to(image) + 0.5) / h, (torch.arange(w).to(image) + 0.5) / w, indexing="ij")
@@ -56,7 +62,8 @@ def decode(state: State, image: Tensor, corners: Tensor, no_mask: Tensor) -> tup
     up = pixels.T.reshape(1, c, h, w)
     up = _norm_2d(weights, "output_upscaling.1", _transposed(weights, "output_upscaling.0", up))
     up = nnf.gelu(_transposed(weights, "output_upscaling.3", nnf.gelu(up)))[0]
-    kernels = torch.stack([_mlp(weights, f"output_hypernetworks_mlps.{i}", out[1 + i]) for i in range(4)])
+    masks = range(len(weights["mask_tokens.weight"]))
+    kernels = torch.stack([_mlp(weights, f"output_hypernetworks_mlps.{i}", out[1 + i]) for i in masks])
     return torch.einsum("kc,chw->khw", kernels, up), _mlp(weights, "iou_prediction_head", out[0])
 
 

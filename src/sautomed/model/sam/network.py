@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers.models.sam.modeling_sam import SamPositionalEmbedding
+from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPositionalEmbedding
 
 from sautomed.model.sam.keys import SIZES, SamSize, SamSizes, check_image_size
 from sautomed.model.sam.parts import encode, make_decoder, make_prompt, make_vision
@@ -98,27 +98,35 @@ class Sam(nn.Module):
             All four of SAM's masks in its order: the first is its answer where one mask is wanted, the others are
             its whole, part and subpart where the prompt is ambiguous.
         """
-        (b, n), (c, h, w) = sparse.shape[:2], features.shape[1:]
-        decoder = self.decoder
-        output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-        tokens, image = decoder.transformer(
-            point_embeddings=torch.cat([output.expand(b, n, -1, -1), sparse], dim=2).flatten(0, 1)[:, None],
-            image_embeddings=(features[:, None] + dense).flatten(0, 1),
-            image_positional_embeddings=self.image_position().expand(b * n, -1, -1, -1),
-            attention_similarity=None,
-        )
-        iou_token, mask_tokens = tokens[:, 0, 0], tokens[:, 0, 1 : len(output)]
-        fine = self._upscale(image.transpose(-1, -2).reshape(b * n, c, h, w))
-        weights = torch.stack(
-            [net(mask_tokens[:, i]) for i, net in enumerate(decoder.output_hypernetworks_mlps)], dim=1
-        )
-        masks = (weights @ fine.flatten(2)).reshape(b, n, -1, *fine.shape[-2:])
-        return masks, decoder.iou_prediction_head(iou_token).reshape(b, n, -1)
+        return decode_masks(self.decoder, self.image_position(), features, sparse, dense)
 
-    def _upscale(self, image: Float[Tensor, "b 256 h w"]) -> Float[Tensor, "b 32 4*h 4*w"]:
-        decoder = self.decoder
-        twice = decoder.activation(decoder.upscale_layer_norm(decoder.upscale_conv1(image)))
-        return decoder.activation(decoder.upscale_conv2(twice))
+
+def decode_masks(
+    decoder: SamMaskDecoder,
+    position: Float[Tensor, "1 256 h w"],
+    features: Float[Tensor, "b 256 h w"],
+    sparse: Float[Tensor, "b n p 256"],
+    dense: Float[Tensor, "b n 256 h w"],
+) -> tuple[Float[Tensor, "b n m 4*h 4*w"], Float[Tensor, "b n m"]]:
+    """`Sam.decode` with a mask decoder of any number of mask tokens."""
+    (b, n), (c, h, w) = sparse.shape[:2], features.shape[1:]
+    output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+    tokens, image = decoder.transformer(
+        point_embeddings=torch.cat([output.expand(b, n, -1, -1), sparse], dim=2).flatten(0, 1)[:, None],
+        image_embeddings=(features[:, None] + dense).flatten(0, 1),
+        image_positional_embeddings=position.expand(b * n, -1, -1, -1),
+        attention_similarity=None,
+    )
+    iou_token, mask_tokens = tokens[:, 0, 0], tokens[:, 0, 1 : len(output)]
+    fine = _upscale(decoder, image.transpose(-1, -2).reshape(b * n, c, h, w))
+    weights = torch.stack([net(mask_tokens[:, i]) for i, net in enumerate(decoder.output_hypernetworks_mlps)], dim=1)
+    masks = (weights @ fine.flatten(2)).reshape(b, n, -1, *fine.shape[-2:])
+    return masks, decoder.iou_prediction_head(iou_token).reshape(b, n, -1)
+
+
+def _upscale(decoder: SamMaskDecoder, image: Float[Tensor, "b 256 h w"]) -> Float[Tensor, "b 32 4*h 4*w"]:
+    twice = decoder.activation(decoder.upscale_layer_norm(decoder.upscale_conv1(image)))
+    return decoder.activation(decoder.upscale_conv2(twice))
 
 
 def load_sam(source: str | Path, image_size: int = 1024, input_norm: Literal["auto", "sam", "medsam"] = "auto") -> Sam:

@@ -21,6 +21,7 @@ from transformers import AttentionInterface, SamConfig, SamMaskDecoderConfig, Sa
 from transformers.models.sam.modeling_sam import (
     SamLayerNorm,
     SamMaskDecoder,
+    SamPositionalEmbedding,
     SamPromptEncoder,
     SamVisionAttention,
     SamVisionEncoder,
@@ -42,9 +43,13 @@ class WindowAttention(SamVisionAttention):
     def forward(
         self, hidden_states: Float[Tensor, "b h w c"], output_attentions: bool | None = None
     ) -> tuple[Float[Tensor, "b h w c"], None]:
-        b, h, w, _ = hidden_states.shape
+        return self.mix(self.qkv(hidden_states)), None
+
+    def mix(self, qkv: Float[Tensor, "b h w 3*c"]) -> Float[Tensor, "b h w c"]:
+        """What the places make of their queries, keys and values."""
+        b, h, w, _ = qkv.shape
         heads = self.num_attention_heads
-        qkv = self.qkv(hidden_states).reshape(b, h * w, 3, heads, -1).permute(2, 0, 3, 1, 4)
+        qkv = qkv.reshape(b, h * w, 3, heads, -1).permute(2, 0, 3, 1, 4)
         q, k, v = qkv.reshape(3, b * heads, h * w, -1).unbind(0)
         scores = (q * self.scale) @ k.transpose(-2, -1)
         places = q.reshape(b * heads, h, w, -1)
@@ -53,7 +58,7 @@ class WindowAttention(SamVisionAttention):
         by_place += torch.einsum("bhwc,wkc->bhwk", places, _by_distance(self.rel_pos_w, w))[..., None, :]
         mixed = scores.softmax(dim=-1) @ v
         mixed = mixed.view(b, heads, h, w, -1).permute(0, 2, 3, 1, 4).reshape(b, h, w, -1)
-        return self.proj(mixed), None
+        return self.proj(mixed)
 
 
 class ChannelNorm(SamLayerNorm):
@@ -87,13 +92,23 @@ def make_prompt(sizes: SamSizes, image_size: int) -> SamPromptEncoder:
     )
 
 
-def make_decoder() -> SamMaskDecoder:
-    """The mask decoder with SAM's four mask tokens."""
+def make_decoder(masks: int = 4) -> SamMaskDecoder:
+    """The mask decoder with SAM's four mask tokens, or as many as are asked for."""
     AttentionInterface.register(_DECODER_ATTENTION, _decoder_attention)
-    config = SamMaskDecoderConfig(layer_norm_eps=DECODER_NORM_EPS, attn_implementation=_DECODER_ATTENTION)
+    config = SamMaskDecoderConfig(
+        num_multimask_outputs=masks - 1, layer_norm_eps=DECODER_NORM_EPS, attn_implementation=_DECODER_ATTENTION
+    )
     decoder = SamMaskDecoder(config)
     decoder.upscale_layer_norm = ChannelNorm(config.hidden_size // 4)
     return decoder
+
+
+def fix_positions(embedding: SamPositionalEmbedding) -> SamPositionalEmbedding:
+    """SAM draws its place codes once and never trains them: a buffer, as in the authors' code, and no parameter."""
+    codes = embedding.positional_embedding.detach()
+    del embedding.positional_embedding
+    embedding.register_buffer("positional_embedding", codes)
+    return embedding
 
 
 @cache

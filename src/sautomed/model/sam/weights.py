@@ -91,7 +91,7 @@ def read_sam_weights(source: str | Path, input_norm: Literal["auto", "sam", "med
         UnsafeWeights: Reading it would run code.
     """
     path = find_weights(source)
-    state = _unwrap(read_tensors(path))
+    state = unwrap(read_tensors(path))
     layout: Layout = "transformers" if any(key.startswith("vision_encoder.") for key in state) else "official"
     if layout == "transformers":
         state = _untie(state, source)
@@ -103,11 +103,16 @@ def read_sam_weights(source: str | Path, input_norm: Literal["auto", "sam", "med
     )
 
 
-def _unwrap(content: Mapping[str, Any]) -> dict[str, Any]:
+def sam_weights(state: dict[str, Any], layout: Layout, input_norm: InputNorm, source: str) -> SamWeights:
+    """A state dict that was read from `source`, held against SAM's; raises WrongWeights with every difference."""
+    return SamWeights(*_checked(state, layout, source), layout=layout, input_norm=input_norm, source=source)
+
+
+def unwrap(content: Mapping[str, Any]) -> dict[str, Any]:
     """The state dict inside a training checkpoint, without the prefix that parallel training puts before each key."""
     for wrapper in _WRAPPERS:
         if isinstance(content.get(wrapper), Mapping):
-            return _unwrap(content[wrapper])
+            return unwrap(content[wrapper])
     return {str(key).removeprefix("module."): value for key, value in content.items()}
 
 
@@ -133,7 +138,7 @@ def _checked(state: dict[str, Any], layout: Layout, source: str) -> tuple[dict[s
         raise WrongWeights(f"these are not SAM's weights but {_what_else(state)}.", where=source, cure=_SAM_CURE)
     shapes = expected_shapes(sizes)
     names = {key if layout == "transformers" else official_name(key): key for key in shapes}
-    faults = _faults(state, {name: shapes[key] for name, key in names.items()})
+    faults = differences(state, {name: shapes[key] for name, key in names.items()})
     if faults:
         relative = next((f" It seems to be {kind}." for key, kind in _RELATIVES if key in state), "")
         raise WrongWeights(
@@ -142,8 +147,8 @@ def _checked(state: dict[str, Any], layout: Layout, source: str) -> tuple[dict[s
     return {key: state[name].detach() for name, key in names.items()}, sizes
 
 
-def _faults(state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """One sentence per kind of difference; empty if there is none."""
+def differences(state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """What of a state does not fit the wanted shapes: one sentence per kind of difference; empty if all fits."""
     present = {key: value for key, value in state.items() if key in shapes}
     tensors = {key: value for key, value in present.items() if isinstance(value, Tensor)}
     misshapen = [

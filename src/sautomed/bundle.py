@@ -13,7 +13,8 @@ import safetensors
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sautomed.config import SamTrunkSettings, Settings, parse_settings
+from sautomed.baselines import build_segmenter
+from sautomed.config import AnyModelSettings, SamTrunkSettings, Settings, parse_settings
 from sautomed.datasets import read_label_names
 from sautomed.errors import (
     BadDatasetJson,
@@ -25,7 +26,6 @@ from sautomed.errors import (
     WrongWeights,
 )
 from sautomed.files import atomic_write, write_json
-from sautomed.model.build import build_model
 from sautomed.model.segmenter import Segmenter
 from sautomed.paths import read_json
 
@@ -92,7 +92,7 @@ def load_bundle(folder: Path, weights: str | None = None) -> Bundle:
         settings = parse_settings(config["settings"], str(folder / "config.json"))
         settings = _with_trunk(settings, config["pretrained_trunk"], weights, folder)
         labels, channel = _read_dataset_json(folder / "dataset.json")
-        network = build_model(settings.model, len(labels), int(settings.data.image_size))
+        network = build_segmenter(_without_start(settings.model), len(labels), int(settings.data.image_size))
     except (UnknownSetting, BadDatasetJson) as error:  # in a model folder these are faults of the model
         raise NotAModel(
             error.fault, where=error.where or folder, cure="Use the sautomed version that wrote it, or copy it again."
@@ -106,6 +106,12 @@ def load_bundle(folder: Path, weights: str | None = None) -> Bundle:
     _check_trunk(network, config["pretrained_trunk"], folder)
     _load_trained(network, folder / "model.safetensors")
     return Bundle(network.eval(), settings, labels, channel)
+
+
+def _without_start(model: AnyModelSettings) -> AnyModelSettings:
+    """Without the files that training started from: the folder holds what became of them."""
+    started_from = {"checkpoint", "weights"} & type(model).model_fields.keys()
+    return model.model_copy(update=dict.fromkeys(started_from))
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -137,16 +143,20 @@ def _read_dataset_json(path: Path) -> tuple[dict[int, str], str]:
 
 
 def trained_state(network: Segmenter) -> dict[str, Tensor]:
-    """All but the frozen part of a pretrained trunk."""
-    frozen = {name for name, p in network.named_parameters() if name.startswith("trunk.") and not p.requires_grad}
-    return {
-        name: tensor for name, tensor in network.state_dict().items() if not (network.pretrained and name in frozen)
+    """All but the frozen part of a pretrained trunk; what goes by several names stands under the first."""
+    parameters, state = dict(network.named_parameters()), network.state_dict()
+    kept = {
+        name
+        for name, parameter in parameters.items()
+        if not (network.pretrained and name.startswith("trunk.") and not parameter.requires_grad)
     }
+    kept |= {name for name, _ in network.named_buffers()}
+    return {name: tensor for name, tensor in state.items() if name in kept}
 
 
 def _with_trunk(settings: Settings, pretrained: dict[str, str] | None, weights: str | None, folder: Path) -> Settings:
     """The trunk from where it is now, with the input scaling of the training whatever the file's name by now."""
-    trunk, path = settings.model.trunk, folder / "config.json"
+    trunk, path = getattr(settings.model, "trunk", None), folder / "config.json"
     if settings.data.image_size == "auto":
         raise _damaged("data.image_size is not decided", path)
     if isinstance(trunk, SamTrunkSettings) != (pretrained is not None):
@@ -166,7 +176,7 @@ def _with_trunk(settings: Settings, pretrained: dict[str, str] | None, weights: 
 
 def _with_whole_path(settings: Settings) -> Settings:
     """A trunk's file or folder by its absolute path, so that the model works from any folder; a hub id as it is."""
-    trunk = settings.model.trunk
+    trunk = getattr(settings.model, "trunk", None)
     if not isinstance(trunk, SamTrunkSettings):
         return settings
     path = Path(trunk.weights).expanduser()
@@ -174,7 +184,7 @@ def _with_whole_path(settings: Settings) -> Settings:
 
 
 def _with_trunk_settings(settings: Settings, **changes: str) -> Settings:
-    trunk = settings.model.trunk.model_copy(update=changes)
+    trunk = getattr(settings.model, "trunk").model_copy(update=changes)  # noqa: B009  (not every model has one)
     return settings.model_copy(update={"model": settings.model.model_copy(update={"trunk": trunk})})
 
 

@@ -1,4 +1,4 @@
-"""How well two masks of one structure agree.
+"""How far two masks of one structure agree: what there is to measure.
 
 Surfaces are measured once; each score is a pure function of what was measured. Lengths are mm. The surface of a mask is
 its voxels that have a face neighbour outside (the mask minus its erosion with connectivity 1; beyond the array is
@@ -8,9 +8,9 @@ elements by their area, which moves the scores a little. Knows nothing of files,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from types import MappingProxyType
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ _ROUNDING_MM = (
 )
 
 Mask = NDArray[np.bool_]
+Spacing = tuple[float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,20 +44,25 @@ class SurfaceDistances:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """One structure, measured.
+    """One structure, to be scored; what scores share is measured once, and only if one of them asks for it.
 
     Args:
-        prediction: Mask.
+        prediction: Mask (d h w).
         reference: Mask of the same shape.
-        distances: Between their surfaces, prediction first.
+        spacing_mm: Distance of neighbouring voxels along the three axes.
     """
 
     prediction: Mask
     reference: Mask
-    distances: SurfaceDistances
+    spacing_mm: Spacing
+
+    @cached_property
+    def distances(self) -> SurfaceDistances:
+        """Between the two surfaces, prediction first."""
+        return measure_surfaces(self.prediction, self.reference, self.spacing_mm)
 
 
-def measure_surfaces(first: Mask, second: Mask, spacing_mm: tuple[float, float, float]) -> SurfaceDistances:
+def measure_surfaces(first: Mask, second: Mask, spacing_mm: Spacing) -> SurfaceDistances:
     """Measure each surface against the other.
 
     Only surface voxels are looked at: a k-d tree of them is as exact as a distance transform of the volume, and several
@@ -69,8 +75,7 @@ def measure_surfaces(first: Mask, second: Mask, spacing_mm: tuple[float, float, 
     Raises:
         ValueError: The shapes differ.
     """
-    if first.shape != second.shape:
-        raise ValueError(f"Masks of shapes {first.shape} and {second.shape} cannot be compared.")
+    _require_same_shape(first, second)
     points = [_surface_points_mm(mask, spacing_mm) for mask in (first, second)]
     empty = sum(len(surface) == 0 for surface in points)
     if empty:
@@ -134,25 +139,16 @@ def nsd(distances: SurfaceDistances, tolerance_mm: float = DEFAULT_TOLERANCE_MM)
     return float(close / (len(distances.to_second_mm) + len(distances.to_first_mm)))
 
 
-METRICS: Mapping[str, Callable[[Comparison, float], float]] = MappingProxyType(
-    {  # name: score of a comparison and a tolerance in mm
-        "dsc": lambda measured, _: dice(measured.prediction, measured.reference),
-        "hd95_mm": lambda measured, _: hausdorff_mm(measured.distances, 95),
-        "hd_mm": lambda measured, _: hausdorff_mm(measured.distances),
-        "nsd": lambda measured, tolerance_mm: nsd(measured.distances, tolerance_mm),
-    }
-)
-
-
-def compare(prediction: Mask, reference: Mask, spacing_mm: tuple[float, float, float]) -> Comparison:
-    """Measure two masks (d h w) of one structure; raises ValueError if their shapes differ."""
-    return Comparison(prediction, reference, measure_surfaces(prediction, reference, spacing_mm))
+def compare(prediction: Mask, reference: Mask, spacing_mm: Spacing) -> Comparison:
+    """Two masks (d h w) of one structure, side by side; raises ValueError if their shapes differ."""
+    _require_same_shape(prediction, reference)
+    return Comparison(prediction, reference, spacing_mm)
 
 
 def compare_labels(
-    prediction: NDArray[Any], reference: NDArray[Any], classes: Iterable[int], spacing_mm: tuple[float, float, float]
+    prediction: NDArray[Any], reference: NDArray[Any], classes: Iterable[int], spacing_mm: Spacing
 ) -> Iterator[tuple[int, Comparison]]:
-    """Measure each class of two label arrays (d h w), within the box that holds it in either.
+    """Each class of two label arrays (d h w) side by side, within the box that holds it in either.
 
     Raises:
         ValueError: The shapes differ.
@@ -165,6 +161,11 @@ def compare_labels(
         yield k, compare(prediction[box] == k, reference[box] == k, spacing_mm)
 
 
+def _require_same_shape(first: Mask, second: Mask) -> None:
+    if first.shape != second.shape:
+        raise ValueError(f"Masks of shapes {first.shape} and {second.shape} cannot be compared.")
+
+
 def _joint_box(boxes: list[tuple[slice, ...]]) -> tuple[slice, ...]:
     """The smallest box around some boxes; an empty one around none."""
     if not boxes:
@@ -175,7 +176,7 @@ def _joint_box(boxes: list[tuple[slice, ...]]) -> tuple[slice, ...]:
     )
 
 
-def _surface_points_mm(mask: Mask, spacing_mm: tuple[float, float, float]) -> NDArray[np.float64]:
+def _surface_points_mm(mask: Mask, spacing_mm: Spacing) -> NDArray[np.float64]:
     """Centres of the surface voxels, (points 3), from the first voxel of `mask`."""
     padded = np.pad(mask, 1)  # so that the array's edge counts as outside
     inner = mask.copy()

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sautomed import errors
+from sautomed.bundle import Bundle, load_bundle, save_bundle
 from sautomed.config import Settings
-from sautomed.model.build import build_model
-from sautomed.model.bundle import Bundle, load_bundle, save_bundle
+from sautomed.model.build import build
 from sautomed.model.sam.keys import SamSizes, to_official
 from sautomed.model.sam.network import build_sam
 
@@ -96,7 +96,7 @@ def on_sam(tmp_path):
             "data": {"image_size": 128},
         }
     )
-    network = build_model(settings.model, 2, 128).eval()
+    network = build(settings.model, 2, 128).eval()
     torch.manual_seed(1)
     for name, parameter in network.named_parameters():
         if "lora_" in name or (".proj" in name and not parameter.any()):

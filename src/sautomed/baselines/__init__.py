@@ -1,0 +1,5 @@
+"""The systems that 3D-SAutoMed is compared with, and the table MODELS of all that can be trained and run."""
+
+from sautomed.baselines.models import MODELS, System, build_segmenter
+
+__all__ = ["MODELS", "System", "build_segmenter"]

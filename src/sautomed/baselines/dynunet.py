@@ -1,0 +1,86 @@
+"""nnU-Net's plain 3D U-Net (Isensee et al. 2021) as MONAI's DynUNet, over windows of whole slices.
+
+nnU-Net's rules for the topology: the first stages do not cross slices where these are thick, every axis is halved while
+at least four places are left, filters double up to 320, and the losses of coarser outputs count half as much each.
+"""
+
+from jaxtyping import Float
+from monai.networks.nets import DynUNet
+from torch import Tensor
+
+from sautomed.config import DynUNetSettings
+from sautomed.errors import UnknownSetting
+from sautomed.model.segmenter import StackSegmenter
+
+SMALLEST = 4  # places that an axis keeps (nnU-Net's plan)
+MOST_FILTERS = 320
+MOST_HALVINGS = 5
+SUPERVISED = 2  # coarser outputs with a loss of their own
+
+
+class PlainUNet3D(StackSegmenter):
+    """A window of consecutive slices in, their labels out.
+
+    Args:
+        image_size: Side of the slices, a multiple of 16.
+    """
+
+    def __init__(self, settings: DynUNetSettings, classes: int, image_size: int):
+        super().__init__(classes, settings.slices, settings.slices // 2)
+        strides = window_strides(settings.slices, image_size, settings.flat_stages)
+        kernels = [(1, 3, 3) if i < settings.flat_stages else (3, 3, 3) for i in range(len(strides))]
+        self.net = DynUNet(
+            spatial_dims=3,
+            in_channels=1,
+            out_channels=classes + 1,
+            kernel_size=kernels,
+            strides=strides,
+            upsample_kernel_size=strides[1:],
+            filters=[min(settings.filters * 2**i, MOST_FILTERS) for i in range(len(strides))],
+            norm_name=("INSTANCE", {"affine": True}),
+            deep_supervision=True,
+            deep_supr_num=min(SUPERVISED, len(strides) - 2),
+        )
+
+    def forward(self, images: Float[Tensor, "b n 3 h w"]) -> Float[Tensor, "b n k+1 h w"]:
+        """Logits at the images' resolution."""
+        return self.in_training(images)[0]
+
+    def in_training(self, images: Float[Tensor, "b n 3 h w"]) -> list[Float[Tensor, "b n k+1 h w"]]:
+        """The finest output, and in training the coarser ones too, which MONAI hands out at full size."""
+        out = self.net(centred(images))
+        outputs = out.unbind(1) if self.training else (out,)
+        return [logits.transpose(1, 2) for logits in outputs]
+
+
+def centred(images: Float[Tensor, "b n 3 h w"]) -> Float[Tensor, "b 1 n h w"]:
+    """Each slice by its own channel, of about zero mean and unit spread."""
+    return (images[:, None, :, 1] - 0.25) * 4
+
+
+def window_strides(slices: int, side: int, flat_stages: int) -> list[tuple[int, int, int]]:
+    """The stride of each stage over slices, rows and columns; the first is 1.
+
+    Raises:
+        UnknownSetting: No stage would be left, or the slices cannot be halved.
+    """
+
+    def halvings(size: int, most: int) -> int:
+        count = 0
+        while count < most and size % 2 == 0 and size // 2 >= SMALLEST:
+            size, count = size // 2, count + 1
+        return count
+
+    within = halvings(side, MOST_HALVINGS)
+    across = halvings(slices, max(within - flat_stages, 0))
+    if within < 2:
+        raise UnknownSetting(
+            f"slices of {side} pixels cannot be halved twice.", where="data.image_size", cure="Use a multiple of 16."
+        )
+    steps = [2 if flat_stages <= i < flat_stages + across else 1 for i in range(within)]
+    return [(1, 1, 1), *((step, 2, 2) for step in steps)]
+
+
+def build(settings: DynUNetSettings, classes: int, image_size: int) -> PlainUNet3D:
+    """DynUNet for windows of `settings.slices` slices of `image_size` pixels."""
+    return PlainUNet3D(settings, classes, image_size)

@@ -1,0 +1,105 @@
+"""From features to logits at full resolution, without a prompt: SAM's decoder with two doublings more.
+
+Names of modules are those of SAM's and MA-SAM's published files, so that their weights find their places.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import SamVisionConfig
+from transformers.models.sam.modeling_sam import (
+    SamFeedForward,
+    SamMaskDecoder,
+    SamPositionalEmbedding,
+    SamPromptEncoder,
+)
+
+from sautomed.model.mask_decoder import MaskDecoder
+from sautomed.model.sam.keys import CHANNELS
+from sautomed.model.sam.network import dense_position
+from sautomed.model.sam.parts import ChannelNorm, fix_positions, make_decoder
+from sautomed.model.segmenter import Features
+
+WIDTHS = (64, 32, 16, 8)  # channels after each doubling, public code
+
+
+class FullDecoder(nn.Module):
+    """SAM's mask decoder with one mask token per class and one for the background, and four doublings.
+
+    The IoU head is in the published files and in the count of parameters; nothing is made of it.
+    """
+
+    def __init__(self, classes: int):
+        super().__init__()
+        sam = make_decoder(classes + 1)
+        self.transformer, self.iou_token, self.mask_tokens = sam.transformer, sam.iou_token, sam.mask_tokens
+        self.output_upscaling = nn.Sequential(*_doublings())
+        self.output_hypernetworks_mlps = nn.ModuleList(
+            SamFeedForward(CHANNELS, CHANNELS, WIDTHS[-1], 3) for _ in range(classes + 1)
+        )
+        self.iou_prediction_head = sam.iou_prediction_head
+
+    def forward(
+        self,
+        features: Float[Tensor, "b c h w"],
+        no_mask: Float[Tensor, "1 c"],
+        position: Float[Tensor, "1 c h w"],
+    ) -> Float[Tensor, "b k+1 16*h 16*w"]:
+        b, _, h, w = features.shape
+        output = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens, image = self.transformer(
+            point_embeddings=output.expand(b, 1, -1, -1),
+            image_embeddings=features + no_mask[..., None, None],
+            image_positional_embeddings=position.expand(b, -1, -1, -1),
+            attention_similarity=None,
+        )
+        pixels = self.output_upscaling(image[:, 0].transpose(1, 2).unflatten(2, (h, w)))
+        mlps = self.output_hypernetworks_mlps
+        weights = torch.stack([mlp(tokens[:, 0, 1 + k]) for k, mlp in enumerate(mlps)], dim=1)
+        return (weights @ pixels.flatten(2)).unflatten(2, pixels.shape[-2:])
+
+    @torch.no_grad()
+    def start_from(self, sam: SamMaskDecoder) -> None:
+        """SAM's transformer, IoU token and first two doublings; all else starts anew, as in the public code."""
+        self.transformer.load_state_dict(sam.transformer.state_dict())
+        self.iou_token.load_state_dict(sam.iou_token.state_dict())
+        for own, part in ((0, sam.upscale_conv1), (1, sam.upscale_layer_norm), (3, sam.upscale_conv2)):
+            self.output_upscaling[own].load_state_dict(part.state_dict())
+
+
+def _doublings() -> list[nn.Module]:
+    """Transposed convolution, norm, GELU, four times; the last without norm."""
+    parts: list[nn.Module] = []
+    for inputs, outputs in zip((CHANNELS, *WIDTHS), WIDTHS, strict=False):
+        parts += [nn.ConvTranspose2d(inputs, outputs, kernel_size=2, stride=2), ChannelNorm(outputs), nn.GELU()]
+    return [*parts[:-2], parts[-1]]
+
+
+class SamHead(nn.Module):
+    """Decoder and prompt encoder, which MA-SAM trains too, though without a prompt only "no mask" of it is used."""
+
+    def __init__(self, prompt: SamPromptEncoder, decoder: FullDecoder):
+        super().__init__()
+        self.prompt, self.decoder = prompt.requires_grad_(True), decoder
+        fix_positions(self.prompt.shared_embedding)
+
+    def forward(self, features: Features) -> Float[Tensor, "n k+1 16*h 16*w"]:
+        position = dense_position(self.prompt.shared_embedding, *features.coarse.shape[-2:])
+        return self.decoder(features.coarse, self.prompt.no_mask_embed.weight, position.to(features.coarse.dtype))
+
+
+class SmallHead(nn.Module):
+    """Our mask decoder without history and prompts, for the small trunk, whose finer maps it takes."""
+
+    def __init__(self, decoder: MaskDecoder):
+        super().__init__()
+        self.decoder = decoder
+        half = decoder.no_mask.numel() // 2
+        self.position = fix_positions(SamPositionalEmbedding(SamVisionConfig(num_pos_feats=half, scale=1.0)))
+
+    def forward(self, features: Features) -> Float[Tensor, "n k+1 8*h 8*w"]:
+        z = features.coarse
+        position = dense_position(self.position, *z.shape[-2:])[0].to(z.dtype)
+        nothing = z.new_zeros(len(z), 0, z.shape[1])
+        logits, _ = self.decoder(z, features.fine, position, nothing, nothing)
+        return logits

@@ -1,0 +1,69 @@
+"""MA-SAM on SAM's encoder, and the same idea on the small one."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sautomed.baselines.ma_sam.checkpoint import load_published
+from sautomed.baselines.ma_sam.decoder import FullDecoder, SamHead, SmallHead
+from sautomed.baselines.ma_sam.trunks import ResNetStackTrunk, SamStackTrunk
+from sautomed.config import MaSamSettings
+from sautomed.model.build import MadeTrunk, decoder_widths, make_trunk
+from sautomed.model.mask_decoder import MaskDecoder
+from sautomed.model.sam.trunk import SamTrunk
+from sautomed.model.segmenter import StackSegmenter
+from sautomed.model.trunk_resnet import ResNetTrunk
+
+
+class MaSam(StackSegmenter):
+    """A stack of slices through an encoder that mixes them, then a decoder that takes each by itself.
+
+    Args:
+        trunk: Stacks (b n 3 s s) -> Features of b n slices.
+        head: Features -> logits of each slice at the images' size.
+    """
+
+    def __init__(self, trunk: nn.Module, head: nn.Module, classes: int, slices: int = 5, stride: int = 1):
+        super().__init__(classes, slices, stride, overhang=slices // 2)
+        self.trunk, self.head = trunk, head
+
+    def forward(self, images: Float[Tensor, "b n 3 s s"]) -> Float[Tensor, "b n k+1 s s"]:
+        return self.head(self.trunk(images)).unflatten(0, images.shape[:2])
+
+
+def build(settings: MaSamSettings, classes: int, image_size: int) -> MaSam:
+    """MA-SAM for `classes` organs. The trunk's weights are read here, and the checkpoint if there is one.
+
+    Raises:
+        ModelError: Weights cannot be found or do not fit.
+        UnknownSetting: Sizes that do not go together.
+    """
+    made = make_trunk(settings.trunk, settings.dim, settings.decoder, image_size)
+    trunk, head = assemble(settings, made, classes)
+    model = MaSam(trunk, head, classes, settings.slices, settings.stride)
+    if settings.checkpoint is not None:
+        load_published(cast(SamStackTrunk, trunk), cast(SamHead, head), settings.checkpoint)
+    model.pretrained = made.origin
+    return model
+
+
+def assemble(
+    settings: MaSamSettings, made: MadeTrunk, classes: int
+) -> tuple[SamStackTrunk, SamHead] | tuple[ResNetStackTrunk, SmallHead]:
+    """The encoder of stacks around a trunk, and the head that goes with it."""
+    if made.sam is None:
+        return _on_resnet(settings, cast(ResNetTrunk, made.net), classes)
+    decoder = FullDecoder(classes)
+    decoder.start_from(made.sam.decoder)
+    trunk = SamStackTrunk(cast(SamTrunk, made.net), settings.fact_rank, settings.adapter_width)
+    return trunk, SamHead(made.sam.prompt, decoder)
+
+
+def _on_resnet(settings: MaSamSettings, net: ResNetTrunk, classes: int) -> tuple[ResNetStackTrunk, SmallHead]:
+    sizes, dim = settings.decoder, settings.dim
+    widths = decoder_widths(sizes, dim, net.stride)
+    decoder = MaskDecoder(classes, dim, sizes.heads, sizes.mlp, widths, net.fine_channels)
+    return ResNetStackTrunk(net, settings.adapter_share), SmallHead(decoder)

@@ -1,0 +1,87 @@
+"""Encoders that look at whole stacks: SAM's with FacT and 3D adapters, and the small one with 3D adapters.
+
+On SAM's frozen encoder this is MA-SAM's own. The small encoder is convolutional: it has no queries and values, so no
+FacT, and as it is trained from scratch, nothing of it is frozen; adapters after each of its stages are what remains.
+"""
+
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers.models.sam.modeling_sam import SamVisionLayer
+
+from sautomed.baselines.ma_sam.adapters import FacT, StackAdapter
+from sautomed.model.sam.trunk import SamTrunk
+from sautomed.model.segmenter import Features
+from sautomed.model.trunk_resnet import ResNetTrunk, for_convolutions, with_kept_layout
+
+
+class SamStackTrunk(nn.Module):
+    """SAM's encoder; each block has one adapter before its attention and one before its MLP.
+
+    Args:
+        sam: Its encoder stays as it is; freezing is its own affair.
+        rank: Of FacT.
+        width: Channels inside an adapter.
+    """
+
+    def __init__(self, sam: SamTrunk, rank: int, width: int):
+        super().__init__()
+        self.sam = sam
+        channels, blocks = sam.vision.config.hidden_size, len(sam.vision.layers)
+        self.fact = FacT(channels, rank, blocks)
+        self.before_attention = nn.ModuleList(StackAdapter(channels, width) for _ in range(blocks))
+        self.before_mlp = nn.ModuleList(StackAdapter(channels, width) for _ in range(blocks))
+
+    def forward(self, images: Float[Tensor, "b n 3 s s"]) -> Features:
+        """Features of images in [0, 1], b n in a row; their side is s / 16."""
+        vision, slices = self.sam.vision, images.shape[1]
+        tokens = vision.patch_embed(self.sam.normalise(images.flatten(0, 1))) + vision.pos_embed
+        checkpointing = self.sam.gradient_checkpointing and self.training and torch.is_grad_enabled()
+        for block in range(len(vision.layers)):
+            if checkpointing:
+                tokens = checkpoint(self._block, tokens, block, slices, use_reentrant=False)
+            else:
+                tokens = self._block(tokens, block, slices)
+        return Features(vision.neck(tokens))
+
+    def _block(self, tokens: Float[Tensor, "bn h w c"], block: int, slices: int) -> Float[Tensor, "bn h w c"]:
+        layer: SamVisionLayer = self.sam.vision.layers[block]
+        tokens = self.before_attention[block](tokens, slices)
+        tokens = tokens + self._attend(layer, layer.layer_norm1(tokens), block)
+        tokens = self.before_mlp[block](tokens, slices)
+        return tokens + layer.mlp(layer.layer_norm2(tokens))
+
+    def _attend(self, layer: SamVisionLayer, x: Float[Tensor, "bn h w c"], block: int) -> Float[Tensor, "bn h w c"]:
+        if not layer.window_size:
+            return layer.attn.mix(self.fact(layer.attn.qkv(x), x, block))
+        windows, padded = layer.window_partition(x, layer.window_size)
+        mixed = layer.attn.mix(self.fact(layer.attn.qkv(windows), windows, block))
+        return layer.window_unpartition(mixed, layer.window_size, padded, x.shape[1:3])
+
+
+class ResNetStackTrunk(nn.Module):
+    """The small trunk with an adapter after each stage.
+
+    Args:
+        share: Channels inside an adapter, in units of the stage's.
+    """
+
+    def __init__(self, net: ResNetTrunk, share: float):
+        super().__init__()
+        self.net = net
+        widths = (net.fine_channels[0], *(cast(nn.Conv2d, lateral).in_channels for lateral in net.neck.laterals))
+        self.adapters = nn.ModuleList(StackAdapter(width, max(1, round(width * share))) for width in widths)
+
+    def forward(self, images: Float[Tensor, "b n 3 s s"]) -> Features:
+        """Features of images in [0, 1], b n in a row: at stride 8, and finer ones at strides 4 and 2."""
+        slices = images.shape[1]
+        finest = self.net.stem(for_convolutions(images.flatten(0, 1)))
+        x = self.net.pool(finest)
+        maps = []
+        for stage, adapter in zip(self.net.stages, self.adapters, strict=True):
+            x = adapter(stage(x).permute(0, 2, 3, 1), slices).permute(0, 3, 1, 2)
+            maps.append(x)
+        return with_kept_layout(self.net.neck(maps[1:]), (maps[0], finest))

@@ -1,0 +1,183 @@
+"""SAMed: SAM's encoder with LoRA and, without any prompt, one mask token for each class (Zhang and Liu 2023).
+
+On SAM: adapters on q and v of every block, everything else of the encoder frozen, prompt encoder and mask decoder
+trained. On a trunk from scratch the same idea: trunk and decoder are trained, and one mask token stands for each class.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import SamVisionConfig
+from transformers.models.sam.modeling_sam import SamPositionalEmbedding, SamVisionEncoder
+
+from sautomed.config import SamedSettings, SamTrunkSettings
+from sautomed.errors import UnknownSetting, WrongWeights
+from sautomed.model.build import MadeTrunk, decoder_widths, make_trunk
+from sautomed.model.mask_decoder import MaskDecoder
+from sautomed.model.sam.files import find_weights, read_tensors
+from sautomed.model.sam.keys import official_name
+from sautomed.model.sam.network import Sam, decode_masks, dense_position
+from sautomed.model.sam.parts import fix_positions, make_decoder
+from sautomed.model.sam.weights import differences, unwrap
+from sautomed.model.sautomed import Trunk
+from sautomed.model.segmenter import Features, PlainSegmenter
+
+# As the authors' code: drawn anew, since there are more of them, or since they meant something else.
+_RENEWED = ("mask_tokens.", "output_hypernetworks_mlps.", "iou_prediction_head.")
+
+
+def build(settings: SamedSettings, classes: int, image_size: int) -> Samed:
+    """SAMed for `classes` organs. The trunk's weights are read here, and the checkpoint if there is one.
+
+    Raises:
+        ModelError: Weights cannot be found or do not fit.
+        UnknownSetting: Settings that do not go together.
+    """
+    _check(settings)
+    return assemble(settings, make_trunk(settings.trunk, settings.dim, settings.decoder, image_size), classes)
+
+
+def assemble(settings: SamedSettings, made: MadeTrunk, classes: int) -> Samed:
+    """The head that goes with a trunk, on it; from the checkpoint if the settings name one."""
+    if made.sam is None:
+        return Samed(made.net, FreshHead(settings, made.net, classes), classes)
+    head = SamHead(made.sam, classes)
+    if settings.checkpoint is not None:
+        load_published(settings.checkpoint, made.sam.vision, head)
+    model = Samed(made.net, head, classes)
+    model.pretrained = made.origin
+    return model
+
+
+class Samed(PlainSegmenter):
+    """A trunk, and a head that needs no prompt.
+
+    Args:
+        trunk: Of images in [0, 1].
+        head: Features -> logits of the background and every class.
+    """
+
+    def __init__(self, trunk: Trunk, head: SamHead | FreshHead, classes: int):
+        super().__init__()
+        self.trunk, self.head, self.classes = trunk, head, classes
+
+    def encode(self, images: Float[Tensor, "n 3 h w"]) -> Features:
+        out = self.trunk(images)
+        return out if isinstance(out, Features) else Features(out)
+
+    def logits(self, features: Features) -> Float[Tensor, "n k+1 h w"]:
+        return self.head(features)
+
+
+class SamHead(nn.Module):
+    """SAM's prompt encoder and mask decoder with one mask token per class; logits at stride 4.
+
+    All of it counts as trained, as published, though without prompts only the embedding of "no mask" is ever read of
+    the prompt encoder, and no loss reaches the IoU head.
+
+    Args:
+        sam: Its prompt encoder is taken over; of its decoder transformer, upscaling and IoU token are copied.
+        classes: Organs, without the background, which has the first mask token.
+    """
+
+    def __init__(self, sam: Sam, classes: int):
+        super().__init__()
+        self.prompt = sam.prompt.requires_grad_(True)
+        fix_positions(self.prompt.shared_embedding)
+        self.decoder = make_decoder(classes + 1)
+        state = sam.decoder.state_dict()
+        fresh = {key: value for key, value in self.decoder.state_dict().items() if key.startswith(_RENEWED)}
+        self.decoder.load_state_dict({key: fresh.get(key, state.get(key)) for key in self.decoder.state_dict()})
+
+    def forward(self, features: Features) -> Float[Tensor, "n k+1 h w"]:
+        image = features.coarse
+        position = dense_position(self.prompt.shared_embedding, *image.shape[-2:]).to(image.dtype)
+        no_mask = self.prompt.no_mask_embed.weight[:, None, :, None, None]
+        no_prompt = image.new_zeros(len(image), 1, 0, image.shape[1])
+        return decode_masks(self.decoder, position, image, no_prompt, no_mask)[0][:, 0]
+
+
+class FreshHead(nn.Module):
+    """3D-SAutoMed's mask decoder without history and prompts, for trunks from scratch."""
+
+    def __init__(self, settings: SamedSettings, trunk: Trunk, classes: int):
+        super().__init__()
+        dim, decoder = settings.dim, settings.decoder
+        widths = decoder_widths(decoder, dim, trunk.stride)
+        self.decoder = MaskDecoder(classes, dim, decoder.heads, decoder.mlp, widths, trunk.fine_channels)
+        self.position = fix_positions(SamPositionalEmbedding(SamVisionConfig(num_pos_feats=dim // 2, scale=1.0)))
+
+    def forward(self, features: Features) -> Float[Tensor, "n k+1 h w"]:
+        image = features.coarse
+        position = dense_position(self.position, *image.shape[-2:])[0].to(image.dtype)
+        nothing = image.new_zeros(len(image), 0, image.shape[1])
+        logits, _ = self.decoder(image, features.fine, position, nothing, nothing)
+        return logits
+
+
+@torch.no_grad()
+def load_published(source: str, vision: SamVisionEncoder, head: SamHead) -> None:
+    """Put a published checkpoint (`epoch_159.pth`) into the parts of a SAMed.
+
+    Args:
+        source: Holds `w_a_000...` and `w_b_000...` (even: q, odd: v, block after block), and all of
+            `prompt_encoder.` and `mask_decoder.` under the official names.
+        vision: Of the SAM that the checkpoint was trained on, with LoRA on q and v at a scale of 1.
+    Raises:
+        WeightsNotFound: There is no such file.
+        WrongWeights: Its keys or shapes are not those of these parts; every difference is listed.
+        DamagedWeights: The file is cut short or broken.
+        UnsafeWeights: Reading it would run code.
+    """
+    state = unwrap(read_tensors(find_weights(source)))
+    wanted = _by_published_name(vision, head)
+    faults = differences(state, {name: tuple(tensor.shape) for name, tensor in wanted.items()})
+    if faults:
+        raise WrongWeights(
+            f"this is no SAMed checkpoint for this trunk, LoRA rank and number of organs. {' '.join(faults)}",
+            where=source,
+            cure="Give SAMed's epoch_159.pth, and set all three as it was trained: ViT-B, rank 4, 8 organs.",
+        )
+    for name, tensor in wanted.items():
+        tensor.copy_(state[name])
+
+
+def _by_published_name(vision: SamVisionEncoder, head: SamHead) -> dict[str, Tensor]:
+    """The parts' own tensors under the names of a published checkpoint."""
+    own: dict[str, Tensor] = {}
+    layers = [getattr(block.attn.qkv, target) for block in vision.layers for target in ("q", "v")]
+    for number, layer in enumerate(layers):
+        own[f"w_a_{number:03d}"] = layer.lora_A["default"].weight
+        own[f"w_b_{number:03d}"] = layer.lora_B["default"].weight
+    for part, module in (("prompt_encoder", head.prompt), ("mask_decoder", head.decoder)):
+        own |= {official_name(f"{part}.{key}"): tensor for key, tensor in module.state_dict().items()}
+    return own
+
+
+def _check(settings: SamedSettings) -> None:
+    """Raise UnknownSetting for what this system cannot be built from."""
+    trunk = settings.trunk
+    if not isinstance(trunk, SamTrunkSettings):
+        if settings.checkpoint is not None:
+            raise UnknownSetting(
+                "a published SAMed checkpoint goes with SAM's encoder, not with a trunk from scratch.",
+                where="model.checkpoint",
+                cure="Use model.trunk.kind=sam, or leave the checkpoint out.",
+            )
+        return
+    if settings.decoder.head != "coarse":
+        raise UnknownSetting(
+            "SAMed's logits are SAM's, at stride 4.",
+            where="model.decoder.head",
+            cure="Leave it at coarse.",
+        )
+    lora = trunk.lora
+    as_published = lora.rank > 0 and set(lora.targets) == {"q", "v"} and lora.alpha in (None, lora.rank)
+    if settings.checkpoint is not None and not as_published:
+        raise UnknownSetting(
+            "SAMed's checkpoints hold adapters of q and v at a scale of 1.",
+            where="model.trunk.lora",
+            cure="With model.checkpoint leave the targets and the scale of LoRA at their defaults.",
+        )

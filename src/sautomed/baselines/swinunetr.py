@@ -1,0 +1,39 @@
+"""SwinUNETR (Hatamizadeh et al. 2022) as MONAI has it, over windows of whole slices."""
+
+from jaxtyping import Float
+from monai.networks.nets import SwinUNETR
+from torch import Tensor
+
+from sautomed.baselines.dynunet import centred
+from sautomed.config import SwinUNETRSettings
+from sautomed.errors import UnknownSetting
+from sautomed.model.segmenter import StackSegmenter
+
+HALVINGS = 5  # of every axis, slices too
+
+
+class SwinUNETR3D(StackSegmenter):
+    """A window of consecutive slices in, their labels out.
+
+    Raises:
+        UnknownSetting: The slices' side is not a multiple of 32.
+    """
+
+    def __init__(self, settings: SwinUNETRSettings, classes: int, image_size: int):
+        super().__init__(classes, settings.slices, settings.slices // 2)
+        if image_size % 2**HALVINGS:
+            raise UnknownSetting(
+                f"SwinUNETR halves every axis {HALVINGS} times, so slices of {image_size} pixels do not fit.",
+                where="data.image_size",
+                cure=f"Use a multiple of {2**HALVINGS}.",
+            )
+        self.net = SwinUNETR(in_channels=1, out_channels=classes + 1, feature_size=settings.features, spatial_dims=3)
+
+    def forward(self, images: Float[Tensor, "b n 3 h w"]) -> Float[Tensor, "b n k+1 h w"]:
+        """Logits at the images' resolution."""
+        return self.net(centred(images)).transpose(1, 2)
+
+
+def build(settings: SwinUNETRSettings, classes: int, image_size: int) -> SwinUNETR3D:
+    """SwinUNETR for windows of `settings.slices` slices of `image_size` pixels."""
+    return SwinUNETR3D(settings, classes, image_size)

@@ -1,0 +1,66 @@
+"""Commands that compare systems: study, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from sautomed import progress
+from sautomed.cli.app import Device, err, say
+from sautomed.errors import UsageError
+
+if TYPE_CHECKING:
+    from sautomed.study import PlannedRun
+
+
+def study(
+    file: Annotated[Path, typer.Argument(help="What to compare; patterns are in studies/.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the study; each run is a folder in it.")],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on: do what is missing and what failed, also beside others at work.")
+    ] = False,
+    max_minutes: Annotated[
+        float | None, typer.Option("--max-minutes-per-run", min=0.1, help="Fit each training to this time.")
+    ] = None,
+    data: Annotated[
+        list[str] | None, typer.Option("--data", help="NAME=FOLDER: where a data set of the file lies. Repeatable.")
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Train, segment and score every system of a study file; several processes may share the work."""
+    from sautomed.study import StudyRequest, run_study
+
+    request = StudyRequest(file, output, resume, max_minutes, _folders(data or []), device)
+    with progress.stages(err) as stages:
+        outcome = run_study(request, stages, _tell)
+    told = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sorted(outcome.counts.items()))
+    say(f"Study: {output} ({told})")
+
+
+def report(folder: Annotated[Path, typer.Argument(help="The folder that sautomed study wrote.")]) -> None:
+    """Write what a study found as one page, and its tables as CSV, Markdown and LaTeX."""
+    from sautomed.report.study import write_study_report
+
+    with progress.stages(err) as stages:
+        page = write_study_report(folder, stages.counter("Looking at cases"))
+    say(f"Page: {page}")
+    say(f"Tables: {page.parent / 'tables'}")
+
+
+def _tell(run: PlannedRun, status: str) -> None:
+    err.print(f"{status.replace('_', ' ')}: {escape(run.name)}", soft_wrap=True, highlight=False)
+
+
+def _folders(given: list[str]) -> dict[str, Path]:
+    parts = [text.partition("=") for text in given]
+    for (name, _, folder), text in zip(parts, given, strict=True):
+        if not name or not folder:
+            raise UsageError(
+                f"'{text}' is not of the form NAME=FOLDER.",
+                where="--data",
+                cure="Write, for example, --data btcv=RawData.",
+            )
+    return {name: Path(folder) for name, _, folder in parts}

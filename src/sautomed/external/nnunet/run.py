@@ -1,0 +1,109 @@
+"""What happens in nnU-Net's process: python -m sautomed.external.nnunet.run STEP JOB.json (see `process.carry_out`).
+
+nnU-Net's folders and workers are in the environment before it is imported, as it reads them then.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+
+from sautomed.errors import ExternalFailed
+from sautomed.external.nnunet.process import result_path
+from sautomed.files import write_json
+from sautomed.paths import read_json
+from sautomed.segment.memory import peak_bytes
+
+_FOLD = 0
+
+
+def prepare(number: int, configuration: str, planner: str, memory_gb: float | None) -> dict[str, Any]:
+    """Fingerprint, plans, preprocessed cases. Returns the plans' name."""
+    from nnunetv2.configuration import default_num_processes
+    from nnunetv2.experiment_planning import plan_and_preprocess_api as api
+
+    api.extract_fingerprints([number], num_processes=default_num_processes, clean=True, show_progress_bar=False)
+    plans = api.plan_experiments([number], planner, gpu_memory_target_in_gb=memory_gb)
+    api.preprocess([number], plans, (configuration,), (default_num_processes,), show_progress_bar=False)
+    return {"plans": plans}
+
+
+def train(
+    data: str, configuration: str, plans: str, device: str, seed: int, until: float | None, resume: bool
+) -> dict[str, Any]:
+    """A network for the one fold. Returns where it lies and what it took.
+
+    Args:
+        data: Folder of the preprocessed cases.
+        until: When it has to end, in seconds since 1970; None trains all of nnU-Net's epochs.
+        resume: Whether to go on with an attempt that was interrupted.
+    """
+    from nnunetv2.run.run_training import maybe_load_checkpoint
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    from sautomed.external.nnunet.trainer import BudgetTrainer
+
+    for set_seed in (random.seed, np.random.seed, torch.manual_seed):  # nnU-Net draws from all three
+        set_seed(seed)
+    trainer = (nnUNetTrainer if until is None else BudgetTrainer)(
+        plans={**read_json(Path(data) / f"{plans}.json", ExternalFailed), "continue_training": resume},
+        configuration=configuration,
+        fold=_FOLD,
+        dataset_json=read_json(Path(data) / "dataset.json", ExternalFailed),
+        device=torch.device(device),
+    )
+    if until is not None:
+        trainer.budget_s = max(1.0, until - time.time())
+    maybe_load_checkpoint(trainer, resume, False)
+    torch.backends.cudnn.benchmark = device == "cuda"  # as nnU-Net's own command
+    trainer.run_training()
+    steps = trainer.iterations if until is not None else trainer.num_epochs * trainer.num_iterations_per_epoch
+    model = Path(trainer.output_folder_base)
+    parameters = sum(parameter.numel() for parameter in trainer.network.parameters())
+    return {"model": model.name, "steps": steps, "parameters": parameters, **_spent()}
+
+
+def predict(model: str, scans: list[str], predictions: list[str], device: str) -> dict[str, Any]:
+    """A label map of each scan, one after the other. Returns the seconds that each one took."""
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    predictor = nnUNetPredictor(device=torch.device(device), allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(model, (_FOLD,), "checkpoint_final.pth")
+    seconds = []
+    for scan, prediction in zip(scans, predictions, strict=True):
+        began = time.monotonic()
+        predictor.predict_from_files_sequential([[scan]], [prediction.removesuffix(".nii.gz")])
+        seconds.append(round(time.monotonic() - began, 3))
+    return {"seconds": seconds, **_spent()}
+
+
+def _spent() -> dict[str, Any]:
+    """Processor time and memory of this process and of the workers that have ended."""
+    times = os.times()
+    cuda = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+    processor_s = times.user + times.system + times.children_user + times.children_system
+    return {"processor_s": round(processor_s, 1), "peak_bytes": peak_bytes(), "cuda_peak_bytes": cuda}
+
+
+STEPS: Mapping[str, Callable[..., dict[str, Any]]] = MappingProxyType(
+    {"prepare": prepare, "train": train, "predict": predict}
+)
+
+
+def main(step: str, job: str) -> None:
+    """Do a step and write down what it did."""
+    done = STEPS[step](**read_json(Path(job), ExternalFailed))
+    write_json(result_path(Path(job)), {**_spent(), **done})
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

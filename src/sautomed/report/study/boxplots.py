@@ -1,0 +1,98 @@
+"""DSC of every patient, organ by organ and system by system."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from sautomed.palette import display_name
+from sautomed.report.study.cases import System
+from sautomed.report.study.ink import FAINT, INK, PAGE_IN, QUIET, chart_url, plain, system_colour
+
+FACETS = 5  # beside each other
+BOX_FROM = 5  # patients; quartiles of fewer say nothing
+LINE_IN = 0.21  # height of one system
+HATCH = "////"
+GUTTER = 0.09  # of the axis, at the left, for a DSC of 0 where the axis does not start there
+
+
+def boxplots_picture(systems: Sequence[System], labels: Mapping[int, str]) -> str:
+    """A facet per organ and one for their mean, a line per system, a point per patient, as a data URL.
+
+    Boxes (median, quartiles, whiskers to 1.5 times their distance) are drawn from `BOX_FROM` patients on, with fewer a
+    line at the mean. A cross at the left edge is a DSC of 0. Systems that the truth told something are hatched.
+    """
+    values = [_facets_of(system, labels) for system in systems]
+    names = ["mean over organs", *(display_name(name) for name in labels.values())]
+    columns = min(FACETS, len(names))
+    rows = -(-len(names) // columns)
+    height = rows * (LINE_IN * len(systems) + 0.62) + 0.1
+    figure = Figure(figsize=(PAGE_IN, height), dpi=150, layout="constrained", facecolor="white")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    start = _start_of(values)
+    for number, axes in enumerate(grid.ravel()):
+        if number >= len(names):
+            axes.set_axis_off()
+            continue
+        for line, (system, facets) in enumerate(zip(systems, values, strict=True)):
+            _draw_line(axes, line, facets[number], system, start)
+        if start:
+            axes.axvline(start - GUTTER / 2 * (1 - start), color="white", linewidth=3)  # the axis is broken here
+        axes.set_title(names[number], loc="left", fontsize=9, color=INK, pad=4, parse_math=False)
+        plain(axes, "x")
+        axes.tick_params(labelbottom=True)
+    first = grid[0, 0]
+    first.set_xlim(start - GUTTER * 1.4 * (1 - start), 1.005)
+    ticks = [tick for tick in np.arange(0, 1.01, 0.2) if tick >= start + 0.05]
+    if start:
+        first.set_xticks([start - GUTTER * (1 - start), *ticks], ["0", *(f"{tick:.1f}" for tick in ticks)])
+    first.set_ylim(len(systems) - 0.45, -0.55)
+    first.set_yticks(range(len(systems)), [system.short_name for system in systems], parse_math=False)
+    return chart_url(figure)
+
+
+def _facets_of(system: System, labels: Mapping[int, str]) -> list[list[float]]:
+    """DSC of the patients: the mean over organs, then each organ."""
+    by_case = system.dsc()
+    organs = [[values[label] for values in by_case.values() if label in values] for label in labels]
+    return [list(system.mean_dsc().values()), *organs]
+
+
+def _start_of(values: Sequence[Sequence[Sequence[float]]]) -> float:
+    """Where the axis starts: below every value but 0, which has a sign of its own, and below every middle."""
+    facets = [facet for of_system in values for facet in of_system if facet]
+    shown = [
+        value for facet in facets for value in (*facet, float(np.mean(facet)), float(np.median(facet))) if value > 0
+    ]
+    lowest = np.floor(10 * (min(shown, default=0.0) - 0.02)) / 10
+    return float(lowest) if lowest > 0.15 else 0.0
+
+
+def _draw_line(axes: Axes, line: int, values: Sequence[float], system: System, start: float) -> None:
+    colour = system_colour(system.place)
+    if system.is_oracle:
+        axes.axhspan(line - 0.45, line + 0.45, facecolor="none", edgecolor=FAINT, hatch=HATCH, linewidth=0)
+    if len(values) >= BOX_FROM:
+        drawn = axes.boxplot(
+            [values], positions=[line], widths=0.66, vert=False, patch_artist=True, showfliers=False,
+            manage_ticks=False, medianprops={"color": INK, "linewidth": 1.3},
+            whiskerprops={"color": colour, "linewidth": 0.9}, capprops={"color": colour, "linewidth": 0.9},
+        )  # fmt: skip
+        for box in drawn["boxes"]:
+            box.set(facecolor=(*to_rgb(colour), 0.25), edgecolor=colour, linewidth=0.9)
+    elif values:
+        axes.plot([np.mean(values)] * 2, [line - 0.3, line + 0.3], color=INK, linewidth=1.3)
+    # Points of like values are set a little apart, always in the same way.
+    heights = line + np.random.default_rng(0).uniform(-0.16, 0.16, len(values)) * min(1.0, len(values) / 6)
+    known = np.array(values, dtype=float)
+    nothing = known == 0
+    axes.scatter(known[~nothing], heights[~nothing], s=9, color=colour, edgecolors="white", linewidths=0.3, zorder=3)
+    at_nothing = np.full(nothing.sum(), start - GUTTER * (1 - start) if start else 0.0)
+    axes.scatter(at_nothing, heights[nothing], s=22, color=colour, marker="x", linewidths=1.2, zorder=3, clip_on=False)
+    if not values:
+        axes.text(0.98, line, "no value", transform=axes.get_yaxis_transform(), fontsize=7, color=QUIET, ha="right",
+                  va="center")  # fmt: skip

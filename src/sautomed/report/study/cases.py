@@ -1,0 +1,201 @@
+"""A case as all systems of a table saw it: the scan, the truth, every predicted label map, and the boxes behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import cast
+
+from sautomed.datasets import Case, Dataset, read_dataset
+from sautomed.errors import BadTable, DataError, MissingFile, SautomedError
+from sautomed.grid import Plane
+from sautomed.io import read_labels
+from sautomed.paths import read_json
+from sautomed.report.study.grouping import Group, Row
+from sautomed.report.study.ink import shortened
+from sautomed.report.study.runs import Run
+from sautomed.volume import LabelMap, Volume, require_same_grid
+
+Box = tuple[float, float, float, float]
+Boxes = Mapping[int, Mapping[int, Box]]
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """A row of the tables, for the pictures.
+
+    Args:
+        place: In the table; it decides the colour.
+    """
+
+    row: Row
+    place: int
+
+    @property
+    def name(self) -> str:
+        """As the tables have it."""
+        return self.row.name
+
+    @property
+    def is_oracle(self) -> bool:
+        """Whether the truth told it something at test time."""
+        return self.row.is_oracle
+
+    @property
+    def short_name(self) -> str:
+        """For a chart; an oracle has an asterisk."""
+        return shortened(self.name, 26) + (" *" if self.is_oracle else "")
+
+    def run_of(self, case: str) -> Run | None:
+        """The run that segmented a case; of several seeds the first."""
+        return next((run for run in self.row.runs if case in run.cases), None)
+
+    def dsc(self) -> dict[str, dict[int, float]]:
+        """DSC by case and class, of the first seed; classes without a value are left out."""
+        found: dict[str, dict[int, float]] = {}
+        for one in self.row.scored:
+            for score in one.scores:
+                value = score.values.get("dsc", math.nan)
+                if self.run_of(score.case) is one.run and math.isfinite(value):
+                    found.setdefault(score.case, {})[score.class_id] = value
+        return found
+
+    def mean_dsc(self) -> dict[str, float]:
+        """Mean over the organs, by case."""
+        return {case: fmean(values.values()) for case, values in self.dsc().items()}
+
+
+@dataclass(frozen=True, eq=False)
+class ShownCase:
+    """One case, read.
+
+    Args:
+        predictions: By the system's name, on the grid of the truth; systems without a usable one are left out.
+        boxes: By the system's name, for systems with boxes: slice index, label value, box (x0 y0 x1 y1) in pixels.
+    """
+
+    id: str
+    scan: Volume
+    truth: LabelMap
+    predictions: Mapping[str, LabelMap]
+    boxes: Mapping[str, Boxes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A case for the pictures: "best", "median" or "worst", and the mean DSC by which it is."""
+
+    role: str
+    case: str
+    dsc: float
+
+
+def systems_of(group: Group) -> list[System]:
+    """The rows of a group in their order."""
+    return [System(row, place) for place, row in enumerate(group.rows)]
+
+
+def choose_cases(systems: Sequence[System]) -> list[Chosen]:
+    """Best, median and worst case by the mean DSC of all systems that the truth told nothing (of all, if it told all).
+
+    The choice is the same for every system. Fewer cases give fewer pictures.
+    """
+    judges = [system for system in systems if not system.is_oracle] or list(systems)
+    by_case: dict[str, list[float]] = {}
+    for system in judges:
+        for case, dsc in system.mean_dsc().items():
+            by_case.setdefault(case, []).append(dsc)
+    ranked = sorted(((fmean(values), case) for case, values in by_case.items()), reverse=True)
+    if not ranked:
+        return []
+    places = {"best": 0, "median": (len(ranked) - 1) // 2, "worst": len(ranked) - 1}
+    if len(ranked) < 3:
+        places = {"best": 0, "worst": len(ranked) - 1}
+    if len(ranked) == 1:
+        places = {"only": 0}
+    return [Chosen(role, ranked[place][1], ranked[place][0]) for role, place in places.items()]
+
+
+def open_dataset(systems: Sequence[System]) -> Dataset:
+    """The dataset that the systems were scored on.
+
+    Raises:
+        SautomedError: It is no longer where it was, or cannot be read.
+    """
+    run = systems[0].row.runs[0]
+    return read_dataset(run.dataset_folder, run.layout)
+
+
+def read_case(dataset: Dataset, case_id: str, systems: Sequence[System]) -> ShownCase:
+    """Read a case in the plane of its runs.
+
+    Raises:
+        DataError: The scan or the truth cannot be read; MissingFile if the dataset no longer has the case.
+    """
+    case = _find(dataset, case_id)
+    having = _having(systems, case_id)
+    scan, truth = dataset.load(case, _plane_of(having))
+    boxes = {system.name: read_boxes(run.prompts_of(case_id)) for system, run in having}
+    drawn = {name: found for name, found in boxes.items() if found}
+    return ShownCase(case_id, scan, truth, _predictions(having, case_id, truth), drawn)
+
+
+def read_label_maps(
+    dataset: Dataset, case_id: str, systems: Sequence[System]
+) -> tuple[LabelMap, Mapping[str, LabelMap]]:
+    """The truth of a case and the prediction of each system that has a usable one; raises DataError as `read_case`."""
+    having = _having(systems, case_id)
+    truth = dataset.read_label(_find(dataset, case_id), _plane_of(having))
+    return truth, _predictions(having, case_id, truth)
+
+
+def read_boxes(path: Path) -> Boxes:
+    """The boxes that prompted a case; none if there is no such file, or it is not what `study` writes."""
+    if not path.is_file():
+        return {}
+    try:
+        slices = read_json(path, BadTable)["slices"]
+        return {
+            int(index): {int(value): _box(corners) for value, corners in boxes.items()}
+            for index, boxes in slices.items()
+        }
+    except (SautomedError, KeyError, TypeError, ValueError, AttributeError):  # a picture without boxes is still one
+        return {}
+
+
+def _box(corners: Sequence[float]) -> Box:
+    x0, y0, x1, y1 = (float(corner) for corner in corners)
+    return x0, y0, x1, y1
+
+
+def _find(dataset: Dataset, case_id: str) -> Case:
+    found = next((case for case in dataset.cases if case.id == case_id), None)
+    if found is None:
+        raise MissingFile(f"has no case {case_id}.", where=dataset.folder, cure="Bring the dataset back as it was.")
+    return found
+
+
+def _having(systems: Sequence[System], case_id: str) -> list[tuple[System, Run]]:
+    return [(system, run) for system in systems if (run := system.run_of(case_id)) is not None]
+
+
+def _plane_of(having: Sequence[tuple[System, Run]]) -> Plane:
+    return cast(Plane, having[0][1].plane)
+
+
+def _predictions(having: Sequence[tuple[System, Run]], case_id: str, truth: LabelMap) -> dict[str, LabelMap]:
+    read = {system.name: _prediction(run, case_id, truth) for system, run in having}
+    return {name: found for name, found in read.items() if found is not None}
+
+
+def _prediction(run: Run, case_id: str, truth: LabelMap) -> LabelMap | None:
+    path = run.prediction_of(case_id)
+    try:
+        found = read_labels(path, truth.plane)
+        require_same_grid(truth, found, first_name="truth", second_name="prediction", where=path)
+    except DataError:  # one system without a picture does not take it from the others
+        return None
+    return found

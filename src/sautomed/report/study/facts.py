@@ -1,0 +1,70 @@
+"""What was compared, in words: the head of a study's page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sautomed.metrics.conventions import DISPLAYS
+from sautomed.report.study.cells import Table
+from sautomed.report.study.grouping import Group
+from sautomed.report.study.runs import PROMPT_WORDS, Run, Study
+
+Fact = tuple[str, list[str]]  # a name, and lines
+
+
+def study_facts(study: Study, groups: Sequence[Group]) -> list[Fact]:
+    """When and where it ran, with which budget, on what, how it was scored, and what each system needed."""
+    done = [run for run in study.runs if run.status == "done"]
+    facts: list[Fact] = [
+        ("date", [_span(sorted({run.date for run in study.runs if run.date}))]),
+        ("machine", list(dict.fromkeys(run.machine for run in study.runs if run.machine))),
+        ("budget", [_budget(done)]),
+        ("data", [group.caption for group in groups]),
+        ("metrics", list(dict.fromkeys(_metrics(group) for group in groups if group.rows))),
+        ("prompts", _prompts(study.runs)),
+        ("runs", [_runs_line(study)]),
+    ]
+    return [(name, [line for line in lines if line]) for name, lines in facts if any(lines)]
+
+
+def headline(group: Group, tables: Sequence[Table]) -> str:
+    """Which system leads, in a sentence; empty without scores."""
+    overview = next((table for table in tables if table.kind == "overview"), None)
+    if overview is None or not group.rows or "dsc" not in group.metrics:
+        return ""
+    column = next(i for i, column in enumerate(overview.columns) if column.key == "dsc")
+    best = [row for row in overview.rows if row.cells and row.cells[column].best]
+    if not best:
+        return ""
+    names = " and ".join(row.name for row in best)
+    return f"Best mean DSC of the systems that were told nothing: {names}, {best[0].cells[column].text}."
+
+
+def _span(dates: Sequence[str]) -> str:
+    return dates[0] if len(set(dates)) == 1 else f"{dates[0]} to {dates[-1]}" if dates else ""
+
+
+def _budget(runs: Iterable[Run]) -> str:
+    minutes = sorted(run.costs.train_minutes for run in runs if run.costs and run.costs.train_minutes)
+    if not minutes:
+        return ""
+    low, high = f"{minutes[0]:.3g}", f"{minutes[-1]:.3g}"
+    return f"{low if low == high else f'{low} to {high}'} minutes of training per run"
+
+
+def _metrics(group: Group) -> str:
+    names = ", ".join(DISPLAYS[metric].label(group.tolerance_mm) for metric in group.metrics)
+    return f"{names}; convention {group.convention.title}"
+
+
+def _prompts(runs: Iterable[Run]) -> list[str]:
+    by_prompts: dict[str, dict[str, None]] = {}
+    for run in runs:
+        by_prompts.setdefault(PROMPT_WORDS[run.prompts], {})[run.row_name] = None
+    return [f"{words}: {', '.join(names)}" for words, names in by_prompts.items()]
+
+
+def _runs_line(study: Study) -> str:
+    counted = {status: sum(run.status == status for run in study.runs) for status in ("done", "failed", "left_out")}
+    counted["not ended"] = len(study.pending)
+    return ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in counted.items() if count)

@@ -1,0 +1,146 @@
+"""A table as CSV for machines, as Markdown that is read as plain text too, and as LaTeX for a paper."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+
+from sautomed.report.study.cells import Cell, Table, TableRow
+
+_PARTS = ("low", "high", "of")  # of a cell, each a column of its own where any cell has it
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "–": "--",
+    "−": r"\ensuremath{-}",
+    "×": r"\ensuremath{\times}",
+    "†": r"\textsuperscript{\dag}",
+    "*": r"\textsuperscript{*}",
+}
+
+
+def to_csv(table: Table) -> str:
+    """One line per system with full precision: KEY, and KEY_low, KEY_high, KEY_of where there are such; no notes.
+
+    What has no value is empty; the last columns hold a system's note and why it has no scores.
+    """
+    parts = [
+        [part for part in _PARTS if any(_part(row.cells[i], part) for row in table.rows if row.cells)]
+        for i in range(len(table.columns))
+    ]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    keys = [
+        key
+        for column, found in zip(table.columns, parts, strict=True)
+        for key in (column.key, *(f"{column.key}_{part}" for part in found))
+    ]
+    writer.writerow(["system", *keys, "note", "reason"])
+    for row in table.rows:
+        writer.writerow([row.name, *_csv_fields(row, table, parts), row.note, row.reason])
+    return text.getvalue()
+
+
+def to_markdown(table: Table) -> str:
+    """A heading, the table in columns of one width, and the notes; best values in bold."""
+    lines = [["system", *(column.heading for column in table.columns)]]
+    lines += [[_markdown_name(row), *_markdown_cells(row, table)] for row in table.rows]
+    lines = [[field.replace("|", r"\|").replace("\n", " ") for field in line] for line in lines]
+    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(table.columns) + 1)]
+    left = [True, *(column.is_text for column in table.columns)]
+    rule = ["-" * width if is_left else "-" * (width - 1) + ":" for width, is_left in zip(widths, left, strict=True)]
+    aligned = [_aligned(line, widths, left) for line in (lines[0], rule, *lines[1:])]
+    notes = ["- " + _one_line(note).replace("*", r"\*") for note in [*_reasons(table), *table.notes]]
+    return "\n".join([f"### {table.title}", "", *aligned, "", *notes, ""])
+
+
+def to_latex(table: Table) -> str:
+    """A tabular with booktabs' rules, the title and the notes as comments; put it into a table or resizebox.
+
+    Needs \\usepackage{booktabs}.
+    """
+    comments = [f"% {_one_line(line)}" for line in (table.title, *table.notes)]
+    alignment = "l" + "".join("l" if column.is_text else "r" for column in table.columns)
+    heading = " & ".join(["System", *(escape_latex(column.heading) for column in table.columns)])
+    rows = [f"{_latex_row(row, table)} \\\\" for row in table.rows]
+    body = [rf"\begin{{tabular}}{{{alignment}}}", r"\toprule", rf"{heading} \\", r"\midrule", *rows, r"\bottomrule"]
+    return "\n".join([*comments, *body, r"\end{tabular}", ""])
+
+
+def escape_latex(text: str) -> str:
+    """Text in which no character has a meaning to LaTeX."""
+    return "".join(_LATEX.get(letter, letter) for letter in _one_line(text))
+
+
+def _part(cell: Cell, part: str) -> bool:
+    value = getattr(cell, part)
+    return value is not None and math.isfinite(value)
+
+
+def _csv_fields(row: TableRow, table: Table, parts: Sequence[Sequence[str]]) -> list[str]:
+    if not row.cells:
+        return [""] * (len(table.columns) + sum(map(len, parts)))
+    fields: list[str] = []
+    for column, cell, found in zip(table.columns, row.cells, parts, strict=True):
+        fields.append(cell.text if column.is_text else _full(cell.value))
+        fields += [_full(getattr(cell, part)) for part in found]
+    return fields
+
+
+def _full(value: float | None) -> str:
+    """All digits; whole numbers without a point."""
+    if value is None or not math.isfinite(value):
+        return ""
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
+
+
+def _markdown_name(row: TableRow) -> str:
+    return f"{row.name} ({row.note})" if row.note else row.name
+
+
+def _markdown_cells(row: TableRow, table: Table) -> list[str]:
+    """The reason of a row without scores stands below the table, where a long one does not widen a column."""
+    if not row.cells:
+        return ["–"] * len(table.columns)
+    return [(f"**{cell.text}**" if cell.best else cell.text) + cell.mark.replace("*", r"\*") for cell in row.cells]
+
+
+def _reasons(table: Table) -> list[str]:
+    return [f"{row.name}: {row.reason}" for row in table.rows if row.reason]
+
+
+def _aligned(line: Sequence[str], widths: Sequence[int], left: Sequence[bool]) -> str:
+    fields = (
+        field.ljust(width) if is_left else field.rjust(width)
+        for field, width, is_left in zip(line, widths, left, strict=True)
+    )
+    return f"| {' | '.join(fields)} |"
+
+
+def _latex_row(row: TableRow, table: Table) -> str:
+    name = escape_latex(f"{row.name} ({row.note})" if row.note else row.name)
+    if not row.cells:
+        reason = escape_latex(row.reason)
+        return rf"{name} & \multicolumn{{{len(table.columns)}}}{{p{{0.6\linewidth}}}}{{\emph{{{reason}}}}}"
+    return " & ".join([name, *(_latex_cell(cell) for cell in row.cells)])
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = escape_latex(cell.text)
+    return (rf"\textbf{{{text}}}" if cell.best else text) + escape_latex(cell.mark)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

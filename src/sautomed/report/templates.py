@@ -1,0 +1,17 @@
+"""The pages' templates: HTML that escapes what it is given, and one style for all of them."""
+
+from importlib.resources import files
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
+
+
+def page_template(name: str) -> Template:
+    """A template of the package `report`, such as "page.html"; it may include others, such as "style.css"."""
+    environment = Environment(
+        loader=FunctionLoader(_source), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(name)
+
+
+def _source(name: str) -> str:
+    return files("sautomed.report").joinpath(*name.split("/")).read_text(encoding="utf-8")

@@ -1,0 +1,9 @@
+"""The verb `study`: systems x data sets x folds x settings x seeds, each a run in a folder of its own.
+
+Several processes, on as many GPUs as there are, may work through one folder: each takes runs that nobody else is at.
+"""
+
+from sautomed.study.plan import PlannedRun, StudyFile, plan_runs, read_study_file
+from sautomed.study.runner import Outcome, StudyRequest, run_study
+
+__all__ = ["Outcome", "PlannedRun", "StudyFile", "StudyRequest", "plan_runs", "read_study_file", "run_study"]

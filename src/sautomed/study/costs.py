@@ -1,0 +1,59 @@
+"""What a system costs: numbers of its parameters, floating point operations of a volume, and the machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from sautomed.config import Settings
+from sautomed.inference import segment_slices
+from sautomed.model.segmenter import Segmenter
+from sautomed.volume import LabelMap, Volume
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Numbers in a network: all of them, and those that training changes."""
+
+    all: int
+    trained: int
+
+
+def count_parameters(network: nn.Module) -> Parameters:
+    """A tensor that two layers share counts once."""
+    parameters = list(network.parameters())
+    return Parameters(sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad))
+
+
+def count_flops(
+    network: Segmenter, volume: Volume, settings: Settings, labels: Mapping[int, str], truth: LabelMap | None
+) -> float | None:
+    """Floating point operations of segmenting a volume, two to a multiplication with addition; None if not countable.
+
+    Counts matrix products, convolutions and attention, as PyTorch's own counter does; what else there is takes little.
+    """
+    counter = FlopCounterMode(display=False)
+    try:
+        with counter:
+            deque(segment_slices(network, volume, settings, labels, truth), maxlen=0)
+    except (RuntimeError, NotImplementedError, TypeError) as error:  # what operators say that it cannot follow
+        log.warning("floating point operations could not be counted: %s", error)
+        return None
+    return float(counter.get_total_flops())
+
+
+def machine() -> str:
+    """What the runs of this process run on, in a few words."""
+    cores = os.cpu_count() or 1
+    graphics = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{platform.system()} {platform.machine()}, {cores} cores, {torch.get_num_threads()} threads, {graphics}"

@@ -1,0 +1,69 @@
+"""The data sets of a study, ready for its runs: phantoms made, folds drawn once for every system."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sautomed.datasets import Dataset, read_dataset
+from sautomed.datasets.folds import Fold, load_or_make_folds, select_fold
+from sautomed.datasets.phantom import write_phantoms
+from sautomed.errors import UnknownSetting
+from sautomed.study.folder import StudyFolder, held
+from sautomed.study.plan import DataEntry, StudyFile
+
+SPLIT_SEED = 0  # whatever the seed of a training: scores over seeds are scores of the same cases
+OnCase = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """A data set as the runs of a study take it.
+
+    Attributes:
+        folder: As it was given; `dataset.folder` may lie within.
+        folds: By number, those that the study asks for.
+    """
+
+    name: str
+    folder: Path
+    dataset: Dataset
+    folds: dict[int, Fold]
+
+
+def open_data(entry: DataEntry, study: StudyFile, folder: StudyFolder, on_case: OnCase | None = None) -> StudyData:
+    """Read a data set, or make its phantoms, and have its folds.
+
+    Raises:
+        DataError: The data set or its folds cannot be used; FoldOutOfRange if there are fewer folds.
+        UnknownSetting: There is no such layout or kind of phantom, or fewer training cases than a setting asks for.
+    """
+    with held(folder.root / "data" / f"{entry.name}.lock"):
+        place = Path(entry.folder) if entry.folder is not None else _phantoms(entry, folder, on_case)
+        dataset = read_dataset(place, entry.layout)
+        ids = [case.id for case in dataset.cases]
+        splits = load_or_make_folds(folder.splits(entry.name), ids, SPLIT_SEED, groups=dataset.groups)
+    folds = {number: select_fold(splits, number) for number in entry.folds}
+    _refuse_too_few(entry.name, study, folds)
+    return StudyData(entry.name, place, dataset, folds)
+
+
+def _phantoms(entry: DataEntry, folder: StudyFolder, on_case: OnCase | None) -> Path:
+    place, phantom = folder.data(entry.name), entry.phantom
+    if phantom is None:
+        raise UnknownSetting("has no folder.", where=entry.name, cure=f"Say --data {entry.name}=FOLDER.")
+    if not (place / "dataset.json").is_file():  # which is written last
+        write_phantoms(place, phantom.count, phantom.kind, phantom.seed, on_case)
+    return place
+
+
+def _refuse_too_few(name: str, study: StudyFile, folds: dict[int, Fold]) -> None:
+    most = max(setting.train_cases or 1 for setting in study.settings)
+    for number, fold in folds.items():
+        if most > len(fold.train):
+            raise UnknownSetting(
+                f"asks for {most} training cases, but fold {number} of {name} has {len(fold.train)}.",
+                where="train_cases",
+                cure="Ask for fewer, or leave train_cases out for all of them.",
+            )

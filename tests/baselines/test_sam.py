@@ -1,0 +1,226 @@
+"""SAM as an oracle: which prompts the truth gives, what SAM answers to them, and that nothing is ever trained."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from safetensors.torch import load_file
+
+from sautomed import errors
+from sautomed.baselines import build_segmenter
+from sautomed.baselines.sam import NOT_ASKED_FOR, PromptedSam, innermost_pixel
+from sautomed.bundle import Bundle, load_bundle, save_bundle
+from sautomed.config import SamSettings, Settings, load_settings
+from sautomed.grid import NativeGrid
+from sautomed.inference import predict_slices, segment_slices, segment_volume
+from sautomed.model.sam.keys import SIZES
+from sautomed.model.sam.network import Sam
+from sautomed.model.sam.trunk import SAM_MEAN, SAM_STD
+from sautomed.train import TrainingPlan, train
+from sautomed.volume import LabelMap, Volume
+
+from ..model.sam import sam_reference
+from ..model.sam.official_layout import Tiny, noise, official_state, write_official
+
+SIZE = 128
+
+
+class Reader:
+    """A volume of noise with two organs: a square on slices 1 to 3, a bar on slice 2; slices 0 and 4 are empty."""
+
+    depth = 5
+
+    def __init__(self):
+        self._images = noise(self.depth * SIZE * SIZE, 5).reshape(-1, 1, SIZE, SIZE).expand(-1, 3, -1, -1).abs()
+        self._truth = torch.zeros(self.depth, SIZE, SIZE, dtype=torch.long)
+        self._truth[1:4, 20:51, 30:61] = 1
+        self._truth[2, 80:83, 10:101] = 2
+
+    def images(self, rows):
+        return self._images[list(rows)]
+
+    def truth(self, rows):
+        return self._truth[list(rows)]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return write_official(tmp_path_factory.mktemp("weights") / "sam_tiny.pth")
+
+
+def model_of(weights, prompt="points", classes=2):
+    trunk = {"kind": "sam", "weights": str(weights)}
+    return build_segmenter(SamSettings(prompt=prompt, trunk=trunk), classes, SIZE).eval()
+
+
+def predicted(model, reader=None, chunk=2):
+    found = predict_slices(model, reader or Reader(), Settings().segment.model_copy(update={"chunk": chunk}))
+    return {slice_.index: slice_ for slice_ in found}
+
+
+def reference(t: int, prompt):
+    """SAM's four masks and IoUs from the plain functions: prompt makes the tokens from the state."""
+    net, grid = Tiny(), SIZE // 16
+    state = sam_reference.stretch(official_state(), grid, net.global_blocks)
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (SAM_MEAN, SAM_STD))
+    f = sam_reference.features(state, (255 * Reader().images([t])[0] - mean) / std, net.heads, net.global_blocks)
+    return sam_reference.decode(state, f, prompt(state), sam_reference.dense(state, grid))
+
+
+# --- the innermost pixel ---
+
+
+def test_the_middle_of_a_square():
+    mask = np.zeros((20, 30), bool)
+    mask[3:10, 12:19] = True
+    assert innermost_pixel(mask) == (15, 6)
+
+
+def test_of_two_parts_the_larger_though_the_smaller_is_thicker():
+    mask = np.zeros((40, 40), bool)
+    mask[2:7, 2:7] = True
+    mask[20:23, 1:39] = True
+    column, row = innermost_pixel(mask)
+    assert row == 21
+    assert 1 < column < 38
+
+
+def test_beyond_the_image_is_outside():
+    assert innermost_pixel(np.ones((9, 9), bool)) == (4, 4)
+
+
+@given(hnp.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))).filter(np.any))
+@settings(max_examples=60, deadline=None)
+def test_the_innermost_pixel_is_of_the_organ(mask):
+    column, row = innermost_pixel(mask)
+    assert mask[row, column]
+
+
+# --- what SAM is asked, and what it answers ---
+
+
+def test_a_point_gets_the_mask_that_sam_trusts_most(weights):
+    masks, iou = reference(1, lambda state: sam_reference.point(state, torch.tensor([45.0, 35.0]), SIZE))
+    found = predicted(model_of(weights))[1]
+    torch.testing.assert_close(found.logits[1], masks[1 + iou[1:].argmax()], rtol=1e-4, atol=1e-4)
+    assert found.boxes is None
+
+
+def test_a_box_gets_sams_single_mask(weights):
+    masks, _ = reference(2, lambda state: sam_reference.sparse(state, torch.tensor([10.0, 80.0, 100.0, 82.0]), SIZE))
+    found = predicted(model_of(weights, "box"))[2]
+    torch.testing.assert_close(found.logits[2], masks[0], rtol=1e-4, atol=1e-4)
+
+
+def test_the_boxes_given_are_told(weights):
+    found = predicted(model_of(weights, "box"))
+    assert [found[t].present.tolist() for t in range(5)] == [
+        [False, False], [True, False], [True, True], [True, False], [False, False],
+    ]  # fmt: skip
+    assert (SIZE * found[2].boxes).tolist() == [[30, 20, 61, 51], [10, 80, 101, 83]]
+
+
+def test_an_organ_without_a_prompt_is_nowhere_and_the_background_is_zero(weights):
+    found = predicted(model_of(weights))
+    for t in (0, 4):
+        assert not found[t].logits.argmax(0).any()
+    assert (found[1].logits[2] == NOT_ASKED_FOR).all()
+    assert not any(slice_.logits[0].any() for slice_ in found.values())
+
+
+@pytest.mark.parametrize("prompt", ["points", "box"])
+def test_how_many_slices_pass_the_trunk_together_does_not_matter(weights, prompt):
+    model = model_of(weights, prompt)
+    one, five = predicted(model, chunk=1), predicted(model, chunk=5)
+    assert one.keys() == five.keys() == set(range(5))
+    for t in range(5):
+        torch.testing.assert_close(one[t].logits, five[t].logits, rtol=1e-4, atol=1e-4)
+
+
+def volume_and_truth():
+    labels = np.zeros((3, 40, 50), np.uint8)
+    labels[1, 10:20, 5:30] = 7
+    image = np.random.default_rng(0).normal(size=labels.shape).astype(np.float32)
+    affine = np.diag([5.0, 2.0, 2.0, 1.0])
+    volume = Volume(image, affine, NativeGrid(image.shape, affine), "axial")
+    return volume, LabelMap(labels, affine, volume.native, volume.plane, {3: "a", 7: "b"})
+
+
+def resolved(weights, **model):
+    data = {"image_size": SIZE, "plane": "axial", "modality": "other"}
+    trunk = {"kind": "sam", "weights": str(weights)}
+    return Settings.model_validate({"model": {"name": "sam", "trunk": trunk, **model}, "data": data})
+
+
+def test_without_the_truth_there_are_no_prompts(weights):
+    volume, truth = volume_and_truth()
+    with pytest.raises(errors.PromptsNeeded):
+        segment_volume(model_of(weights), volume, resolved(weights), truth.names)
+
+
+def test_a_volume_is_labelled_only_where_the_truth_has_an_organ(weights):
+    volume, truth = volume_and_truth()
+    found = segment_volume(model_of(weights), volume, resolved(weights), truth.names, truth=truth)
+    assert not found.array[[0, 2]].any()
+    assert set(np.unique(found.array)) <= {0, 7}
+
+
+def test_boxes_are_told_in_native_pixels(weights):
+    volume, truth = volume_and_truth()
+    parts = segment_slices(model_of(weights, "box"), volume, resolved(weights, prompt="box"), truth.names, truth)
+    boxes = {part.index: part.boxes for part in parts}
+    assert np.isnan(boxes[0]).all()
+    assert np.isnan(boxes[1][0]).all()
+    np.testing.assert_allclose(boxes[1][1], [5, 10, 30, 20], atol=0.5)
+
+
+# --- nothing is trained ---
+
+
+def test_counts_are_the_published_ones_and_none_is_trained():
+    with torch.device("meta"):
+        model = PromptedSam(Sam(SIZES["b"], 1024), 8, "points")
+    assert sum(p.numel() for p in model.parameters()) == 93_735_472
+    assert not any(p.requires_grad for p in model.parameters())
+
+
+def test_it_refuses_to_learn(weights):
+    with pytest.raises(errors.UsageError, match="learns nothing"):
+        model_of(weights).losses(None, torch.Generator())
+
+
+def test_a_trunk_from_scratch_is_refused():
+    with pytest.raises(errors.UnknownSetting, match="SAM's weights"):
+        build_segmenter(SamSettings(trunk={"kind": "resnet"}), 2, SIZE)
+
+
+def test_a_model_folder_holds_the_place_codes_alone_and_comes_back(weights, tmp_path):
+    model = model_of(weights, "box")
+    save_bundle(tmp_path / "model", Bundle(model, resolved(weights, prompt="box"), {1: "a", 2: "b"}, "MR"))
+    saved = load_file(tmp_path / "model" / "model.safetensors")
+    assert {tuple(tensor.shape) for tensor in saved.values()} == {(2, 128)}
+    again = load_bundle(tmp_path / "model").network
+    assert again.prompts == "box"
+    assert torch.equal(predicted(again, chunk=5)[2].logits, predicted(model, chunk=5)[2].logits)
+
+
+@pytest.mark.slow
+def test_train_writes_a_scored_model_folder_without_training(weights, dataset_folder, tmp_path):
+    settings = resolved(weights).model_copy(update={"preset": "sam"})
+    model = train(TrainingPlan(dataset_folder, tmp_path / "run", settings, device="cpu"))
+    metrics = json.loads((model / "metrics.json").read_text())
+    assert metrics["steps"] == 0
+    assert metrics["validation"]["dsc"].keys() == {"bright", "dark"}
+    assert not (tmp_path / "run" / "fold_0" / "checkpoints").exists()
+    assert load_bundle(model).network.prompts == "points"
+
+
+def test_the_preset():
+    preset = load_settings("sam")
+    assert (preset.model.name, preset.model.prompt, preset.data.image_size) == ("sam", "points", 1024)

@@ -1,0 +1,118 @@
+"""nnU-Net itself; skipped where it is not installed."""
+
+import json
+import time
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("nnunetv2")
+
+from sautomed.datasets import read_dataset
+from sautomed.datasets.folds import Fold
+from sautomed.evaluate import evaluate
+from sautomed.external import nnunet
+from sautomed.external.nnunet import trainer as trainer_module
+from sautomed.external.nnunet import work
+from sautomed.external.nnunet.trainer import EPOCHS, BudgetTrainer, ClockSchedule
+
+
+class Clock:
+    """Time that only passes when an iteration takes it."""
+
+    now = 100.0
+
+    def monotonic(self):
+        return self.now
+
+
+class Counting(BudgetTrainer):
+    """The trainer without network and data: each iteration takes a second."""
+
+    def __init__(self, clock, budget_s, initial_lr=0.01):
+        self.clock, self.budget_s, self.num_iterations_per_epoch = clock, budget_s, 250
+        self.optimizer = SimpleNamespace(param_groups=[{"lr": None}])
+        self.lr_scheduler = ClockSchedule(self.optimizer, initial_lr, self)
+        self.dataloader_train = self.dataloader_val = iter(lambda: None, "never")
+        self.rates, self.epochs, self.checks, self.ended = [], [], 0, False
+
+    def train_step(self, batch):
+        self.lr_scheduler.step()
+        self.iterations += 1
+        self.rates.append(self.optimizer.param_groups[0]["lr"])
+        self.clock.now += 1
+        return {}
+
+    def validation_step(self, batch):
+        self.checks += 1
+
+    def on_train_start(self):
+        self.clock.now += 2  # data loaders
+
+    def on_train_epoch_end(self, losses):
+        self.epochs.append(len(losses))
+
+    def on_train_end(self):
+        self.ended = True
+
+    def _nothing(self, *_):
+        pass
+
+    on_epoch_start = on_train_epoch_start = on_validation_epoch_start = on_validation_epoch_end = _nothing
+    on_epoch_end = _nothing
+
+
+@pytest.fixture
+def count(monkeypatch):
+    def run(budget_s):
+        clock = Clock()
+        monkeypatch.setattr(trainer_module, "time", clock)
+        counting = Counting(clock, budget_s)
+        counting.run_training()
+        return counting
+
+    return run
+
+
+def test_training_ends_with_the_budget_and_its_rate_falls_to_nothing(count):
+    run = count(202.0)
+    assert run.iterations == 200
+    assert run.ended
+    assert len(run.epochs) == pytest.approx(EPOCHS, abs=2)
+    assert all(later < earlier for earlier, later in zip(run.rates, run.rates[1:], strict=False))
+    assert run.rates[0] == pytest.approx(0.01)
+    assert run.rates[-1] < 1e-4
+
+
+def test_a_long_budget_has_epochs_of_the_stock_length(count):
+    run = count(10_000.0)
+    assert max(run.epochs) == 250
+    assert run.checks > 50 * (len(run.epochs) - 2)
+
+
+def test_a_budget_that_the_start_eats_up_still_trains_once(count):
+    assert count(1.0).iterations == 1
+
+
+def test_the_model_says_the_stock_trainer_so_that_nnunet_finds_its_network():
+    assert BudgetTrainer.__name__ == "nnUNetTrainer"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
+def test_a_short_training_gives_label_maps_that_we_can_score(dataset_folder, tmp_path, monkeypatch, configuration):
+    monkeypatch.setattr(work, "_end", lambda *_: time.time() + 20)  # whatever the preparation took
+    dataset = read_dataset(dataset_folder)
+    fold = Fold(tuple(f"block_{n}" for n in range(4)), ("block_4", "block_5"))
+    settings = nnunet.NnUNetSettings(configuration=configuration)
+    training = nnunet.train(dataset, fold, tmp_path / "run", minutes=1, device="cpu", settings=settings)
+    predicted = nnunet.predict(training, dataset, fold.val, tmp_path / "out", device="cpu")
+    summary = evaluate(tmp_path / "out", dataset_folder, tmp_path / "scores")
+    assert training.steps > 0
+    assert training.parameters > 1_000_000
+    assert predicted.seconds.keys() == set(fold.val)
+    assert not summary.failed
+    plans = json.loads((training.model / "plans.json").read_text())
+    assert plans["configurations"][configuration]["batch_size"] >= 2
+    log = next((training.model / "fold_0").glob("training_log_*.txt")).read_text()
+    assert "This split has 4 training and 2 validation cases" in log

@@ -1,0 +1,92 @@
+import csv
+import io
+import math
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from sautomed.report.study.cells import Cell, Column, Table, TableRow, p_cell
+from sautomed.report.study.writers import escape_latex, to_csv, to_latex, to_markdown
+
+TABLE = Table(
+    "t",
+    "dsc",
+    "DSC of 100 % & more_things",
+    (Column("prompts", "prompts", is_text=True), Column("dsc", "DSC | all"), Column("steps", "steps")),
+    (
+        TableRow("A_1", (Cell("none"), Cell("0.81 (0.7–0.9)", 0.8125, 0.7, 0.9, 8, best=True), Cell("12", 12))),
+        TableRow(
+            "O", (Cell("box from the truth"), Cell("0.90", 0.9, mark="*"), Cell("–")), is_oracle=True, note="told"
+        ),
+        TableRow("F", (), reason="failed: 5 % of\nmemory_left"),
+    ),
+    ("* differs.", "Convention: ours."),
+)
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def lines_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_csv_has_full_precision_and_only_the_parts_that_there_are():
+    first, second, third = lines_of(to_csv(TABLE))
+    assert list(first) == ["system", "prompts", "dsc", "dsc_low", "dsc_high", "dsc_of", "steps", "note", "reason"]
+    assert (first["dsc"], first["dsc_low"], first["dsc_of"], first["steps"]) == ("0.8125", "0.7", "8", "12")
+    assert (second["prompts"], second["dsc_low"], second["steps"], second["note"]) == (
+        "box from the truth",
+        "",
+        "",
+        "told",
+    )
+    assert (third["system"], third["dsc"], third["reason"]) == ("F", "", "failed: 5 % of\nmemory_left")
+
+
+@given(st.lists(st.tuples(FINITE, FINITE, FINITE), min_size=1, max_size=4), st.text(st.characters(codec="utf-8")))
+@settings(max_examples=40, deadline=None)
+@example([(1e300, -0.0, 5e-324)], 'a,"b"')
+def test_csv_gives_back_every_number(numbers, name):
+    rows = tuple(TableRow(f"s{name}", (Cell("x", *values),)) for values in numbers)
+    found = list(csv.reader(io.StringIO(to_csv(Table("t", "k", "T", (Column("v", "V"),), rows, ())), newline="")))
+    assert [tuple(map(float, line[1:4])) for line in found[1:]] == numbers
+    assert all(line[0] == f"s{name}" for line in found[1:])
+
+
+def test_markdown_is_aligned_and_bold_and_says_reasons_below():
+    lines = to_markdown(TABLE).splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert len({len(line) for line in table}) == 1
+    assert "**0.81 (0.7–0.9)**" in table[2]
+    assert "| O (told)" in table[3]
+    assert r"0.90\*" in table[3]
+    assert r"DSC \| all" in table[0]
+    assert "- F: failed: 5 % of memory_left" in lines
+    assert r"- \* differs." in lines
+
+
+def test_latex_rows_have_as_many_places_as_the_head():
+    lines = to_latex(TABLE).splitlines()
+    assert r"\begin{tabular}{llrr}" in lines
+    rows = [line for line in lines if line.endswith(r" \\")]
+    assert [line.count(" & ") for line in rows] == [3, 3, 3, 1]
+    assert r"\multicolumn{3}{" in rows[-1]
+    assert r"A\_1 & none & \textbf{0.81 (0.7--0.9)} & 12 \\" in rows
+    assert lines[-1] == r"\end{tabular}"
+    assert all(line.startswith("%") for line in lines[: lines.index(r"\begin{tabular}{llrr}")])
+
+
+@given(st.text())
+@settings(max_examples=80, deadline=None)
+@example(r"50 % of a_b & {c} \n #1 $x$ ~ ^")
+def test_latex_text_has_no_letter_with_a_meaning(text):
+    escaped = escape_latex(text)
+    for known in (r"\textbackslash{}", r"\textasciitilde{}", r"\textasciicircum{}", r"\textless{}", r"\textgreater{}",
+                  r"\ensuremath{-}", r"\ensuremath{\times}", r"\textsuperscript{\dag}", r"\textsuperscript{*}",
+                  r"\&", r"\%", r"\$", r"\#", r"\_", r"\{", r"\}"):  # fmt: skip
+        escaped = escaped.replace(known, "")
+    assert not set(escaped) & set("\\&%$#_{}~^\n\r")
+
+
+def test_very_small_p_are_bounded_and_lacking_ones_are_dashes():
+    assert [p_cell(p).text for p in (0.0004, 0.0312, 1.0, math.nan)] == ["< 0.001", "0.031", "1.000", "–"]
+    assert p_cell(0.0004).value == 0.0004

@@ -239,8 +239,7 @@ def test_a_time_limit_is_kept_and_gives_a_model(plan, small_settings, monkeypatc
     """The clock rules, not the steps; and no validation is due before its end. Here a step takes a second."""
     seen = []
     clock = SimpleNamespace(monotonic=lambda: float(len(seen)))
-    monkeypatch.setattr("sautomed.learning.time", clock)
-    monkeypatch.setattr("sautomed.train.time", clock)
+    monkeypatch.setattr("sautomed.learning.learner.time", clock)
     endless = changed(small_settings, steps=1, validate_every=100_000)
     model = train(plan(settings=endless, max_minutes=0.1), Callbacks(on_step=seen.append))
     assert json.loads((model / "metrics.json").read_text())["steps"] == 5  # and a second for the end

@@ -20,7 +20,7 @@ from sautomed.datasets.layouts import AUTO
 from sautomed.errors import UnknownSetting
 from sautomed.metrics import DEFAULT_TOLERANCE_MM, OURS, convention_named
 from sautomed.report.study.runs import Prompts
-from sautomed.study.systems import EXTERNAL
+from sautomed.study.external import EXTERNAL, check_changes
 
 _EXAMPLE = "{title: ..., data: [...], models: [...]}"
 Overrides = tuple[str, ...]  # such as train.batch=4
@@ -92,6 +92,7 @@ class PlannedRun:
         training: Name of the folder of its training; runs that differ in `segment.*` alone share one.
         train_settings: What that training is done with: the settings of the first run that shares it.
         train_cases: None takes all of the fold.
+        changes: What an external system is told; `common` is not for it.
     """
 
     id: str
@@ -108,6 +109,7 @@ class PlannedRun:
     train_cases: int | None = None
     note: str = ""
     left_out: str | None = None
+    changes: Overrides = ()
 
     @property
     def model(self) -> str:
@@ -199,6 +201,7 @@ def _runs(study: StudyFile) -> Iterator[PlannedRun]:
                 train_cases=setting.train_cases,
                 note=model.note,
                 left_out=model.left_out,
+                changes=() if settings else (*model.changes, *setting.changes),
             )
 
 
@@ -211,6 +214,7 @@ def _share_trainings(runs: Iterable[PlannedRun]) -> Iterator[PlannedRun]:
 
 def _settings_of(study: StudyFile, model: ModelEntry, setting: SettingEntry) -> Settings | None:
     if model.preset in EXTERNAL:
+        check_changes(model.preset, (*model.changes, *setting.changes))
         return None
     walk = () if setting.walk is None else (f"segment.walk={setting.walk}",)
     return load_settings(model.preset, (*study.common, *model.changes, *setting.changes, *walk))

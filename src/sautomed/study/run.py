@@ -18,10 +18,11 @@ from sautomed.inference import is_memory_shortage
 from sautomed.report.study.runs import Costs
 from sautomed.study.costs import machine
 from sautomed.study.data import StudyData
+from sautomed.study.external import EXTERNAL
 from sautomed.study.folder import StudyFolder
 from sautomed.study.own import OWN
 from sautomed.study.plan import PlannedRun, StudyFile
-from sautomed.study.systems import EXTERNAL, Listener, Segmented, Task, Trained
+from sautomed.study.systems import Listener, Segmented, Task, Trained
 
 log = logging.getLogger(__name__)
 

@@ -1,14 +1,13 @@
-"""How a run's system is trained and applied: ours by this package's own verbs, others by a line in EXTERNAL.
+"""How a run's system is trained and applied: ours by this package's own verbs, others by a line in `external.EXTERNAL`.
 
 An external system is named by its preset. It takes the fold and the folder of the data set, and leaves label maps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sautomed.datasets import Dataset
@@ -109,6 +108,3 @@ class System:
 
     train: Callable[[Task, Listener], Trained]
     segment: Callable[[Task, Listener], Segmented]
-
-
-EXTERNAL: Mapping[str, System] = MappingProxyType({})

@@ -251,7 +251,7 @@ def test_a_time_limit_is_kept_and_gives_a_model(plan, small_settings, monkeypatc
 
 def test_a_validation_without_any_organ_does_not_end_the_training(plan, tmp_path, monkeypatch):
     """Nothing to score is not a score of zero, nor a reason to stop."""
-    monkeypatch.setattr("sautomed.learning.network_dice", lambda *_: torch.tensor([torch.nan, torch.nan]))
+    monkeypatch.setattr("sautomed.learning.learner.network_dice", lambda *_: torch.tensor([torch.nan, torch.nan]))
     model = train(plan())
     assert json.loads((model / "metrics.json").read_text())["steps"] == 4
     assert not any(row["val_dsc"] for row in rows(tmp_path / "run"))

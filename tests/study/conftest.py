@@ -8,6 +8,12 @@ import yaml
 from sautomed.study import StudyRequest, run_study
 
 
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """Learning curves take longer to draw than these trainings to train."""
+    monkeypatch.setattr("sautomed.training_log.draw_learning_curve", lambda *_: None)
+
+
 @pytest.fixture
 def small_preset(small_settings, tmp_path):
     """The small experiment as a settings file beside the study's."""

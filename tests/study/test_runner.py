@@ -42,7 +42,8 @@ def test_a_study_leaves_what_the_report_reads(carry_out, study_file, small_prese
         assert {score.case for score in case_scores(run)} == set(run.cases)
         assert run.training_log is not None
         assert run.costs.steps == 2
-        assert run.costs.parameters >= run.costs.trained > 100_000 < run.costs.flops_per_volume
+        assert run.costs.parameters >= run.costs.trained > 10_000
+        assert run.costs.flops_per_volume > 2 * run.costs.parameters
         assert min(run.costs.seconds_per_volume, run.costs.peak_bytes, run.costs.cpu_minutes) > 0
     assert without_prompt.costs.parameters < first.costs.parameters
     assert_boxes_in(json.loads(first.prompts_of(first.cases[0]).read_text()), rows=32, columns=40)
@@ -51,9 +52,10 @@ def test_a_study_leaves_what_the_report_reads(carry_out, study_file, small_prese
 
 
 def assert_boxes_in(prompts, rows, columns):
-    found = [box for boxes in prompts["slices"].values() for box in boxes.values()]
+    """Within the slice and the pad that makes it square."""
+    pad, found = (columns - rows) / 2 + 1, [box for boxes in prompts["slices"].values() for box in boxes.values()]
     assert found
-    assert all(-1 <= x0 <= x1 <= columns + 1 and -1 <= y0 <= y1 <= rows + 1 for x0, y0, x1, y1 in found)
+    assert all(-1 <= x0 <= x1 <= columns + 1 and -pad <= y0 <= y1 <= rows + pad for x0, y0, x1, y1 in found)
 
 
 @pytest.mark.slow
@@ -255,14 +257,18 @@ def test_minutes_are_remembered_and_the_fewer_rule(carry_out, study_file, output
     assert json.loads((other / "study.json").read_text())["study"]["minutes"] == 3
 
 
-@pytest.mark.slow
-def test_phantoms_are_made_once(carry_out, study_file, output):
-    data = [{"name": "made", "phantom": {"kind": "thorax-ct", "count": 2}}]
-    carry_out(study_file(models=LATER, data=data))
-    scan = next((output / "data" / "made" / "imagesTr").iterdir())
-    written = scan.stat().st_mtime_ns
-    carry_out(study_file(models=LATER, data=data), resume=True)
-    assert scan.stat().st_mtime_ns == written
+def test_phantoms_are_made_once(carry_out, study_file, dataset_folder, output, monkeypatch):
+    made = []
+
+    def write(place, count, kind, seed, on_case):
+        made.append((place, count, kind, seed))
+        shutil.copytree(dataset_folder, place)
+
+    monkeypatch.setattr("sautomed.study.data.write_phantoms", write)
+    file = study_file(models=LATER, data=[{"name": "made", "phantom": {"kind": "thorax-ct", "count": 2, "seed": 3}}])
+    carry_out(file)
+    carry_out(file, resume=True)
+    assert made == [(output / "data" / "made", 2, "thorax-ct", 3)]
 
 
 def test_what_the_data_cannot_give_is_told_before_any_work(carry_out, study_file, dataset_folder, output):

@@ -387,3 +387,26 @@ def test_an_organ_that_is_nowhere_is_not_counted(tmp_path):
     assert one == 1
     assert np.isnan(two)
     assert dice_of(tmp_path, two_organs(), truth) == [1, 0]  # found where it is not
+
+
+def test_a_loss_at_the_logits_sees_shrunk_labels(small_settings):
+    labels = torch.zeros(1, 1, 8, 8, dtype=torch.long)
+    labels[..., 4:] = 1
+    logits = torch.zeros(1, 2, 2, 2)
+    logits[:, 0, :, 0] = logits[:, 1, :, 1] = 20.0
+    out, settings = StepOutput(logits, None), small_settings.train
+    exact = walk_losses([out], labels, settings.model_copy(update={"loss_at": "logits"}))
+    assert exact["loss"] < 1e-3  # each pixel of the logits is right
+    assert walk_losses([out], labels, settings)["ce"] > 10 * exact["ce"]  # stretched, they are unsure in between
+
+
+def test_processor_time_does_not_pass_while_others_work(monkeypatch):
+    moments = {"monotonic": 0.0, "process_time": 0.0}
+    for name in moments:
+        monkeypatch.setattr(learner_module.time, name, lambda name=name: moments[name])
+    wall, own = Budget(steps=1, seconds=10.0), Budget(steps=1, seconds=10.0, clock="processor")
+    wall.start()
+    own.start()
+    moments |= {"monotonic": 8.0, "process_time": 2.0}
+    assert wall.progress(0) == pytest.approx(0.8)
+    assert own.progress(0) == pytest.approx(0.2)

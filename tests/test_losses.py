@@ -58,3 +58,13 @@ def test_no_box_at_all_is_a_loss_of_zero_with_a_gradient():
 def test_presence_is_a_plain_cross_entropy():
     loss = presence_loss(torch.tensor([[0.0, 50.0]]), torch.tensor([[True, True]]))
     assert loss.item() == pytest.approx(0.6931 / 2, abs=1e-3)
+
+
+def test_dice_over_all_classes_counts_an_absent_one_as_lost():
+    """As the code of SAMed, MA-SAM and TransUNet: whatever probability an absent class has is a loss of nearly 1."""
+    labels = torch.zeros(1, 8, 8, dtype=torch.long)
+    logits = torch.zeros(1, 3, 8, 8)
+    logits[:, 0] = 4.0
+    shown, every = dice_loss(logits, labels), dice_loss(logits, labels, "all")
+    assert shown < 0.1
+    assert every == pytest.approx((float(shown) + 2.0) / 3, abs=1e-3)

@@ -118,8 +118,10 @@ def segment_slices(
 def _native_boxes(found: PredictedSlice, fit: SliceFit) -> Float[np.ndarray, "k 4"] | None:
     if found.boxes is None or found.present is None:
         return None
-    boxes = torch.where(found.present[:, None], fit.boxes_to_native(found.boxes.float()), torch.nan)
-    return boxes.cpu().numpy()
+    rows, columns = fit.native
+    boxes = fit.boxes_to_native(found.boxes.float())
+    inside = torch.minimum(boxes.clamp(min=0), boxes.new_tensor([columns, rows, columns, rows]))
+    return torch.where(found.present[:, None], inside, torch.nan).cpu().numpy()
 
 
 def segment_volume(

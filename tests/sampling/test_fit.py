@@ -74,3 +74,11 @@ def test_channels_are_one_slice_or_three():
     assert channel_slices(4, 9, "repeat") == (4, 4, 4)
     assert channel_slices(4, 9, "neighbours") == (3, 4, 5)
     assert channel_slices(0, 9, "neighbours") == (0, 0, 1)
+
+
+@given(h=sides, w=sides, row=spacings, col=spacings)
+def test_the_whole_slice_as_a_box_is_the_whole_native_slice(h, w, row, col):
+    fit = SliceFit((h, w), (row, col), 128)
+    (rows, columns), (top, left) = fit.inner, fit.offset
+    box = torch.tensor([left, top, left + columns, top + rows]) / 128
+    torch.testing.assert_close(fit.boxes_to_native(box), torch.tensor([0.0, 0.0, w, h]), rtol=0, atol=1e-2)

@@ -89,3 +89,20 @@ def test_a_round_goes_on_from_where_training_is():
     sampler.first = 7
     assert first == [0, 1, 2, 3, 4]
     assert list(sampler) == [7, 8, 9, 10, 11]
+
+
+@pytest.mark.parametrize(("slices", "overhang"), [(1, 0), (3, 0), (5, 2), (8, 0), (12, 0)])
+def test_a_stack_is_in_anatomical_order_and_reaches_no_further_than_it_may(case, slices, overhang):
+    data = RunDataset([case], settings(), "repeat", seed=0, stack=(slices, overhang))
+    firsts = set()
+    for number in range(40):
+        images, labels, upward, _ = data[number]
+        t = (images[1:-1, 0, 0, 0] * 10).round().long()
+        assert upward
+        assert len(t) == len(labels) == slices
+        assert ((t.diff() == 1) | ((t.diff() == 0) & ((t[1:] == 0) | (t[1:] == 7)))).all()
+        assert torch.equal(labels[:, 0, 0], (t >= 3).long())
+        repeated = int((t.diff() == 0).sum())
+        assert repeated <= max(overhang, slices - 8)
+        firsts.add(int(t[0]))
+    assert len(firsts) == 1 if slices >= 8 else len(firsts) > 2

@@ -24,6 +24,7 @@ def train_nnunet(task: Task, listener: Listener) -> Trained:
         fewer_cases(task.fold, task.run.train_cases, task.run.seed),
         task.training,
         minutes=task.minutes,
+        clock=task.clock,
         seed=task.run.seed,
         device=task.device,
         settings=read_changes(task.run.changes),

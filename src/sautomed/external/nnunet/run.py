@@ -38,13 +38,13 @@ def prepare(number: int, configuration: str, planner: str, memory_gb: float | No
 
 
 def train(
-    data: str, configuration: str, plans: str, device: str, seed: int, until: float | None, resume: bool
+    data: str, configuration: str, plans: str, device: str, seed: int, budget: dict[str, Any] | None, resume: bool
 ) -> dict[str, Any]:
     """A network for the one fold. Returns where it lies and what it took.
 
     Args:
         data: Folder of the preprocessed cases.
-        until: When it has to end, in seconds since 1970; None trains all of nnU-Net's epochs.
+        budget: `seconds` that were left on `clock` when the job was `sent`; None trains all of nnU-Net's epochs.
         resume: Whether to go on with an attempt that was interrupted.
     """
     from nnunetv2.run.run_training import maybe_load_checkpoint
@@ -54,19 +54,20 @@ def train(
 
     for set_seed in (random.seed, np.random.seed, torch.manual_seed):  # nnU-Net draws from all three
         set_seed(seed)
-    trainer = (nnUNetTrainer if until is None else BudgetTrainer)(
+    trainer = (nnUNetTrainer if budget is None else BudgetTrainer)(
         plans={**read_json(Path(data) / f"{plans}.json", ExternalFailed), "continue_training": resume},
         configuration=configuration,
         fold=_FOLD,
         dataset_json=read_json(Path(data) / "dataset.json", ExternalFailed),
         device=torch.device(device),
     )
-    if until is not None:
-        trainer.budget_s = max(1.0, until - time.time())
+    if budget is not None:
+        gone = time.time() - budget["sent"] if budget["clock"] == "wall" else time.process_time()
+        trainer.budget_s, trainer.clock = max(1.0, budget["seconds"] - gone), budget["clock"]
     maybe_load_checkpoint(trainer, resume, False)
     torch.backends.cudnn.benchmark = device == "cuda"  # as nnU-Net's own command
     trainer.run_training()
-    steps = trainer.iterations if until is not None else trainer.num_epochs * trainer.num_iterations_per_epoch
+    steps = trainer.iterations if budget is not None else trainer.num_epochs * trainer.num_iterations_per_epoch
     model = Path(trainer.output_folder_base)
     parameters = sum(parameter.numel() for parameter in trainer.network.parameters())
     return {"model": model.name, "steps": steps, "parameters": parameters, **_spent()}

@@ -1,4 +1,4 @@
-"""nnU-Net's trainer with a wall-clock budget.
+"""nnU-Net's trainer with a budget of time.
 
 Imports nnU-Net, so only its own process imports this. Source: nnunetv2 2.8, nnUNetTrainer.run_training.
 """
@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch.optim import Optimizer
+
+from sautomed.learning import Clock, now_s
 
 EPOCHS = 20  # ours: enough points for a curve; at each one the online validation costs time
 VALIDATION_SHARE = 5  # stock: 250 iterations to 50 for validation
@@ -31,9 +33,10 @@ class ClockSchedule:
 
 
 class BudgetTrainer(nnUNetTrainer):
-    """Stock but for the end, which the clock brings; `budget_s` is set before the training."""
+    """Stock but for the end, which the clock brings; `budget_s` and `clock` are set before the training."""
 
     budget_s = 600.0
+    clock: Clock = "wall"
     iterations = 0
     began: float | None = None
 
@@ -41,16 +44,16 @@ class BudgetTrainer(nnUNetTrainer):
         """The share that is spent of the budget's time for iterations, 0 to 1."""
         if self.began is None:
             return 0.0
-        return min(1.0, (time.monotonic() - self.began) / self.budget_s)
+        return min(1.0, (now_s(self.clock) - self.began) / self.budget_s)
 
     def configure_optimizers(self) -> tuple[Optimizer, ClockSchedule]:
         optimizer, _ = super().configure_optimizers()
         return optimizer, ClockSchedule(optimizer, self.initial_lr, self)
 
     def run_training(self) -> None:
-        end = time.monotonic() + self.budget_s
+        end = now_s(self.clock) + self.budget_s
         self.on_train_start()  # starts workers and draws the first batches
-        self.began = time.monotonic()
+        self.began = now_s(self.clock)
         self.budget_s = max(1e-3, end - self.began)
         while self.spent() < 1 or self.iterations == 0:
             self._run_epoch()

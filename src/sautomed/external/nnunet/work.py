@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sautomed.datasets import Dataset
 from sautomed.datasets.folds import Fold
@@ -24,6 +25,7 @@ from sautomed.external.nnunet.raw import (
 from sautomed.external.nnunet.settings import NnUNetSettings
 from sautomed.files import require_writable, write_json
 from sautomed.inference import choose_device
+from sautomed.learning import Clock
 from sautomed.paths import read_json
 
 _DONE = "nnunet.json"
@@ -38,7 +40,7 @@ class Training:
         model: Folder that nnU-Net's own commands take, within that of the training.
         cases: Ids that it was trained on.
         minutes: Wall clock from the data to the model, of the attempt that came to the end.
-        cpu_minutes: Processor time of nnU-Net's processes.
+        cpu_minutes: Processor time, nnU-Net's processes included.
         steps: Iterations of the optimiser.
     """
 
@@ -66,6 +68,7 @@ def train(
     folder: Path,
     *,
     minutes: float | None = None,
+    clock: Clock = "wall",
     seed: int = 0,
     device: str = "auto",
     settings: NnUNetSettings = _STOCK,
@@ -74,8 +77,10 @@ def train(
 
     Args:
         folder: Of this training alone; nnU-Net's three folders come to lie there.
-        minutes: Wall clock from the data to the model; None trains the stock 1000 epochs, which an attempt that was
-            interrupted goes on with.
+        minutes: From the data to the model; None trains the stock 1000 epochs, which an attempt that was interrupted
+            goes on with.
+        clock: What the minutes count: wall clock, or processor time. The latter leaves out the augmentation of workers,
+            which there are on a GPU.
         seed: Of weights and patches; with workers for augmentation (GPU) it does not fix their order.
         device: auto, cpu or cuda.
     Raises:
@@ -88,18 +93,20 @@ def train(
         return read_training(folder)
     require_available()
     require_writable(folder)
-    began, kind = time.time(), choose_device(device).type
+    began, computed, kind = time.time(), time.process_time(), choose_device(device).type
     preprocessed = folder / "preprocessed" / raw_name(dataset)
     write_raw(dataset, (*fold.train, *fold.val), folder / "raw")
     write_split(fold, preprocessed)
     planned = carry_out("prepare", {"number": NUMBER, **settings.model_dump()}, folder, kind)
+    own_s = time.process_time() - computed
+    spent_s = time.time() - began if clock == "wall" else own_s + planned["processor_s"]
     job = {
         "data": str(preprocessed.absolute()),
         "configuration": settings.configuration,
         "plans": planned["plans"],
         "device": kind,
         "seed": seed,
-        "until": None if minutes is None else _end(minutes, began, folder),
+        "budget": None if minutes is None else _budget(minutes, clock, spent_s, folder),
         "resume": minutes is None and any(folder.glob("results/*/*/fold_0/checkpoint_latest.pth")),
     }
     done = carry_out("train", job, folder, kind)
@@ -107,11 +114,11 @@ def train(
         "model": f"results/{raw_name(dataset)}/{done['model']}",
         "cases": list(fold.train),
         "minutes": round((time.time() - began) / 60, 2),
-        "cpu_minutes": round((planned["processor_s"] + done["processor_s"]) / 60, 2),
+        "cpu_minutes": round((own_s + planned["processor_s"] + done["processor_s"]) / 60, 2),
         "steps": done["steps"],
         "parameters": done["parameters"],
     }
-    asked = {"minutes": minutes, "seed": seed, **settings.model_dump()}
+    asked = {"minutes": minutes, "clock": clock, "seed": seed, **settings.model_dump()}
     write_json(folder / _DONE, {**known, "asked": asked})
     return read_training(folder)
 
@@ -170,13 +177,13 @@ def predict(
     return Predicted(dict(zip(cases, done["seconds"], strict=True)), done["peak_bytes"], done["cuda_peak_bytes"])
 
 
-def _end(minutes: float, began: float, folder: Path) -> float:
-    """When the budget ends, in seconds since 1970; refused if planning and preprocessing took all of it."""
-    end = began + minutes * 60
-    if time.time() >= end:
+def _budget(minutes: float, clock: Clock, spent_s: float, folder: Path) -> dict[str, Any]:
+    """What planning and preprocessing left of the time, as the job says it; refused if that is nothing."""
+    left_s = minutes * 60 - spent_s
+    if left_s <= 0:
         raise ExternalFailed(
             f"nnU-Net's planning and preprocessing alone took longer than the {minutes:g} minutes that it was given.",
             where=folder,
             cure="Give more minutes.",
         )
-    return end
+    return {"seconds": left_s, "clock": clock, "sent": time.time()}

@@ -1,6 +1,8 @@
 """A reader sees a whole file or none, and every fault of the place is named."""
 
+import csv
 import hashlib
+import io
 import json
 import os
 import pickle
@@ -8,9 +10,19 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from sautomed import errors, files
-from sautomed.files import atomic_write, nearest_folder, require_writable, sweep_leftovers, write_json, write_text
+from sautomed.files import (
+    atomic_write,
+    csv_text,
+    nearest_folder,
+    require_writable,
+    sweep_leftovers,
+    write_json,
+    write_text,
+)
 from sautomed.paths import read_json, require_file, sha256_of
 
 
@@ -216,3 +228,10 @@ def test_a_hash_is_of_the_content_and_of_several_files_in_any_order(tmp_path):
     assert sha256_of([tmp_path / "0", first]) != both
     with pytest.raises(errors.MissingFile, match="does not exist"):
         sha256_of([tmp_path / "missing"])
+
+
+@given(st.lists(st.lists(st.text(st.characters(codec="utf-8")), min_size=2, max_size=3), min_size=1, max_size=3))
+@example([["\r", "a\r\nb"], ['"', ","]])
+def test_a_reader_of_csv_gives_back_every_field(rows):
+    read = list(csv.reader(io.StringIO(csv_text(rows), newline="")))
+    assert read == [[field.replace("\r\n", "\n").replace("\r", "\n") for field in row] for row in rows]

@@ -5,15 +5,17 @@ Knows nothing of what the files mean.
 
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
+import io
 import json
 import os
 import platform
 import re
 import secrets
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -170,6 +172,18 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Rows as CSV with Unix line ends, which any reader gives back field by field.
+
+    A carriage return becomes a line feed: Python's writer leaves a lone one unquoted, and a reader ends the line there.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for row in rows:
+        writer.writerow([_unix_lines(field) if isinstance(field, str) else field for field in row])
+    return text.getvalue()
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` atomically as indented JSON.
 
@@ -178,6 +192,10 @@ def write_json(path: str | Path, value: Any) -> None:
         UnwritableTarget: As `atomic_write`.
     """
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _unix_lines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _temporary_for(target: Path) -> Path:

@@ -6,8 +6,6 @@ because a distance that is lacking where an organ was missed would otherwise fla
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sautomed.files import write_json, write_text
+from sautomed.files import csv_text, write_json, write_text
 from sautomed.metrics import DISPLAYS, OURS, convention_named
 
 # scored: both masks hold voxels. absent: neither does; not counted. missed, spurious: only the reference, or only the
@@ -171,16 +169,14 @@ def bootstrap_means(
 
 def write_scores(summary: Summary, path: Path) -> None:
     """Write one line per case and class as CSV, with the convention's metrics; what has no value is left empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     columns = ["case", "class_id", "class", *summary.metrics, "tolerance_mm", "volume_pred_ml", "volume_ref_ml"]
-    writer.writerow([*columns, "status"])
+    lines: list[list[object]] = [[*columns, "status"]]
     for row in summary.scores:
         measured = [_plain(row.values.get(metric, math.nan)) for metric in summary.metrics]
         volumes = [_plain(row.volume_pred_ml), _plain(row.volume_ref_ml)]
         tolerance = f"{row.tolerance_mm:g}"
-        writer.writerow([row.case, row.class_id, row.class_name, *measured, tolerance, *volumes, row.status])
-    write_text(path, text.getvalue())
+        lines.append([row.case, row.class_id, row.class_name, *measured, tolerance, *volumes, row.status])
+    write_text(path, csv_text(lines))
 
 
 def write_summary(summary: Summary, path: Path, **notes: Any) -> None:

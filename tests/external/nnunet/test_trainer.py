@@ -86,6 +86,13 @@ def test_a_long_budget_has_epochs_of_the_stock_length(count):
     assert run.checks > 50 * (len(run.epochs) - 2)
 
 
+def test_few_iterations_are_not_checked_one_by_one(count):
+    run = count(32.0)
+    assert run.iterations == 30
+    assert set(run.epochs) == {5}
+    assert run.checks == len(run.epochs)
+
+
 def test_a_budget_that_the_start_eats_up_still_trains_once(count):
     assert count(1.0).iterations == 1
 

@@ -45,11 +45,14 @@ def test_csv_has_full_precision_and_only_the_parts_that_there_are():
 @given(st.lists(st.tuples(FINITE, FINITE, FINITE), min_size=1, max_size=4), st.text(st.characters(codec="utf-8")))
 @settings(max_examples=40, deadline=None)
 @example([(1e300, -0.0, 5e-324)], 'a,"b"')
+@example([(0.0, 0.0, 0.0)], "\r")
+@example([(0.0, 0.0, 0.0)], "a\r\nb\rc\n")
 def test_csv_gives_back_every_number(numbers, name):
     rows = tuple(TableRow(f"s{name}", (Cell("x", *values),)) for values in numbers)
     found = list(csv.reader(io.StringIO(to_csv(Table("t", "k", "T", (Column("v", "V"),), rows, ())), newline="")))
     assert [tuple(map(float, line[1:4])) for line in found[1:]] == numbers
-    assert all(line[0] == f"s{name}" for line in found[1:])
+    unix = f"s{name}".replace("\r\n", "\n").replace("\r", "\n")
+    assert all(line[0] == unix for line in found[1:])
 
 
 def test_markdown_is_aligned_and_bold_and_says_reasons_below():

@@ -11,7 +11,7 @@ What it is given, and what differs from the stock command line (nnU-Net 2.8):
 - Without `minutes` the stock trainer runs: 1000 epochs of 250 iterations. Only a seed is set, which stock does not.
 - With `minutes` `trainer.BudgetTrainer` runs: the same network, loss, augmentation, optimiser and batches, but
   the polynomial learning rate falls with the time, at every iteration instead of every epoch; an epoch is a twentieth
-  of the time, at most 250 iterations; no checkpoint is kept but the last, which nnU-Net predicts with anyway.
+  of the time, of 5 to 250 iterations; no checkpoint is kept but the last, which nnU-Net predicts with anyway.
   The time includes handing over, planning and preprocessing.
 - On a CPU augmentation runs within the training's process, with as many threads as PyTorch is given; stock takes all.
 - Prediction is stock: `checkpoint_final`, half-overlapping tiles with Gaussian weights, mirrored along all axes.

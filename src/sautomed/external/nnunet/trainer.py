@@ -64,7 +64,7 @@ class BudgetTrainer(nnUNetTrainer):
         self.on_train_epoch_start()
         end = self.spent() + 1 / EPOCHS
         losses = [self.train_step(next(self.dataloader_train))]
-        while self.spent() < min(1.0, end) and len(losses) < self.num_iterations_per_epoch:
+        while self.spent() < self._epoch_end(end, len(losses)) and len(losses) < self.num_iterations_per_epoch:
             losses.append(self.train_step(next(self.dataloader_train)))
         self.on_train_epoch_end(losses)
         with torch.no_grad():
@@ -74,6 +74,10 @@ class BudgetTrainer(nnUNetTrainer):
                 checks.append(self.validation_step(next(self.dataloader_val)))
             self.on_validation_epoch_end(checks)
         self.on_epoch_end()
+
+    def _epoch_end(self, end: float, iterations: int) -> float:
+        """Of a network so slow that an epoch would hold a few iterations, epochs are longer, not mostly validation."""
+        return 1.0 if iterations < VALIDATION_SHARE else min(1.0, end)
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         self.lr_scheduler.step()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 
+from sautomed.files import csv_text
 from sautomed.report.study.cells import Cell, Table, TableRow
 
 _PARTS = ("low", "high", "of")  # of a cell, each a column of its own where any cell has it
@@ -40,17 +39,13 @@ def to_csv(table: Table) -> str:
         [part for part in _PARTS if any(_part(row.cells[i], part) for row in table.rows if row.cells)]
         for i in range(len(table.columns))
     ]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     keys = [
         key
         for column, found in zip(table.columns, parts, strict=True)
         for key in (column.key, *(f"{column.key}_{part}" for part in found))
     ]
-    writer.writerow(["system", *keys, "note", "reason"])
-    for row in table.rows:
-        writer.writerow([row.name, *_csv_fields(row, table, parts), row.note, row.reason])
-    return text.getvalue()
+    lines = [[row.name, *_csv_fields(row, table, parts), row.note, row.reason] for row in table.rows]
+    return csv_text([["system", *keys, "note", "reason"], *lines])
 
 
 def to_markdown(table: Table) -> str:

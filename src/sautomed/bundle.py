@@ -1,6 +1,6 @@
 """Model folders: everything that `segment` needs, in files that anyone can read.
 
-model.safetensors   what was trained; a frozen pretrained trunk stays out and is named by its source and hash
+model.safetensors   what was trained; what of a pretrained trunk is frozen stays out and is named by source and hash
 config.json         the resolved settings
 dataset.json        label names, as nnU-Net writes them
 """
@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
+from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sautomed.baselines import build_segmenter
+from sautomed.baselines import build_empty_segmenter, build_segmenter
 from sautomed.config import AnyModelSettings, SamTrunkSettings, Settings, parse_settings
 from sautomed.datasets import read_label_names
 from sautomed.errors import (
@@ -26,10 +27,11 @@ from sautomed.errors import (
     WrongWeights,
 )
 from sautomed.files import atomic_write, write_json
-from sautomed.model.segmenter import Segmenter
+from sautomed.model.segmenter import PretrainedTrunk, Segmenter
 from sautomed.paths import read_json
 
 FORMAT = 1
+_TRUNK = TypeAdapter(PretrainedTrunk | None)
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,10 @@ def load_bundle(folder: Path, weights: str | None = None) -> Bundle:
     config = _read_config(folder / "config.json")
     try:
         settings = parse_settings(config["settings"], str(folder / "config.json"))
-        settings = _with_trunk(settings, config["pretrained_trunk"], weights, folder)
+        trunk: PretrainedTrunk | None = config["pretrained_trunk"]
+        settings = _with_trunk(settings, trunk, weights, folder)
         labels, channel = _read_dataset_json(folder / "dataset.json")
-        network = build_segmenter(_without_start(settings.model), len(labels), int(settings.data.image_size))
+        network = _network(settings, len(labels), trunk)
     except (UnknownSetting, BadDatasetJson) as error:  # in a model folder these are faults of the model
         raise NotAModel(
             error.fault, where=error.where or folder, cure="Use the sautomed version that wrote it, or copy it again."
@@ -103,9 +106,17 @@ def load_bundle(folder: Path, weights: str | None = None) -> Bundle:
             where=error.where,
             cure="Say with --weights where it is now.",
         ) from error
-    _check_trunk(network, config["pretrained_trunk"], folder)
+    _check_trunk(network, trunk, folder)
     _load_trained(network, folder / "model.safetensors")
     return Bundle(network.eval(), settings, labels, channel)
+
+
+def _network(settings: Settings, classes: int, trunk: PretrainedTrunk | None) -> Segmenter:
+    """The network before its trained weights; a pretrained trunk of which the folder leaves nothing out is not read."""
+    model, size = _without_start(settings.model), int(settings.data.image_size)
+    if trunk is None or trunk.shape is None:
+        return build_segmenter(model, classes, size)
+    return build_empty_segmenter(model, classes, size, trunk)
 
 
 def _without_start(model: AnyModelSettings) -> AnyModelSettings:
@@ -123,10 +134,12 @@ def _read_config(path: Path) -> dict[str, Any]:
             where=path,
             cure="Use the sautomed version that wrote it, or train again.",
         )
-    trunk = config.setdefault("pretrained_trunk", None)
-    named = isinstance(trunk, dict) and all(isinstance(trunk.get(key), str) for key in ("source", "sha256"))
-    if trunk is not None and not (named and trunk.get("input_norm") in ("sam", "medsam")):
-        raise _damaged("pretrained_trunk lacks the source, the sha256 or the input_norm", path)
+    try:
+        config["pretrained_trunk"] = _TRUNK.validate_python(config.get("pretrained_trunk"))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(str(key) for key in ("pretrained_trunk", *fault["loc"]))
+        raise _damaged(f"{place}: {fault['msg']}", path) from error
     return config
 
 
@@ -145,33 +158,32 @@ def _read_dataset_json(path: Path) -> tuple[dict[int, str], str]:
 def trained_state(network: Segmenter) -> dict[str, Tensor]:
     """All but the frozen part of a pretrained trunk; what goes by several names stands under the first."""
     parameters, state = dict(network.named_parameters()), network.state_dict()
+    in_part = network.pretrained is not None and network.pretrained.shape is None
     kept = {
         name
         for name, parameter in parameters.items()
-        if not (network.pretrained and name.startswith("trunk.") and not parameter.requires_grad)
+        if not (in_part and name.startswith("trunk.") and not parameter.requires_grad)
     }
     kept |= {name for name, _ in network.named_buffers()}
     return {name: tensor for name, tensor in state.items() if name in kept}
 
 
-def _with_trunk(settings: Settings, pretrained: dict[str, str] | None, weights: str | None, folder: Path) -> Settings:
+def _with_trunk(settings: Settings, pretrained: PretrainedTrunk | None, weights: str | None, folder: Path) -> Settings:
     """The trunk from where it is now, with the input scaling of the training whatever the file's name by now."""
     trunk, path = getattr(settings.model, "trunk", None), folder / "config.json"
     if settings.data.image_size == "auto":
         raise _damaged("data.image_size is not decided", path)
     if isinstance(trunk, SamTrunkSettings) != (pretrained is not None):
         raise _damaged("model.trunk and pretrained_trunk contradict each other", path)
+    if weights is not None and (pretrained is None or pretrained.shape is not None):
+        raise UsageError(
+            "needs no pretrained trunk: all its weights are in the model folder.",
+            where=folder,
+            cure="Leave out --weights.",
+        )
     if pretrained is None:
-        if weights is not None:
-            raise UsageError(
-                "has no pretrained trunk: all its weights are in the model folder.",
-                where=folder,
-                cure="Leave out --weights.",
-            )
         return settings
-    return _with_trunk_settings(
-        settings, input_norm=pretrained["input_norm"], **({"weights": weights} if weights else {})
-    )
+    return _with_trunk_settings(settings, input_norm=pretrained.input_norm, **({"weights": weights} if weights else {}))
 
 
 def _with_whole_path(settings: Settings) -> Settings:
@@ -188,11 +200,11 @@ def _with_trunk_settings(settings: Settings, **changes: str) -> Settings:
     return settings.model_copy(update={"model": settings.model.model_copy(update={"trunk": trunk})})
 
 
-def _check_trunk(network: Segmenter, pretrained: dict[str, str] | None, folder: Path) -> None:
+def _check_trunk(network: Segmenter, pretrained: PretrainedTrunk | None, folder: Path) -> None:
     found = network.pretrained.sha256 if network.pretrained else "none"
-    if pretrained and pretrained["sha256"] != found:
+    if pretrained and pretrained.sha256 != found:
         raise TrunkChanged(
-            f"was trained on the trunk {pretrained['source']} with hash {pretrained['sha256'][:12]}..., but what is "
+            f"was trained on the trunk {pretrained.source} with hash {pretrained.sha256[:12]}..., but what is "
             f"there now has {found[:12]}...; its masks would be wrong.",
             where=folder,
             cure="Say with --weights where the original weights are, or train again.",

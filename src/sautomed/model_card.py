@@ -70,7 +70,9 @@ def _network(settings: Settings) -> str:
     return "trained from scratch" if weights is None else f"from {weights}"
 
 
-def _scores(validation: dict[str, Any]) -> str:
+def _scores(validation: dict[str, Any] | None) -> str:
+    if validation is None:
+        return "In the study that this model was trained for: its page, and `scores` of its runs."
     if not validation["cases"]:
         return "None: every case was trained on."
     rows = [

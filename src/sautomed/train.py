@@ -51,6 +51,8 @@ class TrainingPlan:
             the schedule is fitted to it.
         prepared: Folder for the prepared slices, which trainings of one data set may share, also at one time; by
             default within the run.
+        score: Whether to segment and score the fold's validation cases at the end, on their native grids. Whoever does
+            that itself says no; the time that a budget keeps for it stays kept, so that the training is the same.
     """
 
     dataset: Path
@@ -66,6 +68,7 @@ class TrainingPlan:
     train_cases: int | None = None
     prepared: Path | None = None
     clock: Clock = "wall"
+    score: bool = True
 
 
 @dataclass(frozen=True)
@@ -286,7 +289,7 @@ def _finish(learner: Learner, materials: Materials, plan: TrainingPlan, folder: 
     network = learner.best_model.to(choose_device(plan.device)).eval()  # Lightning hands it back on the CPU
     save_bundle(model, Bundle(network, settings, dataset.labels, dataset.channel))
     metrics = {
-        "validation": score_cases(network, materials),
+        "validation": score_cases(network, materials) if plan.score else None,
         "steps": learner.global_step,
         "minutes": round(learner.budget.elapsed_s() / 60, 1),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",

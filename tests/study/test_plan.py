@@ -1,14 +1,16 @@
 """A study file in, runs out; what cannot be meant is refused before any work."""
 
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from sautomed import errors
-from sautomed.config import preset_names
-from sautomed.study import plan_runs, read_study_file
+from sautomed.study import StudyFile, plan_runs, read_study_file
 
-STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
 MODELS = [{"label": "A", "preset": "tiny"}, {"label": "B", "preset": "tiny", "set": ["train.batch=2"]}]
 
 
@@ -100,9 +102,60 @@ def test_an_unknown_convention_and_an_unknown_data_set_are_refused(plan, study_f
         read_study_file(study_file(), {"other": Path()})
 
 
-@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_every_study_of_the_repository_can_be_planned(path):
-    folders = {name: Path() for name in ("btcv", "chaos", "segthor") if f"name: {name}" in path.read_text()}
-    study = read_study_file(path, folders)
-    assert {model.preset for model in study.models} <= {*preset_names()}
-    assert plan_runs(study)
+# --- names ---
+
+
+def test_texts_of_a_study_are_one_line_each(plan, study_file):
+    models = [{"label": "two\nlines\t", "preset": "tiny", "note": "a\u2028b ", "left_out": "no\r\nweights"}]
+    (run,) = plan(models=models, settings=[{"name": "x\ny"}])
+    assert (run.label, run.note, run.left_out, run.setting) == ("two lines", "a b", "no weights", "x y")
+    assert read_study_file(study_file(title="A\n B")).title == "A B"
+
+
+@pytest.mark.parametrize("sign", ["\x1b", "\x00", "\x7f", "\x9b"])
+@pytest.mark.parametrize("place", ["label", "note", "left_out", "title", "setting"])
+def test_control_characters_are_refused(plan, place, sign):
+    changes = {"models": [MODELS[0] | {place: f"a{sign}b"}]} if place in ("label", "note", "left_out") else {}
+    changes |= {"title": {"title": sign}, "setting": {"settings": [{"name": sign}]}}.get(place, {})
+    with pytest.raises(errors.UnknownSetting, match="cannot be printed"):
+        plan(**changes)
+
+
+def test_names_beyond_ascii_are_told_apart(plan):
+    labels = ["模型甲", "模型乙", "α = 0.5", "β = 0.5", "Café", "cafe 2"]
+    ids = [run.id for run in plan(models=[MODELS[0] | {"label": label} for label in labels])]
+    assert len(set(ids)) == len(labels)
+    assert all(run_id.isascii() and run_id.islower() for run_id in ids)
+    assert ids[4] == "cafe__blocks__fold0__seed0"
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.text(min_size=1, max_size=64), min_size=1, max_size=3))
+def test_any_name_is_refused_or_a_folder_of_every_system(labels):
+    """By the name of a run, of at most 255 letters."""
+    tree = {"title": "T", "data": [{"name": "d" * 40, "folder": "."}], "settings": [{"name": "s" * 64}]}
+    try:
+        study = StudyFile.model_validate({**tree, "models": [{"label": text, "preset": "tiny"} for text in labels]})
+        ids = [run.id for run in plan_runs(study)]
+    except (ValidationError, errors.UnknownSetting):
+        return
+    assert len({*ids}) == len(labels)
+    for run_id in ids:
+        assert re.fullmatch(r"[a-z0-9_-]{1,240}", run_id)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seeds": [-1]},
+        {"seeds": [2**32]},
+        {"data": [{"name": "a", "folder": ".", "folds": [-1]}]},
+        {"models": [MODELS[0] | {"label": " \n "}]},
+        {"models": [MODELS[0] | {"label": "x" * 65}]},
+        {"models": [MODELS[0] | {"left_out": " "}]},
+        {"minutes": float("nan")},
+    ],
+)
+def test_numbers_and_names_without_a_meaning_are_refused(plan, changes):
+    with pytest.raises(errors.UnknownSetting):
+        plan(**changes)

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import time
+import zipfile
 
 import pytest
 
@@ -45,6 +46,8 @@ def test_a_study_leaves_what_the_report_reads(carry_out, study_file, small_prese
         assert run.costs.parameters >= run.costs.trained > 10_000
         assert run.costs.flops_per_volume > 2 * run.costs.parameters
         assert min(run.costs.seconds_per_volume, run.costs.peak_bytes, run.costs.cpu_minutes) > 0
+    card = output / first.training / "model" / "MODEL_CARD.md"
+    assert "In the study that this model was trained for" in card.read_text()  # not segmented once more for it
     assert without_prompt.costs.parameters < first.costs.parameters
     assert_boxes_in(json.loads(first.prompts_of(first.cases[0]).read_text()), rows=32, columns=40)
     assert not without_prompt.prompts_folder.exists()
@@ -112,6 +115,7 @@ def stumbling_train(monkeypatch, trained_run):
         (MemoryError("of 9 GB"), errors.MemoryShortage.id, "ran out of memory: of 9 GB"),
         (errors.TrainingDiverged("the loss became nan.", cure="Less."), errors.TrainingDiverged.id, "became nan"),
         (KeyError("x"), "", "a bug, see error.txt: KeyError"),
+        (OSError(28, "No space left on device"), "", "by the system, see error.txt: [Errno 28] No space left"),
     ],
 )
 def test_a_failed_run_is_written_down_and_the_others_go_on(
@@ -132,11 +136,82 @@ def test_a_failed_run_is_written_down_and_the_others_go_on(
     assert words in broken["error"]["text"]
     assert record(RUN)["status"] == "done"
     written = (output / "runs" / RUN / "run.json").stat().st_mtime_ns
+    stale = output / "runs" / broken["id"] / "prompts" / "block_0.json"
+    stale.parent.mkdir()
+    stale.write_text("{}")
     stumbling_train(errors.UsageError("another fault.", cure=""))
     with pytest.raises(errors.SomeCasesFailed):
         carry_out(file, resume=True)
     assert "another fault" in record("broken__blocks__fold0__seed0")["error"]["text"]  # tried again
+    assert not stale.exists()  # anew
     assert (output / "runs" / RUN / "run.json").stat().st_mtime_ns == written  # and what was done, not
+
+
+@pytest.fixture
+def plans(monkeypatch):
+    """The trainings that a study asks for, none of which is done."""
+    asked = []
+
+    def train(plan, callbacks):
+        asked.append(plan)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sautomed.study.own.train", train)
+    return asked
+
+
+def begin_training(study_file, output):
+    """What a killed attempt leaves of the one training of a study: settings and checkpoints."""
+    (run,) = plan_runs(read_study_file(study_file(settings=DIRECTIONS[:1])))
+    training = StudyFolder(output).training(run)
+    (training / "checkpoints").mkdir(parents=True)
+    (training / "config.json").write_text(run.settings.model_dump_json())
+    for name in ("best", "last"):
+        with zipfile.ZipFile(training / "checkpoints" / f"{name}.ckpt", "w") as archive:
+            archive.writestr("data.pkl", "x" * 1000)
+    return training
+
+
+@pytest.fixture
+def begun(carry_out, study_file, output, plans):
+    """A study whose one training was killed."""
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(study_file(settings=DIRECTIONS[:1]))
+    return begin_training(study_file, output)
+
+
+def test_a_training_goes_on_with_the_walk_that_it_began_with(carry_out, study_file, begun, plans):
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(study_file(settings=DIRECTIONS[::-1]), resume=True)  # which shares it
+    assert (plans[-1].resume, plans[-1].settings.segment.walk) == (True, "mid_to_ends")
+
+
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_a_checkpoint_that_is_cut_short_is_trained_anew(carry_out, study_file, begun, plans, name):
+    path = begun / "checkpoints" / f"{name}.ckpt"
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(study_file(settings=DIRECTIONS[:1]), resume=True)
+    assert not plans[-1].resume
+    assert not (begun / "checkpoints").exists()
+
+
+def test_a_kill_between_model_and_processor_time_costs_only_that(
+    carry_out, study_file, record, output, stumbling_train
+):
+    stumbling_train(None)
+    carry_out(study_file())
+    next(output.glob("trainings/*/fold_0/spent.json")).unlink()
+    (output / "runs" / RUN / "run.json").unlink()
+    assert carry_out(study_file(), resume=True) == {RUN: "done"}
+    assert (record(RUN)["costs"]["steps"], record(RUN)["costs"]["cpu_minutes"]) == (4, None)
+
+
+@pytest.mark.parametrize("minutes", [float("nan"), float("inf"), 0.0, -1.0])
+def test_endless_and_no_minutes_are_refused(carry_out, study_file, output, minutes):
+    with pytest.raises(errors.UsageError, match="--max-minutes-per-run"):
+        carry_out(study_file(), max_minutes=minutes)
+    assert not output.exists()
 
 
 # --- several processes ---
@@ -236,8 +311,6 @@ def test_a_folder_in_use_is_refused(carry_out, study_file, output):
     with pytest.raises(errors.TargetExists, match=r"holds a study already.*--resume"):
         carry_out(study_file(models=LATER))
     assert carry_out(study_file(models=LATER), resume=True) == {}
-    with pytest.raises(errors.TargetExists, match="another study"):
-        carry_out(study_file(), resume=True)
     other = output.parent / "other"
     other.mkdir()
     (other / "letter.txt").write_text("mine")
@@ -249,8 +322,6 @@ def test_minutes_are_remembered_and_the_fewer_rule(carry_out, study_file, output
     file = study_file(models=LATER, minutes=5)
     carry_out(file, max_minutes=2)
     assert json.loads((output / "study.json").read_text())["study"]["minutes"] == 2
-    with pytest.raises(errors.TargetExists, match="minutes"):
-        carry_out(file, resume=True)  # five, as the file says
     untimed, other = study_file(models=LATER), output.parent / "other"
     carry_out(untimed, max_minutes=3, output=other)
     carry_out(untimed, output=other, resume=True)

@@ -10,7 +10,8 @@ from types import MappingProxyType
 from typing import cast
 
 from sautomed.config import AnyModelSettings
-from sautomed.model.segmenter import Segmenter
+from sautomed.errors import UnknownSetting
+from sautomed.model.segmenter import PretrainedTrunk, Segmenter
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class System:
     Attributes:
         title: As tables print it.
         source: Who published it.
-        module: Its function `build(settings, classes, image_size)` makes the network; imported when it is called.
+        module: Its function `build(settings, classes, image_size)` makes the network; imported when it is called. One
+            that trains a pretrained trunk as a whole also has `build_empty`.
         preset: Its documented recipe.
     """
 
@@ -32,6 +34,18 @@ class System:
     def build(self, settings: AnyModelSettings, classes: int, image_size: int) -> Segmenter:
         make = cast(Callable[[AnyModelSettings, int, int], Segmenter], import_module(self.module).build)
         return make(settings, classes, image_size)
+
+    def build_empty(
+        self, settings: AnyModelSettings, classes: int, image_size: int, origin: PretrainedTrunk
+    ) -> Segmenter:
+        make = getattr(import_module(self.module), "build_empty", None)
+        if make is None:
+            raise UnknownSetting(
+                f"{self.title} is never trained as a whole.",
+                where="pretrained_trunk.shape",
+                cure="Leave it out.",
+            )
+        return cast(Segmenter, make(settings, classes, image_size, origin))
 
 
 _HERE = "sautomed.baselines"
@@ -58,3 +72,18 @@ def build_segmenter(settings: AnyModelSettings, classes: int, image_size: int) -
         UnknownSetting: Sizes that do not go together.
     """
     return MODELS[settings.name].build(settings, classes, image_size)
+
+
+def build_empty_segmenter(
+    settings: AnyModelSettings, classes: int, image_size: int, origin: PretrainedTrunk
+) -> Segmenter:
+    """The same without looking for the pretrained trunk, for model folders that hold all of what became of it.
+
+    Args:
+        origin: With a shape.
+    Returns:
+        Most of its numbers are what happened to lie in memory.
+    Raises:
+        UnknownSetting: A system that leaves some of a pretrained trunk as it came.
+    """
+    return MODELS[settings.name].build_empty(settings, classes, image_size, origin)

@@ -9,13 +9,12 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import SamVisionConfig
-from transformers.models.sam.modeling_sam import SamPositionalEmbedding, SamVisionEncoder
+from transformers.models.sam.modeling_sam import SamVisionEncoder
 
+from sautomed.baselines.fresh_head import FreshHead
 from sautomed.config import SamedSettings, SamTrunkSettings
 from sautomed.errors import UnknownSetting, WrongWeights
-from sautomed.model.build import MadeTrunk, decoder_widths, make_trunk
-from sautomed.model.mask_decoder import MaskDecoder
+from sautomed.model.build import MadeTrunk, make_trunk
 from sautomed.model.sam.files import find_weights, read_tensors
 from sautomed.model.sam.keys import official_name
 from sautomed.model.sam.network import Sam, decode_masks, dense_position
@@ -42,7 +41,7 @@ def build(settings: SamedSettings, classes: int, image_size: int) -> Samed:
 def assemble(settings: SamedSettings, made: MadeTrunk, classes: int) -> Samed:
     """The head that goes with a trunk, on it; from the checkpoint if the settings name one."""
     if made.sam is None:
-        return Samed(made.net, FreshHead(settings, made.net, classes), classes)
+        return Samed(made.net, FreshHead(settings.dim, settings.decoder, made.net, classes), classes)
     head = SamHead(made.sam, classes)
     if settings.checkpoint is not None:
         load_published(settings.checkpoint, made.sam.vision, head)
@@ -97,24 +96,6 @@ class SamHead(nn.Module):
         no_mask = self.prompt.no_mask_embed.weight[:, None, :, None, None]
         no_prompt = image.new_zeros(len(image), 1, 0, image.shape[1])
         return decode_masks(self.decoder, position, image, no_prompt, no_mask)[0][:, 0]
-
-
-class FreshHead(nn.Module):
-    """3D-SAutoMed's mask decoder without history and prompts, for trunks from scratch."""
-
-    def __init__(self, settings: SamedSettings, trunk: Trunk, classes: int):
-        super().__init__()
-        dim, decoder = settings.dim, settings.decoder
-        widths = decoder_widths(decoder, dim, trunk.stride)
-        self.decoder = MaskDecoder(classes, dim, decoder.heads, decoder.mlp, widths, trunk.fine_channels)
-        self.position = fix_positions(SamPositionalEmbedding(SamVisionConfig(num_pos_feats=dim // 2, scale=1.0)))
-
-    def forward(self, features: Features) -> Float[Tensor, "n k+1 h w"]:
-        image = features.coarse
-        position = dense_position(self.position, *image.shape[-2:])[0].to(image.dtype)
-        nothing = image.new_zeros(len(image), 0, image.shape[1])
-        logits, _ = self.decoder(image, features.fine, position, nothing, nothing)
-        return logits
 
 
 @torch.no_grad()

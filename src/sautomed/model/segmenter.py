@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from sautomed.model.sam.keys import SamSizes
+
 
 @dataclass(frozen=True)
 class Features:
@@ -87,12 +89,26 @@ class StepOutput:
 
 
 @dataclass(frozen=True)
+class TrunkShape:
+    """What a SAM trunk is built from when its weights come later."""
+
+    sizes: SamSizes
+    lora_rank: int
+
+
+@dataclass(frozen=True)
 class PretrainedTrunk:
-    """Where a frozen trunk's weights came from, the hash of their numbers, and the input scaling they want."""
+    """Where a trunk's weights came from, the hash of their numbers, and the input scaling they want.
+
+    Attributes:
+        shape: Of a trunk that is trained as a whole: nothing of it is left as it came, so that a model folder holds
+            all of it. None where some of it is frozen.
+    """
 
     source: str
     sha256: str
     input_norm: Literal["sam", "medsam"]
+    shape: TrunkShape | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +164,7 @@ class Segmenter(nn.Module, ABC):
 
     Attributes:
         classes: Organs, without the background.
-        pretrained: What a model folder names instead of holding; None without a pretrained trunk.
+        pretrained: Its frozen part is what a model folder names instead of holding; None without a pretrained trunk.
         prompts: What a person, or the truth in their place, must give for each organ.
         run_slices: Consecutive slices of a training example; None draws their number anew for every batch.
         overhang: Slices by which such an example may reach beyond either end of a volume; the edge slice is repeated.

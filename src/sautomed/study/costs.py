@@ -8,6 +8,7 @@ import platform
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -53,7 +54,18 @@ def count_flops(
 
 
 def machine() -> str:
-    """What the runs of this process run on, in a few words."""
-    cores = os.cpu_count() or 1
+    """What the runs of this process run on: `Intel(R) Xeon(R) Gold 6226R, 16 cores, 8 threads used, Linux, no GPU`."""
+    cores, threads = os.cpu_count() or 1, torch.get_num_threads()
     graphics = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return f"{platform.system()} {platform.machine()}, {cores} cores, {torch.get_num_threads()} threads, {graphics}"
+    used = f"{threads} thread{'s' * (threads != 1)} used"
+    return f"{processor_name()}, {cores} core{'s' * (cores != 1)}, {used}, {platform.system()}, {graphics}"
+
+
+def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's name as Linux knows it; elsewhere, and where that has none, what Python knows."""
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = [name.strip() for key, _, name in (line.partition(":") for line in lines) if key.strip() == "model name"]
+    return next(filter(None, names), "") or platform.processor() or platform.machine()

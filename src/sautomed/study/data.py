@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from sautomed.datasets import Dataset, read_dataset
 from sautomed.datasets.folds import Fold, load_or_make_folds, select_fold
 from sautomed.datasets.phantom import write_phantoms
-from sautomed.errors import UnknownSetting
+from sautomed.errors import BadSplits, TargetExists, UnknownSetting
 from sautomed.study.folder import StudyFolder, held
-from sautomed.study.plan import DataEntry, StudyFile
+from sautomed.study.plan import DataEntry, PlannedRun, StudyFile
 
 SPLIT_SEED = 0  # whatever the seed of a training: scores over seeds are scores of the same cases
 OnCase = Callable[[int, int, str], None]
@@ -39,7 +39,7 @@ def open_data(entry: DataEntry, study: StudyFile, folder: StudyFolder, on_case: 
         DataError: The data set or its folds cannot be used; FoldOutOfRange if there are fewer folds.
         UnknownSetting: There is no such layout or kind of phantom, or fewer training cases than a setting asks for.
     """
-    with held(folder.root / "data" / f"{entry.name}.lock"):
+    with held(folder.data_lock(entry.name)):
         place = Path(entry.folder) if entry.folder is not None else _phantoms(entry, folder, on_case)
         dataset = read_dataset(place, entry.layout)
         ids = [case.id for case in dataset.cases]
@@ -47,6 +47,33 @@ def open_data(entry: DataEntry, study: StudyFile, folder: StudyFolder, on_case: 
     folds = {number: select_fold(splits, number) for number in entry.folds}
     _refuse_too_few(entry.name, study, folds)
     return StudyData(entry.name, place, dataset, folds)
+
+
+def refuse_other_cases(runs: Iterable[PlannedRun], data: Mapping[str, StudyData], folder: StudyFolder) -> None:
+    """Hold folds and organs against those of the runs that are done, or scores of other cases would share a table.
+
+    Raises:
+        BadSplits: The folds, or the cases of the data set, have changed.
+        TargetExists: The organs have.
+    """
+    for run in runs:
+        record = folder.read_record(run) or {}
+        if record.get("status") != "done":
+            continue
+        now = data[run.dataset]
+        val, labels = now.folds[run.fold].val, {str(value): name for value, name in now.dataset.labels.items()}
+        if set(record.get("cases", val)) != set(val):
+            raise BadSplits(
+                f"fold {run.fold} validates on other cases than those that {run.id}, which is done, was scored on.",
+                where=folder.splits(run.dataset),
+                cure="Bring this file and the cases back as they were, or give another folder with -o.",
+            )
+        if record.get("labels", labels) != labels:
+            raise TargetExists(
+                f"holds {run.id}, which is done with other organs than {now.folder} has now.",
+                where=folder.root,
+                cure="Bring the data set back as it was, or give another folder with -o.",
+            )
 
 
 def _phantoms(entry: DataEntry, folder: StudyFolder, on_case: OnCase | None) -> Path:

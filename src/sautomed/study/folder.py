@@ -5,7 +5,8 @@ Locks are files that the system holds for a living process, so a run whose proce
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from filelock import FileLock, Timeout
 from sautomed.errors import BadTable, TargetExists
 from sautomed.files import require_writable, write_json
 from sautomed.paths import read_json
+from sautomed.study.continuing import Known, describe, known_runs, other_data, refuse_mixture
 from sautomed.study.own import is_trained
 from sautomed.study.plan import PlannedRun, StudyFile
 
@@ -34,6 +36,9 @@ class StudyFolder:
         """Phantoms that the study made."""
         return self.root / "data" / name
 
+    def data_lock(self, name: str) -> Path:
+        return self.root / "data" / f"{name}.lock"
+
     def splits(self, name: str) -> Path:
         """The folds of a data set, the same for every system."""
         return self.root / "splits" / f"{name}.json"
@@ -42,52 +47,79 @@ class StudyFolder:
         """Slices that the trainings of a data set share."""
         return self.root / "prepared" / name
 
-    def training(self, run: PlannedRun) -> Path:
+    def training(self, run: PlannedRun | Known) -> Path:
         return self.root / "trainings" / run.training / f"fold_{run.fold}"
 
-    def output(self, run: PlannedRun) -> Path:
+    def output(self, run: PlannedRun | Known) -> Path:
         return self.root / "runs" / run.id
 
-    def record(self, run: PlannedRun) -> Path:
+    def record(self, run: PlannedRun | Known) -> Path:
         """Exists once the run has ended."""
         return self.output(run) / "run.json"
 
+    def read_record(self, run: PlannedRun | Known) -> dict[str, Any] | None:
+        """run.json; None for a run that has not ended. Raises BadTable where it is damaged."""
+        path = self.record(run)
+        return _read_object(path, "Take the run's folder away, and it is done again.") if path.is_file() else None
+
+    def read_description(self) -> dict[str, Any] | None:
+        """study.json; None where there is no study yet. Raises BadTable where it is damaged."""
+        return _read_object(self.description, "Give another folder with -o.") if self.description.is_file() else None
+
 
 def open_study(root: Path, study: StudyFile, runs: Sequence[PlannedRun], resume: bool) -> tuple[StudyFolder, StudyFile]:
-    """Begin a study in a new folder, or go on with the one that is there.
+    """Begin a study in a new folder, or go on with the one that is there, whose file may have changed since.
 
     Returns:
         Its paths, and the study with the minutes that it began with, if none are given now.
     Raises:
-        TargetExists: The folder holds this study and `resume` is not set, or it holds another study or other files.
+        TargetExists: The folder holds a study and `resume` is not set, or runs that this file would make otherwise, or
+            other files.
+        BadTable: study.json is damaged.
         UnwritableTarget: Nothing can be written there.
     """
     folder = StudyFolder(root)
     require_writable(root)
     with held(root / "study.lock"):
-        before = read_json(folder.description, BadTable) if folder.description.is_file() else None
+        before = folder.read_description()
         if before is not None and not resume:
             raise TargetExists("holds a study already.", where=root, cure="Use --resume to go on, or another -o.")
         if before is None and any(path.name != "study.lock" for path in root.iterdir()):
             raise TargetExists("is not empty, and holds no study.", where=root, cure="Give another folder with -o.")
-        if before is not None and study.minutes is None:
-            study = study.model_copy(update={"minutes": before.get("study", {}).get("minutes")})
-        description = _describe(study, runs)
-        if before is not None and before != description:
-            raise TargetExists(
-                "holds another study: its file, its presets, the folders of its data or its minutes are not those of "
-                "now, and scores of the two must not mix.",
-                where=root,
-                cure="Give the study as it began, or another folder with -o.",
-            )
-        write_json(folder.description, description)
+        known: list[Known] = []
+        if before is not None:
+            known = known_runs(before, folder.description)
+            study = _go_on(folder, before, known, study, runs)
+        write_json(folder.description, describe(study, runs, known))
     return folder, study
 
 
-def _describe(study: StudyFile, runs: Sequence[PlannedRun]) -> dict[str, Any]:
-    shown = ("id", "order", "label", "setting", "dataset", "fold", "seed", "training", "left_out")
-    planned = [{name: getattr(run, name) for name in shown} for run in runs]
-    return {"title": study.title, "study": study.model_dump(mode="json", by_alias=True), "runs": planned}
+def _go_on(
+    folder: StudyFolder, before: Mapping[str, Any], known: Sequence[Known], study: StudyFile, runs: Sequence[PlannedRun]
+) -> StudyFile:
+    """The study with the minutes that it began with, once it is sure that nothing is mixed."""
+    if study.minutes is None:
+        study = study.model_copy(update={"minutes": before["study"].get("minutes")})
+    done = {run.id for run in known if (folder.read_record(run) or {}).get("status") == "done"}
+    begun = [run for run in known if run.id in done or folder.training(run).is_dir()]
+
+    def settings_of(run: Known) -> dict[str, Any] | None:
+        path = folder.training(run) / "config.json"
+        return read_json(path, BadTable) if path.is_file() else None
+
+    refuse_mixture(folder.root, before, study, runs, begun=begun, done=done, settings_of=settings_of)
+    for name in other_data(known, study):  # nothing of it was begun, so what was made of it goes
+        with held(folder.data_lock(name)):
+            folder.splits(name).unlink(missing_ok=True)
+            shutil.rmtree(folder.data(name), ignore_errors=True)
+    return study
+
+
+def _read_object(path: Path, cure: str) -> dict[str, Any]:
+    found = read_json(path, BadTable)
+    if not isinstance(found, dict):
+        raise BadTable("must hold one JSON object.", where=path, cure=cure)
+    return found
 
 
 class Ended:
@@ -101,10 +133,17 @@ class Ended:
         status = self.status(run)
         return status is not None and (status != "failed" or self._tried_again.get(run.id) != self._stamp(run))
 
+    def left(self, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+        """Those that have not ended and that the newest file has; another process may have brought a newer one."""
+        described = self.folder.read_description() or {}
+        planned = {run["id"]: (run["training"], run["segment"]) for run in described.get("runs", ())}
+        return [run for run in runs if planned.get(run.id) == (run.training, run.segment) and not self(run)]
+
     def status(self, run: PlannedRun) -> str | None:
-        """done, failed or left_out; None for a run that has not ended."""
-        record = self.folder.record(run)
-        return str(read_json(record, BadTable).get("status")) if record.is_file() else None
+        """done, failed or left_out; None for a run that has not ended, or that was left out and no longer is so."""
+        record = self.folder.read_record(run) or {}
+        reason = (record.get("error") or {}).get("text")
+        return None if record.get("status") == "left_out" and run.left_out != reason else record.get("status")
 
     def _stamp(self, run: PlannedRun) -> int:
         return self.folder.record(run).stat().st_mtime_ns

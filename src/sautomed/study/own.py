@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from zipfile import is_zipfile
 
 import numpy as np
 import torch
@@ -19,8 +22,10 @@ from sautomed.paths import read_json
 from sautomed.segment.memory import forget_peak, peak_bytes
 from sautomed.study.costs import count_flops, count_parameters
 from sautomed.study.systems import Listener, Segmented, System, Task, Trained
-from sautomed.train import Callbacks, TrainingPlan, train
+from sautomed.train import Callbacks, TrainingPlan, run_settings, train
 from sautomed.volume import LabelMap, Volume
+
+log = logging.getLogger(__name__)
 
 
 def train_own(task: Task, listener: Listener) -> Trained:
@@ -30,10 +35,9 @@ def train_own(task: Task, listener: Listener) -> Trained:
         with _processor_time_kept(task.training / "spent.json"):
             train(_training_plan(task), Callbacks(listener.on_prepared, listener.on_step))
     metrics = read_json(task.training / "model" / "metrics.json", NotAModel)
-    spent = read_json(task.training / "spent.json", NotAModel)
-    return Trained(
-        tuple(metrics["train_cases"]), metrics["steps"], metrics["minutes"], round(spent["processor_s"] / 60, 2)
-    )
+    spent_s = _processor_s(task.training / "spent.json")
+    cpu_minutes = None if spent_s is None else round(spent_s / 60, 2)
+    return Trained(tuple(metrics["train_cases"]), metrics["steps"], metrics["minutes"], cpu_minutes)
 
 
 def is_trained(training: Path) -> bool:
@@ -42,28 +46,51 @@ def is_trained(training: Path) -> bool:
 
 
 def _training_plan(task: Task) -> TrainingPlan:
-    if task.run.train_settings is None:
+    settings = task.run.train_settings
+    if settings is None:
         raise TypeError(f"{task.run.preset} has no settings, so it is no system of this package")
+    resume = _can_go_on(task.training / "checkpoints")
+    if resume:  # with the walk that it began with, whichever run of those that share it came first then
+        before = run_settings(task.training.parent, task.run.fold)
+        settings = settings.model_copy(update={"segment": before.segment, "preset": before.preset})
     return TrainingPlan(
         dataset=task.data_folder,
         run=task.training.parent,
-        settings=task.run.train_settings,
+        settings=settings,
         fold=task.run.fold,
         seed=task.run.seed,
         max_minutes=task.minutes,
         clock=task.clock,
-        resume=(task.training / "checkpoints" / "last.ckpt").is_file(),
+        resume=resume,
         device=task.device,
         layout=task.dataset.layout,
         train_cases=task.run.train_cases,
         prepared=task.prepared,
+        score=False,  # the run segments and scores them anyway
     )
+
+
+def _can_go_on(checkpoints: Path) -> bool:
+    """Whether an earlier attempt left a checkpoint.
+
+    Where one is cut short, as by a kill while it was copied from another drive, the training begins anew.
+    """
+    found = list(checkpoints.glob("*.ckpt"))
+    if not all(map(is_zipfile, found)):
+        log.warning("%s: a checkpoint is damaged, so this training begins anew", checkpoints)
+        shutil.rmtree(checkpoints)
+    return (checkpoints / "last.ckpt").is_file()
+
+
+def _processor_s(path: Path) -> float | None:
+    """What is written down; None where a kill came between the model and this."""
+    return float(read_json(path, NotAModel)["processor_s"]) if path.is_file() else None
 
 
 @contextmanager
 def _processor_time_kept(path: Path) -> Iterator[None]:
     """Processor time of this process, added to that of earlier attempts; a killed attempt leaves none behind."""
-    before = float(read_json(path, NotAModel)["processor_s"]) if path.is_file() else 0.0
+    before = _processor_s(path) or 0.0
     began = time.process_time()
     try:
         yield
@@ -73,8 +100,8 @@ def _processor_time_kept(path: Path) -> Iterator[None]:
 
 def segment_own(task: Task, listener: Listener) -> Segmented:
     """Segment the fold's validation cases; the time of a volume is the median over them, as the first one warms up."""
-    bundle = load_bundle(task.training / "model")
-    network, settings = bundle.network.to(choose_device(task.device)), bundle.settings
+    bundle, device = load_bundle(task.training / "model"), choose_device(task.device)
+    network, settings = bundle.network.to(device), bundle.settings
     if task.run.settings is not None:
         settings = settings.model_copy(update={"segment": task.run.settings.segment})
     counted = count_parameters(network)
@@ -89,7 +116,7 @@ def segment_own(task: Task, listener: Listener) -> Segmented:
         parts = list(segment_slices(network, volume, settings, bundle.labels, told))
         seconds.append(time.monotonic() - began)
         peaks.append(peak_bytes())
-        if torch.cuda.is_available():
+        if device.type == "cuda":
             cuda_peaks.append(torch.cuda.max_memory_allocated())
         if done == 1:
             flops = count_flops(network, volume, settings, bundle.labels, told)

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from unicodedata import category, normalize
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from sautomed.config import Settings, load_settings, preset_names, read_yaml
 from sautomed.config.section import Section
@@ -23,7 +24,28 @@ from sautomed.report.study.runs import Prompts
 from sautomed.study.external import EXTERNAL, check_changes
 
 _EXAMPLE = "{title: ..., data: [...], models: [...]}"
+_LONGEST_NAME = 64  # ours: a run's folder is named by two of them and a data set's; systems take 255 letters
+
+
+def _one_line(text: str) -> str:
+    """Line breaks and tabs become spaces, for tables and terminals; other control characters are refused."""
+    line = " ".join(text.split())
+    hidden = [sign for sign in line if category(sign) == "Cc"]
+    if hidden:
+        raise ValueError(f"has {hidden[0]!a} in it, which cannot be printed")
+    return line
+
+
+def _filled(line: str) -> str:
+    if not line:
+        raise ValueError("must not be empty")
+    return line
+
+
 Overrides = tuple[str, ...]  # such as train.batch=4
+Line = Annotated[str, AfterValidator(_one_line)]
+FilledLine = Annotated[Line, AfterValidator(_filled)]
+Number = Annotated[int, Field(ge=0, lt=2**32)]  # what every library takes for a seed
 
 
 class Phantom(Section):
@@ -37,27 +59,27 @@ class Phantom(Section):
 class DataEntry(Section):
     """A data set of a study."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="for folders and tables")]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40, description="for folders and tables")]
     folder: str | None = Field(None, description="relative to the study file; `--data NAME=FOLDER` replaces it")
     layout: str = Field(AUTO, description="a key of DATASETS")
     phantom: Phantom | None = Field(None, description="made where there is no folder")
-    folds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    folds: Annotated[tuple[Number, ...], Field(min_length=1)] = (0,)
 
 
 class ModelEntry(Section):
     """A system of a study, a row of its tables (for each setting)."""
 
-    label: str = Field(min_length=1, description="as tables print it")
+    label: FilledLine = Field(max_length=_LONGEST_NAME, description="as tables print it")
     preset: str = Field(description="its recipe: a preset, or a YAML file relative to the study file")
     changes: Overrides = Field((), alias="set", description="as --set of the command line")
-    note: str = Field("", description="shown beside the row")
-    left_out: str | None = Field(None, description="why it is not run; shown in its row")
+    note: Line = Field("", description="shown beside the row")
+    left_out: FilledLine | None = Field(None, description="why it is not run; shown in its row")
 
 
 class SettingEntry(Section):
     """Something that every system is run with, such as few training cases."""
 
-    name: str = ""
+    name: Line = Field("", max_length=_LONGEST_NAME)
     changes: Overrides = Field((), alias="set", description="on top of the system's own")
     train_cases: int | None = Field(None, ge=1, description="of the fold's, drawn by the seed; none: all")
     walk: Literal["mid_to_ends", "end_to_end"] | None = None
@@ -66,11 +88,11 @@ class SettingEntry(Section):
 class StudyFile(Section):
     """What a study compares, and how it counts."""
 
-    title: str
+    title: Line
     data: Annotated[tuple[DataEntry, ...], Field(min_length=1)]
     models: Annotated[tuple[ModelEntry, ...], Field(min_length=1)]
     settings: Annotated[tuple[SettingEntry, ...], Field(min_length=1)] = (SettingEntry(),)
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Number, ...], Field(min_length=1)] = (0,)
     minutes: float | None = Field(
         None, gt=0, description="of each training, from its data to its model; none: by steps"
     )
@@ -115,6 +137,11 @@ class PlannedRun:
     def model(self) -> str:
         """A key of MODELS, or the name of an external system."""
         return self.preset if self.settings is None else self.settings.model.name
+
+    @property
+    def segment(self) -> dict[str, Any]:
+        """What decides how it segments with its training; slices at a time change nothing."""
+        return {} if self.settings is None else self.settings.segment.model_dump(mode="json", exclude={"chunk"})
 
     @property
     def name(self) -> str:
@@ -237,8 +264,12 @@ def _hash(text: str) -> str:
 
 
 def _slug(name: str) -> str:
-    """Letters and digits of a name, for a folder: `3D-SAutoMed` -> `3d_sautomed`."""
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    """Letters and digits of a name, for a folder: `3D-SAutoMed` -> `3d_sautomed`; a hash for those beyond ASCII."""
+    name = normalize("NFC", name)
+    plain = [normalize("NFKD", sign).encode("ascii", "ignore").decode() for sign in name]
+    lost = any(sign.isalnum() and not kept for sign, kept in zip(name, plain, strict=True))
+    slug = re.sub(r"[^a-z0-9]+", "_", "".join(plain).lower()).strip("_")
+    return "_".join(part for part in (slug, _hash(name) if lost else "") if part)
 
 
 def _refuse_doubles(path: Path, study: StudyFile) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-import logging
+import shutil
 import traceback
 from dataclasses import asdict
 from datetime import date
@@ -24,8 +24,6 @@ from sautomed.study.own import OWN
 from sautomed.study.plan import PlannedRun, StudyFile
 from sautomed.study.systems import Listener, Segmented, Task, Trained
 
-log = logging.getLogger(__name__)
-
 
 def carry_out(
     run: PlannedRun, study: StudyFile, data: StudyData, folder: StudyFolder, device: str, listener: Listener
@@ -35,6 +33,7 @@ def carry_out(
     Whatever goes wrong is written down, so that the other runs go on; only Ctrl-C and its like come through.
     """
     task = _task(run, study, data, folder, device)
+    shutil.rmtree(task.output, ignore_errors=True)  # of an earlier attempt, perhaps with other settings
     entry = _first_entries(task, study)
     if run.left_out is not None:
         return _end(task, entry, "left_out", error={"id": "", "text": run.left_out})
@@ -147,6 +146,8 @@ def _describe(error: Exception) -> dict[str, str]:
     if is_memory_shortage(error):
         first = str(error).splitlines()[0] if str(error) else "no more is known"
         return {"id": MemoryShortage.id, "text": f"ran out of memory: {first} A smaller train.batch needs less."}
+    if isinstance(error, OSError):  # a full disk, or a drive that went away
+        return {"id": "", "text": f"stopped by the system, see error.txt: {error}"}
     return {"id": "", "text": f"stopped by a bug, see error.txt: {type(error).__name__}: {error}"}
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sautomed.errors import SomeCasesFailed
+from sautomed.errors import SomeCasesFailed, UsageError
 from sautomed.inference import choose_device
 from sautomed.progress import Stages
-from sautomed.study.data import StudyData, open_data
+from sautomed.study.data import StudyData, open_data, refuse_other_cases
 from sautomed.study.folder import Ended, StudyFolder, claimed, open_study
 from sautomed.study.plan import PlannedRun, StudyFile, plan_runs, read_study_file
 from sautomed.study.run import carry_out
@@ -60,6 +61,7 @@ def run_study(request: StudyRequest, stages: Stages, on_end: OnEnd | None = None
         SomeCasesFailed: Some runs failed; all others are done. `result` is the Outcome.
     """
     choose_device(request.device)
+    _refuse_endless(request.max_minutes)
     study = read_study_file(request.file, request.folders)
     minutes = [limit for limit in (study.minutes, request.max_minutes) if limit is not None]
     study = study.model_copy(update={"minutes": min(minutes, default=None)})
@@ -68,9 +70,19 @@ def run_study(request: StudyRequest, stages: Stages, on_end: OnEnd | None = None
     data = {
         entry.name: open_data(entry, study, folder, stages.counter(f"Phantoms of {entry.name}")) for entry in study.data
     }
+    refuse_other_cases(runs, data, folder)
     ended = Ended(folder, runs)
     _work_through(runs, study, data, folder, ended, request.device, stages, on_end)
     return _outcome(runs, ended, request.output)
+
+
+def _refuse_endless(minutes: float | None) -> None:
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise UsageError(
+            f"{minutes} minutes are no time to train in.",
+            where="--max-minutes-per-run",
+            cure="Give a number above 0, or leave it out to train by steps.",
+        )
 
 
 def _work_through(
@@ -84,11 +96,11 @@ def _work_through(
     on_end: OnEnd | None,
 ) -> None:
     """Until every run has ended, whoever carried it out."""
-    while waiting := [run for run in runs if not ended(run)]:
+    while waiting := ended.left(runs):
         worked = False
         for run in waiting:
             with claimed(folder, run) as mine:
-                if not mine or ended(run):  # by another process, since we looked
+                if not mine or not ended.left([run]):  # by another process, since we looked
                     continue
                 listener = _listen(stages, run, sum(map(ended, runs)), len(runs))
                 status = carry_out(run, study, data[run.dataset], folder, device, listener)
@@ -116,9 +128,9 @@ def _listen(stages: Stages, run: PlannedRun, done: int, total: int) -> Listener:
 
 
 def _outcome(runs: Sequence[PlannedRun], ended: Ended, output: Path) -> Outcome:
-    statuses = [ended.status(run) or "" for run in runs]
+    statuses = [ended.status(run) for run in runs]
     failed = tuple(run for run, status in zip(runs, statuses, strict=True) if status == "failed")
-    outcome = Outcome(Counter(statuses), failed)
+    outcome = Outcome(Counter(status for status in statuses if status is not None), failed)
     if not outcome.failed:
         return outcome
     listed = ", ".join(run.id for run in outcome.failed[:8]) + (", ..." if len(outcome.failed) > 8 else "")

@@ -72,7 +72,8 @@ class Trained:
     """What a training took.
 
     Attributes:
-        cpu_minutes: Processor time, all threads together.
+        minutes: On the clock of the study's minutes.
+        cpu_minutes: Processor time, all threads together; None where a kill lost it.
     """
 
     cases: tuple[str, ...]

@@ -125,7 +125,8 @@ def test_sams_own_weights_are_no_slide_sam(weights):
     assert read_published(str(weights)) is None
 
 
-def test_a_model_folder_names_the_checkpoint_as_its_trunk(tmp_path):
+def test_a_model_folder_needs_the_checkpoint_no_more(tmp_path):
+    """Nor the settings' rank, which is not the checkpoint's."""
     path = write(tmp_path / "model.pth", published())
     settings = Settings.model_validate(
         {"model": {"name": "slide_sam", "checkpoint": str(path)}, "data": {"image_size": 128}}
@@ -134,8 +135,9 @@ def test_a_model_folder_names_the_checkpoint_as_its_trunk(tmp_path):
     with torch.no_grad():
         model.decoder.iou_token.add_(1)
     save_bundle(tmp_path / "folder", Bundle(model, settings, {1: "a", 2: "b"}, "CT"))
-    moved = path.rename(tmp_path / "elsewhere.pth")
-    back = load_bundle(tmp_path / "folder", str(moved)).network
+    path.unlink()
+    back = load_bundle(tmp_path / "folder").network
+    assert back.pretrained == model.pretrained
     for (name, own), (other, found) in zip(model.state_dict().items(), back.state_dict().items(), strict=True):
         assert name == other
         assert torch.equal(own, found)
@@ -180,5 +182,8 @@ def test_a_checkpoint_goes_with_sams_trunk_and_sizes(tmp_path):
     path = write(tmp_path / "model.pth", published())
     with pytest.raises(errors.UnknownSetting, match="sizes are fixed"):
         build_segmenter(SlideSamSettings(checkpoint=str(path), dim=128), ORGANS, 128)
+    for lora in ({"alpha": 5.0}, {"targets": ("q",)}):
+        with pytest.raises(errors.UnknownSetting, match="scale of 1"):
+            build_segmenter(SlideSamSettings(checkpoint=str(path), trunk={"lora": lora}), ORGANS, 128)
     with pytest.raises(errors.WeightsNotFound):
         build_segmenter(SlideSamSettings(checkpoint=str(tmp_path / "none.pth")), ORGANS, 128)

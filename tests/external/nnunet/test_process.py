@@ -1,9 +1,11 @@
 """The process that nnU-Net runs in: its environment, its command, its end; none of this needs nnU-Net."""
 
 import json
+import os
 import sys
 import time
 
+import psutil
 import pytest
 
 from sautomed.datasets import read_dataset
@@ -12,8 +14,11 @@ from sautomed.errors import ExternalFailed, NotAModel, PackageMissing, UnknownSe
 from sautomed.external import nnunet
 from sautomed.external.nnunet import process
 from sautomed.external.nnunet.process import carry_out, command, environment, result_path
+from sautomed.external.nnunet.run import end_with_parent
 from sautomed.external.nnunet.settings import read_changes
 from sautomed.files import write_json
+
+needs_posix = pytest.mark.skipif(not hasattr(os, "killpg"), reason="this system has no groups of processes")
 
 
 @pytest.fixture
@@ -79,6 +84,73 @@ def test_a_result_of_an_earlier_attempt_counts_for_nothing(tmp_path, monkeypatch
         carry_out("train", {}, tmp_path, "cpu")
 
 
+def test_a_step_is_a_group_of_its_own_and_sees_our_end(tmp_path, monkeypatch):
+    code = "import json, os, stat, sys; own = os.getpgrp() == os.getpid(); "
+    code += "json.dump({'own': own, 'pipe': stat.S_ISFIFO(os.fstat(0).st_mode)}, "
+    code += "open(sys.argv[1].replace('.json', '_done.json'), 'w'))"
+    stand_in(monkeypatch, code)
+    assert carry_out("train", {}, tmp_path, "cpu") == {"own": True, "pipe": True}
+
+
+WORKS = """
+import subprocess, sys, time
+worker = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
+place = sys.argv[1].replace("train.json", "worker.txt")
+open(place + "_", "w").write(str(worker.pid))
+import os; os.replace(place + "_", place)
+time.sleep(600)
+"""
+
+
+@needs_posix
+def test_an_interrupted_step_ends_with_its_workers(tmp_path, monkeypatch):
+    stand_in(monkeypatch, WORKS)
+    place, started = tmp_path / "jobs" / "worker.txt", []
+
+    def interrupted(self, *_, **__):
+        while not place.exists():
+            time.sleep(0.02)
+        started.extend([self.pid, int(place.read_text())])
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(process.subprocess.Popen, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out("train", {}, tmp_path, "cpu")
+    assert_gone(started)
+
+
+@needs_posix
+def test_a_step_whose_parent_is_killed_ends_with_its_workers():
+    end_of_ours, theirs = os.pipe()
+    telling, told = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        os.dup2(end_of_ours, 0)
+        os.close(theirs)
+        worker = os.fork()
+        if worker:
+            os.write(told, f"{worker} ".encode())
+            end_with_parent()
+        time.sleep(600)
+        os._exit(0)
+    worker = int(os.read(telling, 20))
+    assert psutil.pid_exists(worker)
+    os.close(theirs)
+    assert_gone([child, worker])
+
+
+def assert_gone(processes):
+    """Within ten seconds; what nobody has asked for its exit code yet counts as gone."""
+    for _ in range(500):
+        alive = [pid for pid in processes if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+        if not alive:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{alive} are still there")
+
+
 def test_a_budget_that_planning_eats_up_is_said(dataset_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(process, "find_spec", lambda name: name)
     monkeypatch.setattr("sautomed.external.nnunet.work.carry_out", lambda *_: {"plans": "p", "processor_s": 1.0})
@@ -98,6 +170,7 @@ def test_processor_time_counts_that_of_planning(dataset_folder, tmp_path, monkey
     monkeypatch.setattr("sautomed.external.nnunet.work.carry_out", play)
     fold = Fold(("block_0",), ("block_1",))
     nnunet.train(read_dataset(dataset_folder), fold, tmp_path, minutes=2, clock="processor", device="cpu")
+    assert nnunet.read_training(tmp_path).minutes == pytest.approx(80 / 60, abs=0.5)
     assert jobs["train"]["budget"]["clock"] == "processor"
     assert 40 < jobs["train"]["budget"]["seconds"] <= 80
 

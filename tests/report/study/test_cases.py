@@ -33,6 +33,18 @@ def test_a_case_is_read_with_all_its_label_maps_and_boxes(systems):
             assert (rows.min(), rows.max() + 1, columns.min(), columns.max() + 1) == (y0, y1, x0, x1)
 
 
+def test_boxes_of_another_plane_are_not_shown(study_copy, change_run):
+    change_run(study_copy, "slide_sam__blobs__fold1__seed0", plane="coronal")
+    systems = systems_of(comparable_groups(read_study(study_copy))[0])
+    assert set(read_case(open_dataset(systems), "case_5", systems).boxes) == {"3D-SAutoMed"}
+
+
+def test_a_system_has_its_colour_in_every_table(fake_study):
+    home, apart = comparable_groups(read_study(fake_study))
+    assert [system.place for system in systems_of(home)] == [0, 1, 2, 3]
+    assert [(system.name, system.place) for system in systems_of(apart)] == [("MA-SAM", 4)]
+
+
 def test_a_system_without_a_usable_label_map_does_not_take_the_others(study_copy):
     systems = systems_of(comparable_groups(read_study(study_copy))[0])
     broken = next(system for system in systems if system.name == "SAMed")

@@ -58,6 +58,22 @@ def test_scores_of_another_way_never_share_a_group(study_copy, change_run, entri
             assert {run.label for run in runs} == {"3D-SAutoMed"}
 
 
+def test_scans_that_are_of_other_patients_set_a_system_apart(study_copy, change_run):
+    change_run(study_copy, AUTOMED, patients={"case_0": "p", "case_1": "p"})
+    home, *apart = comparable_groups(read_study(study_copy))
+    assert names(home) == ["SAMed", "TransUNet", "Slide-SAM"]
+    assert ["3D-SAutoMed"] in [names(group) for group in apart]
+
+
+def test_seeds_with_other_cases_are_no_further_folds(study_copy, change_run):
+    for run in read_study(study_copy).runs:
+        if run.label == "3D-SAutoMed":
+            change_run(study_copy, run.id, fold=0, seed=run.fold)
+        elif run.fold == 1:
+            change_run(study_copy, run.id, status="left_out")
+    assert names(comparable_groups(read_study(study_copy))[0]) == ["SAMed", "TransUNet", "Slide-SAM", "MA-SAM"]
+
+
 def test_a_case_that_could_not_be_scored_sets_a_system_apart(study_copy):
     run = next(run for run in read_study(study_copy).runs if run.id == AUTOMED)
     lines = [

@@ -1,17 +1,20 @@
 import base64
 from io import BytesIO
+from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from PIL import Image
 
-from sautomed.report.study.boxplots import boxplots_picture
-from sautomed.report.study.cases import systems_of
+from sautomed.report.study.boxplots import boxplots_picture, facets_of
+from sautomed.report.study.cases import System, systems_of
 from sautomed.report.study.curves import curves_picture
 from sautomed.report.study.error_tables import causes_picture, error_tables, places_picture
-from sautomed.report.study.grouping import comparable_groups
-from sautomed.report.study.ink import PAGE_IN, shortened
-from sautomed.report.study.runs import read_study
+from sautomed.report.study.grouping import Row, ScoredRun, comparable_groups
+from sautomed.report.study.ink import PAGE_IN, SYSTEM_COLOURS, line_style, shortened, system_colour
+from sautomed.report.study.runs import CaseScore, Run, read_study
 from sautomed.report.study.slice_errors import BINS, CAUSES, PLACES, SystemErrors
 
 
@@ -58,6 +61,36 @@ def test_error_tables_add_up(group):
             assert numbers[-1] == pytest.approx(sum(numbers[:-1])) == pytest.approx(2.0 * organs * len(CAUSES))
     assert [column.key for column in places.columns] == list(PLACES)
     assert len({overall.name, by_organ.name, places.name}) == 3
+
+
+def test_a_point_is_a_patient_over_seeds_and_scans():
+    runs = []
+    for seed, dsc in enumerate(([0.2, 0.4, 0.9], [0.4, 0.6, 0.7])):
+        run = Run(f"{seed}", "A", "a", "d", 0, "done", Path("x"), seed=seed, patients={"case_0": "p", "case_1": "p"})
+        scores = [CaseScore(f"case_{i}", 1, "liver", {"dsc": value}, "scored") for i, value in enumerate(dsc)]
+        runs.append(ScoredRun(run, tuple(scores)))
+    overall, liver, spleen = facets_of(System(Row(tuple(runs)), 0), {1: "liver", 2: "spleen"})
+    assert sorted(overall) == sorted(liver) == pytest.approx([0.4, 0.8])
+    assert spleen == []
+
+
+def test_systems_that_the_colour_blind_confuse_have_other_lines():
+    """Machado et al. 2009, IEEE TVCG 15(6): protanopia and deuteranopia as matrices of linear light."""
+    looks = np.array([to_rgb(system_colour(place)) for place in range(len(SYSTEM_COLOURS))]) ** 2.2
+    for seen_by in (
+        [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+        [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    ):
+        seen = np.clip(looks @ np.transpose(seen_by), 0, 1) ** (1 / 2.2)
+        for a, b in combinations(range(len(seen)), 2):
+            alike = np.linalg.norm(seen[a] - seen[b]) < 0.12
+            assert not alike or line_style(a, False) != line_style(b, False), (a, b)
+
+
+def test_no_two_systems_are_drawn_alike():
+    drawn = [(system_colour(place), line_style(place, False)) for place in range(3 * len(SYSTEM_COLOURS))]
+    assert len(set(drawn)) == len(drawn)
+    assert {line_style(place, True) for place in range(30)}.isdisjoint(style for _, style in drawn)
 
 
 def test_long_names_are_cut():

@@ -1,6 +1,7 @@
 import csv
 import io
 import math
+from dataclasses import replace
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -80,14 +81,24 @@ def test_latex_rows_have_as_many_places_as_the_head():
 
 @given(st.text())
 @settings(max_examples=80, deadline=None)
-@example(r"50 % of a_b & {c} \n #1 $x$ ~ ^")
+@example(r"[50 % of a_b & {c} \n #1 $x$ ~ ^]")
 def test_latex_text_has_no_letter_with_a_meaning(text):
     escaped = escape_latex(text)
-    for known in (r"\textbackslash{}", r"\textasciitilde{}", r"\textasciicircum{}", r"\textless{}", r"\textgreater{}",
-                  r"\ensuremath{-}", r"\ensuremath{\times}", r"\textsuperscript{\dag}", r"\textsuperscript{*}",
+    for known in ("{[}", r"\textbackslash{}", r"\textasciitilde{}", r"\textasciicircum{}", r"\textless{}",
+                  r"\textgreater{}", r"\textbar{}", r"\ensuremath{-}", r"\ensuremath{\times}",
+                  r"\textsuperscript{\dag}", r"\textsuperscript{*}",
                   r"\&", r"\%", r"\$", r"\#", r"\_", r"\{", r"\}"):  # fmt: skip
         escaped = escaped.replace(known, "")
-    assert not set(escaped) & set("\\&%$#_{}~^\n\r")
+    assert not set(escaped) & set("\\&%$#_{}[~^<>|\n\r\x1b")
+
+
+def test_what_would_end_a_line_or_steer_a_terminal_is_gone():
+    table = replace(TABLE, title="DSC\r\nof all", rows=(TableRow("a\rb", (), reason="\x1b[31mout of memory\x1b[0m"),))
+    shown = to_markdown(table).splitlines()
+    assert shown[0] == "### DSC of all"
+    assert shown[4].startswith("| a b ")
+    assert "- a b: [31mout of memory[0m" in shown
+    assert r"a b & \multicolumn{3}{p{0.6\linewidth}}{\emph{{[}31mout of memory{[}0m}} \\" in to_latex(table)
 
 
 def test_very_small_p_are_bounded_and_lacking_ones_are_dashes():

@@ -6,15 +6,12 @@ Names of modules are those of SAM's and MA-SAM's published files, so that their 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import SamVisionConfig
 from transformers.models.sam.modeling_sam import (
     SamFeedForward,
     SamMaskDecoder,
-    SamPositionalEmbedding,
     SamPromptEncoder,
 )
 
-from sautomed.model.mask_decoder import MaskDecoder
 from sautomed.model.sam.keys import CHANNELS
 from sautomed.model.sam.network import dense_position
 from sautomed.model.sam.parts import ChannelNorm, fix_positions, make_decoder
@@ -86,20 +83,3 @@ class SamHead(nn.Module):
     def forward(self, features: Features) -> Float[Tensor, "n k+1 16*h 16*w"]:
         position = dense_position(self.prompt.shared_embedding, *features.coarse.shape[-2:])
         return self.decoder(features.coarse, self.prompt.no_mask_embed.weight, position.to(features.coarse.dtype))
-
-
-class SmallHead(nn.Module):
-    """Our mask decoder without history and prompts, for the small trunk, whose finer maps it takes."""
-
-    def __init__(self, decoder: MaskDecoder):
-        super().__init__()
-        self.decoder = decoder
-        half = decoder.no_mask.numel() // 2
-        self.position = fix_positions(SamPositionalEmbedding(SamVisionConfig(num_pos_feats=half, scale=1.0)))
-
-    def forward(self, features: Features) -> Float[Tensor, "n k+1 8*h 8*w"]:
-        z = features.coarse
-        position = dense_position(self.position, *z.shape[-2:])[0].to(z.dtype)
-        nothing = z.new_zeros(len(z), 0, z.shape[1])
-        logits, _ = self.decoder(z, features.fine, position, nothing, nothing)
-        return logits

@@ -7,12 +7,12 @@ from typing import cast
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sautomed.baselines.fresh_head import FreshHead
 from sautomed.baselines.ma_sam.checkpoint import load_published
-from sautomed.baselines.ma_sam.decoder import FullDecoder, SamHead, SmallHead
+from sautomed.baselines.ma_sam.decoder import FullDecoder, SamHead
 from sautomed.baselines.ma_sam.trunks import ResNetStackTrunk, SamStackTrunk
 from sautomed.config import MaSamSettings
-from sautomed.model.build import MadeTrunk, decoder_widths, make_trunk
-from sautomed.model.mask_decoder import MaskDecoder
+from sautomed.model.build import MadeTrunk, make_trunk
 from sautomed.model.sam.trunk import SamTrunk
 from sautomed.model.segmenter import StackSegmenter
 from sautomed.model.trunk_resnet import ResNetTrunk
@@ -52,18 +52,12 @@ def build(settings: MaSamSettings, classes: int, image_size: int) -> MaSam:
 
 def assemble(
     settings: MaSamSettings, made: MadeTrunk, classes: int
-) -> tuple[SamStackTrunk, SamHead] | tuple[ResNetStackTrunk, SmallHead]:
+) -> tuple[SamStackTrunk, SamHead] | tuple[ResNetStackTrunk, FreshHead]:
     """The encoder of stacks around a trunk, and the head that goes with it."""
     if made.sam is None:
-        return _on_resnet(settings, cast(ResNetTrunk, made.net), classes)
+        stacks = ResNetStackTrunk(cast(ResNetTrunk, made.net), settings.adapter_share)
+        return stacks, FreshHead(settings.dim, settings.decoder, made.net, classes)
     decoder = FullDecoder(classes)
     decoder.start_from(made.sam.decoder)
     trunk = SamStackTrunk(cast(SamTrunk, made.net), settings.fact_rank, settings.adapter_width)
     return trunk, SamHead(made.sam.prompt, decoder)
-
-
-def _on_resnet(settings: MaSamSettings, net: ResNetTrunk, classes: int) -> tuple[ResNetStackTrunk, SmallHead]:
-    sizes, dim = settings.decoder, settings.dim
-    widths = decoder_widths(sizes, dim, net.stride)
-    decoder = MaskDecoder(classes, dim, sizes.heads, sizes.mlp, widths, net.fine_channels)
-    return ResNetStackTrunk(net, settings.adapter_share), SmallHead(decoder)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sautomed.baselines.slide_sam.checkpoint import Published, read_published
+from sautomed.baselines.slide_sam.checkpoint import read_published
 from sautomed.baselines.slide_sam.decoder import Prompts, TripletDecoder
 from sautomed.baselines.slide_sam.loss import IouOf, draw_examples, prompt_losses
 from sautomed.baselines.slide_sam.propagation import Rules, TripletMasks, propagate
@@ -19,7 +20,15 @@ from sautomed.model.build import MadeTrunk, decoder_widths, make_trunk
 from sautomed.model.sam.network import Sam
 from sautomed.model.sam.trunk import SamTrunk
 from sautomed.model.sautomed import Trunk
-from sautomed.model.segmenter import Examples, Features, PredictedSlice, PretrainedTrunk, PromptedSegmenter, SliceReader
+from sautomed.model.segmenter import (
+    Examples,
+    Features,
+    PredictedSlice,
+    PretrainedTrunk,
+    PromptedSegmenter,
+    SliceReader,
+    TrunkShape,
+)
 
 FLATTEST = 1e-6  # of [0, 1]: three slices of less contrast stay as they are
 
@@ -32,12 +41,29 @@ def build(settings: SlideSamSettings, classes: int, image_size: int) -> SlideSam
         UnknownSetting: Settings that do not go together.
     """
     trunk = settings.trunk
-    published = read_published(trunk.weights, trunk.input_norm) if isinstance(trunk, SamTrunkSettings) else None
-    if published is None:
+    if not isinstance(trunk, SamTrunkSettings):
         return assemble(settings, make_trunk(trunk, settings.dim, settings.decoder, image_size), classes, image_size)
-    model = assemble(settings, _made_of(published, settings, image_size), classes, image_size)
+    published = read_published(trunk.weights, trunk.input_norm)
+    if published is None:
+        made = make_trunk(trunk, settings.dim, settings.decoder, image_size)
+        sam, origin = cast(Sam, made.sam), cast(PretrainedTrunk, made.origin)
+        whole = replace(origin, shape=TrunkShape(sam.sizes, trunk.lora.rank))
+        return assemble(settings, replace(made, origin=whole), classes, image_size)
+    _check(settings)
+    weights = published.sam
+    shape = TrunkShape(weights.sizes, published.rank)
+    origin = PretrainedTrunk(weights.source, weights.sha256, weights.input_norm, shape)
+    made = _made_of(Sam.from_weights(weights, image_size), trunk, shape.lora_rank, origin)
+    model = assemble(settings, made, classes, image_size)
     published.put_into(model)
     return model
+
+
+def build_empty(settings: SlideSamSettings, classes: int, image_size: int, origin: PretrainedTrunk) -> SlideSam:
+    """Slide-SAM on a trunk of the shape of `origin`, its weights yet to come: from a model folder, which has all."""
+    trunk, shape = cast(SamTrunkSettings, settings.trunk), cast(TrunkShape, origin.shape)
+    sam = Sam.empty(shape.sizes, image_size, origin.input_norm)
+    return assemble(settings, _made_of(sam, trunk, shape.lora_rank, origin), classes, image_size)
 
 
 def assemble(settings: SlideSamSettings, made: MadeTrunk, classes: int, image_size: int) -> SlideSam:
@@ -62,20 +88,28 @@ def assemble(settings: SlideSamSettings, made: MadeTrunk, classes: int, image_si
     return model
 
 
-def _made_of(published: Published, settings: SlideSamSettings, image_size: int) -> MadeTrunk:
-    """What `make_trunk` makes, of the SAM inside a published checkpoint, whose adapters have ranks of their own."""
-    trunk, own = cast(SamTrunkSettings, settings.trunk), MaskDecoderSettings()
-    sizes = (settings.dim, settings.decoder.heads, settings.decoder.mlp, settings.decoder.widths)
-    if sizes != (256, own.heads, own.mlp, own.widths):
+def _made_of(sam: Sam, trunk: SamTrunkSettings, lora_rank: int, origin: PretrainedTrunk) -> MadeTrunk:
+    """What `make_trunk` makes, of a SAM at hand and with adapters of this rank."""
+    lora = trunk.lora
+    net = SamTrunk(sam.vision, sam.input_norm, lora_rank, lora.alpha, lora.targets, trunk.gradient_checkpointing)
+    return MadeTrunk(net, sam, origin)
+
+
+def _check(settings: SlideSamSettings) -> None:
+    """Raise UnknownSetting for what a published checkpoint does not go with; it says its adapters' rank itself."""
+    own, sizes, lora = MaskDecoderSettings(), settings.decoder, cast(SamTrunkSettings, settings.trunk).lora
+    if (settings.dim, sizes.heads, sizes.mlp, sizes.widths) != (256, own.heads, own.mlp, own.widths):
         raise UnknownSetting(
             "a published checkpoint brings its decoder, whose sizes are fixed.",
             where="model.dim, model.decoder",
             cure="Leave model.dim, model.decoder.heads, .mlp and .widths at their defaults.",
         )
-    weights = published.sam
-    sam = Sam.from_weights(weights, image_size)
-    net = SamTrunk(sam.vision, weights.input_norm, published.rank, gradient_checkpointing=trunk.gradient_checkpointing)
-    return MadeTrunk(net, sam, PretrainedTrunk(weights.source, weights.sha256, weights.input_norm))
+    if set(lora.targets) != {"q", "v"} or lora.alpha is not None:
+        raise UnknownSetting(
+            "a published checkpoint brings its adapters, of q and v at a scale of 1.",
+            where="model.trunk.lora",
+            cure="Leave model.trunk.lora.alpha and .targets at their defaults.",
+        )
 
 
 class SlideSam(PromptedSegmenter):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sautomed.errors import ExternalFailed, PackageMissing
 from sautomed.files import write_json
@@ -90,16 +91,10 @@ def carry_out(step: str, job: dict[str, Any], folder: Path, device: str) -> dict
     result_path(path).unlink(missing_ok=True)
     with (folder / LOG).open("ab") as stream:
         start = stream.tell()
-        ended = subprocess.run(
-            command(step, folder),
-            env=environment(step, folder, device),
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-    if ended.returncode or not result_path(path).is_file():
+        code = _run(command(step, folder), environment(step, folder, device), stream)
+    if code or not result_path(path).is_file():
         raise ExternalFailed(
-            f"nnU-Net stopped in step {step} with exit code {ended.returncode}:\n{_last_lines(folder / LOG, start)}\n",
+            f"nnU-Net stopped in step {step} with exit code {code}:\n{_last_lines(folder / LOG, start)}\n",
             where=folder,
             cure=f"The whole of what it wrote is in {LOG}.",
         )
@@ -107,6 +102,25 @@ def carry_out(step: str, job: dict[str, Any], folder: Path, device: str) -> dict
     if not isinstance(done, dict):
         raise ExternalFailed(f"holds no object but {json.dumps(done)[:80]}.", where=path, cure="Do the step again.")
     return done
+
+
+def _run(arguments: Sequence[str], environment: Mapping[str, str], log: BinaryIO) -> int:
+    """The exit code of a command that never outlives us, or it would go on writing where the next attempt writes.
+
+    With its workers it is a group, which ends when we are interrupted. When we are killed, its standard input closes,
+    for which `run.end_with_parent` waits.
+    """
+    with subprocess.Popen(
+        arguments, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+    ) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
+            raise
 
 
 def _last_lines(log: Path, start: int) -> str:

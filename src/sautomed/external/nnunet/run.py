@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import os
 import random
+import signal
+import stat
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -106,5 +109,20 @@ def main(step: str, job: str) -> None:
     write_json(result_path(Path(job)), {**_spent(), **done})
 
 
+def end_with_parent() -> None:
+    """Stop, workers included, as soon as the process that holds the other end of the standard input is gone."""
+    if stat.S_ISFIFO(os.fstat(0).st_mode):
+        threading.Thread(target=_wait_for_the_end, daemon=True).start()
+
+
+def _wait_for_the_end() -> None:
+    while os.read(0, 1):  # not sys.stdin, whose lock a forked worker would inherit
+        pass
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(1)
+
+
 if __name__ == "__main__":
+    end_with_parent()
     main(*sys.argv[1:])

@@ -39,7 +39,7 @@ class Training:
     Attributes:
         model: Folder that nnU-Net's own commands take, within that of the training.
         cases: Ids that it was trained on.
-        minutes: Wall clock from the data to the model, of the attempt that came to the end.
+        minutes: On the clock of the training, from the data to the model, of the attempt that came to the end.
         cpu_minutes: Processor time, nnU-Net's processes included.
         steps: Iterations of the optimiser.
     """
@@ -93,13 +93,13 @@ def train(
         return read_training(folder)
     require_available()
     require_writable(folder)
-    began, computed, kind = time.time(), time.process_time(), choose_device(device).type
+    began, computed, kind = time.monotonic(), time.process_time(), choose_device(device).type
     preprocessed = folder / "preprocessed" / raw_name(dataset)
     write_raw(dataset, (*fold.train, *fold.val), folder / "raw")
     write_split(fold, preprocessed)
     planned = carry_out("prepare", {"number": NUMBER, **settings.model_dump()}, folder, kind)
     own_s = time.process_time() - computed
-    spent_s = time.time() - began if clock == "wall" else own_s + planned["processor_s"]
+    spent_s = time.monotonic() - began if clock == "wall" else own_s + planned["processor_s"]
     job = {
         "data": str(preprocessed.absolute()),
         "configuration": settings.configuration,
@@ -110,11 +110,12 @@ def train(
         "resume": minutes is None and any(folder.glob("results/*/*/fold_0/checkpoint_latest.pth")),
     }
     done = carry_out("train", job, folder, kind)
+    computed_s = own_s + planned["processor_s"] + done["processor_s"]
     known = {
         "model": f"results/{raw_name(dataset)}/{done['model']}",
         "cases": list(fold.train),
-        "minutes": round((time.time() - began) / 60, 2),
-        "cpu_minutes": round((own_s + planned["processor_s"] + done["processor_s"]) / 60, 2),
+        "minutes": round((time.monotonic() - began if clock == "wall" else computed_s) / 60, 2),
+        "cpu_minutes": round(computed_s / 60, 2),
         "steps": done["steps"],
         "parameters": done["parameters"],
     }

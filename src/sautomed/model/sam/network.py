@@ -48,7 +48,7 @@ class Sam(nn.Module):
     @classmethod
     def from_weights(cls, weights: SamWeights, image_size: int) -> Sam:
         """A SAM with these weights, in evaluation mode, its position tables stretched to the image size."""
-        sam = cls._empty(weights.sizes, image_size, weights.input_norm)
+        sam = cls.empty(weights.sizes, image_size, weights.input_norm)
         state = weights.at(image_size)
         for ours, theirs in _PARTS.items():
             part = {key.removeprefix(f"{theirs}."): value for key, value in state.items() if key.startswith(theirs)}
@@ -56,8 +56,11 @@ class Sam(nn.Module):
         return sam
 
     @classmethod
-    def _empty(cls, sizes: SamSizes, image_size: int, input_norm: InputNorm) -> Sam:
-        """Memory without values: drawing random numbers only to overwrite them takes longer than reading weights."""
+    def empty(cls, sizes: SamSizes, image_size: int, input_norm: InputNorm) -> Sam:
+        """Memory without values, in evaluation mode.
+
+        Drawing random numbers only to overwrite them takes longer than reading weights.
+        """
         with torch.device("meta"):
             sam = cls(sizes, image_size, input_norm)
         return sam.to_empty(device="cpu").eval()
@@ -149,7 +152,7 @@ def build_sam(size: SamSize | SamSizes, image_size: int = 1024) -> Sam:
 
     Unlike SAM before its training, position tables are not zero, so that they too show in the output.
     """
-    sam = Sam._empty(SIZES[size] if isinstance(size, str) else size, image_size, "sam")
+    sam = Sam.empty(SIZES[size] if isinstance(size, str) else size, image_size, "sam")
     for module in sam.modules():
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.LayerNorm | nn.Embedding):
             module.reset_parameters()

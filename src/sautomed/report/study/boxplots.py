@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cbook import boxplot_stats
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from sautomed.palette import display_name
 from sautomed.report.study.cases import System
 from sautomed.report.study.ink import FAINT, INK, PAGE_IN, QUIET, chart_url, plain, system_colour
+from sautomed.report.study.statistics import patient_table
 
 FACETS = 5  # beside each other
 BOX_FROM = 5  # patients; quartiles of fewer say nothing
@@ -26,7 +28,7 @@ def boxplots_picture(systems: Sequence[System], labels: Mapping[int, str]) -> st
     Boxes (median, quartiles, whiskers to 1.5 times their distance) are drawn from `BOX_FROM` patients on, with fewer a
     line at the mean. A cross at the left edge is a DSC of 0. Systems that the truth told something are hatched.
     """
-    values = [_facets_of(system, labels) for system in systems]
+    values = [facets_of(system, labels) for system in systems]
     names = ["mean over organs", *(display_name(name) for name in labels.values())]
     columns = min(FACETS, len(names))
     rows = -(-len(names) // columns)
@@ -55,11 +57,11 @@ def boxplots_picture(systems: Sequence[System], labels: Mapping[int, str]) -> st
     return chart_url(figure)
 
 
-def _facets_of(system: System, labels: Mapping[int, str]) -> list[list[float]]:
-    """DSC of the patients: the mean over organs, then each organ."""
-    by_case = system.dsc()
-    organs = [[values[label] for values in by_case.values() if label in values] for label in labels]
-    return [list(system.mean_dsc().values()), *organs]
+def facets_of(system: System, labels: Mapping[int, str]) -> list[list[float]]:
+    """DSC of the patients, over seeds and scans as in the tables: the mean over organs, then each organ."""
+    table = patient_table(system.row, "dsc", system.row.patients, list(labels))
+    organs = [column[np.isfinite(column)].tolist() for column in table.T]
+    return [[float(np.nanmean(values)) for values in table if np.isfinite(values).any()], *organs]
 
 
 def _start_of(values: Sequence[Sequence[Sequence[float]]]) -> float:
@@ -76,9 +78,13 @@ def _draw_line(axes: Axes, line: int, values: Sequence[float], system: System, s
     colour = system_colour(system.place)
     if system.is_oracle:
         axes.axhspan(line - 0.45, line + 0.45, facecolor="none", edgecolor=FAINT, hatch=HATCH, linewidth=0)
+    nothing_at = start - GUTTER * (1 - start) if start else 0.0
     if len(values) >= BOX_FROM:
-        drawn = axes.boxplot(
-            [values], positions=[line], widths=0.66, vert=False, patch_artist=True, showfliers=False,
+        (box_of,) = boxplot_stats([values])
+        for end in ("whislo", "q1", "med", "q3", "whishi"):  # what lies below the axis stands where 0 does
+            box_of[end] = max(box_of[end], nothing_at)
+        drawn = axes.bxp(
+            [box_of], positions=[line], widths=0.66, vert=False, patch_artist=True, showfliers=False,
             manage_ticks=False, medianprops={"color": INK, "linewidth": 1.3},
             whiskerprops={"color": colour, "linewidth": 0.9}, capprops={"color": colour, "linewidth": 0.9},
         )  # fmt: skip
@@ -91,7 +97,7 @@ def _draw_line(axes: Axes, line: int, values: Sequence[float], system: System, s
     known = np.array(values, dtype=float)
     nothing = known == 0
     axes.scatter(known[~nothing], heights[~nothing], s=9, color=colour, edgecolors="white", linewidths=0.3, zorder=3)
-    at_nothing = np.full(nothing.sum(), start - GUTTER * (1 - start) if start else 0.0)
+    at_nothing = np.full(nothing.sum(), nothing_at)
     axes.scatter(at_nothing, heights[nothing], s=22, color=colour, marker="x", linewidths=1.2, zorder=3, clip_on=False)
     if not values:
         axes.text(0.98, line, "no value", transform=axes.get_yaxis_transform(), fontsize=7, color=QUIET, ha="right",

@@ -28,7 +28,7 @@ class System:
     """A row of the tables, for the pictures.
 
     Args:
-        place: In the table; it decides the colour.
+        place: In the study's order, which decides the colour; the same in every table of the study.
     """
 
     row: Row
@@ -74,7 +74,8 @@ class ShownCase:
 
     Args:
         predictions: By the system's name, on the grid of the truth; systems without a usable one are left out.
-        boxes: By the system's name, for systems with boxes: slice index, label value, box (x0 y0 x1 y1) in pixels.
+        boxes: By the system's name, for systems with boxes in this plane: slice index, label value, box (x0 y0 x1 y1)
+            in pixels.
     """
 
     id: str
@@ -95,7 +96,7 @@ class Chosen:
 
 def systems_of(group: Group) -> list[System]:
     """The rows of a group in their order."""
-    return [System(row, place) for place, row in enumerate(group.rows)]
+    return [System(row, row.runs[0].order) for row in group.rows]
 
 
 def choose_cases(systems: Sequence[System]) -> list[Chosen]:
@@ -138,7 +139,8 @@ def read_case(dataset: Dataset, case_id: str, systems: Sequence[System]) -> Show
     case = _find(dataset, case_id)
     having = _having(systems, case_id)
     scan, truth = dataset.load(case, _plane_of(having))
-    boxes = {system.name: read_boxes(run.prompts_of(case_id)) for system, run in having}
+    # Boxes lie on the slices of their run, which are others in another plane.
+    boxes = {system.name: read_boxes(run.prompts_of(case_id)) for system, run in having if run.plane == truth.plane}
     drawn = {name: found for name, found in boxes.items() if found}
     return ShownCase(case_id, scan, truth, _predictions(having, case_id, truth), drawn)
 

@@ -69,15 +69,16 @@ def _cells(one: AgainstBest, metric: str) -> tuple[Cell, ...]:
 
 def _limits(found: list[AgainstBest]) -> list[str]:
     """What so few patients cannot show."""
-    patients = min(one.difference.cases for one in found)
+    patients = max(one.difference.cases for one in found)  # the others can reach no smaller p
     if patients < 2:
         return ["With fewer than two patients nothing can be tested."]
+    tested = sum(one.difference.cases > 1 for one in found)
     smallest = smallest_wilcoxon_p(patients)
     reached = f"With {patients} patients the smallest p of Wilcoxon's test is 2/2^{patients} = {smallest:.3g}"
     silent = "so no difference is called significant, whatever the bootstrap says"
     if smallest > SIGNIFICANT:
         return [f"{reached}: it cannot reach {SIGNIFICANT}, {silent}."]
-    if smallest * len(found) > SIGNIFICANT:
-        corrected = smallest * len(found)
-        return [f"{reached}, and {corrected:.3g} after Holm for the first of {len(found)} comparisons, {silent}."]
+    corrected = smallest * tested
+    if corrected > SIGNIFICANT:
+        return [f"{reached}, and {corrected:.3g} after Holm for the first of {tested} comparisons, {silent}."]
     return []

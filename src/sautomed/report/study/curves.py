@@ -77,7 +77,7 @@ def _draw(axes: Axes, system: System, lines: Sequence[Line], *, smooth: bool) ->
     if not lines:
         return
     strong = _mean(lines) if len(lines) > 1 else lines[0]
-    colour, style = system_colour(system.place), line_style(system.place)
+    colour, style = system_colour(system.place), line_style(system.place, system.is_oracle)
     if len(lines) > 1 and not smooth:
         for minutes, values in lines:
             axes.plot(minutes, values, color=colour, linewidth=0.5, alpha=0.35)

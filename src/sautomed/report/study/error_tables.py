@@ -81,7 +81,7 @@ def causes_picture(systems: Sequence[System], errors: Errors, labels: Mapping[in
     first = grid[0, 0]
     first.set_ylim(len(shown) - 0.45, -0.55)
     first.set_yticks(range(len(shown)), [system.short_name for system in shown], parse_math=False)
-    for axes in grid[-1]:
+    for axes in grid.ravel()[max(len(labels) - columns, 0) : len(labels)]:  # the lowest of each column
         axes.set_xlabel("ml per case", fontsize=8, color=INK)
     entries = [Patch(color=CAUSE_COLOURS[cause], label=words) for cause, words in CAUSES.items()]
     figure.legend(handles=entries, loc="outside upper left", frameon=False, fontsize=8, ncols=len(entries))
@@ -98,7 +98,7 @@ def places_picture(systems: Sequence[System], errors: Errors) -> str:
         along = errors[system.name].along
         known = np.isfinite(along)
         axes.plot(at[known], along[known], color=system_colour(system.place), linewidth=1.5, marker="o",
-                  markersize=2.6, linestyle="dotted" if system.is_oracle else line_style(system.place),
+                  markersize=2.6, linestyle=line_style(system.place, system.is_oracle),
                   label=system.short_name)  # fmt: skip
     axes.set_xlim(0.02, 0.98)
     axes.set_ylim(0, 1)

@@ -48,7 +48,7 @@ def _budget(runs: Iterable[Run]) -> str:
     minutes = sorted(run.costs.train_minutes for run in runs if run.costs and run.costs.train_minutes)
     if not minutes:
         return ""
-    low, high = f"{minutes[0]:.3g}", f"{minutes[-1]:.3g}"
+    low, high = (f"{of_run:.0f}" if of_run >= 100 else f"{of_run:.3g}" for of_run in (minutes[0], minutes[-1]))
     return f"{low if low == high else f'{low} to {high}'} minutes of training per run"
 
 

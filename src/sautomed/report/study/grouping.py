@@ -1,7 +1,7 @@
 """Which scores may stand in one table.
 
 A row is a system in a setting, its folds and seeds put together. Two rows share a table only if they were scored on the
-same cases of the same folds, with as many seeds, the same classes and the same metric convention.
+same cases of the same patients and folds, with as many seeds, the same classes and the same metric convention.
 """
 
 from __future__ import annotations
@@ -70,6 +70,11 @@ class Row:
         return "; ".join(dict.fromkeys(run.note for run in self.runs if run.note))
 
     @cached_property
+    def patients(self) -> tuple[str, ...]:
+        """Patients of its scored cases, sorted."""
+        return tuple(sorted({one.run.patient_of(case) for one in self.scored for case in one.cases}))
+
+    @cached_property
     def scope(self) -> Scope:
         """What it was scored on."""
         return tuple(
@@ -114,9 +119,7 @@ class Group:
     @property
     def patients(self) -> tuple[str, ...]:
         """Patients of all scored cases, sorted."""
-        return tuple(
-            sorted({one.run.patient_of(case) for row in self.rows for one in row.scored for case in one.cases})
-        )
+        return tuple(sorted({patient for row in self.rows for patient in row.patients}))
 
     @property
     def unprompted(self) -> tuple[Row, ...]:
@@ -163,7 +166,7 @@ def _way(one: ScoredRun) -> tuple[object, ...]:
 def _groups_of(dataset: str, rows: Iterable[Row]) -> list[Group]:
     alike: dict[object, list[Row]] = {}
     for row in rows:
-        alike.setdefault((_way(row.scored[0]), row.scope), []).append(row)
+        alike.setdefault((_way(row.scored[0]), row.scope, row.patients), []).append(row)
     return [_group(dataset, tuple(of_group)) for of_group in alike.values()]
 
 
@@ -189,7 +192,7 @@ def _empty_group(dataset: str, runs: Sequence[Run]) -> Group:
 
 
 def _size(group: Group) -> tuple[int, int, int]:
-    return len(group.scope), len(group.rows), len(group.patients)
+    return len({fold for fold, *_ in group.scope}), len(group.rows), len(group.patients)
 
 
 def _absent_rows(group: Group, runs: Sequence[Run]) -> tuple[AbsentRow, ...]:

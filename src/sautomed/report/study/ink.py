@@ -10,13 +10,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+LineStyle = str | tuple[float, tuple[float, ...]]
 INK, QUIET, FAINT = "#26323d", "#66737f", "#d8dee4"
 PAGE_IN = 11.2  # width of a picture that fills the page; a point of type is then as large as beside it
-# Far apart in hue or lightness on white; the first is for the system that a study lists first.
+# Far apart in hue or lightness on white; the first is for the system that a study lists first. Pairs that are alike to
+# the colour-blind (blue and violet, orange and olive, green and brown) are of different `_LINES`.
 SYSTEM_COLOURS = (
     "#b0182b", "#1f6fb4", "#e08a1e", "#2f8f4e", "#7a4fb0", "#12a5b8", "#c25b9c", "#7d6a52", "#5f6b78", "#a3a11a",
     "#0b3d63", "#e2574c",
 )  # fmt: skip
+_LINES = ("solid", "dashed", "dashdot", (0, (9, 1.5)))  # four systems each
+_ORACLE_LINE = "dotted"
 COLUMNS = 5  # panels beside each other; more would be too small to see an outline's place
 TITLE_IN = 0.42  # two lines above each panel
 _WEBP_QUALITY = 86  # ours: grey tissue without visible blocks, and lines stay sharp
@@ -27,9 +31,9 @@ def system_colour(place: int) -> str:
     return SYSTEM_COLOURS[place % len(SYSTEM_COLOURS)]
 
 
-def line_style(place: int) -> str:
-    """Dashed once the colours repeat."""
-    return "solid" if place < len(SYSTEM_COLOURS) else "dashed"
+def line_style(place: int, is_oracle: bool) -> LineStyle:
+    """The line of the system at a place; dotted for those that the truth told something."""
+    return _ORACLE_LINE if is_oracle else _LINES[place // 4 % len(_LINES)]
 
 
 def shortened(name: str, length: int = 34) -> str:

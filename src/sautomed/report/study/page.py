@@ -195,6 +195,7 @@ def _cases_of(group: Group) -> list[str]:
 
 def _case_view(dataset: Dataset, chosen: Chosen, systems: Sequence[System], progress: _Progress) -> CaseView:
     shown = read_case(dataset, chosen.case, systems)
+    told_all = all(system.is_oracle for system in systems)
     notes = {}
     for system in systems:
         dsc = system.mean_dsc().get(chosen.case, math.nan)
@@ -204,7 +205,7 @@ def _case_view(dataset: Dataset, chosen: Chosen, systems: Sequence[System], prog
     progress(chosen.case)
     return CaseView(
         title=f"{chosen.role.capitalize()} case: {chosen.case}",
-        detail=f"mean DSC {chosen.dsc:.3f} over the systems that were told nothing",
+        detail=f"mean DSC {chosen.dsc:.3f} over the systems{'' if told_all else ' that were told nothing'}",
         slices=drawn[0],
         surfaces=drawn[1],
     )

@@ -27,6 +27,7 @@ PROMPT_WORDS: Mapping[Prompts, str] = MappingProxyType(
 )
 # Columns of scores.csv that are no metric; all others are, whatever the convention calls them.
 _NO_METRIC = frozenset({"case", "class_id", "class", "tolerance_mm", "volume_pred_ml", "volume_ref_ml", "status"})
+_SHOWN = ("order", "label", "setting", "note")  # of a run, in study.json
 _STUDY_CURE = "Name the folder that sautomed study wrote."
 _RUN_CURE = "Take the run's folder away and let sautomed study --resume do it again."
 
@@ -40,7 +41,8 @@ class Costs:
         flops_per_volume: None where it was not counted.
         seconds_per_volume: Wall time of segmenting one case.
         peak_bytes, cuda_peak_bytes: Of the process, and on the GPU if there was one.
-        train_minutes, cpu_minutes: Wall time and processor time of the training.
+        train_minutes: Of the training, on the clock of the study's minutes.
+        cpu_minutes: Processor time of the training.
         steps: Of the optimiser.
     """
 
@@ -204,7 +206,10 @@ class CaseScore:
 
 
 def read_study(folder: str | Path) -> Study:
-    """Read study.json and every runs/ID/run.json.
+    """Read study.json and the runs/ID/run.json of its runs.
+
+    What a row is called and where it stands is as study.json says now, since its file may have changed after a run
+    ended. Runs that the file no longer has are passed over, as long as it names any.
 
     Raises:
         MissingFile: There is no study, or no run of it has ended.
@@ -212,14 +217,16 @@ def read_study(folder: str | Path) -> Study:
     """
     folder = Path(folder)
     described = _read_object(folder / "study.json", _STUDY_CURE)
-    runs = [_read_run(path) for path in sorted((folder / "runs").glob("*/run.json"))]
+    planned = _planned(described)
+    paths = {path.parent.name: path for path in sorted((folder / "runs").glob("*/run.json"))}
+    runs = [_read_run(path, planned.get(name, {})) for name, path in paths.items() if name in planned or not planned]
     if not runs:
         raise MissingFile(
             "holds no run that has ended.", where=folder / "runs", cure="Wait for the first one, or start the study."
         )
     runs.sort(key=lambda run: (run.order, run.id))
     ended = {run.id for run in runs}
-    pending = tuple(planned for planned in _planned_ids(described) if planned not in ended)
+    pending = tuple(name for name in planned if name not in ended)
     return Study(str(described.get("title") or folder.name), tuple(runs), folder, pending)
 
 
@@ -257,8 +264,9 @@ def metric_names(scores: Sequence[CaseScore]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(metric for score in scores for metric in score.values))
 
 
-def _read_run(path: Path) -> Run:
-    entries = {**_read_object(path, _RUN_CURE), "folder": path.parent}
+def _read_run(path: Path, planned: Mapping[str, Any]) -> Run:
+    shown = {name: planned[name] for name in _SHOWN if name in planned}
+    entries = {**_read_object(path, _RUN_CURE), **shown, "folder": path.parent}
     try:
         return _RUN.validate_python(entries)
     except ValidationError as error:
@@ -274,12 +282,11 @@ def _read_object(path: Path, cure: str) -> dict[str, Any]:
     return found
 
 
-def _planned_ids(described: Mapping[str, Any]) -> list[str]:
+def _planned(described: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What study.json says of each of its runs, by id."""
     planned = described.get("runs")
-    if not isinstance(planned, list):
-        return []
-    ids = [run.get("id") if isinstance(run, dict) else run for run in planned]
-    return [str(planned_id) for planned_id in ids if planned_id]
+    runs = [run for run in planned if isinstance(run, dict)] if isinstance(planned, list) else []
+    return {str(run["id"]): run for run in runs if run.get("id")}
 
 
 _RUN = TypeAdapter(Run)

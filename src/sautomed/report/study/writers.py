@@ -16,12 +16,14 @@ _LATEX = {
     "$": r"\$",
     "#": r"\#",
     "_": r"\_",
+    "[": "{[}",  # else \\ and \midrule take what begins the next row for their option
     "{": r"\{",
     "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     "–": "--",
     "−": r"\ensuremath{-}",
     "×": r"\ensuremath{\times}",
@@ -52,13 +54,13 @@ def to_markdown(table: Table) -> str:
     """A heading, the table in columns of one width, and the notes; best values in bold."""
     lines = [["system", *(column.heading for column in table.columns)]]
     lines += [[_markdown_name(row), *_markdown_cells(row, table)] for row in table.rows]
-    lines = [[field.replace("|", r"\|").replace("\n", " ") for field in line] for line in lines]
+    lines = [[_one_line(field).replace("|", r"\|") for field in line] for line in lines]
     widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(table.columns) + 1)]
     left = [True, *(column.is_text for column in table.columns)]
     rule = ["-" * width if is_left else "-" * (width - 1) + ":" for width, is_left in zip(widths, left, strict=True)]
     aligned = [_aligned(line, widths, left) for line in (lines[0], rule, *lines[1:])]
     notes = ["- " + _one_line(note).replace("*", r"\*") for note in [*_reasons(table), *table.notes]]
-    return "\n".join([f"### {table.title}", "", *aligned, "", *notes, ""])
+    return "\n".join([f"### {_one_line(table.title)}", "", *aligned, "", *notes, ""])
 
 
 def to_latex(table: Table) -> str:
@@ -138,4 +140,5 @@ def _latex_cell(cell: Cell) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """Without line ends, and without what steers terminals, which a program's message may hold and LaTeX refuses."""
+    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())

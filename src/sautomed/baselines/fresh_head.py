@@ -1,0 +1,38 @@
+"""The head of SAM-type systems on a trunk from scratch: 3D-SAutoMed's mask decoder without history and prompts."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import SamVisionConfig
+from transformers.models.sam.modeling_sam import SamPositionalEmbedding
+
+from sautomed.config import MaskDecoderSettings
+from sautomed.model.build import decoder_widths
+from sautomed.model.mask_decoder import MaskDecoder
+from sautomed.model.sam.network import dense_position
+from sautomed.model.sam.parts import fix_positions
+from sautomed.model.sautomed import Trunk
+from sautomed.model.segmenter import Features
+
+
+class FreshHead(nn.Module):
+    """Features of n slices, each by itself -> logits of the background and every class.
+
+    Args:
+        dim: Channels of the features.
+        trunk: Whose features these are; its finer maps are mixed in.
+        classes: Organs, without the background.
+    """
+
+    def __init__(self, dim: int, sizes: MaskDecoderSettings, trunk: Trunk, classes: int):
+        super().__init__()
+        widths = decoder_widths(sizes, dim, trunk.stride)
+        self.decoder = MaskDecoder(classes, dim, sizes.heads, sizes.mlp, widths, trunk.fine_channels)
+        self.position = fix_positions(SamPositionalEmbedding(SamVisionConfig(num_pos_feats=dim // 2, scale=1.0)))
+
+    def forward(self, features: Features) -> Float[Tensor, "n k+1 h2 w2"]:
+        image = features.coarse
+        position = dense_position(self.position, *image.shape[-2:])[0].to(image.dtype)
+        nothing = image.new_zeros(len(image), 0, image.shape[1])
+        return self.decoder(image, features.fine, position, nothing, nothing)[0]

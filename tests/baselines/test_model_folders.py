@@ -1,0 +1,104 @@
+"""Model folders of the systems on SAM: what is frozen and pretrained stays out; only then are SAM's weights read."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sautomed import errors
+from sautomed.baselines import build_segmenter
+from sautomed.bundle import Bundle, load_bundle, save_bundle
+from sautomed.config import Settings
+
+from ..model.sam.official_layout import write_official
+
+SIZE = 128
+ON_SAM = ("sautomed", "sam", "samed", "ma_sam", "slide_sam")
+
+
+@pytest.fixture
+def weights(tmp_path):
+    return write_official(tmp_path / "sam_tiny.pth")
+
+
+def saved(name, weights, folder):
+    """A model, every parameter that is trained away from where it started, and its folder."""
+    trunk = {"kind": "sam", "weights": str(weights)}
+    settings = Settings.model_validate({"model": {"name": name, "trunk": trunk}, "data": {"image_size": SIZE}})
+    network = build_segmenter(settings.model, 2, SIZE).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.5)
+    save_bundle(folder, Bundle(network, settings, {1: "a", 2: "b"}, "CT"))
+    return network
+
+
+def same_state(network, other):
+    pairs = zip(network.state_dict().items(), other.state_dict().items(), strict=True)
+    return all(name == found and torch.equal(own, value) for (name, own), (found, value) in pairs)
+
+
+@pytest.mark.parametrize("name", ON_SAM)
+def test_a_folder_is_whole_exactly_when_nothing_of_the_trunk_is_frozen(name, weights, tmp_path):
+    network = saved(name, weights, tmp_path / "model")
+    held = load_file(tmp_path / "model" / "model.safetensors").keys()
+    left_out = network.state_dict().keys() - held
+    frozen = {key for key, p in network.named_parameters() if key.startswith("trunk.") and not p.requires_grad}
+    assert left_out == frozen
+    assert (not left_out) == (name == "slide_sam")
+    assert same_state(load_bundle(tmp_path / "model").network, network)
+    weights.unlink()
+    if left_out:
+        with pytest.raises(errors.WeightsNotFound, match="--weights"):
+            load_bundle(tmp_path / "model")
+    else:
+        again = load_bundle(tmp_path / "model")
+        assert same_state(again.network, network)
+        save_bundle(tmp_path / "copy", again)
+        assert same_state(load_bundle(tmp_path / "copy").network, network)
+
+
+def test_a_whole_folder_takes_no_weights(weights, tmp_path):
+    saved("slide_sam", weights, tmp_path / "model")
+    with pytest.raises(errors.UsageError, match="no pretrained trunk"):
+        load_bundle(tmp_path / "model", str(weights))
+
+
+def with_trunk(folder, **changes):
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    config["pretrained_trunk"].update(changes)
+    path.write_text(json.dumps(config))
+
+
+def test_a_whole_folder_that_does_not_say_so_is_read_beside_sams_weights(weights, tmp_path):
+    network = saved("slide_sam", weights, tmp_path / "model")
+    with_trunk(tmp_path / "model", shape=None)
+    assert same_state(load_bundle(tmp_path / "model").network, network)
+
+
+SHAPE = {"sizes": {"dim": 32, "depth": 3, "heads": 2, "global_blocks": [2]}, "lora_rank": 8}
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "match"),
+    [
+        ("slide_sam", {**SHAPE, "lora_rank": None}, r"damaged.*pretrained_trunk\.shape\.lora_rank"),
+        ("slide_sam", "whole", r"damaged.*pretrained_trunk\.shape"),
+        ("samed", SHAPE, "SAMed is never trained as a whole"),
+    ],
+)
+def test_a_shape_that_cannot_be_is_a_fault_of_the_model(name, shape, match, weights, tmp_path):
+    saved(name, weights, tmp_path / "model")
+    with_trunk(tmp_path / "model", shape=shape)
+    with pytest.raises(errors.NotAModel, match=match):
+        load_bundle(tmp_path / "model")
+
+
+def test_a_shape_that_is_not_the_weights_is_told(weights, tmp_path):
+    saved("slide_sam", weights, tmp_path / "model")
+    with_trunk(tmp_path / "model", shape={**SHAPE, "lora_rank": 3})
+    with pytest.raises(errors.WrongWeights, match="lora_A"):
+        load_bundle(tmp_path / "model")

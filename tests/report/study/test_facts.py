@@ -1,0 +1,19 @@
+import json
+
+import pytest
+
+from sautomed.report.study.facts import study_facts
+from sautomed.report.study.grouping import comparable_groups
+from sautomed.report.study.runs import read_study
+
+
+@pytest.mark.parametrize(("minutes", "shown"), [(1440.2, "1440"), (20.0, "20"), (0.25, "0.25"), (None, None)])
+def test_the_budget_is_in_plain_figures(study_copy, change_run, minutes, shown):
+    for run in read_study(study_copy).runs:
+        if run.status == "done":
+            costs = json.loads((run.folder / "run.json").read_text())["costs"]
+            change_run(study_copy, run.id, costs={**costs, "train_minutes": minutes})
+    study = read_study(study_copy)
+    facts = dict(study_facts(study, comparable_groups(study)))
+    assert facts.get("budget") == (shown and [f"{shown} minutes of training per run"])
+    assert facts["runs"] == ["9 done, 3 failed, 2 left out"]

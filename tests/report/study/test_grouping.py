@@ -58,6 +58,27 @@ def test_scores_of_another_way_never_share_a_group(study_copy, change_run, entri
             assert {run.label for run in runs} == {"3D-SAutoMed"}
 
 
+def test_other_names_of_organs_set_a_system_apart(study_copy):
+    for run in read_study(study_copy).runs:
+        if run.label == "3D-SAutoMed":
+            run.scores_csv.write_text(run.scores_csv.read_text().replace("left_kidney", "kidneys"))
+    home, *apart = comparable_groups(read_study(study_copy))
+    assert "3D-SAutoMed" not in names(home)
+    assert ["3D-SAutoMed"] in [names(group) for group in apart]
+
+
+def test_each_setting_is_a_row(study_copy, change_run):
+    few = AUTOMED.replace("fold0", "fold1")
+    change_run(study_copy, few, setting="3 cases")
+    rows = [name for group in comparable_groups(read_study(study_copy)) for name in names(group)]
+    assert {"3D-SAutoMed", "3D-SAutoMed (3 cases)"} <= set(rows)
+    change_run(study_copy, few, fold=0)
+    (run,) = (run for run in read_study(study_copy).runs if run.id == few)
+    run.scores_csv.write_text((study_copy / "runs" / AUTOMED / "scores" / "scores.csv").read_text())
+    group = next(g for g in comparable_groups(read_study(study_copy)) if "3D-SAutoMed" in names(g))
+    assert "3D-SAutoMed (3 cases)" in names(group)
+
+
 def test_scans_that_are_of_other_patients_set_a_system_apart(study_copy, change_run):
     change_run(study_copy, AUTOMED, patients={"case_0": "p", "case_1": "p"})
     home, *apart = comparable_groups(read_study(study_copy))

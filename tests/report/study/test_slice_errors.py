@@ -1,9 +1,14 @@
+from statistics import fmean
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 
-from sautomed.report.study.slice_errors import CAUSES, near_surface, slice_dsc, split_errors
+from sautomed.report.study.cases import open_dataset, read_label_maps, systems_of
+from sautomed.report.study.grouping import comparable_groups
+from sautomed.report.study.runs import read_study
+from sautomed.report.study.slice_errors import BINS, CAUSES, measure_errors, near_surface, slice_dsc, split_errors
 
 SPACING_MM = (5.0, 1.0, 1.0)
 masks = arrays(bool, (4, 5, 6))
@@ -78,3 +83,52 @@ def test_dsc_of_a_slice_is_known_where_the_truth_has_the_organ():
     assert np.isnan(dsc[[0, 2, 7]]).all()
     assert dsc[3] == pytest.approx(2 / 3)
     assert dsc[4] == 0
+
+
+@pytest.fixture(scope="module")
+def measured(fake_study):
+    """The errors of all systems, and the (truth, found, spacing) of every organ of every case of each."""
+    group = comparable_groups(read_study(fake_study))[0]
+    systems, masks = systems_of(group), {}
+    dataset = open_dataset(systems)
+    for case in group.patients:
+        truth, found = read_label_maps(dataset, case, systems)
+        for name, labels in found.items():
+            masks.setdefault(name, []).extend(
+                (k, truth.array == k, labels.array == k, truth.spacing_mm) for k in group.labels
+            )
+    return measure_errors(dataset, group.patients, systems, group.labels), masks
+
+
+def test_errors_are_millilitres_per_case_and_add_up(measured):
+    errors, masks = measured
+    for name, found in errors.items():
+        wrong = [(k, (a ^ b).sum() * np.prod(spacing_mm) / 1000) for k, a, b, spacing_mm in masks[name]]
+        assert found.cases == 8
+        for k, causes in found.ml.items():
+            assert sum(causes.values()) == pytest.approx(sum(ml for of, ml in wrong if of == k) / 8)
+        assert sum(map(found.total_ml, CAUSES)) == pytest.approx(sum(ml for _, ml in wrong) / 8)
+
+
+def test_places_are_those_of_a_slow_count(measured):
+    errors, masks = measured
+    for name, found in errors.items():
+        places = {place: [] for place in found.places}
+        tenths = [[] for _ in range(BINS)]
+        for _, truth, predicted, _ in masks[name]:
+            dsc = slice_dsc(truth, predicted)
+            having = [t for t in range(len(dsc)) if truth[t].any()]
+            if not having:
+                continue
+            places["first"].append(dsc[having[0]])
+            places["last"].append(dsc[having[-1]])
+            third = len(having) / 3
+            places["middle"].append(fmean(dsc[t] for i, t in enumerate(having) if third < i + 0.5 < 2 * third))
+            if 5 in having:  # of ten slices the walk begins with the upper of the two in the middle
+                places["walk_first"].append(dsc[5])
+                places["walk_near"].append(fmean(dsc[t] for t in (2, 3, 4, 6, 7, 8) if t in having))
+            for i, t in enumerate(having):
+                tenths[int((i + 0.5) / len(having) * 10)].append(dsc[t])
+        assert dict(found.places) == pytest.approx({place: fmean(values) for place, values in places.items()})
+        expected = [fmean(values) if values else np.nan for values in tenths]
+        assert found.along == pytest.approx(np.array(expected), nan_ok=True)

@@ -37,8 +37,20 @@ def row(label: str, *seeds: dict[str, float], prompts="none", metric="dsc", pati
     return Row(tuple(scored))
 
 
-def group(*rows: Row, metrics=("dsc",)) -> Group:
-    return Group("d", "d", {1: "liver"}, rows[0].scope, convention_named("ours"), None, metrics, rows)
+def row_of_organs(label: str, **metrics: list[tuple[float, float]]) -> Row:
+    """A system with two organs: per metric, the values of both in each case."""
+    scores = [
+        CaseScore(
+            f"case_{i}", k + 1, "liver spleen".split()[k], {name: v[i][k] for name, v in metrics.items()}, "scored"
+        )
+        for i in range(len(metrics["dsc"]))
+        for k in (0, 1)
+    ]
+    return Row((ScoredRun(Run(label, label, "m", "d", 0, "done", Path("x")), tuple(scores)),))
+
+
+def group(*rows: Row, metrics=("dsc",), labels=("liver",)) -> Group:
+    return Group("d", "d", dict(enumerate(labels, 1)), rows[0].scope, convention_named("ours"), None, metrics, rows)
 
 
 def cases(values) -> dict[str, float]:
@@ -93,6 +105,21 @@ def test_a_difference_that_all_patients_share_is_sure():
     interval, p = paired_bootstrap(np.linspace(0.1, 0.2, 10))
     assert 0.1 < interval.low < 0.15 < interval.high < 0.2
     assert p < 0.001
+
+
+def test_p_of_the_bootstrap_is_two_sided_and_counts_the_sample_itself():
+    assert paired_bootstrap(np.array([0.1, 0.3]))[1] == pytest.approx(2 / 2001)
+
+
+def test_a_mean_that_is_zero_but_for_rounding_is_zero():
+    assert paired_bootstrap(np.array([0.1, 0.2, -0.3]))[1] == paired_bootstrap(np.array([1.0, 2.0, -3.0]))[1]
+
+
+def test_differences_that_are_zero_but_for_rounding_are_zero():
+    seeds = [cases([value] * 6) for value in (0.1, 0.2, 0.3)]
+    assert sum([0.1, 0.2, 0.3]) != sum([0.3, 0.2, 0.1])
+    (one,) = comparisons_with_best(group(row("A", *seeds), row("B", *reversed(seeds))), "dsc")
+    assert (one.difference.mean, one.better, one.bootstrap_p, one.wilcoxon_p) == (0, 0, 1, 1)
 
 
 def test_fewer_than_two_patients_are_not_tested():
@@ -157,6 +184,22 @@ def test_a_system_that_is_worse_in_every_patient_is_told_from_the_best():
     assert worse.better == 0
     assert worse.is_significant
     assert worse.wilcoxon_holm == pytest.approx(2 * smallest_wilcoxon_p(10))
+    assert worse.bootstrap_holm == pytest.approx(2 * worse.bootstrap_p)
+
+
+def test_each_organ_has_its_own_mean():
+    found = group(row_of_organs("A", dsc=[(0.9, 0.2), (0.7, 0.4)]), labels=("liver", "spleen"))
+    (means,) = group_means(found, "dsc")
+    assert [means.classes[k].mean for k in (1, 2)] == pytest.approx([0.8, 0.3])
+    assert means.overall.mean == pytest.approx(0.55)
+
+
+def test_distances_are_compared_on_organs_that_both_found():
+    dsc, lost = [(0.9, 0.9)] * 2, [(0.8, 0.0)] * 2
+    far = row_of_organs("A", dsc=dsc, hd95_mm=[(2.0, 30.0), (3.0, 40.0)])
+    half = row_of_organs("B", dsc=lost, hd95_mm=[(5.0, math.nan), (5.0, math.nan)])
+    (one,) = comparisons_with_best(group(far, half, metrics=("dsc", "hd95_mm"), labels=("liver", "spleen")), "hd95_mm")
+    assert one.difference.mean == pytest.approx(2.5)
 
 
 def test_four_patients_are_too_few_whatever_the_bootstrap_says():

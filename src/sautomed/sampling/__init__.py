@@ -1,1 +1,0 @@
-"""From volumes to what a network sees: intensities, slice size, prepared cases, runs of slices, augmentation."""

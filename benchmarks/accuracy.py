@@ -19,7 +19,7 @@ from sautomed.datasets import read_dataset
 
 def call(*arguments: object) -> float:
     """Run one sautomed command; the seconds it took."""
-    command = [sys.executable, "-m", "sautomed.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "sautomed", *map(str, arguments)]
     print("$ sautomed", *arguments, flush=True)
     began = time.monotonic()
     subprocess.run(command, check=True)

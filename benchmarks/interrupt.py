@@ -114,7 +114,7 @@ def play_round(
 
 def contents(folder: Path) -> dict[str, str]:
     """Each file under its final name: its hash, or of a report what two runs must share."""
-    from sautomed.paths import sha256_of
+    from sautomed.scans.paths import sha256_of
 
     if not folder.is_dir():
         return {}
@@ -198,8 +198,8 @@ def write_scan(path: Path, seed: int) -> None:
 def save_model(folder: Path) -> None:
     import torch
 
-    from sautomed.bundle import Bundle, save_bundle
     from sautomed.config import Settings
+    from sautomed.inference.bundle import Bundle, save_bundle
     from sautomed.model.build import build
 
     torch.manual_seed(0)
@@ -214,8 +214,9 @@ def save_model(folder: Path) -> None:
 
 def tell_stages(stage: mmap.mmap) -> None:
     """Let the stages say so, for the count of what the kills hit; this imports them too, once for all forks."""
-    from sautomed.segment import Model, batch
-    from sautomed.volume import LabelMap
+    from sautomed.inference.batch import run as batch
+    from sautomed.inference.model import Model
+    from sautomed.scans.volume import LabelMap
 
     def telling(number: int, function: Callable[..., Any]) -> Callable[..., Any]:
         def told(*arguments: Any, **named: Any) -> Any:

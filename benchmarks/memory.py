@@ -35,8 +35,8 @@ def save_random_model(folder: Path, preset: str, image_size: int | None, modalit
     """A model folder with random weights."""
     import torch
 
-    from sautomed.bundle import Bundle, save_bundle
     from sautomed.config import SamTrunkSettings, load_settings
+    from sautomed.inference.bundle import Bundle, save_bundle
     from sautomed.model.build import build
 
     torch.manual_seed(0)
@@ -69,7 +69,8 @@ def measure(model_folder: Path, scan: Path, chunk: int) -> dict[str, Any]:
     """What CASE.json says of one scan's memory."""
     import json
 
-    from sautomed.segment import SegmentOptions, load, plan_jobs, run_plan, with_chunk
+    from sautomed.inference.batch import SegmentOptions, plan_jobs, run_plan
+    from sautomed.inference.model import load, with_chunk
 
     output = scan.parent / "out"
     model = with_chunk(load(model_folder, "cpu"), chunk)

@@ -23,7 +23,7 @@ def write_data(folder: Path, cases: int, kind: str, slices: int) -> Path:
     """Phantoms in nnU-Net's raw layout, cut to so many slices around their middle."""
     import nibabel
 
-    from sautomed.datasets.phantom import write_phantoms
+    from sautomed.phantom import write_phantoms
 
     write_phantoms(folder, cases, kind, seed=0)
     for path in sorted(folder.glob("*Tr/*.nii.gz")):
@@ -36,10 +36,10 @@ def write_data(folder: Path, cases: int, kind: str, slices: int) -> Path:
 
 def measure_step(data: Path, run: Path, options: argparse.Namespace, weights: Path) -> dict[str, float]:
     """One step of `train`: its seconds, its slices, and the peak of the whole command."""
-    from sautomed import learning
     from sautomed.config import load_settings
-    from sautomed.sampling.runs import history_length
-    from sautomed.train import TrainingPlan, train
+    from sautomed.training import learner as learning
+    from sautomed.training.runs import history_length
+    from sautomed.training.train import TrainingPlan, train
 
     settings = load_settings(options.preset, _changes(options, weights))
     longest = settings.train.max_history

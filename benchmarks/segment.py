@@ -54,8 +54,8 @@ class Task:
         """One slice of noise in HU, seen `slices` times."""
         import numpy as np
 
-        from sautomed.grid import NativeGrid
-        from sautomed.volume import Volume
+        from sautomed.scans.grid import NativeGrid
+        from sautomed.scans.volume import Volume
 
         one = np.random.default_rng(0).normal(50, 100, (1, self.native, self.native)).astype("float32")
         array = np.broadcast_to(one, (slices, self.native, self.native))
@@ -108,7 +108,7 @@ def _run_trunk_alone(network: Any, settings: Any, slices: int) -> float:
 
 
 def _segment(network: Any, volume: Any, settings: Any, labels: dict[int, str]) -> None:
-    from sautomed.inference import segment_slices
+    from sautomed.inference.segmenting import segment_slices
 
     for _ in segment_slices(network, volume, settings, labels):
         pass

@@ -17,11 +17,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import ConvNextV2Backbone, ConvNextV2Config, ViTConfig, ViTModel
 
-from sautomed import train as verb
 from sautomed.config import load_settings
 from sautomed.model import build
 from sautomed.model.segmenter import Features
 from sautomed.model.trunk_resnet import ResNetTrunk, TopDownNeck, for_convolutions, with_kept_layout
+from sautomed.training import train as verb
 
 
 class ConvNextTrunk(nn.Module):

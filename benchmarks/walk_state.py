@@ -18,14 +18,14 @@ import torch
 from torch import Tensor
 
 from bench import machine, print_table
-from sautomed.boxes import boxes_of_labels
-from sautomed.bundle import Bundle, load_bundle
 from sautomed.datasets import read_dataset
-from sautomed.inference import NetworkView, segment_volume
+from sautomed.inference.bundle import Bundle, load_bundle
+from sautomed.inference.segmenting import NetworkView, segment_volume
+from sautomed.model.boxes import boxes_of_labels
 from sautomed.model.sautomed import SAutoMed
 from sautomed.model.segmenter import SharedFeatures, SliceState, StepOutput
-from sautomed.volume import LabelMap, Volume
-from sautomed.walk import mid_to_ends
+from sautomed.model.walk_order import mid_to_ends
+from sautomed.scans.volume import LabelMap, Volume
 
 CHANGES = {
     "as it is": "own state",

@@ -103,7 +103,7 @@ def dataset_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def trained_run(dataset_folder, small_settings, tmp_path_factory) -> Path:
     """A run of four steps on fold 0 of the blocks; look at it, change nothing."""
-    from sautomed.train import TrainingPlan, train
+    from sautomed.training.train import TrainingPlan, train
 
     run = tmp_path_factory.mktemp("trained") / "run"
     train(TrainingPlan(dataset_folder, run, small_settings, device="cpu"))

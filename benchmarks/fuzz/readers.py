@@ -46,7 +46,7 @@ def read_by_us(place: Path, seed: Seed, options: dict[str, Any], rng: random.Ran
 
 
 def _every_door(path: Path, options: dict[str, Any], rng: random.Random) -> Reading:
-    from sautomed.io import ReadOptions, read_geometry, read_labels, read_scan, read_stored
+    from sautomed.scans import ReadOptions, read_geometry, read_labels, read_scan, read_stored
 
     chosen = ReadOptions(**options)
     header = _asked(lambda: _described(read_geometry(path, chosen)))
@@ -62,8 +62,8 @@ def _every_door(path: Path, options: dict[str, Any], rng: random.Random) -> Read
 
 def _one_door(path: Path, options: dict[str, Any], rng: random.Random) -> Reading:
     """DICOM takes ten times as long, and its doors differ little: one of them, by chance."""
-    from sautomed.io import ReadOptions, read_geometry, read_labels, read_scan, read_stored
-    from sautomed.io.dicom import series_table
+    from sautomed.scans import ReadOptions, read_geometry, read_labels, read_scan, read_stored
+    from sautomed.scans.dicom import series_table
 
     chosen = ReadOptions(**options)
     doors: tuple[Callable[[], Reading], ...] = (
@@ -118,9 +118,9 @@ def _volume(volume: Any) -> Reading:
 
 def _converted(path: Path, options: Any, rng: random.Random) -> Reading:
     """Write what is read, and read it again: it must lie where it lay."""
-    from sautomed.convert import convert
-    from sautomed.grid import corner_gap_mm
-    from sautomed.io import ReadOptions, read_geometry
+    from sautomed.cli.convert import convert
+    from sautomed.scans import ReadOptions, read_geometry
+    from sautomed.scans.grid import corner_gap_mm
 
     target = path.parent / f"converted{rng.choice(('.nii', '.nii.gz', '.nrrd', '.mha', '.seg.nrrd'))}"
     try:

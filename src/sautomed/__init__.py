@@ -8,24 +8,23 @@
 Liang et al., MICCAI 2024.
 """
 
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sautomed.segment import Model, load
+    from sautomed.config.version import __version__
+    from sautomed.inference.model import Model, load
 
-__all__ = ["Model", "load"]
-
-try:
-    __version__ = version("sautomed")
-except PackageNotFoundError:  # used from a checkout that was not installed
-    __version__ = "0"
+__all__ = ["Model", "__version__", "load"]
+_HOMES = {
+    "Model": "sautomed.inference.model",
+    "load": "sautomed.inference.model",
+    "__version__": "sautomed.config.version",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Torch is imported with the first use, so that `import sautomed` and the command line's help stay quick."""
-    if name in __all__:
-        from sautomed import segment
-
-        return getattr(segment, name)
+    """Import torch with the first use, so that `import sautomed` and the command line's help stay quick."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'sautomed' has no attribute '{name}'")

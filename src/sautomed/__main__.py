@@ -1,4 +1,4 @@
-"""python -m sautomed.cli"""
+"""python -m sautomed"""
 
 from sautomed.cli import main
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from ..io.dicom.build import make_series, zip_of
+from ..scans.dicom.build import make_series, zip_of
 from .conftest import noise, write
 
 # --- empty mask (evaluation) ---
@@ -42,7 +42,7 @@ def test_empty_masks_in_evaluation(command, tmp_path):
 
 @pytest.fixture
 def nothing_found(monkeypatch):
-    from sautomed.segment.model import Model
+    from sautomed.inference.model import Model
 
     found = Model.segment
 
@@ -67,7 +67,7 @@ def test_empty_prediction(command, trained_run, tmp_path, nothing_found):
 
 
 def test_crash_in_statistics(command, trained_run, tmp_path, monkeypatch):
-    from sautomed.volume import LabelMap
+    from sautomed.scans.volume import LabelMap
 
     def crash(self):
         raise MemoryError("no room to count")
@@ -258,7 +258,7 @@ def test_interrupted_run(command, trained_run, tmp_path, monkeypatch):
         write(tmp_path / "in" / f"{name}.nii.gz", noise() + ord(name))
     order = ("segment", "-i", tmp_path / "in", "-m", trained_run, "-o", tmp_path / "out", "--no-preview")
     with monkeypatch.context() as patched:
-        from sautomed.segment.model import Model
+        from sautomed.inference.model import Model
 
         found = Model.segment
 

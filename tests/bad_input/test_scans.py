@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from sautomed.io import read_labels, read_scan
+from sautomed.scans import read_labels, read_scan
 
 from .conftest import noise, patch, write
 

@@ -8,8 +8,8 @@ from safetensors.torch import load_file
 
 from sautomed import errors
 from sautomed.baselines import build_segmenter
-from sautomed.bundle import Bundle, load_bundle, save_bundle
 from sautomed.config import Settings
+from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
 
 from ..model.sam.official_layout import write_official
 

@@ -15,15 +15,15 @@ from safetensors.torch import load_file
 from sautomed import errors
 from sautomed.baselines import build_segmenter
 from sautomed.baselines.sam import NOT_ASKED_FOR, PromptedSam, innermost_pixel
-from sautomed.bundle import Bundle, load_bundle, save_bundle
 from sautomed.config import SamSettings, Settings, load_settings
-from sautomed.grid import NativeGrid
-from sautomed.inference import predict_slices, segment_slices, segment_volume
+from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
+from sautomed.inference.segmenting import predict_slices, segment_slices, segment_volume
 from sautomed.model.sam.keys import SIZES
 from sautomed.model.sam.network import Sam
 from sautomed.model.sam.trunk import SAM_MEAN, SAM_STD
-from sautomed.train import TrainingPlan, train
-from sautomed.volume import LabelMap, Volume
+from sautomed.scans.grid import NativeGrid
+from sautomed.scans.volume import LabelMap, Volume
+from sautomed.training.train import TrainingPlan, train
 
 from ..model.sam import sam_reference
 from ..model.sam.official_layout import Tiny, noise, official_state, write_official

@@ -11,14 +11,14 @@ from safetensors.torch import load_file
 from sautomed import errors
 from sautomed.baselines import build_segmenter
 from sautomed.baselines.samed import Samed, assemble
-from sautomed.bundle import Bundle, load_bundle, save_bundle
 from sautomed.config import SamedSettings, Settings, TrainSettings, load_settings
-from sautomed.learning.steps import run_losses
+from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
 from sautomed.model.build import MadeTrunk
 from sautomed.model.sam.keys import SIZES
 from sautomed.model.sam.network import Sam, load_sam
 from sautomed.model.sam.trunk import SAM_MEAN, SAM_STD, SamTrunk
-from sautomed.sampling.runs import Run
+from sautomed.training.runs import Run
+from sautomed.training.steps import run_losses
 
 from ..conftest import SMALL_MODEL
 from ..model.sam import sam_reference

@@ -6,11 +6,11 @@ from einops import rearrange
 
 from sautomed.baselines import build_segmenter
 from sautomed.baselines.swin_unet import FinalExpansion
-from sautomed.bundle import Bundle, load_bundle, save_bundle
 from sautomed.config import Settings, SwinUnetSettings, TrainSettings, load_settings
 from sautomed.errors import UnknownSetting
-from sautomed.learning.steps import walk_losses
-from sautomed.segment.memory import trunk_cost
+from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
+from sautomed.inference.memory import trunk_cost
+from sautomed.training.steps import walk_losses
 
 SMALL = {"name": "swin_unet", "dim": 12, "heads": [1, 2, 3, 4]}
 

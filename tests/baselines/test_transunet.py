@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sautomed.baselines import build_segmenter
-from sautomed.bundle import Bundle, load_bundle, save_bundle
 from sautomed.config import Settings, TrainSettings, TransUNetSettings, load_settings
 from sautomed.errors import UnknownSetting
-from sautomed.learning.steps import walk_losses
-from sautomed.segment.memory import trunk_cost
+from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
+from sautomed.inference.memory import trunk_cost
+from sautomed.training.steps import walk_losses
 
 SMALL = {"name": "transunet", "width": 32, "units": [1, 1, 1], "dim": 24, "layers": 1, "heads": 2, "mlp": 32}
 

@@ -6,9 +6,9 @@ import torch
 from scipy import ndimage
 
 from sautomed.baselines import build_segmenter
-from sautomed.bundle import Bundle, load_bundle, save_bundle
 from sautomed.config import Settings, TransUNetSettings
 from sautomed.errors import DamagedWeights, UnsafeWeights, WeightsNotFound, WrongWeights
+from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
 
 WIDTH, UNITS, DIM, LAYERS, HEADS, MLP = 32, (2, 1, 1), 24, 2, 3, 40
 SMALL = {"width": WIDTH, "units": UNITS, "dim": DIM, "layers": LAYERS, "heads": HEADS, "mlp": MLP}

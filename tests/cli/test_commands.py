@@ -12,9 +12,9 @@ import torch
 import yaml
 
 from sautomed import cli
-from sautomed.io import read_stored
+from sautomed.scans import read_stored
 
-from ..io.dicom.build import make_series
+from ..scans.dicom.build import make_series
 
 HEAVY = ("torch", "transformers", "lightning", "matplotlib", "monai", "nibabel", "scipy", "pydicom", "highdicom")
 
@@ -434,8 +434,8 @@ def test_what_ends_a_verb_early_has_a_code(command, dataset_folder, tmp_path, mo
     def stop(*_, **__):
         raise fault
 
-    monkeypatch.setattr("sautomed.train.gather", stop)
-    monkeypatch.setattr("sautomed.segment.load", stop)
+    monkeypatch.setattr("sautomed.training.train.gather", stop)
+    monkeypatch.setattr("sautomed.inference.model.load", stop)
     source = ("-d", dataset_folder, "-c", "tiny") if verb == "train" else ("-i", dataset_folder / "imagesTr", "-m", "x")
     found, _, told = command(verb, *source, "-o", tmp_path / "out")
     assert found == code

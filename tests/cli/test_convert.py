@@ -6,10 +6,10 @@ import pytest
 import SimpleITK
 
 from sautomed import errors
-from sautomed.convert import convert, exact_values
-from sautomed.grid import NativeGrid
-from sautomed.io import ReadOptions, read_stored
-from sautomed.io.stored import Geometry, Stored
+from sautomed.cli.convert import convert, exact_values
+from sautomed.scans import ReadOptions, read_stored
+from sautomed.scans.grid import NativeGrid
+from sautomed.scans.stored import Geometry, Stored
 
 
 def stored(voxels, slope=1.0, intercept=0.0):

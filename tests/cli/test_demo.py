@@ -2,7 +2,7 @@
 
 import pytest
 
-from sautomed.demo import run_demo
+from sautomed.cli.demo import run_demo
 from sautomed.errors import TargetExists
 
 

@@ -11,8 +11,8 @@ import SimpleITK
 from safetensors.numpy import save_file
 
 from sautomed import errors
-from sautomed.info import describe
-from sautomed.io import ReadOptions
+from sautomed.cli.info import describe
+from sautomed.scans import ReadOptions
 
 
 def scan(path, array=None):
@@ -111,7 +111,7 @@ def test_other_files_are_no_scan(tmp_path):
 
 
 def test_describing_a_scan_needs_no_torch(tmp_path):
-    code = "import sys; from sautomed.info import describe; describe(sys.argv[1]); sys.exit('torch' in sys.modules)"
+    code = "import sys; from sautomed.cli.info import describe; describe(sys.argv[1]); sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, str(scan(tmp_path / "a.nii.gz"))], check=False)
     assert done.returncode == 0
 

@@ -6,9 +6,9 @@ import math
 import pytest
 from rich.console import Console
 
-from sautomed.metrics import CONVENTIONS
-from sautomed.progress import score_table
-from sautomed.scores import Score, summarise
+from sautomed.cli.progress import score_table
+from sautomed.evaluation import CONVENTIONS
+from sautomed.evaluation.scores import Score, summarise
 
 EXPECTED = {
     "ours": ["organ", "DSC", "95 % interval", "HD95 mm", "HD mm", "NSD", "missed", "cases"],

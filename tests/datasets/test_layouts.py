@@ -12,8 +12,8 @@ from sautomed.config import DataSettings
 from sautomed.datasets import DATASETS, read_dataset
 from sautomed.datasets.dataset import files_below
 from sautomed.datasets.folds import make_folds
-from sautomed.evaluate import evaluate
-from sautomed.sampling.prepare import prepare, resolve_data
+from sautomed.evaluation.evaluate import evaluate
+from sautomed.training.prepare import prepare, resolve_data
 
 every_layout = pytest.mark.parametrize("layout", DATASETS)
 automatic = [name for name, layout in DATASETS.items() if not layout.by_name_only]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sautomed import errors
-from sautomed.convert import convert
+from sautomed.cli.convert import convert
 from sautomed.datasets import DATASETS, case_name, read_label_names, without_ending
 from sautomed.datasets.nnunet_raw import read_dataset
 

@@ -10,8 +10,8 @@ from sautomed import errors
 from sautomed.datasets import read_dataset
 from sautomed.datasets.regrid import regrid_labels
 from sautomed.datasets.rules import NO_RULES, LabelRules, parse_rules, unknown_labels, with_rules
-from sautomed.grid import PLANES, NativeGrid, orient
-from sautomed.volume import LabelMap
+from sautomed.scans.grid import PLANES, NativeGrid, orient
+from sautomed.scans.volume import LabelMap
 
 from .sick import LABELS, SPACING, Sick, affine, organs
 

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from sautomed.errors import UsageError
-from sautomed.metrics import CONVENTIONS, DISPLAYS, METRICS, compare, compare_labels, convention_named
+from sautomed.evaluation import CONVENTIONS, DISPLAYS, METRICS, compare, compare_labels, convention_named
 
 masks = arrays(bool, (4, 5, 6))
 spacings = st.tuples(*[st.sampled_from([0.5, 0.8, 1.0, 1.7, 3.0, 7.7])] * 3)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from sautomed import errors
-from sautomed.evaluate import evaluate, find_label_names
-from sautomed.io import read_labels
+from sautomed.evaluation.evaluate import evaluate, find_label_names
+from sautomed.scans import read_labels
 
 AFFINE = np.diag([1.0, 2.0, 4.0, 1.0])
 LABELS = {"background": 0, "liver": 1, "spleen": 2, "gallbladder": 3}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from sautomed.metrics import METRICS, compare, compare_labels, dice, hausdorff_mm, measure_surfaces, nsd
+from sautomed.evaluation import METRICS, compare, compare_labels, dice, hausdorff_mm, measure_surfaces, nsd
 
 ISOTROPIC = (1.0, 1.0, 1.0)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sautomed.errors import UsageError
-from sautomed.scores import Score, bootstrap_means, summarise, write_scores, write_summary
+from sautomed.evaluation.scores import Score, bootstrap_means, summarise, write_scores, write_summary
 
 
 def row(case, class_id, dsc, status="scored", hd=1.0):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from sautomed.metrics import CONVENTIONS, compare, compare_labels
+from sautomed.evaluation import CONVENTIONS, compare, compare_labels
 
 METRICS = CONVENTIONS["transunet"].metrics
 ANISOTROPIC = (5.0, 0.7, 0.7)  # must not matter

@@ -35,7 +35,7 @@ def write():
 @pytest.fixture(scope="session")
 def model_folder(small_model, small_settings, tmp_path_factory):
     """Random weights find something everywhere, which is all that is needed here."""
-    from sautomed.bundle import Bundle, save_bundle
+    from sautomed.inference.bundle import Bundle, save_bundle
 
     data = small_settings.data.model_copy(update={"plane": "axial", "modality": "other"})
     folder = tmp_path_factory.mktemp("model")
@@ -45,7 +45,7 @@ def model_folder(small_model, small_settings, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def model(model_folder):
-    from sautomed.segment import load
+    from sautomed.inference.model import load
 
     return load(model_folder, device="cpu")
 
@@ -53,7 +53,7 @@ def model(model_folder):
 @pytest.fixture
 def run(model):
     """Plan and run in one go, as the command line does."""
-    from sautomed.segment import SegmentOptions, plan_jobs, run_plan
+    from sautomed.inference.batch import SegmentOptions, plan_jobs, run_plan
 
     def run_all(source, output, on_slice=None, **options):
         options = {"preview": False} | options

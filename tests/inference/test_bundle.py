@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sautomed import errors
-from sautomed.bundle import Bundle, load_bundle, save_bundle
 from sautomed.config import Settings
+from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
 from sautomed.model.build import build
 from sautomed.model.sam.keys import SamSizes, to_official
 from sautomed.model.sam.network import build_sam

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sautomed.config import DataSettings
-from sautomed.sampling.intensity import intensity_range, modality_of, scale_intensity
+from sautomed.inference.intensity import intensity_range, modality_of, scale_intensity
 
 
 @pytest.mark.parametrize(("channel", "modality"), [("CT", "ct"), ("ct", "ct"), ("T2-SPIR", "other"), ("MRI", "other")])

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sautomed import errors
-from sautomed.grid import NativeGrid
-from sautomed.io import Geometry
-from sautomed.segment import memory
-from sautomed.segment.memory import TrunkCost, choose_chunk, predict, trunk_cost
+from sautomed.inference import memory
+from sautomed.inference.memory import TrunkCost, choose_chunk, predict, trunk_cost
+from sautomed.scans import Geometry
+from sautomed.scans.grid import NativeGrid
 
 COST = TrunkCost(fixed=1_000_000, per_slice=50_000_000, features=2_000_000)
 MB = 10**6

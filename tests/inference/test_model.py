@@ -8,10 +8,10 @@ import pytest
 
 import sautomed
 from sautomed import errors
-from sautomed.inference import SegmentedSlice
-from sautomed.io import ReadOptions
-from sautomed.segment import model_folder as folder_of
-from sautomed.segment import with_chunk, with_walk
+from sautomed.inference.model import model_folder as folder_of
+from sautomed.inference.model import with_chunk, with_walk
+from sautomed.inference.segmenting import SegmentedSlice
+from sautomed.scans import ReadOptions
 
 LABELS = {1: "bright", 5: "dark"}
 

@@ -11,9 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from sautomed.errors import GridMismatch
-from sautomed.grid import NativeGrid
-from sautomed.palette import PALETTE, colour_of
-from sautomed.preview import (
+from sautomed.inference.preview import (
     CT_WINDOW_HU,
     SLICES,
     choose_slices,
@@ -21,7 +19,9 @@ from sautomed.preview import (
     draw_preview,
     thumbnail_png,
 )
-from sautomed.volume import LabelMap, Volume
+from sautomed.scans.grid import NativeGrid
+from sautomed.scans.palette import PALETTE, colour_of
+from sautomed.scans.volume import LabelMap, Volume
 
 NAMES = {1: "spleen", 2: "right_kidney", 3: "gallbladder"}
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from sautomed.config import SegmentSettings
 from sautomed.errors import UsageError
-from sautomed.grid import NativeGrid, orient
-from sautomed.inference import (
+from sautomed.inference.segmenting import (
     FeatureStream,
     choose_device,
     label_type,
@@ -22,8 +21,9 @@ from sautomed.inference import (
     with_channels,
 )
 from sautomed.model.segmenter import Features, SharedFeatures, SliceState, SliceWalker, StepOutput
-from sautomed.volume import Volume
-from sautomed.walk import WALKS, neighbours
+from sautomed.model.walk_order import WALKS, neighbours
+from sautomed.scans.grid import NativeGrid, orient
+from sautomed.scans.volume import Volume
 
 WALK_NAMES = tuple(WALKS)
 LABELS = {1: "bright", 5: "dark"}
@@ -235,8 +235,8 @@ def test_labels_are_on_the_scans_grid_with_the_data_sets_values(small_model, res
 def test_the_class_with_the_highest_logit_wins_at_native_resolution(small_model, resolved):
     """Class k of the network is the k-th smallest value, whichever order the names come in."""
     volume = random_volume()
-    from sautomed.sampling.fit import SliceFit
-    from sautomed.sampling.intensity import intensity_range, scale_intensity
+    from sautomed.inference.fit import SliceFit
+    from sautomed.inference.intensity import intensity_range, scale_intensity
 
     fit = SliceFit(volume.array.shape[1:], volume.spacing_mm[1:], 128)
     scaled = torch.from_numpy(scale_intensity(volume.array, intensity_range(volume.array, resolved.data)))

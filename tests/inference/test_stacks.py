@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sautomed.config import SegmentSettings
-from sautomed.inference import predict_slices, stack_slices, stack_starts
+from sautomed.inference.segmenting import predict_slices, stack_slices, stack_starts
 from sautomed.model.segmenter import StackSegmenter
 
 SIDE = 4

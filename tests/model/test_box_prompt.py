@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sautomed.boxes import xyxy_to_cxcywh
 from sautomed.model.box_prompt import BoxPromptGenerator, sine_of_boxes, sine_of_grid
+from sautomed.model.boxes import xyxy_to_cxcywh
 
 BOX = torch.tensor([[[0.2, 0.3, 0.5, 0.6], [0.5, 0.1, 0.9, 0.4], [0.0, 0.0, 0.0, 0.0]]])
 SEEN = torch.tensor([[True, True, False]])

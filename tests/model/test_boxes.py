@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sautomed.boxes import boxes_of_labels, cxcywh_to_xyxy, jitter, paired_iou, xyxy_to_cxcywh
+from sautomed.model.boxes import boxes_of_labels, cxcywh_to_xyxy, jitter, paired_iou, xyxy_to_cxcywh
 
 coordinates = st.floats(0, 1, width=32)
 

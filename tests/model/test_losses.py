@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as nnf
 
-from sautomed.losses import box_loss, dice_loss, presence_loss
+from sautomed.model.losses import box_loss, dice_loss, presence_loss
 
 
 def sure(labels, classes):

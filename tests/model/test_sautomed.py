@@ -41,7 +41,7 @@ def test_nothing_is_known_at_the_start(small_model):
 
 
 def test_the_state_carries_the_boxes_of_the_labels_that_were_found(small_model):
-    from sautomed.boxes import boxes_of_labels
+    from sautomed.model.boxes import boxes_of_labels
 
     f = features(small_model)
     out = small_model.step(small_model.share(f, f, f), small_model.start(1))

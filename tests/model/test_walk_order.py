@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sautomed.walk import WALKS, end_to_end, mid_to_ends, neighbours
+from sautomed.model.walk_order import WALKS, end_to_end, mid_to_ends, neighbours
 
 depths = st.integers(1, 60)
 

@@ -5,11 +5,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from sautomed.datasets.phantom import KINDS, make_phantom
-from sautomed.datasets.phantom.generate import PhantomCase
-from sautomed.datasets.phantom.parts import Dice
-from sautomed.datasets.phantom.patient import make_patient
 from sautomed.errors import UnknownSetting
+from sautomed.phantom import KINDS, make_phantom
+from sautomed.phantom.generate import PhantomCase
+from sautomed.phantom.parts import Dice
+from sautomed.phantom.patient import make_patient
 
 # Millilitres of adults, generously: what a text book gives, and for the vessels what a field of view shows of them.
 ADULT_ML = {

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sautomed.datasets.phantom.grid import SLACK_MM, Lattice, Pose, make_grid, smooth_field
-from sautomed.datasets.phantom.shapes import Ellipsoid, rotation
+from sautomed.phantom.grid import SLACK_MM, Lattice, Pose, make_grid, smooth_field
+from sautomed.phantom.shapes import Ellipsoid, rotation
 
 LATTICE = Lattice((30, 50, 54), (5.0, 4.0, 4.0), (-75.0, -100.0, -108.0))
 

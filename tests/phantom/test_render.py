@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from sautomed.datasets.phantom.grid import Grid, Lattice, Pose
-from sautomed.datasets.phantom.parts import Layer, Part
-from sautomed.datasets.phantom.render import SUB_SLICES, paint
-from sautomed.datasets.phantom.shapes import Ellipsoid, HalfSpace
-from sautomed.datasets.phantom.tissues import CT, MR, Look
+from sautomed.phantom.grid import Grid, Lattice, Pose
+from sautomed.phantom.parts import Layer, Part
+from sautomed.phantom.render import SUB_SLICES, paint
+from sautomed.phantom.shapes import Ellipsoid, HalfSpace
+from sautomed.phantom.tissues import CT, MR, Look
 
 LOOKS = {"air": Look(-1000), "fat": Look(-100), "meat": Look(50), "bone": Look(500)}
 LABELS = {"steak": 3, "rib": 7}

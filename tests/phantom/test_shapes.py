@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sautomed.datasets.phantom.combine import Common, Cut, Grown, Rough, Shared, Union
-from sautomed.datasets.phantom.grid import Grid, Lattice, Pose
-from sautomed.datasets.phantom.shapes import Barrel, Ellipsoid, HalfSpace, Solid, Tube
+from sautomed.phantom.combine import Common, Cut, Grown, Rough, Shared, Union
+from sautomed.phantom.grid import Grid, Lattice, Pose
+from sautomed.phantom.shapes import Barrel, Ellipsoid, HalfSpace, Solid, Tube
 
 STEP = 2.0
 SIDE = 50

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from sautomed.datasets import read_dataset
-from sautomed.datasets.phantom import make_phantom, write_phantoms
 from sautomed.errors import TargetExists, UnknownSetting
+from sautomed.phantom import make_phantom, write_phantoms
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from sautomed.health.diagnosis import Diagnosis, Finding
-from sautomed.health.facts import CaseFacts, GridFacts, Intensities
-from sautomed.health.mending import Mended
+from sautomed.datasets.doctor.diagnosis import Diagnosis, Finding
+from sautomed.datasets.doctor.facts import CaseFacts, GridFacts, Intensities
+from sautomed.datasets.doctor.mending import Mended
 from sautomed.report.doctor import write_doctor_page
 
 from .test_page import Page

@@ -12,8 +12,8 @@ import pytest
 from matplotlib.image import imsave
 
 from sautomed.errors import BadTable, MissingFile
-from sautomed.evaluate import evaluate
-from sautomed.metrics import CONVENTIONS
+from sautomed.evaluation import CONVENTIONS
+from sautomed.evaluation.evaluate import evaluate
 from sautomed.report import write_report
 from sautomed.report.tables import read_case_rows, read_score_table
 

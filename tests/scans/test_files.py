@@ -13,8 +13,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sautomed import errors, files
-from sautomed.files import (
+from sautomed import errors
+from sautomed.scans import files
+from sautomed.scans.files import (
     atomic_write,
     csv_text,
     nearest_folder,
@@ -23,7 +24,7 @@ from sautomed.files import (
     write_json,
     write_text,
 )
-from sautomed.paths import read_json, require_file, sha256_of
+from sautomed.scans.paths import read_json, require_file, sha256_of
 
 
 def test_a_written_file_appears_whole_and_alone(tmp_path):
@@ -159,7 +160,7 @@ def leftover(folder, name, process, place=None):
 
 KILLED = """
 import os, sys, signal
-from sautomed.files import atomic_write
+from sautomed.scans.files import atomic_write
 with atomic_write(sys.argv[1]) as temporary:
     temporary.write_bytes(b"half")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -9,9 +9,9 @@ import pytest
 import SimpleITK
 
 from sautomed import errors
-from sautomed.io import read_geometry, read_scan
-from sautomed.io.contents import is_dicom, is_metaimage, is_nifti, is_nrrd
-from sautomed.io.formats import FORMATS, format_of
+from sautomed.scans import read_geometry, read_scan
+from sautomed.scans.contents import is_dicom, is_metaimage, is_nifti, is_nrrd
+from sautomed.scans.formats import FORMATS, format_of
 
 
 def scan(path):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from sautomed.convert import convert
+from sautomed.cli.convert import convert
 from sautomed.errors import SautomedError
-from sautomed.io import ReadOptions, read_geometry, read_labels, read_scan
+from sautomed.scans import ReadOptions, read_geometry, read_labels, read_scan
 
 WORDS = (
     b"-1", b"0", b"99999999999999999999", b"4294967296", b"nan", b"inf", b"1e308", b"(", b"none", b"../x", b"LIST",

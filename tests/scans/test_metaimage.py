@@ -7,7 +7,7 @@ import pytest
 import SimpleITK
 
 from sautomed import errors
-from sautomed.io import ReadOptions, read_geometry, read_labels, read_scan, read_stored
+from sautomed.scans import ReadOptions, read_geometry, read_labels, read_scan, read_stored
 
 VALUES = np.arange(24, dtype=np.int16).reshape((2, 3, 4), order="F")
 BYTES = VALUES.tobytes(order="F")

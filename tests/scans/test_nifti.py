@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sautomed import errors
-from sautomed.io import ReadOptions, read_geometry, read_labels, read_scan, read_stored
-from sautomed.volume import LabelMap
+from sautomed.scans import ReadOptions, read_geometry, read_labels, read_scan, read_stored
+from sautomed.scans.volume import LabelMap
 
 RNG = np.random.default_rng(0)
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from sautomed.convert import convert
+from sautomed.cli.convert import convert
 from sautomed.datasets.chaos.pictures import labels_of_grays, read_label_pictures
 from sautomed.datasets.folds import load_or_make_folds
 from sautomed.datasets.transunet.arrays import read_array
 from sautomed.errors import BadGeometry, BadSplits, DamagedDicom, NotAScan, SautomedError, TruncatedFile
-from sautomed.grid import corner_gap_mm
-from sautomed.io import ReadOptions, read_geometry, read_labels, read_scan, read_stored
-from sautomed.io.dicom import series_table
+from sautomed.scans import ReadOptions, read_geometry, read_labels, read_scan, read_stored
+from sautomed.scans.dicom import series_table
+from sautomed.scans.grid import corner_gap_mm
 
 FILES = Path(__file__).with_name("regressions")
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "fuzz_io.py"
@@ -112,7 +112,7 @@ def test_each_folder_has_its_row():
 
 def test_a_decoder_that_takes_too_long_is_ended(monkeypatch):
     """Was: ten seconds within the decoder, for an image of 34 x 33 pixels."""
-    monkeypatch.setattr("sautomed.io.dicom.isolated._PATIENCE_S", 0.5)
+    monkeypatch.setattr("sautomed.scans.dicom.isolated._PATIENCE_S", 0.5)
     with pytest.raises(DamagedDicom, match=r"3\.dcm has pixels that cannot be decoded"):
         read_stored(FILES / "dicom-jpeg-ls-that-counts-for-long")
 

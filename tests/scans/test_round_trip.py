@@ -9,10 +9,10 @@ import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sautomed.convert import convert
-from sautomed.grid import corner_gap_mm
-from sautomed.io import read_labels, read_scan, read_stored
-from sautomed.volume import LabelMap
+from sautomed.cli.convert import convert
+from sautomed.scans import read_labels, read_scan, read_stored
+from sautomed.scans.grid import corner_gap_mm
+from sautomed.scans.volume import LabelMap
 
 ORIENTATIONS = [
     (order, signs) for order in itertools.permutations(range(3)) for signs in itertools.product((1, -1), repeat=3)

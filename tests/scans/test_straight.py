@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sautomed.errors import BadGeometry, ShearedGrid
-from sautomed.grid import NativeGrid, corner_gap_mm
-from sautomed.io.stored import Geometry, ReadOptions, Stored
-from sautomed.io.straight import straight_geometry, straight_stored
+from sautomed.scans.grid import NativeGrid, corner_gap_mm
+from sautomed.scans.stored import Geometry, ReadOptions, Stored
+from sautomed.scans.straight import straight_geometry, straight_stored
 
 PATH = Path("scan.nii")
 RESAMPLE = ReadOptions(resample=True)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from nibabel.orientations import aff2axcodes
 
 from sautomed.errors import BadGeometry, GridMismatch, UnknownFormat
-from sautomed.grid import AXIS_CODES, PLANES, NativeGrid, choose_plane, orient, plane_of
-from sautomed.io.read import read_labels
-from sautomed.volume import LabelMap, Volume, corner_distance_mm, require_same_grid
+from sautomed.scans.grid import AXIS_CODES, PLANES, NativeGrid, choose_plane, orient, plane_of
+from sautomed.scans.read import read_labels
+from sautomed.scans.volume import LabelMap, Volume, corner_distance_mm, require_same_grid
 
 ORIENTATIONS = [
     (order, signs) for order in itertools.permutations(range(3)) for signs in itertools.product((1, -1), repeat=3)

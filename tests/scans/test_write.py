@@ -6,11 +6,11 @@ import pytest
 import SimpleITK
 
 from sautomed import errors
-from sautomed.grid import NativeGrid, orient
-from sautomed.io import read_labels, read_scan
-from sautomed.io.write import LABEL_ENDINGS, WRITERS, write_image, write_itksnap_labels, write_labels
-from sautomed.palette import colour_of
-from sautomed.volume import LabelMap
+from sautomed.scans import read_labels, read_scan
+from sautomed.scans.grid import NativeGrid, orient
+from sautomed.scans.palette import colour_of
+from sautomed.scans.volume import LabelMap
+from sautomed.scans.write import LABEL_ENDINGS, WRITERS, write_image, write_itksnap_labels, write_labels
 
 AFFINE = np.array([[0, -1.5, 0, 3], [0.8, 0, 0, 4], [0, 0, 2.5, 5], [0, 0, 0, 1.0]])
 OWN_ENDINGS = [ending for ending in LABEL_ENDINGS if not ending.endswith(".dcm")]
@@ -118,7 +118,7 @@ def test_every_ending_is_found_whatever_its_case_and_others_are_refused(tmp_path
 
 
 def test_labels_of_one_volume_of_a_series_are_three_dimensional(tmp_path):
-    from sautomed.io import ReadOptions
+    from sautomed.scans import ReadOptions
 
     image = nibabel.Nifti1Image(np.arange(480, dtype=np.int16).reshape(4, 5, 6, 4), AFFINE)
     nibabel.save(image, tmp_path / "a.nii.gz")

@@ -5,13 +5,13 @@ import json
 import pytest
 import yaml
 
-from sautomed.study import StudyRequest, run_study
+from sautomed.study import Listener, StudyCallbacks, StudyRequest, run_study
 
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
     """Learning curves take longer to draw than these trainings to train."""
-    monkeypatch.setattr("sautomed.training_log.draw_learning_curve", lambda *_: None)
+    monkeypatch.setattr("sautomed.training.log.draw_learning_curve", lambda *_: None)
 
 
 @pytest.fixture
@@ -38,40 +38,22 @@ def study_file(dataset_folder, small_preset, tmp_path):
     return write
 
 
-class Silent:
-    """Stages that show nothing."""
-
-    def show(self, *_, **__):
-        pass
-
-    def clear(self, *_):
-        pass
-
-    def counter(self, name):
-        return lambda *_: None
-
-    def training(self, name):
-        return lambda _: None
-
-
-@pytest.fixture
-def silent():
-    return Silent()
-
-
 @pytest.fixture
 def output(tmp_path):
     return tmp_path / "out"
 
 
 @pytest.fixture
-def carry_out(output, silent):
+def carry_out(output):
     """Run a study file in this process; gives the ids that it carried out itself, with their status."""
 
-    def run(file, stages=None, **request):
+    def run(file, listener=None, **request):
         ended = {}
+        callbacks = StudyCallbacks(
+            on_run=lambda *_: listener or Listener(), on_end=lambda run, status: ended.update({run.id: status})
+        )
         request = {"output": output, "device": "cpu"} | request
-        run_study(StudyRequest(file, **request), stages or silent, lambda run, status: ended.update({run.id: status}))
+        run_study(StudyRequest(file, **request), callbacks)
         return ended
 
     return run

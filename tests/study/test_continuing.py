@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from sautomed import errors
-from sautomed.report.study.runs import read_study
 from sautomed.study import plan_runs, read_study_file, runner
 from sautomed.study.folder import StudyFolder, open_study
+from sautomed.study.report.runs import read_study
 
 A = {"label": "A", "preset": "tiny"}
 B = {"label": "B", "preset": "tiny", "set": ["train.batch=2"]}

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from sautomed import errors
-from sautomed.external.nnunet import process
 from sautomed.study import plan_runs, read_study_file
+from sautomed.study.nnunet import process
 
 NNUNET = [{"label": "nnU-Net", "preset": "nnunet", "set": ["configuration=2d"]}]
 RUN = "nnu_net__blocks__fold0__seed0"
@@ -26,7 +26,7 @@ def played(monkeypatch):
         return {**costs, "plans": "P", "model": "M", "steps": 7, "seconds": [2.0] * len(job.get("scans", ()))}
 
     monkeypatch.setattr(process, "find_spec", lambda name: name)
-    monkeypatch.setattr("sautomed.external.nnunet.work.carry_out", play)
+    monkeypatch.setattr("sautomed.study.nnunet.work.carry_out", play)
     return jobs
 
 

@@ -12,9 +12,9 @@ import zipfile
 import pytest
 
 from sautomed import errors
-from sautomed.report.study.runs import case_scores, read_study
-from sautomed.study import plan_runs, read_study_file, runner
+from sautomed.study import Listener, plan_runs, read_study_file, runner
 from sautomed.study.folder import StudyFolder, claimed
+from sautomed.study.report.runs import case_scores, read_study
 from sautomed.study.runner import Outcome
 
 DIRECTIONS = [{"name": "mid to ends", "walk": "mid_to_ends"}, {"name": "end to end", "walk": "end_to_end"}]
@@ -62,17 +62,13 @@ def assert_boxes_in(prompts, rows, columns):
 
 
 @pytest.mark.slow
-def test_stopped_by_ctrl_c_it_goes_on_from_the_last_checkpoint(carry_out, study_file, record, output, silent):
-    class StopsAtThree(type(silent)):
-        def training(self, name):
-            def on_step(step):
-                if step.step == 3:
-                    raise KeyboardInterrupt
-
-            return on_step
+def test_stopped_by_ctrl_c_it_goes_on_from_the_last_checkpoint(carry_out, study_file, record, output):
+    def stop_at_three(step):
+        if step.step == 3:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        carry_out(study_file(), StopsAtThree())
+        carry_out(study_file(), Listener(on_step=stop_at_three))
     assert not list((output / "runs").glob("*/run.json"))
     (training,) = (output / "trainings").glob("*/fold_0")
     spent, first_row = _spent_s(training), _rows(training)[0]

@@ -10,9 +10,9 @@ import torch
 from sautomed.baselines import build_segmenter
 from sautomed.config import Settings
 from sautomed.datasets.layouts import AUTO, DATASETS
-from sautomed.datasets.phantom import KINDS
 from sautomed.model.sam.keys import SIZES
 from sautomed.model.sam.network import Sam
+from sautomed.phantom import KINDS
 from sautomed.study import plan_runs, read_study_file
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from sautomed.config import AugmentSettings
-from sautomed.sampling.augment import Augment
+from sautomed.training.augment import Augment
 
 
 def run(seed, **changes):

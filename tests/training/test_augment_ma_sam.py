@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 
 from sautomed.config import AugmentSettings
-from sautomed.sampling import augment_ma_sam as recipe
-from sautomed.sampling.augment import RECIPES, make_augment
+from sautomed.training import augment_ma_sam as recipe
+from sautomed.training.augment import RECIPES, make_augment
 
 SIDE = 64
 

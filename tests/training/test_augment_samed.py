@@ -7,7 +7,7 @@ from hypothesis import settings as example_settings
 from hypothesis import strategies as st
 
 from sautomed.config import AugmentSettings
-from sautomed.sampling.augment import make_augment
+from sautomed.training.augment import make_augment
 
 SIDE = 24
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sautomed.errors import ClassMissing
-from sautomed.sampling.classes import require_classes
+from sautomed.training.classes import require_classes
 
 LABELS = {1: "liver", 5: "spleen"}
 

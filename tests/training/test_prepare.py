@@ -9,7 +9,8 @@ import torch
 from sautomed.config import DataSettings
 from sautomed.datasets import read_dataset
 from sautomed.errors import UnknownLabels
-from sautomed.sampling.prepare import consecutive, mean_boxes, prepare, resolve_data
+from sautomed.inference.fit import consecutive
+from sautomed.training.prepare import mean_boxes, prepare, resolve_data
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from sautomed.config import AugmentSettings, TrainSettings
-from sautomed.sampling.prepare import PreparedCase
-from sautomed.sampling.runs import RunDataset, StreamSampler, collate, history_length
+from sautomed.training.prepare import PreparedCase
+from sautomed.training.runs import RunDataset, StreamSampler, collate, history_length
 
 PLAIN = AugmentSettings(probability=0, intensity_probability=0)
 

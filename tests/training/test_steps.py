@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from sautomed.boxes import boxes_of_labels
 from sautomed.config import SegmentSettings, TrainSettings
 from sautomed.errors import TrainingDiverged
-from sautomed.learning import Budget, Learner
-from sautomed.learning import learner as learner_module
-from sautomed.learning.optimization import warming_average
-from sautomed.learning.steps import share_run, walk_losses, walk_run
-from sautomed.learning.validation import network_dice
-from sautomed.losses import box_loss, cross_entropy, dice_loss, presence_loss
+from sautomed.model.boxes import boxes_of_labels
 from sautomed.model.build import build
+from sautomed.model.losses import box_loss, cross_entropy, dice_loss, presence_loss
 from sautomed.model.segmenter import Features, SharedFeatures, SliceState, SliceWalker, StepOutput
-from sautomed.sampling.prepare import PreparedCase
-from sautomed.sampling.runs import Run
+from sautomed.training import Budget, Learner
+from sautomed.training import learner as learner_module
+from sautomed.training.optimization import warming_average
+from sautomed.training.prepare import PreparedCase
+from sautomed.training.runs import Run
+from sautomed.training.steps import share_run, walk_losses, walk_run
+from sautomed.training.validation import network_dice
 
 TABLE_4 = {  # which parts are on: the paper's ablation
     "2D SAM": {"local_3d": False, "global_3d": False, "prompt": False},

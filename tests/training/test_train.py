@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from sautomed import errors
-from sautomed.bundle import load_bundle
 from sautomed.datasets.rules import LabelRules
-from sautomed.train import Callbacks, TrainingPlan, train
+from sautomed.inference.bundle import load_bundle
+from sautomed.training.train import Callbacks, TrainingPlan, train
 
 
 @pytest.fixture
@@ -89,8 +89,8 @@ def test_the_folds_are_kept_in_nnunets_file_and_validation_is_never_trained_on(t
 
 def test_the_scores_of_the_model_folder_are_those_of_the_verbs_segment_and_evaluate(trained_run, dataset_folder):
     import sautomed
-    from sautomed.io import read_labels
-    from sautomed.metrics import dice
+    from sautomed.evaluation import dice
+    from sautomed.scans import read_labels
 
     metrics = json.loads((trained_run / "fold_0" / "model" / "metrics.json").read_text())["validation"]
     model = sautomed.load(trained_run, device="cpu")
@@ -239,7 +239,7 @@ def test_a_time_limit_is_kept_and_gives_a_model(plan, small_settings, monkeypatc
     """The clock rules, not the steps; and no validation is due before its end. Here a step takes a second."""
     seen = []
     clock = SimpleNamespace(monotonic=lambda: float(len(seen)))
-    monkeypatch.setattr("sautomed.learning.learner.time", clock)
+    monkeypatch.setattr("sautomed.training.learner.time", clock)
     endless = changed(small_settings, steps=1, validate_every=100_000)
     model = train(plan(settings=endless, max_minutes=0.1), Callbacks(on_step=seen.append))
     assert json.loads((model / "metrics.json").read_text())["steps"] == 5  # and a second for the end
@@ -251,7 +251,7 @@ def test_a_time_limit_is_kept_and_gives_a_model(plan, small_settings, monkeypatc
 
 def test_a_validation_without_any_organ_does_not_end_the_training(plan, tmp_path, monkeypatch):
     """Nothing to score is not a score of zero, nor a reason to stop."""
-    monkeypatch.setattr("sautomed.learning.learner.network_dice", lambda *_: torch.tensor([torch.nan, torch.nan]))
+    monkeypatch.setattr("sautomed.training.learner.network_dice", lambda *_: torch.tensor([torch.nan, torch.nan]))
     model = train(plan())
     assert json.loads((model / "metrics.json").read_text())["steps"] == 4
     assert not any(row["val_dsc"] for row in rows(tmp_path / "run"))

@@ -15,9 +15,9 @@ from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 from torch import Tensor, nn
 
-from sautomed.boxes import boxes_of_labels
 from sautomed.config import ResNetTrunkSettings, SamSettings
 from sautomed.errors import UnknownSetting, UsageError
+from sautomed.model.boxes import boxes_of_labels
 from sautomed.model.sam.network import Sam, decode_masks, dense_position
 from sautomed.model.sam.parts import fix_positions
 from sautomed.model.sam.trunk import SamTrunk

@@ -4,10 +4,10 @@ Verbs are imported when they are called, so `--help` needs neither torch nor mat
 """
 
 from sautomed.cli.app import app
-from sautomed.cli.door import main, run, with_usable_paths
-from sautomed.cli.learning import demo, evaluate, phantom, train
-from sautomed.cli.scans import convert, doctor, info, segment
-from sautomed.cli.studies import report, study
+from sautomed.cli.main import main, run, with_usable_paths
+from sautomed.cli.model_commands import demo, evaluate, phantom, train
+from sautomed.cli.scan_commands import convert, doctor, info, segment
+from sautomed.cli.study_commands import report, study
 
 # As `--help` lists them.
 for command in (demo, train, segment, evaluate, convert, info, doctor, phantom, study, report):

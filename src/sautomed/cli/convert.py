@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sautomed.errors import MissingFile, TargetExists
-from sautomed.files import require_writable_file
-from sautomed.io.read import PLAIN, read_geometry, read_labels, read_stored
-from sautomed.io.stored import Geometry, ReadOptions, Stored
-from sautomed.io.write import IMAGE_ENDINGS, ending_of, write_image, write_labels
+from sautomed.scans.files import require_writable_file
+from sautomed.scans.read import PLAIN, read_geometry, read_labels, read_stored
+from sautomed.scans.stored import Geometry, ReadOptions, Stored
+from sautomed.scans.write import IMAGE_ENDINGS, ending_of, write_image, write_labels
 
 SEGMENT_ENDING = ".seg.nrrd"
 _INTEGERS = tuple(np.dtype(name) for name in ("u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8"))

@@ -9,19 +9,20 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from sautomed.cli.progress import Stages
 from sautomed.config import load_settings
 from sautomed.datasets import Case, Dataset, read_dataset
 from sautomed.datasets.folds import Fold
-from sautomed.datasets.phantom import write_phantoms
 from sautomed.errors import TargetExists
-from sautomed.evaluate import evaluate
-from sautomed.files import write_json
-from sautomed.io import read_labels
-from sautomed.preview import draw_preview
-from sautomed.progress import Stages
+from sautomed.evaluation.evaluate import evaluate
+from sautomed.inference.batch import Job, Plan, run_plan
+from sautomed.inference.model import load
+from sautomed.inference.preview import draw_preview
+from sautomed.phantom import write_phantoms
 from sautomed.report import write_report
-from sautomed.segment import Job, Plan, load, run_plan
-from sautomed.train import Callbacks, TrainingPlan, train
+from sautomed.scans import read_labels
+from sautomed.scans.files import write_json
+from sautomed.training.train import Callbacks, TrainingPlan, train
 
 KIND = "abdomen-ct"
 CASES, KEPT_ASIDE = 20, 4

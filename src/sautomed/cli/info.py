@@ -14,12 +14,12 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from sautomed.errors import ConstantImage, MissingFile, NonFiniteVoxels, NotAModel, NotAScan, SeveralSeries
-from sautomed.grid import choose_plane
-from sautomed.io import dicom
-from sautomed.io.formats import FORMATS, format_of
-from sautomed.io.read import PLAIN, read_geometry, read_scan
-from sautomed.io.stored import ReadOptions
-from sautomed.paths import read_json
+from sautomed.scans import dicom
+from sautomed.scans.formats import FORMATS, format_of
+from sautomed.scans.grid import choose_plane
+from sautomed.scans.paths import read_json
+from sautomed.scans.read import PLAIN, read_geometry, read_scan
+from sautomed.scans.stored import ReadOptions
 
 Lines = list[tuple[str, str]]
 

@@ -86,6 +86,6 @@ def _ran_out_of_memory(error: Exception) -> bool:
         return True
     if "torch" not in sys.modules:  # then it was not PyTorch that ran out, and it need not be imported to ask
         return False
-    from sautomed.inference import is_memory_shortage
+    from sautomed.inference.segmenting import is_memory_shortage
 
     return is_memory_shortage(error)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from sautomed import progress
+from sautomed.cli import progress
 from sautomed.cli.app import Device, IgnoreLabels, Layout, MapLabels, Seed, err, out, say
 from sautomed.errors import SomeCasesFailed, UsageError
 
 if TYPE_CHECKING:
-    from sautomed.scores import Summary
+    from sautomed.evaluation.scores import Summary
 
 
 def demo(
@@ -21,7 +21,7 @@ def demo(
     seed: Seed = 0,
 ) -> None:
     """Make phantoms, train on some, segment the others and write a report; a few minutes on two cores."""
-    from sautomed.demo import run_demo
+    from sautomed.cli.demo import run_demo
 
     with progress.stages(err) as stages:
         page = run_demo(output, seed, stages)
@@ -35,7 +35,7 @@ def phantom(
     seed: Seed = 0,
 ) -> None:
     """Make volumes laid out like anatomy, with exact labels, in nnU-Net's raw layout."""
-    from sautomed.datasets.phantom import KINDS, write_phantoms
+    from sautomed.phantom import KINDS, write_phantoms
 
     if kind not in KINDS:
         raise UsageError(f"there is no phantom kind '{kind}'.", where="--kind", cure=f"Use one of {', '.join(KINDS)}.")
@@ -69,8 +69,8 @@ def train(
     """Train on one fold of a data set; the run holds a model folder that `segment -m` takes."""
     from sautomed.config import load_settings
     from sautomed.datasets.rules import parse_rules
-    from sautomed.train import Callbacks, TrainingPlan, run_settings
-    from sautomed.train import train as run_training
+    from sautomed.training.train import Callbacks, TrainingPlan, run_settings
+    from sautomed.training.train import train as run_training
 
     rules = parse_rules(map_labels or [], ignore or [], regrid)
     overrides = list(settings or [])
@@ -94,7 +94,7 @@ def evaluate(
     ] = "ours",
 ) -> None:
     """Score label maps against the truth: DSC, HD95, HD and NSD, on the native grid."""
-    from sautomed.evaluate import evaluate as score
+    from sautomed.evaluation.evaluate import evaluate as score
 
     failed: SomeCasesFailed | None = None
     with progress.stages(err) as stages:

@@ -14,10 +14,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from sautomed.health.diagnosis import Diagnosis
-    from sautomed.health.mending import Mended
-    from sautomed.scores import Interval, Summary
-    from sautomed.training_log import RunningStep
+    from sautomed.datasets.doctor.diagnosis import Diagnosis
+    from sautomed.datasets.doctor.mending import Mended
+    from sautomed.evaluation.scores import Interval, Summary
+    from sautomed.training.log import RunningStep
 
 FINDINGS_SHOWN = 60  # on a terminal
 _SEVERITY_COLOURS = {"error": "bold red", "warning": "yellow", "note": "blue"}
@@ -111,7 +111,7 @@ def left_out_table(mended: Mended) -> Table:
 
 def score_table(summary: Summary) -> Table:
     """Mean per organ and over organs as the convention counts; a dash where nothing was counted."""
-    from sautomed.metrics import CONVENTIONS, DISPLAYS  # here: most commands show no score, and SciPy takes a while
+    from sautomed.evaluation import CONVENTIONS, DISPLAYS  # here: most commands show no score, and SciPy takes a while
 
     others = [f"{DISPLAYS[metric].heading} {DISPLAYS[metric].unit}".rstrip() for metric in summary.metrics[1:]]
     convention = CONVENTIONS[summary.convention]
@@ -128,7 +128,7 @@ def score_table(summary: Summary) -> Table:
 
 def _score_cells(metrics: Mapping[str, Interval]) -> list[str]:
     """Means in the order of the metrics, of which DSC is the first and has its interval shown."""
-    from sautomed.metrics import DISPLAYS
+    from sautomed.evaluation import DISPLAYS
 
     means = [_cell(interval.mean, DISPLAYS[metric].digits) for metric, interval in metrics.items()]
     dsc = metrics["dsc"]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from sautomed import progress
+from sautomed.cli import progress
 from sautomed.cli.app import (
     AssumeSpacing,
     Channel,
@@ -48,8 +48,9 @@ def segment(
     assume_spacing: AssumeSpacing = False,
 ) -> None:
     """Segment a scan or a folder of scans, each on its own grid."""
-    from sautomed.io import ReadOptions
-    from sautomed.segment import SegmentOptions, load, plan_jobs, run_plan
+    from sautomed.inference.batch import SegmentOptions, plan_jobs, run_plan
+    from sautomed.inference.model import load
+    from sautomed.scans import ReadOptions
 
     reading = ReadOptions(series, frame, channel, resample, assume_spacing)
     plan = plan_jobs(source, output, SegmentOptions(
@@ -77,8 +78,8 @@ def convert(
     assume_spacing: AssumeSpacing = False,
 ) -> None:
     """Write a scan or label map in another format, voxel for voxel, at its place in the patient."""
-    from sautomed.convert import convert as verb
-    from sautomed.io import ReadOptions
+    from sautomed.cli.convert import convert as verb
+    from sautomed.scans import ReadOptions
 
     options = ReadOptions(series, frame, channel, resample, assume_spacing)
     for text in verb(source, output, options, labels=labels, overwrite=overwrite).warnings:
@@ -95,8 +96,8 @@ def info(
     assume_spacing: AssumeSpacing = False,
 ) -> None:
     """Say what a scan or a model is: format, geometry, intensities and warnings; of DICOM, the series."""
-    from sautomed.info import describe
-    from sautomed.io import ReadOptions
+    from sautomed.cli.info import describe
+    from sautomed.scans import ReadOptions
 
     out.print(progress.facts_table(describe(path, ReadOptions(series, frame, channel, resample, assume_spacing))))
 
@@ -110,10 +111,11 @@ def doctor(
     ignore: IgnoreLabels = None,
 ) -> None:
     """Check every case of a data set; exit 3 if something must be mended, or after --fix could not be."""
-    from sautomed import doctor as verb
+    from sautomed.datasets.doctor import examine as verb
     from sautomed.datasets.rules import parse_rules
-    from sautomed.files import require_writable_file
+    from sautomed.inference.preview import thumbnail_png
     from sautomed.report.doctor import write_doctor_page
+    from sautomed.scans.files import require_writable_file
 
     rules = parse_rules(map_labels or [], ignore or [])
     if output:
@@ -121,7 +123,7 @@ def doctor(
     if fix:
         verb.require_new_target(dataset, fix)  # before the long work
     with progress.stages(err) as stages:
-        diagnosis = verb.examine(dataset, layout, stages.counter("Examining"), rules)
+        diagnosis = verb.examine(dataset, layout, stages.counter("Examining"), rules, thumbnail_png)
     if diagnosis.findings:
         out.print(progress.findings_table(diagnosis))
     out.print(f"[bold]{escape(diagnosis.summary)}[/]", soft_wrap=True)

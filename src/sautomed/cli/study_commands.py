@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from sautomed import progress
+from sautomed.cli import progress
 from sautomed.cli.app import Device, err, say
 from sautomed.errors import UsageError
 
 if TYPE_CHECKING:
-    from sautomed.study import PlannedRun
+    from sautomed.study import Listener, PlannedRun, StudyCallbacks
+    from sautomed.training.log import RunningStep
+
+TRAINING_SHARE = 0.9  # ours: of a run's time, for the bar over all runs
 
 
 def study(
@@ -35,19 +38,43 @@ def study(
 
     request = StudyRequest(file, output, resume, max_minutes, _folders(data or []), device)
     with progress.stages(err) as stages:
-        outcome = run_study(request, stages, _tell)
+        outcome = run_study(request, _callbacks(stages))
     told = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sorted(outcome.counts.items()))
     say(f"Study: {output} ({told})")
 
 
 def report(folder: Annotated[Path, typer.Argument(help="The folder that sautomed study wrote.")]) -> None:
     """Write what a study found as one page, and its tables as CSV, Markdown and LaTeX."""
-    from sautomed.report.study import write_study_report
+    from sautomed.study.report import write_study_report
 
     with progress.stages(err) as stages:
         page = write_study_report(folder, stages.counter("Looking at cases"))
     say(f"Page: {page}")
     say(f"Tables: {page.parent / 'tables'}")
+
+
+def _callbacks(stages: progress.Stages) -> StudyCallbacks:
+    """Bars: one over all runs, which moves with the training, and new ones below it for each run."""
+    from sautomed.study import Listener, StudyCallbacks
+
+    def on_run(run: PlannedRun, done: int, total: int) -> Listener:
+        detail = f"{done + 1}/{total} {run.name}"
+        stages.show("Runs", done, total, detail)
+        stages.clear("Preparing", "Training", "Segmenting", "Scoring")
+        training = stages.training("Training")
+
+        def on_step(step: RunningStep) -> None:
+            training(step)
+            stages.show("Runs", done + TRAINING_SHARE * step.progress, total, detail)
+
+        return Listener(stages.counter("Preparing"), stages.counter("Segmenting"), stages.counter("Scoring"), on_step)
+
+    return StudyCallbacks(
+        on_phantom=lambda name, *case: stages.counter(f"Phantoms of {name}")(*case),
+        on_run=on_run,
+        on_waiting=lambda done, total: stages.show("Runs", done, total, f"{done}/{total} waiting for other processes"),
+        on_end=_tell,
+    )
 
 
 def _tell(run: PlannedRun, status: str) -> None:

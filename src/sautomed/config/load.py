@@ -16,7 +16,9 @@ from sautomed.errors import UnknownSetting
 
 def preset_names() -> list[str]:
     return sorted(
-        p.name.removesuffix(".yaml") for p in resources.files("sautomed.presets").iterdir() if p.name.endswith(".yaml")
+        p.name.removesuffix(".yaml")
+        for p in resources.files("sautomed.config.presets").iterdir()
+        if p.name.endswith(".yaml")
     )
 
 
@@ -28,7 +30,7 @@ def load_settings(preset_or_file: str | Path, overrides: Iterable[str] = ()) -> 
     """
     path = Path(preset_or_file)
     if str(preset_or_file) in preset_names():
-        text = (resources.files("sautomed.presets") / f"{preset_or_file}.yaml").read_text(encoding="utf-8")
+        text = (resources.files("sautomed.config.presets") / f"{preset_or_file}.yaml").read_text(encoding="utf-8")
     elif path.is_file():
         text = _read_text(path)
     else:

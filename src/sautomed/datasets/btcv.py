@@ -16,10 +16,10 @@ import numpy as np
 from sautomed.datasets.dataset import Case, Dataset, Files
 from sautomed.datasets.names import files_in, first_with, listed, lonely
 from sautomed.errors import NoCases, UnpairedFiles
-from sautomed.grid import Plane
-from sautomed.io import read_labels
-from sautomed.io.read import refuse_unknown_values
-from sautomed.volume import LabelMap, Volume
+from sautomed.scans import read_labels
+from sautomed.scans.grid import Plane
+from sautomed.scans.read import refuse_unknown_values
+from sautomed.scans.volume import LabelMap, Volume
 
 LOOKS_FOR = "RawData/Training/img/imgNNNN.nii.gz and RawData/Training/label/labelNNNN.nii.gz"
 LABELS: Mapping[int, str] = MappingProxyType(

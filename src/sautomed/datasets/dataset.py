@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sautomed.errors import UnpairedFiles
-from sautomed.grid import NativeGrid, Plane, choose_plane, orient
-from sautomed.io import Geometry, read_geometry, read_labels, read_scan
-from sautomed.io.read import refuse_unknown_values
-from sautomed.volume import LabelMap, Volume, require_same_grid, small_gap_notes
+from sautomed.scans import Geometry, read_geometry, read_labels, read_scan
+from sautomed.scans.grid import NativeGrid, Plane, choose_plane, orient
+from sautomed.scans.read import refuse_unknown_values
+from sautomed.scans.volume import LabelMap, Volume, require_same_grid, small_gap_notes
 
 AnyPlane = Plane | Literal["auto"]
 _HEADERS = (".mhd", ".nhdr")

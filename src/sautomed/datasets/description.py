@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from sautomed.errors import BadDatasetJson, TooManyChannels
-from sautomed.io.values import MAX_LABEL
-from sautomed.paths import read_json
+from sautomed.scans.paths import read_json
+from sautomed.scans.values import MAX_LABEL
 
 DESCRIPTION = "dataset.json"
 MAX_CLASSES = 254  # prepared cases keep a class in one byte: 0 is the background, 255 marks what is undeclared

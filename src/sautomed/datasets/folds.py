@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 
 from sautomed.errors import BadSplits, FoldOutOfRange, NoCases
-from sautomed.files import write_json
-from sautomed.paths import read_json
+from sautomed.scans.files import write_json
+from sautomed.scans.paths import read_json
 
 DEFAULT_FOLDS = 5
 

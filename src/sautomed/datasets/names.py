@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path, PurePath
 
-from sautomed.paths import is_dangling
+from sautomed.scans.paths import is_dangling
 
 CHANNEL_SUFFIX = "_0000"  # nnU-Net's number of the first image channel
 # The longer of two endings that fit comes first. Headers with the voxels in a second file (.nhdr, .mhd) count too.

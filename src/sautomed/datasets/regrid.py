@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sautomed.errors import GridMismatch
-from sautomed.grid import NativeGrid, Plane, corner_gap_mm, orient
-from sautomed.volume import CORNER_TOLERANCE_MM, LabelMap
+from sautomed.scans.grid import NativeGrid, Plane, corner_gap_mm, orient
+from sautomed.scans.volume import CORNER_TOLERANCE_MM, LabelMap
 
 LOST_LIMIT = 0.01  # ours: of the labelled voxels that may lie outside the scan
 _BARE_TOLERANCE = 1e-4

@@ -16,9 +16,9 @@ import numpy as np
 from sautomed.datasets.dataset import AnyPlane, Case, Dataset, Reader
 from sautomed.datasets.regrid import regrid_labels
 from sautomed.errors import UnknownLabels, UnknownSetting
-from sautomed.io import Geometry
-from sautomed.io.values import MAX_LABEL
-from sautomed.volume import LabelMap, Volume
+from sautomed.scans import Geometry
+from sautomed.scans.values import MAX_LABEL
+from sautomed.scans.volume import LabelMap, Volume
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from types import MappingProxyType
 from sautomed.datasets.dataset import Case, Dataset, Files, labels_on
 from sautomed.datasets.names import files_in, first_with, folders_in, listed
 from sautomed.errors import GridMismatch, NoCases, UnpairedFiles
-from sautomed.grid import NativeGrid, Plane, corner_gap_mm
-from sautomed.io import ReadOptions, read_stored
-from sautomed.io.values import whole_numbers
-from sautomed.volume import CORNER_TOLERANCE_MM, LabelMap, Volume
+from sautomed.scans import ReadOptions, read_stored
+from sautomed.scans.grid import NativeGrid, Plane, corner_gap_mm
+from sautomed.scans.values import whole_numbers
+from sautomed.scans.volume import CORNER_TOLERANCE_MM, LabelMap, Volume
 
 LOOKS_FOR = "train/Patient_NN/Patient_NN.nii.gz and train/Patient_NN/GT.nii.gz"
 LABELS: Mapping[int, str] = MappingProxyType({1: "esophagus", 2: "heart", 3: "trachea", 4: "aorta"})

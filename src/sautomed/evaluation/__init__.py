@@ -1,7 +1,7 @@
 """How well two masks of one structure agree: what is measured (`measure`), and how that is counted (`conventions`)."""
 
-from sautomed.metrics.conventions import CONVENTIONS, DISPLAYS, OURS, Convention, Display, convention_named
-from sautomed.metrics.measure import (
+from sautomed.evaluation.conventions import CONVENTIONS, DISPLAYS, OURS, Convention, Display, convention_named
+from sautomed.evaluation.measure import (
     DEFAULT_TOLERANCE_MM,
     Comparison,
     SurfaceDistances,

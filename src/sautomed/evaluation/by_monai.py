@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sautomed.metrics.measure import Comparison, Mask
+from sautomed.evaluation.measure import Comparison, Mask
 
 if TYPE_CHECKING:
     from torch import Tensor

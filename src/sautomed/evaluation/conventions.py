@@ -13,9 +13,9 @@ from types import MappingProxyType
 from typing import Literal
 
 from sautomed.errors import UsageError
-from sautomed.metrics.by_monai import monai_dice, monai_hausdorff_mm, monai_nsd
-from sautomed.metrics.measure import Comparison, dice, hausdorff_mm, nsd
-from sautomed.metrics.transunet import legacy_dice, legacy_hd95_voxels
+from sautomed.evaluation.by_monai import monai_dice, monai_hausdorff_mm, monai_nsd
+from sautomed.evaluation.measure import Comparison, dice, hausdorff_mm, nsd
+from sautomed.evaluation.transunet import legacy_dice, legacy_hd95_voxels
 
 OURS = "ours"
 

@@ -24,12 +24,12 @@ from sautomed.errors import (
     UnknownLayout,
     UnpairedFiles,
 )
-from sautomed.files import require_writable
-from sautomed.grid import Plane
-from sautomed.io.read import read_labels, refuse_unknown_values
-from sautomed.metrics import DEFAULT_TOLERANCE_MM, OURS, Comparison, Convention, compare_labels, convention_named
-from sautomed.scores import RESAMPLES, Score, Status, Summary, summarise, write_scores, write_summary
-from sautomed.volume import LabelMap, require_same_grid
+from sautomed.evaluation import DEFAULT_TOLERANCE_MM, OURS, Comparison, Convention, compare_labels, convention_named
+from sautomed.evaluation.scores import RESAMPLES, Score, Status, Summary, summarise, write_scores, write_summary
+from sautomed.scans.files import require_writable
+from sautomed.scans.grid import Plane
+from sautomed.scans.read import read_labels, refuse_unknown_values
+from sautomed.scans.volume import LabelMap, require_same_grid
 
 OnCase = Callable[[int, int, str], None]
 _PLANE: Plane = "axial"  # any does: it only has to be the same one for both

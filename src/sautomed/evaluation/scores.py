@@ -16,8 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sautomed.files import csv_text, write_json, write_text
-from sautomed.metrics import DISPLAYS, OURS, convention_named
+from sautomed.evaluation import DISPLAYS, OURS, convention_named
+from sautomed.scans.files import csv_text, write_json, write_text
 
 # scored: both masks hold voxels. absent: neither does; not counted. missed, spurious: only the reference, or only the
 # prediction does; what that scores is up to the convention. failed: there was no prediction to score.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sautomed.metrics.measure import Comparison, dice, measure_surfaces
+from sautomed.evaluation.measure import Comparison, dice, measure_surfaces
 
 _VOXELS = (1.0, 1.0, 1.0)  # medpy's spacing where none is given
 

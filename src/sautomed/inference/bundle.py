@@ -26,9 +26,9 @@ from sautomed.errors import (
     WeightsNotFound,
     WrongWeights,
 )
-from sautomed.files import atomic_write, write_json
 from sautomed.model.segmenter import PretrainedTrunk, Segmenter
-from sautomed.paths import read_json
+from sautomed.scans.files import atomic_write, write_json
+from sautomed.scans.paths import read_json
 
 FORMAT = 1
 _TRUNK = TypeAdapter(PretrainedTrunk | None)

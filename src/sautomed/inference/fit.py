@@ -3,14 +3,19 @@
 The longer physical side fills the square, the shape in mm is kept, and the rest is padded evenly on both sides.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as nnf
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sautomed.walk import neighbours
+from sautomed.config import DataSettings
+from sautomed.errors import UnknownLabels
+from sautomed.model.walk_order import neighbours
+from sautomed.scans.volume import Volume
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,27 @@ class SliceFit:
     def _pad(self, inner: Tensor) -> Tensor:
         (top, left), (h, w) = self.offset, self.inner
         return nnf.pad(inner, (left, self.size - w - left, top, self.size - h - top))
+
+
+def fit_of(volume: Volume, settings: DataSettings) -> SliceFit:
+    """How a volume's slices lie in the network's square."""
+    (_, h, w), (_, row_mm, col_mm) = volume.array.shape, volume.spacing_mm
+    return SliceFit((h, w), (row_mm, col_mm), int(settings.image_size))
+
+
+def consecutive(labels: np.ndarray, values: Sequence[int], case: str) -> np.ndarray:
+    """Label values as the file has them -> classes 1..k in the order of `values`; 0 stays background."""
+    table = np.full(int(max(labels.max(), *values)) + 1, 255, np.uint8)
+    table[0] = 0
+    table[list(values)] = np.arange(1, len(values) + 1)
+    classes = table[labels]
+    if (classes == 255).any():
+        raise UnknownLabels(
+            f"label values {sorted(set(labels[classes == 255].tolist()))} are not declared.",
+            where=case,
+            cure="Declare them in dataset.json.",
+        )
+    return classes
 
 
 def automatic_size(sides: list[tuple[float, float]], bounds: tuple[int, int]) -> int:

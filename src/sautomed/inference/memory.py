@@ -23,12 +23,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sautomed.errors import MemoryShortage
-from sautomed.grid import choose_plane, orient
-from sautomed.inference import label_type
-from sautomed.io import Geometry
+from sautomed.inference.intensity import SAMPLE
+from sautomed.inference.model import Model
+from sautomed.inference.segmenting import label_type
 from sautomed.model.segmenter import Features, Segmenter
-from sautomed.sampling.intensity import SAMPLE
-from sautomed.segment.model import Model
+from sautomed.scans import Geometry
+from sautomed.scans.grid import choose_plane, orient
 
 GB = 10**9
 WALKERS = 2  # a walk's step takes at most two slices

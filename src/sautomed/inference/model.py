@@ -9,14 +9,14 @@ from pathlib import Path
 
 import torch
 
-from sautomed.bundle import Bundle, load_bundle
 from sautomed.config import Settings
 from sautomed.errors import NotAModel
-from sautomed.inference import OnSlice, SegmentedSlice, choose_device, segment_slices, segment_volume
-from sautomed.io import ReadOptions, read_scan
-from sautomed.io.read import PLAIN
-from sautomed.paths import sha256_of
-from sautomed.volume import LabelMap, Volume
+from sautomed.inference.bundle import Bundle, load_bundle
+from sautomed.inference.segmenting import OnSlice, SegmentedSlice, choose_device, segment_slices, segment_volume
+from sautomed.scans import ReadOptions, read_scan
+from sautomed.scans.paths import sha256_of
+from sautomed.scans.read import PLAIN
+from sautomed.scans.volume import LabelMap, Volume
 
 # What decides the labels; a pretrained trunk is named in config.json with its own hash.
 DECISIVE_FILES = ("config.json", "dataset.json", "model.safetensors")

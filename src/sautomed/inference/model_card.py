@@ -6,7 +6,7 @@ from typing import Any
 from sautomed.baselines import MODELS
 from sautomed.config import SamTrunkSettings, Settings
 from sautomed.datasets import Dataset
-from sautomed.files import write_text
+from sautomed.scans.files import write_text
 
 CARD = """# {name}: {organs} organs in {channel} volumes
 

@@ -23,10 +23,10 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import Normal, Stroke
 from numpy.typing import NDArray
 
-from sautomed.files import atomic_write
-from sautomed.grid import Plane
-from sautomed.palette import colour_of, display_name
-from sautomed.volume import LabelMap, Volume, require_same_grid
+from sautomed.scans.files import atomic_write
+from sautomed.scans.grid import Plane
+from sautomed.scans.palette import colour_of, display_name
+from sautomed.scans.volume import LabelMap, Volume, require_same_grid
 
 HAlign = Literal["left", "center", "right"]
 VAlign = Literal["top", "center", "bottom"]

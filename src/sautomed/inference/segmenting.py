@@ -14,6 +14,8 @@ from torch import Tensor
 
 from sautomed.config import DataSettings, SegmentSettings, Settings
 from sautomed.errors import PromptsNeeded, UsageError
+from sautomed.inference.fit import SliceFit, channel_slices, consecutive, fit_of
+from sautomed.inference.intensity import intensity_range, scale_intensity
 from sautomed.model.segmenter import (
     Features,
     PredictedSlice,
@@ -23,11 +25,8 @@ from sautomed.model.segmenter import (
     SliceWalker,
     StackSegmenter,
 )
-from sautomed.sampling.fit import SliceFit, channel_slices
-from sautomed.sampling.intensity import intensity_range, scale_intensity
-from sautomed.sampling.prepare import consecutive, fit_of
-from sautomed.volume import LabelMap, Volume
-from sautomed.walk import WALKS, Step, neighbours
+from sautomed.model.walk_order import WALKS, Step, neighbours
+from sautomed.scans.volume import LabelMap, Volume
 
 OnSlice = Callable[[int, int], None]  # slices done, slices in all
 

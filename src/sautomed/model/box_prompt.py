@@ -15,7 +15,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from sautomed.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from sautomed.model.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from sautomed.model.slice_attention import zero_linear
 
 SMALLEST_SIDE = 1e-2  # of the slice; masks can give boxes of one pixel, and the reach divides by the side

@@ -10,7 +10,7 @@ import torch.nn.functional as nnf
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sautomed.boxes import paired_iou
+from sautomed.model.boxes import paired_iou
 
 L1_WEIGHT, GIOU_WEIGHT = 5.0, 2.0  # DAB-DETR's
 

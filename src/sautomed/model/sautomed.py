@@ -11,8 +11,8 @@ from torch import Tensor
 from transformers import SamVisionConfig
 from transformers.models.sam.modeling_sam import SamPositionalEmbedding
 
-from sautomed.boxes import boxes_of_labels
 from sautomed.model.box_prompt import BoxPromptGenerator
+from sautomed.model.boxes import boxes_of_labels
 from sautomed.model.history import HistoryTokens
 from sautomed.model.mask_decoder import MaskDecoder
 from sautomed.model.sam.network import dense_position

@@ -5,7 +5,7 @@ tissue); `torso`, `bones`, `bowel`, `abdomen`, `chest`, `vessels` (anatomy) and 
 bright), `render` (paint), `scanner` (blur and noise), `generate` (one case), `write` (a folder).
 """
 
-from sautomed.datasets.phantom.generate import KINDS, Kind, PhantomCase, make_phantom
-from sautomed.datasets.phantom.write import write_phantoms
+from sautomed.phantom.generate import KINDS, Kind, PhantomCase, make_phantom
+from sautomed.phantom.write import write_phantoms
 
 __all__ = ["KINDS", "Kind", "PhantomCase", "make_phantom", "write_phantoms"]

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sautomed.datasets.phantom.combine import Common, Cut, Grown, Rough, Union
-from sautomed.datasets.phantom.parts import Dice, Layer, Part
-from sautomed.datasets.phantom.shapes import Ellipsoid, Point, Solid, Tube
+from sautomed.phantom.combine import Common, Cut, Grown, Rough, Union
+from sautomed.phantom.parts import Dice, Layer, Part
+from sautomed.phantom.shapes import Ellipsoid, Point, Solid, Tube
 
 
 def liver(room: Solid, dice: Dice) -> list[Part]:

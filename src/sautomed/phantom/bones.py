@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from sautomed.datasets.phantom.combine import Union
-from sautomed.datasets.phantom.parts import Dice, Layer, Part
-from sautomed.datasets.phantom.shapes import Barrel, Ellipsoid, Point, Tube
-from sautomed.datasets.phantom.torso import HOLLOW, Build
+from sautomed.phantom.combine import Union
+from sautomed.phantom.parts import Dice, Layer, Part
+from sautomed.phantom.shapes import Barrel, Ellipsoid, Point, Tube
+from sautomed.phantom.torso import HOLLOW, Build
 
 # (middle, height, half width) of the vertebral bodies from the fifth lumbar to the first thoracic.
 VERTEBRAE = (

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sautomed.datasets.phantom.combine import Common, Grown, Rough
-from sautomed.datasets.phantom.parts import Dice, Layer, Part
-from sautomed.datasets.phantom.shapes import HalfSpace, Point, Solid, Tube
+from sautomed.phantom.combine import Common, Grown, Rough
+from sautomed.phantom.parts import Dice, Layer, Part
+from sautomed.phantom.shapes import HalfSpace, Point, Solid, Tube
 
 
 def stomach(room: Solid, dice: Dice) -> list[Part]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sautomed.datasets.phantom.combine import Rough, Union
-from sautomed.datasets.phantom.parts import Dice, Layer, Part
-from sautomed.datasets.phantom.shapes import Ellipsoid, Point, Solid, Tube
+from sautomed.phantom.combine import Rough, Union
+from sautomed.phantom.parts import Dice, Layer, Part
+from sautomed.phantom.shapes import Ellipsoid, Point, Solid, Tube
 
 
 def heart(dice: Dice) -> tuple[Part, Part]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sautomed.datasets.phantom.grid import Array, Grid, Window, inside, overlap
-from sautomed.datasets.phantom.shapes import Bounds, Solid, far
+from sautomed.phantom.grid import Array, Grid, Window, inside, overlap
+from sautomed.phantom.shapes import Bounds, Solid, far
 
 
 @dataclass(frozen=True)

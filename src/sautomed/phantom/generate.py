@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sautomed.datasets.phantom.grid import Array, Lattice, Pose, make_grid
-from sautomed.datasets.phantom.parts import Dice
-from sautomed.datasets.phantom.patient import make_patient
-from sautomed.datasets.phantom.render import SUB_SLICES, paint
-from sautomed.datasets.phantom.scanner import scan_ct, scan_mr
-from sautomed.datasets.phantom.shapes import rotation
-from sautomed.datasets.phantom.tissues import CT, MR, Look
 from sautomed.errors import UnknownSetting
+from sautomed.phantom.grid import Array, Lattice, Pose, make_grid
+from sautomed.phantom.parts import Dice
+from sautomed.phantom.patient import make_patient
+from sautomed.phantom.render import SUB_SLICES, paint
+from sautomed.phantom.scanner import scan_ct, scan_mr
+from sautomed.phantom.shapes import rotation
+from sautomed.phantom.tissues import CT, MR, Look
 
 ORIENTATIONS = ("LAS", "RAS", "LPS")  # of the file's axes
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sautomed.datasets.phantom.shapes import Point, Solid
+from sautomed.phantom.shapes import Point, Solid
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ adrenal glands, unlabelled vessels, portal and splenic vein, heart, inferior ven
 
 from __future__ import annotations
 
-from sautomed.datasets.phantom import abdomen, bones, bowel, chest, torso, vessels
-from sautomed.datasets.phantom.combine import Common, Shared
-from sautomed.datasets.phantom.parts import Dice, Part
+from sautomed.phantom import abdomen, bones, bowel, chest, torso, vessels
+from sautomed.phantom.combine import Common, Shared
+from sautomed.phantom.parts import Dice, Part
 
 WITHOUT_GALLBLADDER = 0.15  # about one adult in seven or eight of hospital age; ours
 WITHOUT_ONE_KIDNEY = 0.05  # ours: rarer in life, but a model should have met it

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from sautomed.datasets.phantom.grid import Array, Grid, Window, inside, overlap, smooth_field
-from sautomed.datasets.phantom.parts import Part
-from sautomed.datasets.phantom.tissues import Look
+from sautomed.phantom.grid import Array, Grid, Window, inside, overlap, smooth_field
+from sautomed.phantom.parts import Part
+from sautomed.phantom.tissues import Look
 
 SUB_SLICES = 3
 EDGE_MM = np.float32(1.6)

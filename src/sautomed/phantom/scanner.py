@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from sautomed.datasets.phantom.grid import Array, Lattice, smooth_field
-from sautomed.datasets.phantom.parts import Dice
+from sautomed.phantom.grid import Array, Lattice, smooth_field
+from sautomed.phantom.parts import Dice
 
 
 def scan_ct(clean: Array, lattice: Lattice, dice: Dice) -> Array:

@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from sautomed.datasets.phantom.grid import Array, Grid, Window, inside, overlap
+from sautomed.phantom.grid import Array, Grid, Window, inside, overlap
 
 Point = tuple[float, float, float]
 Bounds = tuple[np.ndarray, np.ndarray]

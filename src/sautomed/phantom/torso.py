@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from sautomed.datasets.phantom.combine import Common, Cut, Grown, Union
-from sautomed.datasets.phantom.parts import Dice, Layer, Part
-from sautomed.datasets.phantom.shapes import Barrel, Ellipsoid, HalfSpace, Point, Seams, Solid, Tube
+from sautomed.phantom.combine import Common, Cut, Grown, Union
+from sautomed.phantom.parts import Dice, Layer, Part
+from sautomed.phantom.shapes import Barrel, Ellipsoid, HalfSpace, Point, Seams, Solid, Tube
 
 Level = tuple[float, float, float, float]
 # Section of the hollow inside the muscles: (z, half width, half depth, centre y).

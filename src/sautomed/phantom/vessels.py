@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sautomed.datasets.phantom.combine import Union
-from sautomed.datasets.phantom.parts import Dice, Part
-from sautomed.datasets.phantom.shapes import Point, Solid, Tube
+from sautomed.phantom.combine import Union
+from sautomed.phantom.parts import Dice, Part
+from sautomed.phantom.shapes import Point, Solid, Tube
 
 
 def aorta(low: float, dice: Dice) -> list[Part]:

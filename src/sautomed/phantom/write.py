@@ -7,10 +7,10 @@ from pathlib import Path
 
 import nibabel as nib
 
-from sautomed.datasets.phantom.generate import PhantomCase, kind_named, make_phantom
-from sautomed.datasets.phantom.grid import Array
 from sautomed.errors import TargetExists, UnknownSetting
-from sautomed.files import atomic_write, write_json
+from sautomed.phantom.generate import PhantomCase, kind_named, make_phantom
+from sautomed.phantom.grid import Array
+from sautomed.scans.files import atomic_write, write_json
 
 FILE_ENDING = ".nii.gz"
 OnCase = Callable[[int, int, str], None]

@@ -14,8 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sautomed.errors import BadTable
-from sautomed.files import atomic_write
-from sautomed.paths import require_file
+from sautomed.scans.files import atomic_write
+from sautomed.scans.paths import require_file
 
 LOSSES = (
     ("loss", "loss", "#1f4e79", 1.8),

@@ -14,14 +14,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from sautomed.files import write_text
-from sautomed.health.diagnosis import SEVERITIES, Diagnosis, Finding
-from sautomed.health.facts import CaseFacts
-from sautomed.health.mending import Mended
-from sautomed.palette import colour_of, display_name
+from sautomed.datasets.doctor.diagnosis import SEVERITIES, Diagnosis, Finding
+from sautomed.datasets.doctor.facts import CaseFacts
+from sautomed.datasets.doctor.mending import Mended
 from sautomed.report.templates import page_template
+from sautomed.scans.files import write_text
+from sautomed.scans.palette import colour_of, display_name
 
-TEMPLATE = "doctor.html"
+TEMPLATE = "report/doctor.html"
 COLUMNS_LIMIT = 8  # structures with a column of their own; more are listed within a cell
 PLOTTED = 40
 _OPEN = 4  # findings of one kind that are shown without a click

@@ -6,13 +6,13 @@ import base64
 from collections.abc import Sequence
 from pathlib import Path
 
-from sautomed.files import write_text
-from sautomed.paths import require_file
 from sautomed.report.curves import learning_curve_png, read_log
 from sautomed.report.tables import read_case_rows, read_score_table
 from sautomed.report.templates import page_template
+from sautomed.scans.files import write_text
+from sautomed.scans.paths import require_file
 
-TEMPLATE = "page.html"
+TEMPLATE = "report/page.html"
 
 
 def write_report(

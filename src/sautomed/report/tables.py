@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from sautomed.errors import BadTable
-from sautomed.metrics import CONVENTIONS, DISPLAYS, OURS, Convention
-from sautomed.palette import colour_of, display_name
-from sautomed.paths import read_json, require_file
+from sautomed.evaluation import CONVENTIONS, DISPLAYS, OURS, Convention
+from sautomed.scans.palette import colour_of, display_name
+from sautomed.scans.paths import read_json, require_file
 
 NOTHING = "–"
 CURE = "Name the folder that sautomed evaluate wrote."

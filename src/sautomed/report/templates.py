@@ -6,7 +6,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
 
 def page_template(name: str) -> Template:
-    """A template of the package `report`, such as "page.html"; it may include others, such as "style.css"."""
+    """A template by its path in this package, such as "report/page.html"; it may include others likewise."""
     environment = Environment(
         loader=FunctionLoader(_source), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -14,4 +14,4 @@ def page_template(name: str) -> Template:
 
 
 def _source(name: str) -> str:
-    return files("sautomed.report").joinpath(*name.split("/")).read_text(encoding="utf-8")
+    return files("sautomed").joinpath(*name.split("/")).read_text(encoding="utf-8")

@@ -3,9 +3,9 @@
 `read` and `write` are the doors; one module or package per format stands behind them, and one line in `FORMATS`.
 """
 
-from sautomed.io.read import read_geometry, read_labels, read_scan, read_stored
-from sautomed.io.stored import Geometry, ReadOptions, Stored
-from sautomed.io.write import write_labels
+from sautomed.scans.read import read_geometry, read_labels, read_scan, read_stored
+from sautomed.scans.stored import Geometry, ReadOptions, Stored
+from sautomed.scans.write import write_labels
 
 __all__ = [
     "Geometry",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sautomed.errors import BadGeometry, UnknownSpacing
-from sautomed.grid import spacing_of
+from sautomed.scans.grid import spacing_of
 
 SPACING_RANGE_MM = (0.01, 100.0)  # ours: finer than any CT or MR of a patient, coarser than any localiser
 _FARTHEST_MM = 1e6  # ours: no scanner puts a patient a kilometre away

@@ -8,11 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 from sautomed.errors import NotAScan
-from sautomed.io import dicom, metaimage, nifti, nrrd
-from sautomed.io.contents import START_BYTES, is_dicom, is_metaimage, is_nifti, is_nrrd, kind_of
-from sautomed.io.payload import first_bytes
-from sautomed.io.stored import Geometry, ReadOptions, Stored
-from sautomed.paths import require_file
+from sautomed.scans import dicom, metaimage, nifti, nrrd
+from sautomed.scans.contents import START_BYTES, is_dicom, is_metaimage, is_nifti, is_nrrd, kind_of
+from sautomed.scans.paths import require_file
+from sautomed.scans.payload import first_bytes
+from sautomed.scans.stored import Geometry, ReadOptions, Stored
 
 _HEADER_ENDINGS = (".mhd", ".nhdr", ".hdr")
 

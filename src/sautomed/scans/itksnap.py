@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sautomed.palette import colour_of, display_name
+from sautomed.scans.palette import colour_of, display_name
 
 _HEAD = """\
 ################################################

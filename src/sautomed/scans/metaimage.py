@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sautomed.errors import NotThreeD, TruncatedFile, UnknownSpacing, UnsupportedVoxels
-from sautomed.grid import NativeGrid
-from sautomed.io import text_header
-from sautomed.io.affine import (
+from sautomed.scans import text_header
+from sautomed.scans.affine import (
     LPS_TO_RAS,
     affine_of,
     check_affine,
@@ -23,9 +22,10 @@ from sautomed.io.affine import (
     refuse_unknown_orientation,
     spacing_notes,
 )
-from sautomed.io.payload import CUT_SHORT, Encoding, Payload, check_promise, end_notes, read_payload
-from sautomed.io.stored import Geometry, ReadOptions, Stored
-from sautomed.io.text_header import damaged
+from sautomed.scans.grid import NativeGrid
+from sautomed.scans.payload import CUT_SHORT, Encoding, Payload, check_promise, end_notes, read_payload
+from sautomed.scans.stored import Geometry, ReadOptions, Stored
+from sautomed.scans.text_header import damaged
 
 _TYPES = {
     "met_char": "i1",

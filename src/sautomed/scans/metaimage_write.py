@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sautomed.files import atomic_write
-from sautomed.grid import NativeGrid, spacing_of
-from sautomed.io.affine import LPS_TO_RAS
+from sautomed.scans.affine import LPS_TO_RAS
+from sautomed.scans.files import atomic_write
+from sautomed.scans.grid import NativeGrid, spacing_of
 
 _TYPES = {
     "i1": "MET_CHAR",

@@ -11,12 +11,12 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
 from sautomed.errors import NotThreeD, UnsupportedVoxels
-from sautomed.io.affine import check_choice
-from sautomed.io.nifti_file import NiftiHeader, read_header
-from sautomed.io.nifti_geometry import native_grid
-from sautomed.io.payload import read_payload
-from sautomed.io.stored import Geometry, ReadOptions, Stored
-from sautomed.io.values import require_numbers
+from sautomed.scans.affine import check_choice
+from sautomed.scans.nifti_file import NiftiHeader, read_header
+from sautomed.scans.nifti_geometry import native_grid
+from sautomed.scans.payload import read_payload
+from sautomed.scans.stored import Geometry, ReadOptions, Stored
+from sautomed.scans.values import require_numbers
 
 _CHANNEL = (UnsupportedVoxels, "--channel")
 

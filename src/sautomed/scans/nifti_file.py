@@ -15,8 +15,8 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
 from sautomed.errors import BadGeometry, NotAScan, TruncatedFile, UnsupportedVoxels
-from sautomed.io.contents import kind_of
-from sautomed.io.payload import CUT_SHORT, Payload, check_promise, first_bytes
+from sautomed.scans.contents import kind_of
+from sautomed.scans.payload import CUT_SHORT, Payload, check_promise, first_bytes
 
 _HEADER_BYTES = 540  # of NIfTI-2, the longer of the two
 

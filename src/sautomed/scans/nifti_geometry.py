@@ -14,10 +14,10 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from sautomed.grid import NativeGrid
-from sautomed.io.affine import check_affine, check_spacing, refuse_unknown_orientation, spacing_notes
-from sautomed.io.nifti_file import NiftiHeader
-from sautomed.io.stored import ReadOptions
+from sautomed.scans.affine import check_affine, check_spacing, refuse_unknown_orientation, spacing_notes
+from sautomed.scans.grid import NativeGrid
+from sautomed.scans.nifti_file import NiftiHeader
+from sautomed.scans.stored import ReadOptions
 
 _FORM_ANGLE_WARNING_DEG = 0.5  # ours: this turns a corner of an abdomen by about 2 mm
 _SPACING_WARNING = 0.01  # ours, relative

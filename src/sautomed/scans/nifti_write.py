@@ -9,8 +9,8 @@ import nibabel
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from sautomed.files import atomic_write
-from sautomed.grid import NativeGrid
+from sautomed.scans.files import atomic_write
+from sautomed.scans.grid import NativeGrid
 
 _NIFTI1_LONGEST = 32767  # its axes are counted in 16 bits
 _LABEL_INTENT = 1002

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sautomed.files import atomic_write
-from sautomed.grid import NativeGrid
-from sautomed.io.affine import LPS_TO_RAS
-from sautomed.palette import colour_of, display_name
-from sautomed.volume import LabelMap
+from sautomed.scans.affine import LPS_TO_RAS
+from sautomed.scans.files import atomic_write
+from sautomed.scans.grid import NativeGrid
+from sautomed.scans.palette import colour_of, display_name
+from sautomed.scans.volume import LabelMap
 
 _TYPES = {
     "i1": "signed char",

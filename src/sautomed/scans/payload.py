@@ -21,7 +21,7 @@ import psutil
 from numpy.typing import NDArray
 
 from sautomed.errors import BadGeometry, DataError, MemoryShortage, MissingFile, NotAScan, TruncatedFile
-from sautomed.paths import require_file
+from sautomed.scans.paths import require_file
 
 Encoding = Literal["raw", "gzip", "zlib", "text"]
 

@@ -10,12 +10,12 @@ from typing import Literal
 import numpy as np
 
 from sautomed.errors import MemoryShortage, UnknownLabels
-from sautomed.grid import Plane, choose_plane, orient
-from sautomed.io.formats import format_of
-from sautomed.io.stored import Geometry, ReadOptions, Stored
-from sautomed.io.straight import straight_geometry, straight_stored
-from sautomed.io.values import intensities, require_numbers, whole_numbers
-from sautomed.volume import LabelMap, Volume
+from sautomed.scans.formats import format_of
+from sautomed.scans.grid import Plane, choose_plane, orient
+from sautomed.scans.stored import Geometry, ReadOptions, Stored
+from sautomed.scans.straight import straight_geometry, straight_stored
+from sautomed.scans.values import intensities, require_numbers, whole_numbers
+from sautomed.scans.volume import LabelMap, Volume
 
 PLAIN = ReadOptions()
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sautomed.grid import NativeGrid
+from sautomed.scans.grid import NativeGrid
 
 
 @dataclass(frozen=True)

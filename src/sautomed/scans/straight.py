@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sautomed.errors import ShearedGrid
-from sautomed.grid import NativeGrid, corner_gap_mm, corners_mm, orthonormalised
-from sautomed.io.affine import check_affine
-from sautomed.io.stored import Geometry, ReadOptions, Stored
+from sautomed.scans.affine import check_affine
+from sautomed.scans.grid import NativeGrid, corner_gap_mm, corners_mm, orthonormalised
+from sautomed.scans.stored import Geometry, ReadOptions, Stored
 
 LEFT_ALONE_MM = 1e-3  # ours: NIfTI's 32-bit floats move corners by less
 MOST_CORRECTED_MM = 1.0  # from the issue: about a voxel

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sautomed.errors import BadGeometry, DataError, MissingFile, NotAScan
-from sautomed.io.payload import open_bytes
-from sautomed.paths import require_file
+from sautomed.scans.paths import require_file
+from sautomed.scans.payload import open_bytes
 
 HEADER_LIMIT = 1 << 22  # ours: hundreds of named segments fit into a hundredth of it
 MOST_AXES = 16  # NRRD's own limit

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sautomed.errors import ConstantImage, NonFiniteVoxels, NotIntegerLabels, UnsupportedVoxels
-from sautomed.io.stored import Stored
+from sautomed.scans.stored import Stored
 
 NON_FINITE_LIMIT = 0.001  # ours: a few broken voxels are repaired, a broken image is not
 LABEL_TOLERANCE = 1e-3  # ours: resampling and scaling in other tools leave errors far below

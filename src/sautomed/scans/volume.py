@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sautomed.errors import GridMismatch
-from sautomed.grid import NativeGrid, Plane, corner_gap_mm, spacing_of, unorient
+from sautomed.scans.grid import NativeGrid, Plane, corner_gap_mm, spacing_of, unorient
 
 CORNER_TOLERANCE_MM = 0.1  # ours: a tenth of a fine voxel; rounding in headers stays far below
 ROUNDING_MM = 0.01  # ours: what headers with six digits lose over half a metre, and more
@@ -94,7 +94,7 @@ class LabelMap:
             UnknownFormat: The name ends otherwise.
             UnwritableTarget: The place cannot be written.
         """
-        from sautomed.io.write import write_labels  # the formats stand above this module (see the import contract)
+        from sautomed.scans.write import write_labels  # the formats stand above this module (see the import contract)
 
         write_labels(self, path)
 

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sautomed.errors import UnknownFormat
-from sautomed.files import write_text
-from sautomed.grid import NativeGrid
-from sautomed.io.itksnap import label_description
-from sautomed.io.metaimage_write import save_metaimage
-from sautomed.io.nifti_write import save_nifti
-from sautomed.io.nrrd_write import save_nrrd, slicer_segments
-from sautomed.volume import LabelMap
+from sautomed.scans.files import write_text
+from sautomed.scans.grid import NativeGrid
+from sautomed.scans.itksnap import label_description
+from sautomed.scans.metaimage_write import save_metaimage
+from sautomed.scans.nifti_write import save_nifti
+from sautomed.scans.nrrd_write import save_nrrd, slicer_segments
+from sautomed.scans.volume import LabelMap
 
 LabelWriter = Callable[[LabelMap, Path], None]
 ImageWriter = Callable[[NDArray[Any], NativeGrid, Path], None]
@@ -43,19 +43,19 @@ def _metaimage_labels(labels: LabelMap, path: Path) -> None:
 
 # highdicom takes a second to import, which only those who write DICOM shall wait for.
 def _seg_labels(labels: LabelMap, path: Path) -> None:
-    from sautomed.io.dicom.derived.seg import write_seg
+    from sautomed.scans.dicom.derived.seg import write_seg
 
     write_seg(labels, path)
 
 
 def _labelmap_seg_labels(labels: LabelMap, path: Path) -> None:
-    from sautomed.io.dicom.derived.seg import write_seg
+    from sautomed.scans.dicom.derived.seg import write_seg
 
     write_seg(labels, path, kind="labelmap")
 
 
 def _rtstruct_labels(labels: LabelMap, path: Path) -> None:
-    from sautomed.io.dicom.derived.rtstruct import write_rtstruct
+    from sautomed.scans.dicom.derived.rtstruct import write_rtstruct
 
     write_rtstruct(labels, path)
 

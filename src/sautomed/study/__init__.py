@@ -4,6 +4,17 @@ Several processes, on as many GPUs as there are, may work through one folder: ea
 """
 
 from sautomed.study.plan import PlannedRun, StudyFile, plan_runs, read_study_file
-from sautomed.study.runner import Outcome, StudyRequest, run_study
+from sautomed.study.runner import Outcome, StudyCallbacks, StudyRequest, run_study
+from sautomed.study.systems import Listener
 
-__all__ = ["Outcome", "PlannedRun", "StudyFile", "StudyRequest", "plan_runs", "read_study_file", "run_study"]
+__all__ = [
+    "Listener",
+    "Outcome",
+    "PlannedRun",
+    "StudyCallbacks",
+    "StudyFile",
+    "StudyRequest",
+    "plan_runs",
+    "read_study_file",
+    "run_study",
+]

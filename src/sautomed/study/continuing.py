@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sautomed.errors import BadTable, TargetExists
-from sautomed.paths import true_place
+from sautomed.scans.paths import true_place
 from sautomed.study.plan import DataEntry, PlannedRun, StudyFile
 
 COMMON = {

@@ -15,9 +15,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sautomed.config import Settings
-from sautomed.inference import segment_slices
+from sautomed.inference.segmenting import segment_slices
 from sautomed.model.segmenter import Segmenter
-from sautomed.volume import LabelMap, Volume
+from sautomed.scans.volume import LabelMap, Volume
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sautomed.datasets import Dataset, read_dataset
 from sautomed.datasets.folds import Fold, load_or_make_folds, select_fold
-from sautomed.datasets.phantom import write_phantoms
 from sautomed.errors import BadSplits, TargetExists, UnknownSetting
+from sautomed.phantom import write_phantoms
 from sautomed.study.folder import StudyFolder, held
 from sautomed.study.plan import DataEntry, PlannedRun, StudyFile
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from statistics import median
 from types import MappingProxyType
 
-from sautomed.external import nnunet
-from sautomed.external.nnunet.settings import read_changes
+from sautomed.study import nnunet
+from sautomed.study.nnunet.settings import read_changes
 from sautomed.study.systems import Listener, Segmented, System, Task, Trained
-from sautomed.train import fewer_cases
+from sautomed.training.train import fewer_cases
 
 
 def check_changes(preset: str, changes: Iterable[str]) -> None:

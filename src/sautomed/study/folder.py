@@ -15,8 +15,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from sautomed.errors import BadTable, TargetExists
-from sautomed.files import require_writable, write_json
-from sautomed.paths import read_json
+from sautomed.scans.files import require_writable, write_json
+from sautomed.scans.paths import read_json
 from sautomed.study.continuing import Known, describe, known_runs, other_data, refuse_mixture
 from sautomed.study.own import is_trained
 from sautomed.study.plan import PlannedRun, StudyFile

@@ -14,16 +14,16 @@ from zipfile import is_zipfile
 import numpy as np
 import torch
 
-from sautomed.bundle import load_bundle
 from sautomed.errors import NotAModel
-from sautomed.files import write_json, write_text
-from sautomed.inference import SegmentedSlice, choose_device, label_type, segment_slices
-from sautomed.paths import read_json
-from sautomed.segment.memory import forget_peak, peak_bytes
+from sautomed.inference.bundle import load_bundle
+from sautomed.inference.memory import forget_peak, peak_bytes
+from sautomed.inference.segmenting import SegmentedSlice, choose_device, label_type, segment_slices
+from sautomed.scans.files import write_json, write_text
+from sautomed.scans.paths import read_json
+from sautomed.scans.volume import LabelMap, Volume
 from sautomed.study.costs import count_flops, count_parameters
 from sautomed.study.systems import Listener, Segmented, System, Task, Trained
-from sautomed.train import Callbacks, TrainingPlan, run_settings, train
-from sautomed.volume import LabelMap, Volume
+from sautomed.training.train import Callbacks, TrainingPlan, run_settings, train
 
 log = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ from sautomed.config import Settings, load_settings, preset_names, read_yaml
 from sautomed.config.section import Section
 from sautomed.datasets.layouts import AUTO
 from sautomed.errors import UnknownSetting
-from sautomed.metrics import DEFAULT_TOLERANCE_MM, OURS, convention_named
-from sautomed.report.study.runs import Prompts
+from sautomed.evaluation import DEFAULT_TOLERANCE_MM, OURS, convention_named
 from sautomed.study.external import EXTERNAL, check_changes
+from sautomed.study.report.runs import Prompts
 
 _EXAMPLE = "{title: ..., data: [...], models: [...]}"
 _LONGEST_NAME = 64  # ours: a run's folder is named by two of them and a data set's; systems take 255 letters

@@ -12,16 +12,16 @@ from typing import Any
 import torch
 
 from sautomed.errors import MemoryShortage, SautomedError
-from sautomed.evaluate import evaluate
-from sautomed.files import write_json, write_text
-from sautomed.inference import is_memory_shortage
-from sautomed.report.study.runs import Costs
+from sautomed.evaluation.evaluate import evaluate
+from sautomed.inference.segmenting import is_memory_shortage
+from sautomed.scans.files import write_json, write_text
 from sautomed.study.costs import machine
 from sautomed.study.data import StudyData
 from sautomed.study.external import EXTERNAL
 from sautomed.study.folder import StudyFolder
 from sautomed.study.own import OWN
 from sautomed.study.plan import PlannedRun, StudyFile
+from sautomed.study.report.runs import Costs
 from sautomed.study.systems import Listener, Segmented, Task, Trained
 
 

@@ -7,22 +7,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from sautomed.errors import SomeCasesFailed, UsageError
-from sautomed.inference import choose_device
-from sautomed.progress import Stages
+from sautomed.inference.segmenting import choose_device
 from sautomed.study.data import StudyData, open_data, refuse_other_cases
 from sautomed.study.folder import Ended, StudyFolder, claimed, open_study
 from sautomed.study.plan import PlannedRun, StudyFile, plan_runs, read_study_file
 from sautomed.study.run import carry_out
 from sautomed.study.systems import Listener
-from sautomed.training_log import RunningStep
 
 WAIT_S = 2.0  # ours: between two looks at runs that other processes are at
-TRAINING_SHARE = 0.9  # ours: of a run's time, for the bar over all runs
-
-OnEnd = Callable[[PlannedRun, str], None]
 
 
 @dataclass(frozen=True)
@@ -43,6 +39,23 @@ class StudyRequest:
 
 
 @dataclass(frozen=True)
+class StudyCallbacks:
+    """Functions that a study calls while it works.
+
+    Attributes:
+        on_phantom: A phantom was made: data set, phantoms made, phantoms in all, case.
+        on_run: A run begins: the run, runs ended, runs in all. Returns who listens to its steps.
+        on_waiting: Other processes carry out what is left: runs ended, runs in all.
+        on_end: This process has carried out a run; its status is done, failed or left_out.
+    """
+
+    on_phantom: Callable[[str, int, int, str], None] = lambda *_: None
+    on_run: Callable[[PlannedRun, int, int], Listener] = lambda *_: Listener()
+    on_waiting: Callable[[int, int], None] = lambda *_: None
+    on_end: Callable[[PlannedRun, str], None] = lambda *_: None
+
+
+@dataclass(frozen=True)
 class Outcome:
     """How many runs ended in which way, those of other processes included, and the failed ones."""
 
@@ -50,11 +63,9 @@ class Outcome:
     failed: tuple[PlannedRun, ...] = ()
 
 
-def run_study(request: StudyRequest, stages: Stages, on_end: OnEnd | None = None) -> Outcome:
+def run_study(request: StudyRequest, callbacks: StudyCallbacks = StudyCallbacks()) -> Outcome:
     """Work through a study, alone or beside other processes on the same folder.
 
-    Args:
-        on_end: Called with each run that this process has carried out and its status: done, failed or left_out.
     Raises:
         UsageError: The study file, a setting, the device or the folder cannot be used; found before any work.
         DataError: A data set or its folds cannot be used; likewise.
@@ -68,11 +79,11 @@ def run_study(request: StudyRequest, stages: Stages, on_end: OnEnd | None = None
     runs = plan_runs(study)
     folder, study = open_study(request.output, study, runs, request.resume)
     data = {
-        entry.name: open_data(entry, study, folder, stages.counter(f"Phantoms of {entry.name}")) for entry in study.data
+        entry.name: open_data(entry, study, folder, partial(callbacks.on_phantom, entry.name)) for entry in study.data
     }
     refuse_other_cases(runs, data, folder)
     ended = Ended(folder, runs)
-    _work_through(runs, study, data, folder, ended, request.device, stages, on_end)
+    _work_through(runs, study, data, folder, ended, request.device, callbacks)
     return _outcome(runs, ended, request.output)
 
 
@@ -92,8 +103,7 @@ def _work_through(
     folder: StudyFolder,
     ended: Ended,
     device: str,
-    stages: Stages,
-    on_end: OnEnd | None,
+    callbacks: StudyCallbacks,
 ) -> None:
     """Until every run has ended, whoever carried it out."""
     while waiting := ended.left(runs):
@@ -102,29 +112,13 @@ def _work_through(
             with claimed(folder, run) as mine:
                 if not mine or not ended.left([run]):  # by another process, since we looked
                     continue
-                listener = _listen(stages, run, sum(map(ended, runs)), len(runs))
+                listener = callbacks.on_run(run, sum(map(ended, runs)), len(runs))
                 status = carry_out(run, study, data[run.dataset], folder, device, listener)
                 worked = True
-            if on_end:
-                on_end(run, status)
+            callbacks.on_end(run, status)
         if not worked:
-            done = sum(map(ended, runs))
-            stages.show("Runs", done, len(runs), f"{done}/{len(runs)} waiting for other processes")
+            callbacks.on_waiting(sum(map(ended, runs)), len(runs))
             time.sleep(WAIT_S)
-
-
-def _listen(stages: Stages, run: PlannedRun, done: int, total: int) -> Listener:
-    """New bars for a run, below the one over all runs, which moves with the training."""
-    detail = f"{done + 1}/{total} {run.name}"
-    stages.show("Runs", done, total, detail)
-    stages.clear("Preparing", "Training", "Segmenting", "Scoring")
-    training = stages.training("Training")
-
-    def on_step(step: RunningStep) -> None:
-        training(step)
-        stages.show("Runs", done + TRAINING_SHARE * step.progress, total, detail)
-
-    return Listener(stages.counter("Preparing"), stages.counter("Segmenting"), stages.counter("Scoring"), on_step)
 
 
 def _outcome(runs: Sequence[PlannedRun], ended: Ended, output: Path) -> Outcome:

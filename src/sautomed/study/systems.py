@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from sautomed.datasets import Dataset
 from sautomed.datasets.folds import Fold
-from sautomed.learning import Clock
-from sautomed.report.study.runs import Prompts
-from sautomed.training_log import RunningStep
+from sautomed.study.report.runs import Prompts
+from sautomed.training import Clock
+from sautomed.training.log import RunningStep
 
 if TYPE_CHECKING:
     from sautomed.study.plan import PlannedRun

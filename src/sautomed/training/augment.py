@@ -20,8 +20,8 @@ from monai.transforms import (
 from torch import Tensor
 
 from sautomed.config import AugmentSettings
-from sautomed.sampling.augment_ma_sam import MaSamAugment
-from sautomed.sampling.augment_samed import SamedAugment
+from sautomed.training.augment_ma_sam import MaSamAugment
+from sautomed.training.augment_samed import SamedAugment
 
 AugmentRun = Callable[
     [Float[Tensor, "n h w"], Int[Tensor, "n h w"], np.random.Generator],

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from sautomed.errors import ClassMissing
-from sautomed.sampling.prepare import PreparedCase
+from sautomed.training.prepare import PreparedCase
 
 log = logging.getLogger(__name__)
 

@@ -11,12 +11,12 @@ from torch.optim.swa_utils import AveragedModel
 
 from sautomed.config import SegmentSettings, TrainSettings
 from sautomed.errors import TrainingDiverged
-from sautomed.learning.optimization import make_optimizer, warming_average
-from sautomed.learning.steps import run_losses
-from sautomed.learning.validation import network_dice
 from sautomed.model.segmenter import Segmenter
-from sautomed.sampling.prepare import PreparedCase
-from sautomed.sampling.runs import Run
+from sautomed.training.optimization import make_optimizer, warming_average
+from sautomed.training.prepare import PreparedCase
+from sautomed.training.runs import Run
+from sautomed.training.steps import run_losses
+from sautomed.training.validation import network_dice
 
 Clock = Literal["wall", "processor"]
 

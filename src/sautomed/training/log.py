@@ -11,7 +11,7 @@ import lightning
 from sautomed.report.curves import draw_learning_curve
 
 if TYPE_CHECKING:
-    from sautomed.learning import Learner
+    from sautomed.training import Learner
 
 LOG_EVERY = 10  # steps a row
 

@@ -15,15 +15,13 @@ import numpy as np
 import torch
 from filelock import FileLock
 
-from sautomed.boxes import boxes_of_labels
 from sautomed.config import DataSettings
 from sautomed.datasets import Case, Dataset
-from sautomed.errors import UnknownLabels
-from sautomed.files import atomic_write, write_text
-from sautomed.grid import NativeGrid, Plane, choose_plane, orient
-from sautomed.sampling.fit import SliceFit, automatic_size
-from sautomed.sampling.intensity import intensity_range, modality_of, scale_intensity
-from sautomed.volume import Volume
+from sautomed.inference.fit import automatic_size, consecutive, fit_of
+from sautomed.inference.intensity import intensity_range, modality_of, scale_intensity
+from sautomed.model.boxes import boxes_of_labels
+from sautomed.scans.files import atomic_write, write_text
+from sautomed.scans.grid import NativeGrid, Plane, choose_plane, orient
 
 log = logging.getLogger(__name__)
 
@@ -125,27 +123,6 @@ def _prepare_case(dataset: Dataset, case: Case, settings: DataSettings, folder: 
     for name, array in (("image", np.concatenate(images)), ("labels", masks_whole), ("presence", presence)):
         with atomic_write(folder / f"{case.id}.{name}.npy") as temporary, temporary.open("wb") as file:
             np.save(file, array)
-
-
-def fit_of(volume: Volume, settings: DataSettings) -> SliceFit:
-    """How a volume's slices lie in the network's square."""
-    (_, h, w), (_, row_mm, col_mm) = volume.array.shape, volume.spacing_mm
-    return SliceFit((h, w), (row_mm, col_mm), int(settings.image_size))
-
-
-def consecutive(labels: np.ndarray, values: Sequence[int], case: str) -> np.ndarray:
-    """Label values as the file has them -> classes 1..k in the order of `values`; 0 stays background."""
-    table = np.full(int(max(labels.max(), *values)) + 1, 255, np.uint8)
-    table[0] = 0
-    table[list(values)] = np.arange(1, len(values) + 1)
-    classes = table[labels]
-    if (classes == 255).any():
-        raise UnknownLabels(
-            f"label values {sorted(set(labels[classes == 255].tolist()))} are not declared.",
-            where=case,
-            cure="Declare them in dataset.json.",
-        )
-    return classes
 
 
 def mean_boxes(cases: Sequence[PreparedCase], classes: int) -> torch.Tensor:

@@ -14,9 +14,9 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
 from sautomed.config import TrainSettings
-from sautomed.sampling.augment import make_augment
-from sautomed.sampling.fit import channel_slices
-from sautomed.sampling.prepare import PreparedCase
+from sautomed.inference.fit import channel_slices
+from sautomed.training.augment import make_augment
+from sautomed.training.prepare import PreparedCase
 
 
 class Run(NamedTuple):

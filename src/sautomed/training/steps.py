@@ -11,9 +11,9 @@ import torch.nn.functional as nnf
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sautomed.boxes import boxes_of_labels, jitter
 from sautomed.config import TrainSettings
-from sautomed.losses import box_loss, cross_entropy, dice_loss, presence_loss
+from sautomed.model.boxes import boxes_of_labels, jitter
+from sautomed.model.losses import box_loss, cross_entropy, dice_loss, presence_loss
 from sautomed.model.segmenter import (
     Features,
     PlainSegmenter,
@@ -24,7 +24,7 @@ from sautomed.model.segmenter import (
     StackSegmenter,
     StepOutput,
 )
-from sautomed.sampling.runs import Run
+from sautomed.training.runs import Run
 
 
 def run_losses(model: Segmenter, run: Run, settings: TrainSettings, generator: torch.Generator) -> dict[str, Tensor]:

@@ -16,24 +16,24 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from sautomed.baselines import build_segmenter
-from sautomed.bundle import Bundle, save_bundle
 from sautomed.config import Settings, TrainSettings, parse_settings
 from sautomed.datasets import Case, Dataset, read_dataset
 from sautomed.datasets.folds import Fold, load_or_make_folds, select_fold
 from sautomed.datasets.rules import NO_RULES, LabelRules, unknown_labels, with_rules
 from sautomed.errors import NothingToResume, TargetExists, UnknownLabels
-from sautomed.files import write_json
-from sautomed.inference import choose_device, segment_volume
-from sautomed.learning import Budget, Clock, Learner, now_s
-from sautomed.metrics import dice
+from sautomed.evaluation import dice
+from sautomed.inference.bundle import Bundle, save_bundle
+from sautomed.inference.model_card import write_model_card
+from sautomed.inference.segmenting import choose_device, segment_volume
 from sautomed.model.sautomed import SAutoMed
 from sautomed.model.segmenter import Segmenter
-from sautomed.model_card import write_model_card
-from sautomed.paths import read_json
-from sautomed.sampling.classes import require_classes
-from sautomed.sampling.prepare import PreparedCase, mean_boxes, prepare, resolve_data
-from sautomed.sampling.runs import CaseList, RunDataset, StreamSampler, collate
-from sautomed.training_log import CurveLog, RunningStep
+from sautomed.scans.files import write_json
+from sautomed.scans.paths import read_json
+from sautomed.training import Budget, Clock, Learner, now_s
+from sautomed.training.classes import require_classes
+from sautomed.training.log import CurveLog, RunningStep
+from sautomed.training.prepare import PreparedCase, mean_boxes, prepare, resolve_data
+from sautomed.training.runs import CaseList, RunDataset, StreamSampler, collate
 
 OnStep = Callable[[RunningStep], None]
 

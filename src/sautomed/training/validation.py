@@ -8,9 +8,9 @@ import torch.nn.functional as nnf
 from torch import Tensor
 
 from sautomed.config import SegmentSettings
-from sautomed.inference import predict_slices, with_channels
+from sautomed.inference.segmenting import predict_slices, with_channels
 from sautomed.model.segmenter import Segmenter
-from sautomed.sampling.prepare import PreparedCase
+from sautomed.training.prepare import PreparedCase
 
 
 class PreparedView:

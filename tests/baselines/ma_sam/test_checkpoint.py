@@ -8,8 +8,8 @@ import torch
 from sautomed import errors
 from sautomed.baselines import build_segmenter
 from sautomed.baselines.ma_sam.checkpoint import by_published_name
-from sautomed.bundle import Bundle, load_bundle, save_bundle
 from sautomed.config import Settings
+from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
 from sautomed.model.sam.weights import read_sam_weights
 
 from ...model.sam.official_layout import Tiny, noise, official_shapes

@@ -10,14 +10,14 @@ from safetensors.torch import load_file
 from sautomed import errors
 from sautomed.baselines import build_segmenter
 from sautomed.baselines.ma_sam.network import MaSam, assemble
-from sautomed.bundle import Bundle, load_bundle, save_bundle
 from sautomed.config import MaSamSettings, Settings, TrainSettings, load_settings, parse_settings
-from sautomed.learning.steps import run_losses
+from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
 from sautomed.model.build import MadeTrunk
 from sautomed.model.sam.keys import SIZES
 from sautomed.model.sam.network import Sam
 from sautomed.model.sam.trunk import SamTrunk
-from sautomed.sampling.runs import Run
+from sautomed.training.runs import Run
+from sautomed.training.steps import run_losses
 
 from .small import ORGANS, SIZE, answer, from_scratch, made, on_sam, stacks
 

@@ -7,16 +7,16 @@ from safetensors.torch import load_file
 from sautomed import errors
 from sautomed.baselines import build_segmenter
 from sautomed.baselines.slide_sam.network import assemble
-from sautomed.bundle import Bundle, load_bundle, save_bundle
 from sautomed.config import SamTrunkSettings, SegmentSettings, Settings, SlideSamSettings, TrainSettings, load_settings
-from sautomed.inference import predict_slices, with_channels
-from sautomed.learning.steps import run_losses
+from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
+from sautomed.inference.fit import channel_slices
+from sautomed.inference.segmenting import predict_slices, with_channels
 from sautomed.model.build import MadeTrunk
 from sautomed.model.sam.keys import SIZES
 from sautomed.model.sam.network import Sam
 from sautomed.model.sam.trunk import SamTrunk
-from sautomed.sampling.fit import channel_slices
-from sautomed.sampling.runs import Run
+from sautomed.training.runs import Run
+from sautomed.training.steps import run_losses
 
 from ...model.sam import sam_reference
 from ...model.sam.official_layout import official_state

@@ -17,9 +17,9 @@ from sautomed.baselines.slide_sam.propagation import (
     propagate,
     without_specks,
 )
-from sautomed.boxes import boxes_of_labels
+from sautomed.model.boxes import boxes_of_labels
 from sautomed.model.segmenter import Features
-from sautomed.walk import neighbours
+from sautomed.model.walk_order import neighbours
 
 SIDE = 32
 LOOSE = Rules(enlarge=0.05, stop_pixels=0, stop_iou=0.5, stop_stability=0.6, opening=0)

@@ -7,7 +7,7 @@ import pytest
 
 from sautomed.datasets.chaos.picture_order import Order, propose, verify
 from sautomed.errors import PictureOrder
-from sautomed.io import read_labels, read_scan
+from sautomed.scans import read_labels, read_scan
 
 HERE = Path("Ground")
 

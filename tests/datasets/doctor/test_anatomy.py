@@ -3,9 +3,9 @@
 import pytest
 
 from sautomed.datasets import read_dataset
-from sautomed.datasets.phantom import KINDS, write_phantoms
-from sautomed.health.anatomy import BODY, canonical, relations_of
-from sautomed.health.look import look_at
+from sautomed.datasets.doctor.anatomy import BODY, canonical, relations_of
+from sautomed.datasets.doctor.read_case import look_at
+from sautomed.phantom import KINDS, write_phantoms
 
 
 @pytest.mark.parametrize(

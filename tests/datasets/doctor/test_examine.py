@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sautomed import errors
+from sautomed.datasets.doctor.examine import examine, fix
+from sautomed.datasets.doctor.mending import file_names
 from sautomed.datasets.rules import LabelRules
-from sautomed.doctor import examine, fix
-from sautomed.health.mending import file_names
+from sautomed.inference.preview import thumbnail_png
 
-from .datasets.sick import LABELS, SPACING, Sick, affine, organs, scan
+from ..sick import LABELS, SPACING, Sick, affine, organs, scan
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def changed(array, place, value):
 
 
 def test_a_sound_dataset_has_no_findings(sick):
-    diagnosis = examine(sick.folder)
+    diagnosis = examine(sick.folder, thumbnail=thumbnail_png)
     assert diagnosis.findings == ()
     assert not diagnosis.needs_mending
     diagnosis.require_sound()
@@ -201,14 +202,8 @@ FAULTS = {
 }
 
 
-@pytest.fixture
-def no_pictures(monkeypatch):
-    """They take most of the time."""
-    monkeypatch.setattr("sautomed.doctor.thumbnail_png", lambda *_: b"")
-
-
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_each_fault_is_found_alone_and_its_copy_is_sound(sick, fault, tmp_path, no_pictures):
+def test_each_fault_is_found_alone_and_its_copy_is_sound(sick, fault, tmp_path):
     fault(sick)
     before = sick.files()
     diagnosis = examine(sick.folder)

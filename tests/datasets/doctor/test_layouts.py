@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from sautomed.datasets import DATASETS, read_dataset
-from sautomed.doctor import examine, fix
-from sautomed.health import case_checks as checks
-from sautomed.health.anatomy import relations_of
-from sautomed.health.look import look_at
+from sautomed.datasets.doctor import case_checks as checks
+from sautomed.datasets.doctor.anatomy import relations_of
+from sautomed.datasets.doctor.examine import examine, fix
+from sautomed.datasets.doctor.read_case import look_at
+from sautomed.inference.preview import thumbnail_png
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def any_intensity(monkeypatch):
 @pytest.mark.parametrize("layout", DATASETS)
 def test_every_layout_is_examined_and_copied_voxel_for_voxel(written, layout, tmp_path, any_intensity):
     folder, _ = written(layout)
-    diagnosis = examine(folder, layout)
+    diagnosis = examine(folder, layout, thumbnail=thumbnail_png)
     assert (diagnosis.layout, diagnosis.needs_mending) == (layout, False), diagnosis.findings
     assert len(diagnosis.pictures) == len(diagnosis.cases)
     mended = fix(diagnosis, tmp_path / "copy")

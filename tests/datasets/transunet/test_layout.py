@@ -10,7 +10,7 @@ import pytest
 from sautomed import errors
 from sautomed.config import DataSettings
 from sautomed.datasets import read_dataset
-from sautomed.sampling.prepare import resolve_data
+from sautomed.training.prepare import resolve_data
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from sautomed import errors
-from sautomed.segment import Model, with_chunk
-from sautomed.segment.backoff import ladder, segment_with_backoff
+from sautomed.inference.batch.backoff import ladder, segment_with_backoff
+from sautomed.inference.model import Model, with_chunk
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 CPU_FULL = RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory")

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from sautomed import errors
-from sautomed.grid import NativeGrid
-from sautomed.io import ReadOptions
-from sautomed.paths import sha256_of
-from sautomed.segment import SegmentOptions
-from sautomed.segment.case_report import Origin, is_report, organ_volumes, why_not_done
-from sautomed.volume import LabelMap
+from sautomed.inference.batch import SegmentOptions
+from sautomed.inference.batch.case_report import Origin, is_report, organ_volumes, why_not_done
+from sautomed.scans import ReadOptions
+from sautomed.scans.grid import NativeGrid
+from sautomed.scans.paths import sha256_of
+from sautomed.scans.volume import LabelMap
 
 
 def label_map(array, affine=None):

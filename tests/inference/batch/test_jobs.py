@@ -5,9 +5,9 @@ import os
 import pytest
 
 from sautomed import errors
-from sautomed.files import write_json
-from sautomed.segment import Job, SegmentOptions, plan_jobs
-from sautomed.segment.case_report import FAILURES_SCHEMA, SCHEMA
+from sautomed.inference.batch import Job, SegmentOptions, plan_jobs
+from sautomed.inference.batch.case_report import FAILURES_SCHEMA, SCHEMA
+from sautomed.scans.files import write_json
 
 PLAIN = SegmentOptions(preview=False)
 
@@ -142,7 +142,7 @@ def test_a_read_only_place_is_found_before_the_work(scans, tmp_path):
 
 def test_a_place_that_refuses_writing_is_found_before_the_work(scans, tmp_path, monkeypatch):
     """As a read-only file system does, even to root."""
-    from sautomed import files
+    from sautomed.scans import files
 
     def refuse(path):
         raise OSError(30, "Read-only file system", str(path))

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
-from sautomed import errors, files
-from sautomed.paths import sha256_of
-from sautomed.segment import batch
+from sautomed import errors
+from sautomed.inference.batch import run as batch
+from sautomed.scans import files
+from sautomed.scans.paths import sha256_of
 
 
 def names(folder):
@@ -88,7 +89,7 @@ def test_several_formats_hold_the_same_labels(run, write, tmp_path):
 
 
 def test_dicom_output_of_another_scan_is_refused_before_the_work(run, write, tmp_path):
-    from sautomed.io.write import LABEL_ENDINGS
+    from sautomed.scans.write import LABEL_ENDINGS
 
     if ".seg.dcm" not in LABEL_ENDINGS:
         pytest.skip("DICOM is not written yet")
@@ -172,7 +173,7 @@ def test_a_disk_that_is_full_for_everything_is_told_all_the_same(model, write, t
 @pytest.mark.parametrize("ending", ["nii", "nii.gz", "nrrd", "seg.nrrd", "mha"])
 def test_a_file_that_the_system_cuts_short_is_taken_away(run, write, tmp_path, ending):
     """As a full disk or a quota does it, in the middle of a write."""
-    from sautomed.io.write import LABEL_ENDINGS
+    from sautomed.scans.write import LABEL_ENDINGS
 
     if f".{ending}" not in LABEL_ENDINGS:
         pytest.skip(f"{ending} is not written yet")
@@ -270,7 +271,7 @@ def test_resuming_does_again_what_was_changed(run, write, tmp_path, caplog):
 
 
 def test_other_settings_are_segmented_again(run, model, write, tmp_path):
-    from sautomed.segment import with_walk
+    from sautomed.inference.model import with_walk
 
     write(tmp_path / "in" / "a.nii.gz")
     run(tmp_path / "in", tmp_path / "out")

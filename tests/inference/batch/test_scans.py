@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sautomed import errors
-from sautomed.segment.scans import find_scans, name_of, scan_files
+from sautomed.inference.batch.scans import find_scans, name_of, scan_files
 
 
 def cases(source, output=None):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from sautomed.errors import NotAScan, TruncatedFile, UnsafeArchive
-from sautomed.io.dicom import archive as archive_module
-from sautomed.io.dicom.read import read_stored
-from sautomed.io.stored import ReadOptions
+from sautomed.scans.dicom import archive as archive_module
+from sautomed.scans.dicom.read import read_stored
+from sautomed.scans.stored import ReadOptions
 
 from .build import make_series, zip_of
 

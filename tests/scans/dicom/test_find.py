@@ -14,8 +14,8 @@ from pydicom.uid import (
 )
 
 from sautomed.errors import DamagedDicom, DuplicateSlices, MissingFile, NotAScan, NotAVolume
-from sautomed.io.dicom.read import read_geometry, read_stored
-from sautomed.io.stored import ReadOptions
+from sautomed.scans.dicom.read import read_geometry, read_stored
+from sautomed.scans.stored import ReadOptions
 
 from .build import make_series, save, slice_of
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sautomed.io.dicom.geometry import straightened
-from sautomed.io.dicom.read import read_stored
-from sautomed.io.stored import ReadOptions
+from sautomed.scans.dicom.geometry import straightened
+from sautomed.scans.dicom.read import read_stored
+from sautomed.scans.stored import ReadOptions
 
 from .build import AXIAL, CORONAL, SAGITTAL, make_series
 

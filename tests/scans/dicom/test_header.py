@@ -3,8 +3,8 @@ import pytest
 from pydicom.dataset import Dataset
 
 from sautomed.errors import DamagedDicom, NotAVolume
-from sautomed.io.dicom.read import read_geometry, read_stored
-from sautomed.io.stored import ReadOptions
+from sautomed.scans.dicom.read import read_geometry, read_stored
+from sautomed.scans.stored import ReadOptions
 
 from .build import CORONAL, make_multi_frame, make_series
 

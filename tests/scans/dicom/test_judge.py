@@ -13,8 +13,8 @@ from sautomed.errors import (
     UnevenGaps,
     UnsupportedVoxels,
 )
-from sautomed.io.dicom.read import read_geometry
-from sautomed.io.stored import ReadOptions
+from sautomed.scans.dicom.read import read_geometry
+from sautomed.scans.stored import ReadOptions
 
 from .build import CORONAL, make_series, set_tag
 

@@ -12,8 +12,8 @@ from pydicom.uid import (
 )
 
 from sautomed.errors import DamagedDicom, TruncatedFile, UnsupportedVoxels
-from sautomed.io.dicom.read import read_geometry, read_stored
-from sautomed.io.stored import ReadOptions
+from sautomed.scans.dicom.read import read_geometry, read_stored
+from sautomed.scans.stored import ReadOptions
 
 from .build import PLAIN as PLAIN_SYNTAXES
 from .build import make_series, to_jpeg

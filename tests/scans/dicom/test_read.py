@@ -4,10 +4,10 @@ import pytest
 from scipy import ndimage
 
 from sautomed.errors import GantryTilt, MixedOrientation, NotAVolume, SautomedError, TooFewSlices, UnevenGaps
-from sautomed.io.dicom import series_table
-from sautomed.io.read import read_geometry, read_labels, read_scan, read_stored
-from sautomed.io.stored import ReadOptions
-from sautomed.volume import corner_distance_mm
+from sautomed.scans.dicom import series_table
+from sautomed.scans.read import read_geometry, read_labels, read_scan, read_stored
+from sautomed.scans.stored import ReadOptions
+from sautomed.scans.volume import corner_distance_mm
 
 from .build import make_series, zip_of
 

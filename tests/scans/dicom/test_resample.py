@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from sautomed.errors import GantryTilt, UnevenGaps
-from sautomed.io.dicom.read import read_geometry, read_stored
-from sautomed.io.stored import ReadOptions
+from sautomed.scans.dicom.read import read_geometry, read_stored
+from sautomed.scans.stored import ReadOptions
 
 from .build import make_series
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from sautomed.errors import SeveralSeries
-from sautomed.io.dicom import series_table
-from sautomed.io.dicom.read import read_geometry, read_stored
-from sautomed.io.stored import ReadOptions
+from sautomed.scans.dicom import series_table
+from sautomed.scans.dicom.read import read_geometry, read_stored
+from sautomed.scans.stored import ReadOptions
 
 from .build import make_series
 

@@ -11,12 +11,12 @@ import pytest
 from sautomed.datasets import read_dataset
 from sautomed.datasets.folds import Fold
 from sautomed.errors import ExternalFailed, NotAModel, PackageMissing, UnknownSetting
-from sautomed.external import nnunet
-from sautomed.external.nnunet import process
-from sautomed.external.nnunet.process import carry_out, command, environment, result_path
-from sautomed.external.nnunet.run import end_with_parent
-from sautomed.external.nnunet.settings import read_changes
-from sautomed.files import write_json
+from sautomed.scans.files import write_json
+from sautomed.study import nnunet
+from sautomed.study.nnunet import process
+from sautomed.study.nnunet.process import carry_out, command, environment, result_path
+from sautomed.study.nnunet.run import end_with_parent
+from sautomed.study.nnunet.settings import read_changes
 
 needs_posix = pytest.mark.skipif(not hasattr(os, "killpg"), reason="this system has no groups of processes")
 
@@ -59,7 +59,7 @@ def test_the_planner_is_never_given_zero_workers(tmp_path):
 
 def test_the_command_is_of_this_python(tmp_path):
     assert command("train", tmp_path) == [
-        sys.executable, "-m", "sautomed.external.nnunet.run", "train", str(tmp_path / "jobs" / "train.json")
+        sys.executable, "-m", "sautomed.study.nnunet.run", "train", str(tmp_path / "jobs" / "train.json")
     ]  # fmt: skip
 
 
@@ -153,7 +153,7 @@ def assert_gone(processes):
 
 def test_a_budget_that_planning_eats_up_is_said(dataset_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(process, "find_spec", lambda name: name)
-    monkeypatch.setattr("sautomed.external.nnunet.work.carry_out", lambda *_: {"plans": "p", "processor_s": 1.0})
+    monkeypatch.setattr("sautomed.study.nnunet.work.carry_out", lambda *_: {"plans": "p", "processor_s": 1.0})
     fold = Fold(("block_0",), ("block_1",))
     with pytest.raises(ExternalFailed, match="Give more minutes"):
         nnunet.train(read_dataset(dataset_folder), fold, tmp_path, minutes=1e-9, device="cpu")
@@ -167,7 +167,7 @@ def test_processor_time_counts_that_of_planning(dataset_folder, tmp_path, monkey
         return {"plans": "P", "processor_s": 40.0, "model": "M", "steps": 1, "parameters": 1}
 
     monkeypatch.setattr(process, "find_spec", lambda name: name)
-    monkeypatch.setattr("sautomed.external.nnunet.work.carry_out", play)
+    monkeypatch.setattr("sautomed.study.nnunet.work.carry_out", play)
     fold = Fold(("block_0",), ("block_1",))
     nnunet.train(read_dataset(dataset_folder), fold, tmp_path, minutes=2, clock="processor", device="cpu")
     assert nnunet.read_training(tmp_path).minutes == pytest.approx(80 / 60, abs=0.5)
@@ -200,7 +200,7 @@ def test_a_training_and_a_prediction_from_end_to_end(dataset_folder, tmp_path, m
         }
 
     monkeypatch.setattr(process, "find_spec", lambda name: name)
-    monkeypatch.setattr("sautomed.external.nnunet.work.carry_out", play)
+    monkeypatch.setattr("sautomed.study.nnunet.work.carry_out", play)
     dataset, fold = read_dataset(dataset_folder), Fold(("block_0", "block_3"), ("block_1",))
     run, heard, began = tmp_path / "run", [], time.time()
     settings = read_changes(["configuration=2d", "memory_gb=2"])
@@ -227,7 +227,7 @@ def test_a_training_and_a_prediction_from_end_to_end(dataset_folder, tmp_path, m
 
 
 def read_out(path):
-    from sautomed.io import read_labels
+    from sautomed.scans import read_labels
 
     return read_labels(path)
 

@@ -11,7 +11,9 @@ from sautomed.datasets import read_dataset
 from sautomed.datasets.dataset import Case, Dataset
 from sautomed.datasets.folds import Fold
 from sautomed.errors import ExternalFailed, GridMismatch
-from sautomed.external.nnunet.raw import (
+from sautomed.scans import read_labels
+from sautomed.scans.files import write_json
+from sautomed.study.nnunet.raw import (
     bring_back,
     class_numbers,
     image_path,
@@ -20,8 +22,6 @@ from sautomed.external.nnunet.raw import (
     write_raw,
     write_split,
 )
-from sautomed.files import write_json
-from sautomed.io import read_labels
 
 TURNED = np.array([[0, 0, -3.0, 40], [-1.5, 0, 0, 30], [0, 2.0, 0, -10], [0, 0, 0, 1]])  # axes to P, S, L
 

@@ -7,13 +7,14 @@ import pytest
 
 pytest.importorskip("nnunetv2")
 
+from sautomed.external import nnunet
+
 from sautomed.datasets import read_dataset
 from sautomed.datasets.folds import Fold
-from sautomed.evaluate import evaluate
-from sautomed.external import nnunet
-from sautomed.external.nnunet import trainer as trainer_module
-from sautomed.external.nnunet import work
-from sautomed.external.nnunet.trainer import EPOCHS, BudgetTrainer, ClockSchedule
+from sautomed.evaluation.evaluate import evaluate
+from sautomed.study.nnunet import trainer as trainer_module
+from sautomed.study.nnunet import work
+from sautomed.study.nnunet.trainer import EPOCHS, BudgetTrainer, ClockSchedule
 
 
 class Clock:

@@ -161,7 +161,7 @@ def _costs(order: int) -> dict:
 
 
 def _score(run: Path, dataset: Path) -> None:
-    from sautomed.evaluate import evaluate
+    from sautomed.evaluation.evaluate import evaluate
 
     evaluate(run / "predictions", dataset, run / "scores")
 
@@ -182,7 +182,7 @@ def _write_log(path: Path, order: int) -> None:
 
 
 def _boxes(run: Path, case: str) -> dict[str, dict[str, list[int]]]:
-    from sautomed.io.read import read_labels
+    from sautomed.scans.read import read_labels
 
     slices = read_labels(run / "predictions" / f"{case}.nii.gz", "axial").array
     return {

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from sautomed.errors import MissingFile
-from sautomed.report.study.cases import choose_cases, open_dataset, read_boxes, read_case, systems_of
-from sautomed.report.study.grouping import comparable_groups
-from sautomed.report.study.runs import read_study
+from sautomed.study.report.cases import choose_cases, open_dataset, read_boxes, read_case, systems_of
+from sautomed.study.report.grouping import comparable_groups
+from sautomed.study.report.runs import read_study
 
 
 @pytest.fixture

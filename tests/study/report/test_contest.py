@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from sautomed.metrics.conventions import convention_named
-from sautomed.report.study.contest import against_best_tables
-from sautomed.report.study.grouping import Group, Row, ScoredRun
-from sautomed.report.study.runs import CaseScore, Run, Study
+from sautomed.evaluation.conventions import convention_named
+from sautomed.study.report.contest import against_best_tables
+from sautomed.study.report.grouping import Group, Row, ScoredRun
+from sautomed.study.report.runs import CaseScore, Run, Study
 
 STUDY = Study("t", (), Path("x"))
 

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from sautomed.report.study.facts import study_facts
-from sautomed.report.study.grouping import comparable_groups
-from sautomed.report.study.runs import read_study
+from sautomed.study.report.facts import study_facts
+from sautomed.study.report.grouping import comparable_groups
+from sautomed.study.report.runs import read_study
 
 
 @pytest.mark.parametrize(("minutes", "shown"), [(1440.2, "1440"), (20.0, "20"), (0.25, "0.25"), (None, None)])

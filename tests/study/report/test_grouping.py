@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sautomed.errors import UsageError
-from sautomed.report.study.grouping import Row, ScoredRun, comparable_groups, folds_listed
-from sautomed.report.study.runs import CaseScore, Run, read_study
+from sautomed.study.report.grouping import Row, ScoredRun, comparable_groups, folds_listed
+from sautomed.study.report.runs import CaseScore, Run, read_study
 
 AUTOMED = "3d_sautomed__blobs__fold0__seed0"
 

@@ -6,7 +6,7 @@ import pytest
 
 from sautomed import cli
 from sautomed.errors import MissingFile
-from sautomed.report.study import write_study_report
+from sautomed.study.report import write_study_report
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,14 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from sautomed.report.study.boxplots import boxplots_picture, facets_of
-from sautomed.report.study.cases import System, systems_of
-from sautomed.report.study.curves import curves_picture
-from sautomed.report.study.error_tables import causes_picture, error_tables, places_picture
-from sautomed.report.study.grouping import Row, ScoredRun, comparable_groups
-from sautomed.report.study.ink import PAGE_IN, SYSTEM_COLOURS, line_style, shortened, system_colour
-from sautomed.report.study.runs import CaseScore, Run, read_study
-from sautomed.report.study.slice_errors import BINS, CAUSES, PLACES, SystemErrors
+from sautomed.study.report.boxplots import boxplots_picture, facets_of
+from sautomed.study.report.cases import System, systems_of
+from sautomed.study.report.curves import curves_picture
+from sautomed.study.report.error_tables import causes_picture, error_tables, places_picture
+from sautomed.study.report.grouping import Row, ScoredRun, comparable_groups
+from sautomed.study.report.plotting import PAGE_IN, SYSTEM_COLOURS, line_style, shortened, system_colour
+from sautomed.study.report.runs import CaseScore, Run, read_study
+from sautomed.study.report.slice_errors import BINS, CAUSES, PLACES, SystemErrors
 
 
 @pytest.fixture

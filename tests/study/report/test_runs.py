@@ -4,7 +4,7 @@ import math
 import pytest
 
 from sautomed.errors import BadTable, MissingFile
-from sautomed.report.study.runs import case_scores, metric_names, read_study
+from sautomed.study.report.runs import case_scores, metric_names, read_study
 
 
 def test_runs_come_in_the_order_of_the_study_with_their_costs_and_reasons(fake_study):

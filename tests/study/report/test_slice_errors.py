@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 
-from sautomed.report.study.cases import open_dataset, read_label_maps, systems_of
-from sautomed.report.study.grouping import comparable_groups
-from sautomed.report.study.runs import read_study
-from sautomed.report.study.slice_errors import BINS, CAUSES, measure_errors, near_surface, slice_dsc, split_errors
+from sautomed.study.report.cases import open_dataset, read_label_maps, systems_of
+from sautomed.study.report.grouping import comparable_groups
+from sautomed.study.report.runs import read_study
+from sautomed.study.report.slice_errors import BINS, CAUSES, measure_errors, near_surface, slice_dsc, split_errors
 
 SPACING_MM = (5.0, 1.0, 1.0)
 masks = arrays(bool, (4, 5, 6))

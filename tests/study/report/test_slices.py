@@ -6,11 +6,11 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from sautomed.grid import NativeGrid
-from sautomed.palette import colour_of
-from sautomed.report.study.cases import ShownCase
-from sautomed.report.study.slices import choose_slice, cut_around, slices_picture
-from sautomed.volume import LabelMap, Volume
+from sautomed.scans.grid import NativeGrid
+from sautomed.scans.palette import colour_of
+from sautomed.scans.volume import LabelMap, Volume
+from sautomed.study.report.cases import ShownCase
+from sautomed.study.report.slices import choose_slice, cut_around, slices_picture
 
 AFFINE = np.diag([5.0, 1.0, 1.0, 1.0])
 NATIVE = NativeGrid((10, 200, 240), AFFINE)

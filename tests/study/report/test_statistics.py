@@ -8,10 +8,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sautomed.metrics.conventions import convention_named
-from sautomed.report.study.grouping import Group, Row, ScoredRun
-from sautomed.report.study.runs import CaseScore, Run
-from sautomed.report.study.statistics import (
+from sautomed.evaluation.conventions import convention_named
+from sautomed.study.report.grouping import Group, Row, ScoredRun
+from sautomed.study.report.runs import CaseScore, Run
+from sautomed.study.report.statistics import (
     best_row,
     comparisons_with_best,
     group_means,
@@ -40,9 +40,7 @@ def row(label: str, *seeds: dict[str, float], prompts="none", metric="dsc", pati
 def row_of_organs(label: str, **metrics: list[tuple[float, float]]) -> Row:
     """A system with two organs: per metric, the values of both in each case."""
     scores = [
-        CaseScore(
-            f"case_{i}", k + 1, "liver spleen".split()[k], {name: v[i][k] for name, v in metrics.items()}, "scored"
-        )
+        CaseScore(f"case_{i}", k + 1, ["liver", "spleen"][k], {name: v[i][k] for name, v in metrics.items()}, "scored")
         for i in range(len(metrics["dsc"]))
         for k in (0, 1)
     ]

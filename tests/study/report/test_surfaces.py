@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from matplotlib.colors import rgb_to_hsv, to_rgb
 
-from sautomed.grid import NativeGrid, Plane, orient
-from sautomed.palette import colour_of
-from sautomed.report.study.surfaces import Stage, render_surfaces, stage_of
-from sautomed.volume import LabelMap
+from sautomed.scans.grid import NativeGrid, Plane, orient
+from sautomed.scans.palette import colour_of
+from sautomed.scans.volume import LabelMap
+from sautomed.study.report.surfaces import Stage, render_surfaces, stage_of
 
 AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])  # RAS
 

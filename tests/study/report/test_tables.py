@@ -3,8 +3,8 @@ import math
 
 import pytest
 
-from sautomed.report.study.runs import read_study
-from sautomed.report.study.tables import study_tables, write_tables
+from sautomed.study.report.runs import read_study
+from sautomed.study.report.tables import study_tables, write_tables
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_planned_runs_that_have_not_ended_are_said(study_copy):
 
 
 def test_the_legacy_convention_has_its_own_columns(study_copy, change_run):
-    from sautomed.evaluate import evaluate
+    from sautomed.evaluation.evaluate import evaluate
 
     study = read_study(study_copy)
     for run in study.runs:

@@ -6,8 +6,8 @@ from dataclasses import replace
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sautomed.report.study.cells import Cell, Column, Table, TableRow, p_cell
-from sautomed.report.study.writers import escape_latex, to_csv, to_latex, to_markdown
+from sautomed.study.report.cells import Cell, Column, Table, TableRow, p_cell
+from sautomed.study.report.writers import escape_latex, to_csv, to_latex, to_markdown
 
 TABLE = Table(
     "t",

@@ -13,7 +13,7 @@ import torch.nn.functional as nnf
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sautomed.boxes import boxes_of_labels
+from sautomed.model.boxes import boxes_of_labels
 
 FOCAL_WEIGHT, FOCAL_ALPHA, FOCAL_GAMMA = 20.0, 0.2, 2.0
 DICE_SMOOTH = 1e-5

@@ -17,7 +17,7 @@ import torch.nn.functional as nnf
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sautomed.boxes import boxes_of_labels
+from sautomed.model.boxes import boxes_of_labels
 from sautomed.model.segmenter import Features, PredictedSlice, SliceReader
 
 ABSENT = -1e4  # logit of an organ that nothing voted for: finite, so that it can be interpolated

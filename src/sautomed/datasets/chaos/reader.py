@@ -14,12 +14,12 @@ from sautomed.datasets.chaos.pictures import GrayRange, labels_of_grays, read_la
 from sautomed.datasets.dataset import AnyPlane, Case, files_below, labels_on
 from sautomed.datasets.names import files_in
 from sautomed.errors import PictureOrder, SeveralSeries
-from sautomed.grid import Plane, unorient
-from sautomed.io import Geometry, ReadOptions, read_geometry, read_scan
-from sautomed.io.dicom.find import find
-from sautomed.io.dicom.series import group
-from sautomed.io.dicom.source import DicomSource
-from sautomed.volume import LabelMap, Volume
+from sautomed.scans import Geometry, ReadOptions, read_geometry, read_scan
+from sautomed.scans.dicom.find import find
+from sautomed.scans.dicom.series import group
+from sautomed.scans.dicom.source import DicomSource
+from sautomed.scans.grid import Plane, unorient
+from sautomed.scans.volume import LabelMap, Volume
 
 Phase = Literal["in", "out"]
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from sautomed.datasets.doctor.anatomy import AXES, BODY, Relation, relations_of
+from sautomed.datasets.doctor.diagnosis import Finding, Severity
+from sautomed.datasets.doctor.facts import CaseFacts, Intensities, is_ct
 from sautomed.errors import (
     BadGeometry,
     ConstantImage,
@@ -18,10 +21,7 @@ from sautomed.errors import (
     ShearedGrid,
     UnknownSpacing,
 )
-from sautomed.health.anatomy import AXES, BODY, Relation, relations_of
-from sautomed.health.diagnosis import Finding, Severity
-from sautomed.health.facts import CaseFacts, Intensities, is_ct
-from sautomed.volume import CORNER_TOLERANCE_MM, ROUNDING_MM
+from sautomed.scans.volume import CORNER_TOLERANCE_MM, ROUNDING_MM
 
 LEAST_SLICES = 3
 LEAST_PIXELS = 16

@@ -12,9 +12,9 @@ from itertools import combinations
 
 import numpy as np
 
+from sautomed.datasets.doctor.diagnosis import Finding
+from sautomed.datasets.doctor.facts import CaseFacts, is_ct
 from sautomed.datasets.folds import Fold
-from sautomed.health.diagnosis import Finding
-from sautomed.health.facts import CaseFacts, is_ct
 
 ENOUGH = 5  # cases from which on a median means something
 SPACING_RATIO = 2.5

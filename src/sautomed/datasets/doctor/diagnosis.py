@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from sautomed.datasets.doctor.facts import CaseFacts
 from sautomed.errors import NeedsMending
-from sautomed.health.facts import CaseFacts
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # worst first

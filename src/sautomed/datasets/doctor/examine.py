@@ -9,27 +9,32 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sautomed.datasets import Dataset, read_dataset
+from sautomed.datasets.doctor.case_checks import Frame, check_case
+from sautomed.datasets.doctor.dataset_checks import Whole, check_whole
+from sautomed.datasets.doctor.diagnosis import Diagnosis, Finding, sorted_findings
+from sautomed.datasets.doctor.mending import Mended, require_new_target, write_mended
+from sautomed.datasets.doctor.read_case import look_at
 from sautomed.datasets.folds import Fold, make_folds
 from sautomed.datasets.names import FILE_ENDINGS, is_hidden
 from sautomed.datasets.rules import NO_RULES, LabelRules, with_rules
 from sautomed.errors import UnpairedFiles
-from sautomed.health.case_checks import Frame, check_case
-from sautomed.health.dataset_checks import Whole, check_whole
-from sautomed.health.diagnosis import Diagnosis, Finding, sorted_findings
-from sautomed.health.look import look_at
-from sautomed.health.mending import Mended, require_new_target, write_mended
-from sautomed.paths import true_place
-from sautomed.preview import thumbnail_png
+from sautomed.scans.paths import true_place
+from sautomed.scans.volume import LabelMap, Volume
 
 __all__ = ["Diagnosis", "Finding", "Mended", "examine", "fix", "require_new_target"]
 
 OnCase = Callable[[int, int, str], None]
+Thumbnail = Callable[[Volume, LabelMap | None], bytes]
 SHOWN_GAP_MM = 1.0  # a label map that lies further off is not drawn on its scan
 _LISTED = 8
 
 
 def examine(
-    dataset_folder: str | Path, layout: str = "auto", on_case: OnCase | None = None, rules: LabelRules = NO_RULES
+    dataset_folder: str | Path,
+    layout: str = "auto",
+    on_case: OnCase | None = None,
+    rules: LabelRules = NO_RULES,
+    thumbnail: Thumbnail | None = None,
 ) -> Diagnosis:
     """Check every case of a dataset, and all of them against each other.
 
@@ -38,6 +43,7 @@ def examine(
         layout: Its name, or "auto".
         on_case: Told (done, total, case id).
         rules: Examine the label maps as they read under these.
+        thumbnail: Draws a case as PNG; the diagnosis has no pictures without it.
     Raises:
         DataError: The description of the dataset cannot be used, or there is no case. What is wrong with a case is
             never raised, but found.
@@ -50,9 +56,9 @@ def examine(
     cases, pictures = [], {}
     for number, case in enumerate(dataset.cases, start=1):
         facts, volume, labels = look_at(dataset, case)
-        if volume is not None:
+        if volume is not None and thumbnail is not None:
             fits = facts.gap_mm is not None and facts.gap_mm < SHOWN_GAP_MM
-            pictures[case.id] = thumbnail_png(volume, labels if fits else None)
+            pictures[case.id] = thumbnail(volume, labels if fits else None)
         findings += check_case(facts, frame)
         cases.append(facts)
         del volume, labels

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sautomed.errors import SautomedError
-from sautomed.grid import NativeGrid, Plane
-from sautomed.volume import LabelMap, Volume, corner_distance_mm
+from sautomed.scans.grid import NativeGrid, Plane
+from sautomed.scans.volume import LabelMap, Volume, corner_distance_mm
 
 Point = tuple[float, float, float]
 CT_CHANNELS = frozenset({"ct", "cta", "ncct", "cect", "hu"})  # as training decides it

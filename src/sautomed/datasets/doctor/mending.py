@@ -16,16 +16,16 @@ import numpy as np
 
 from sautomed.datasets.dataset import Case, Dataset, Files
 from sautomed.datasets.description import DESCRIPTION
+from sautomed.datasets.doctor.case_checks import Frame, check_case
+from sautomed.datasets.doctor.facts import CaseFacts, facts_of_labels
+from sautomed.datasets.doctor.read_case import look_at
 from sautomed.datasets.names import CHANNEL_SUFFIX
 from sautomed.datasets.regrid import regrid_labels
 from sautomed.datasets.rules import LabelRules, with_rules
 from sautomed.errors import GridMismatch, NeedsMending, NoCases, TargetExists, UnwritableTarget
-from sautomed.files import atomic_write, write_json
-from sautomed.grid import NativeGrid
-from sautomed.health.case_checks import Frame, check_case
-from sautomed.health.facts import CaseFacts, facts_of_labels
-from sautomed.health.look import look_at
-from sautomed.volume import LabelMap, Volume
+from sautomed.scans.files import atomic_write, write_json
+from sautomed.scans.grid import NativeGrid
+from sautomed.scans.volume import LabelMap, Volume
 
 ENDING = ".nii.gz"
 RECORD = "mended.json"

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from sautomed.datasets.dataset import Case, Dataset
+from sautomed.datasets.doctor.facts import CaseFacts, facts_of_image, facts_of_labels
 from sautomed.errors import SautomedError
-from sautomed.health.facts import CaseFacts, facts_of_image, facts_of_labels
-from sautomed.io import read_geometry
-from sautomed.volume import LabelMap, Volume
+from sautomed.scans import read_geometry
+from sautomed.scans.volume import LabelMap, Volume
 
 
 def look_at(dataset: Dataset, case: Case) -> tuple[CaseFacts, Volume | None, LabelMap | None]:

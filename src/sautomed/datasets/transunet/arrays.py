@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sautomed.errors import NotAScan, TruncatedFile
-from sautomed.io.values import require_numbers
-from sautomed.paths import require_file
+from sautomed.scans.paths import require_file
+from sautomed.scans.values import require_numbers
 
 LIMIT_BYTES = 1 << 30  # ours: 512 slices of 512 x 512 as float64
 _NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

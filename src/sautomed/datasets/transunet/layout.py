@@ -22,10 +22,10 @@ from sautomed.datasets.names import files_in, first_with, listed
 from sautomed.datasets.transunet.abdomen_check import ALPHABETICAL, SAMED, check_labels
 from sautomed.datasets.transunet.arrays import read_array
 from sautomed.errors import GridMismatch, NoCases, NotThreeD, UnpairedFiles
-from sautomed.grid import NativeGrid, Plane, choose_plane, orient
-from sautomed.io import Geometry, Stored
-from sautomed.io.values import intensities, whole_numbers
-from sautomed.volume import LabelMap, Volume
+from sautomed.scans import Geometry, Stored
+from sautomed.scans.grid import NativeGrid, Plane, choose_plane, orient
+from sautomed.scans.values import intensities, whole_numbers
+from sautomed.scans.volume import LabelMap, Volume
 
 LOOKS_FOR = "train_npz/caseXXXX_sliceYYY.npz or test_vol_h5/caseXXXX.npy.h5"
 ORDERS = {"transunet": ALPHABETICAL, "transunet-samed": SAMED}

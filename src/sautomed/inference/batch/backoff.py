@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from sautomed.errors import MemoryShortage
-from sautomed.inference import OnSlice, is_memory_shortage
-from sautomed.segment.model import Model, with_chunk
-from sautomed.volume import LabelMap, Volume
+from sautomed.inference.model import Model, with_chunk
+from sautomed.inference.segmenting import OnSlice, is_memory_shortage
+from sautomed.scans.volume import LabelMap, Volume
 
 log = logging.getLogger(__name__)
 CPU = torch.device("cpu")

@@ -34,12 +34,12 @@ from typing import Any
 
 import numpy as np
 
-from sautomed import __version__
+from sautomed.config.version import __version__
 from sautomed.errors import SautomedError
-from sautomed.files import write_json
-from sautomed.io import Geometry, ReadOptions
-from sautomed.paths import sha256_of
-from sautomed.volume import LabelMap
+from sautomed.scans import Geometry, ReadOptions
+from sautomed.scans.files import write_json
+from sautomed.scans.paths import sha256_of
+from sautomed.scans.volume import LabelMap
 
 SCHEMA = "sautomed case 1"
 FAILURES_SCHEMA = "sautomed failures 1"

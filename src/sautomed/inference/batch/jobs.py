@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sautomed.errors import TargetExists, UnknownFormat, UnpairedFiles, UnwritableTarget, UsageError
-from sautomed.files import require_writable
-from sautomed.io import ReadOptions
-from sautomed.io.read import PLAIN
-from sautomed.io.write import LABEL_ENDINGS
-from sautomed.paths import true_place
-from sautomed.segment.case_report import is_failure_list, is_report
-from sautomed.segment.scans import Scan, find_scans
+from sautomed.inference.batch.case_report import is_failure_list, is_report
+from sautomed.inference.batch.scans import Scan, find_scans
+from sautomed.scans import ReadOptions
+from sautomed.scans.files import require_writable
+from sautomed.scans.paths import true_place
+from sautomed.scans.read import PLAIN
+from sautomed.scans.write import LABEL_ENDINGS
 
 DEFAULT_FORMAT = "nii.gz"
 DICOM_ENDING = ".dcm"

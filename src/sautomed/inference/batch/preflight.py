@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sautomed.errors import NoDicomSource, UnsupportedVoxels, UnwritableTarget
-from sautomed.files import nearest_folder, sweep_leftovers
-from sautomed.io import Geometry, read_geometry
-from sautomed.io.dicom.source import DicomSource
-from sautomed.paths import sha256_of, true_place
-from sautomed.segment.case_report import UNFINISHED, Origin, why_not_done
-from sautomed.segment.jobs import Job, Plan, ending_of, wants_dicom
-from sautomed.segment.memory import TrunkCost, choose_chunk
-from sautomed.segment.model import Model
-from sautomed.segment.scans import scan_files
+from sautomed.inference.batch.case_report import UNFINISHED, Origin, why_not_done
+from sautomed.inference.batch.jobs import Job, Plan, ending_of, wants_dicom
+from sautomed.inference.batch.scans import scan_files
+from sautomed.inference.memory import TrunkCost, choose_chunk
+from sautomed.inference.model import Model
+from sautomed.scans import Geometry, read_geometry
+from sautomed.scans.dicom.source import DicomSource
+from sautomed.scans.files import nearest_folder, sweep_leftovers
+from sautomed.scans.paths import sha256_of, true_place
 
 log = logging.getLogger(__name__)
 

@@ -20,18 +20,18 @@ from sautomed.errors import (
     SautomedError,
     UnwritableTarget,
 )
-from sautomed.files import write_json
-from sautomed.inference import is_memory_shortage
-from sautomed.io import Geometry
-from sautomed.io.write import write_itksnap_labels
-from sautomed.preview import draw_preview
-from sautomed.segment import memory
-from sautomed.segment.backoff import Segmented, memory_shortage, segment_with_backoff
-from sautomed.segment.case_report import Course, done_report, failed_report, write_failures
-from sautomed.segment.jobs import Job, Plan
-from sautomed.segment.model import Model, with_chunk
-from sautomed.segment.preflight import Task, clear_the_way, prepare_job, require_space
-from sautomed.volume import LabelMap, Volume
+from sautomed.inference import memory
+from sautomed.inference.batch.backoff import Segmented, memory_shortage, segment_with_backoff
+from sautomed.inference.batch.case_report import Course, done_report, failed_report, write_failures
+from sautomed.inference.batch.jobs import Job, Plan
+from sautomed.inference.batch.preflight import Task, clear_the_way, prepare_job, require_space
+from sautomed.inference.model import Model, with_chunk
+from sautomed.inference.preview import draw_preview
+from sautomed.inference.segmenting import is_memory_shortage
+from sautomed.scans import Geometry
+from sautomed.scans.files import write_json
+from sautomed.scans.volume import LabelMap, Volume
+from sautomed.scans.write import write_itksnap_labels
 
 log = logging.getLogger(__name__)
 

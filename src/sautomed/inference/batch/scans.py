@@ -12,9 +12,9 @@ from pydicom.errors import InvalidDicomError
 
 from sautomed.datasets import case_name
 from sautomed.errors import DataError, MissingFile, NoCases
-from sautomed.io.contents import is_dicom
-from sautomed.io.formats import FORMATS, format_of
-from sautomed.paths import is_dangling
+from sautomed.scans.contents import is_dicom
+from sautomed.scans.formats import FORMATS, format_of
+from sautomed.scans.paths import is_dangling
 
 # A file called like a scan counts as one whatever it holds, so that a damaged scan is reported and not passed over.
 SCAN_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")

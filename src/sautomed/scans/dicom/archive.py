@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sautomed.errors import TruncatedFile, UnsafeArchive
-from sautomed.io.dicom.damage import BROKEN, reason, translated
+from sautomed.scans.dicom.damage import BROKEN, reason, translated
 
 MEMBERS_LIMIT = 100_000  # ours: a patient's whole record stays below
 MEMBER_LIMIT_BYTES = 2 << 30  # ours: an enhanced CT of 4000 slices

@@ -21,9 +21,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from sautomed.io.dicom.codestream import Declared, declared
-from sautomed.io.dicom.header import FileHeader
-from sautomed.io.dicom.isolated import IsolatedDecoder
+from sautomed.scans.dicom.codestream import Declared, declared
+from sautomed.scans.dicom.header import FileHeader
+from sautomed.scans.dicom.isolated import IsolatedDecoder
 
 # Neither GDCM nor CharLS is among them: a damaged image can end or hold up the whole process (see `isolated`).
 _DECODERS = ("pylibjpeg", "pydicom", "pillow")

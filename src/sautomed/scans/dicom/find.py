@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sautomed.errors import NotAScan
-from sautomed.io.contents import is_dicom
-from sautomed.io.dicom.header import Slice, read_slices
-from sautomed.io.dicom.place import Place, Reader, is_zip, place_of
+from sautomed.scans.contents import is_dicom
+from sautomed.scans.dicom.header import Slice, read_slices
+from sautomed.scans.dicom.place import Place, Reader, is_zip, place_of
 
 _START_BYTES = 256
 _SCAN_ENDINGS = (".dcm", ".ima", ".dicom")

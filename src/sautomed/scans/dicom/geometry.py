@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sautomed.io.affine import LPS_TO_RAS
-from sautomed.io.dicom.header import Slice
+from sautomed.scans.affine import LPS_TO_RAS
+from sautomed.scans.dicom.header import Slice
 
 Vectors = NDArray[np.float64]
 

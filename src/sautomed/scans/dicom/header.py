@@ -13,9 +13,9 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
-from sautomed.io.dicom.damage import printable, translated
-from sautomed.io.dicom.deflated import inflated
-from sautomed.io.dicom.tags import items, number, numbers, text, uid_of, whole
+from sautomed.scans.dicom.damage import printable, translated
+from sautomed.scans.dicom.deflated import inflated
+from sautomed.scans.dicom.tags import items, number, numbers, text, uid_of, whole
 
 FOLDER, FILE = "the folder", "the file"  # no DICOM keywords
 # What may tell apart images that lie at one place, in the order of asking: (keyword, what people call it).

@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from sautomed.io.dicom.codestream import Declared
+from sautomed.scans.dicom.codestream import Declared
 
 _WORKER = Path(__file__).with_name("decoding_process.py")
 _ASK, _ANSWER = struct.Struct("<5I"), struct.Struct("<I")

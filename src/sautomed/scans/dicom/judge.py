@@ -18,11 +18,11 @@ from sautomed.errors import (
     TooFewSlices,
     UnevenGaps,
 )
-from sautomed.io.affine import check_affine
-from sautomed.io.dicom.geometry import Stack, Vectors, angle_deg, stack_of, straightened
-from sautomed.io.dicom.header import Slice
-from sautomed.io.dicom.kinds import require_scan
-from sautomed.io.dicom.series import Series
+from sautomed.scans.affine import check_affine
+from sautomed.scans.dicom.geometry import Stack, Vectors, angle_deg, stack_of, straightened
+from sautomed.scans.dicom.header import Slice
+from sautomed.scans.dicom.kinds import require_scan
+from sautomed.scans.dicom.series import Series
 
 MIN_SLICES = 3  # ours: the fewest with two gaps, so that a missing slice can be noticed at all
 ORIENTATION_LIMIT_DEG = 0.1  # ours: moves the far corner of a slice by about 1 mm

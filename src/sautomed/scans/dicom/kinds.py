@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from sautomed.errors import DamagedDicom, NotAVolume, TruncatedFile, UnsupportedVoxels
-from sautomed.io.dicom.damage import RENEW
-from sautomed.io.dicom.header import FileHeader
-from sautomed.io.dicom.series import Series, is_localizer
-from sautomed.io.payload import CUT_SHORT
+from sautomed.scans.dicom.damage import RENEW
+from sautomed.scans.dicom.header import FileHeader
+from sautomed.scans.dicom.series import Series, is_localizer
+from sautomed.scans.payload import CUT_SHORT
 
 # What holds voxels, but is made from a scan instead of being one.
 _DERIVED = {"SEG": "a segmentation", "RTDOSE": "a dose distribution", "RTIMAGE": "a treatment image"}

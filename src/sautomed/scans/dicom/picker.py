@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sautomed.errors import DataError, NoUsableSeries, SeveralSeries
-from sautomed.io.dicom.find import Found, find
-from sautomed.io.dicom.geometry import Stack
-from sautomed.io.dicom.judge import irregularity, judge, notes_of
-from sautomed.io.dicom.series import Series, group
-from sautomed.io.stored import ReadOptions
+from sautomed.scans.dicom.find import Found, find
+from sautomed.scans.dicom.geometry import Stack
+from sautomed.scans.dicom.judge import irregularity, judge, notes_of
+from sautomed.scans.dicom.series import Series, group
+from sautomed.scans.stored import ReadOptions
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from sautomed.errors import MemoryShortage, TruncatedFile, UnsupportedVoxels
-from sautomed.io.dicom.damage import RENEW, printable, translated
-from sautomed.io.dicom.decoders import ImageDecoder
-from sautomed.io.dicom.deflated import inflated
-from sautomed.io.dicom.header import FileHeader, Slice
-from sautomed.io.dicom.place import Place
-from sautomed.io.dicom.tags import uid_of
-from sautomed.io.payload import CUT_SHORT
+from sautomed.scans.dicom.damage import RENEW, printable, translated
+from sautomed.scans.dicom.decoders import ImageDecoder
+from sautomed.scans.dicom.deflated import inflated
+from sautomed.scans.dicom.header import FileHeader, Slice
+from sautomed.scans.dicom.place import Place
+from sautomed.scans.dicom.tags import uid_of
+from sautomed.scans.payload import CUT_SHORT
 
 _TAGS = (
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"),

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from sautomed.errors import MissingFile
-from sautomed.io.dicom.archive import Archive
-from sautomed.io.payload import open_bytes
-from sautomed.paths import require_file
+from sautomed.scans.dicom.archive import Archive
+from sautomed.scans.paths import require_file
+from sautomed.scans.payload import open_bytes
 
 _ZIP_MAGIC = b"PK\x03\x04"
 _IGNORED_NAMES = ("DICOMDIR", "__MACOSX")

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from sautomed.errors import GantryTilt
-from sautomed.grid import NativeGrid
-from sautomed.io.dicom.damage import printable
-from sautomed.io.dicom.picker import Choice, choose
-from sautomed.io.dicom.pixels import predicted_type, read_voxels
-from sautomed.io.dicom.resample import RegularGrid, regular_grid, resampled
-from sautomed.io.dicom.source import DicomSource
-from sautomed.io.dicom.tags import uid_of
-from sautomed.io.stored import Geometry, ReadOptions, Stored
+from sautomed.scans.dicom.damage import printable
+from sautomed.scans.dicom.picker import Choice, choose
+from sautomed.scans.dicom.pixels import predicted_type, read_voxels
+from sautomed.scans.dicom.resample import RegularGrid, regular_grid, resampled
+from sautomed.scans.dicom.source import DicomSource
+from sautomed.scans.dicom.tags import uid_of
+from sautomed.scans.grid import NativeGrid
+from sautomed.scans.stored import Geometry, ReadOptions, Stored
 
 
 def read_geometry(path: Path, options: ReadOptions) -> Geometry:

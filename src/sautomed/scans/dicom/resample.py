@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sautomed.errors import DataError, GantryTilt, MemoryShortage, UnevenGaps
-from sautomed.io.dicom.geometry import Stack, Vectors
+from sautomed.scans.dicom.geometry import Stack, Vectors
 
 GROWTH_LIMIT = 8  # ours: a grid of so many times the voxels would be invented for the most part
 

@@ -11,7 +11,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from sautomed.io.dicom.header import FOLDER, SPLITTERS, Slice
+from sautomed.scans.dicom.header import FOLDER, SPLITTERS, Slice
 
 _SAME_PLACE_MM = 0.01  # ours: far below any slice distance, above what rounding in a header does
 

@@ -11,7 +11,7 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from sautomed.io.dicom.damage import BROKEN, printable
+from sautomed.scans.dicom.damage import BROKEN, printable
 
 _ABSURD = 1e12  # ours: no length, count or intensity of a scan comes near
 

@@ -20,8 +20,8 @@ What it is given, and what differs from the stock command line (nnU-Net 2.8):
 Source: Isensee et al. 2021, Nature Methods 18(2).
 """
 
-from sautomed.external.nnunet.process import available
-from sautomed.external.nnunet.settings import NnUNetSettings
-from sautomed.external.nnunet.work import Predicted, Training, predict, read_training, train
+from sautomed.study.nnunet.process import available
+from sautomed.study.nnunet.settings import NnUNetSettings
+from sautomed.study.nnunet.work import Predicted, Training, predict, read_training, train
 
 __all__ = ["NnUNetSettings", "Predicted", "Training", "available", "predict", "read_training", "train"]

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sautomed.errors import ExternalFailed, PackageMissing
-from sautomed.files import write_json
-from sautomed.paths import read_json
+from sautomed.scans.files import write_json
+from sautomed.scans.paths import read_json
 
 LOG = "nnunet.log"
 _TAIL = 12  # lines of a traceback that say what went wrong
@@ -61,7 +61,7 @@ def environment(step: str, folder: Path, device: str, base: Mapping[str, str] = 
 
 def command(step: str, folder: Path) -> list[str]:
     """The command of one step."""
-    return [sys.executable, "-m", "sautomed.external.nnunet.run", step, str(job_path(step, folder))]
+    return [sys.executable, "-m", "sautomed.study.nnunet.run", step, str(job_path(step, folder))]
 
 
 def job_path(step: str, folder: Path) -> Path:

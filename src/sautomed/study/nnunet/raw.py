@@ -22,11 +22,11 @@ from sautomed.datasets import Case, Dataset
 from sautomed.datasets.dataset import Files
 from sautomed.datasets.folds import Fold
 from sautomed.errors import ExternalFailed
-from sautomed.files import atomic_write, write_json
-from sautomed.grid import NativeGrid, Plane, orient, unorient
-from sautomed.io import read_labels
-from sautomed.io.write import smallest_labels, write_image
-from sautomed.volume import LabelMap, Volume, require_same_grid
+from sautomed.scans import read_labels
+from sautomed.scans.files import atomic_write, write_json
+from sautomed.scans.grid import NativeGrid, Plane, orient, unorient
+from sautomed.scans.volume import LabelMap, Volume, require_same_grid
+from sautomed.scans.write import smallest_labels, write_image
 
 NUMBER = 1  # each training has folders of its own, so its data set can always be the first
 _ENDING = ".nii.gz"

@@ -1,4 +1,4 @@
-"""What happens in nnU-Net's process: python -m sautomed.external.nnunet.run STEP JOB.json (see `process.carry_out`).
+"""What happens in nnU-Net's process: python -m sautomed.study.nnunet.run STEP JOB.json (see `process.carry_out`).
 
 nnU-Net's folders and workers are in the environment before it is imported, as it reads them then.
 """
@@ -21,10 +21,10 @@ import numpy as np
 import torch
 
 from sautomed.errors import ExternalFailed
-from sautomed.external.nnunet.process import result_path
-from sautomed.files import write_json
-from sautomed.paths import read_json
-from sautomed.segment.memory import peak_bytes
+from sautomed.inference.memory import peak_bytes
+from sautomed.scans.files import write_json
+from sautomed.scans.paths import read_json
+from sautomed.study.nnunet.process import result_path
 
 _FOLD = 0
 
@@ -53,7 +53,7 @@ def train(
     from nnunetv2.run.run_training import maybe_load_checkpoint
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-    from sautomed.external.nnunet.trainer import BudgetTrainer
+    from sautomed.study.nnunet.trainer import BudgetTrainer
 
     for set_seed in (random.seed, np.random.seed, torch.manual_seed):  # nnU-Net draws from all three
         set_seed(seed)

@@ -12,7 +12,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch.optim import Optimizer
 
-from sautomed.learning import Clock, now_s
+from sautomed.training import Clock, now_s
 
 EPOCHS = 20  # ours: enough points for a curve; at each one the online validation costs time
 VALIDATION_SHARE = 5  # stock: 250 iterations to 50 for validation

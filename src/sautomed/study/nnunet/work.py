@@ -12,8 +12,11 @@ from typing import Any
 from sautomed.datasets import Dataset
 from sautomed.datasets.folds import Fold
 from sautomed.errors import ExternalFailed, NotAModel
-from sautomed.external.nnunet.process import carry_out, require_available
-from sautomed.external.nnunet.raw import (
+from sautomed.inference.segmenting import choose_device
+from sautomed.scans.files import require_writable, write_json
+from sautomed.scans.paths import read_json
+from sautomed.study.nnunet.process import carry_out, require_available
+from sautomed.study.nnunet.raw import (
     NUMBER,
     bring_back,
     image_path,
@@ -22,11 +25,8 @@ from sautomed.external.nnunet.raw import (
     write_raw,
     write_split,
 )
-from sautomed.external.nnunet.settings import NnUNetSettings
-from sautomed.files import require_writable, write_json
-from sautomed.inference import choose_device
-from sautomed.learning import Clock
-from sautomed.paths import read_json
+from sautomed.study.nnunet.settings import NnUNetSettings
+from sautomed.training import Clock
 
 _DONE = "nnunet.json"
 _STOCK = NnUNetSettings()

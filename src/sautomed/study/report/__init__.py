@@ -1,5 +1,5 @@
 """What a study found: its numbers as tables, its pictures, and one page. Reads the folder that the study wrote."""
 
-from sautomed.report.study.page import write_study_report
+from sautomed.study.report.page import write_study_report
 
 __all__ = ["write_study_report"]

@@ -10,10 +10,10 @@ from matplotlib.cbook import boxplot_stats
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from sautomed.palette import display_name
-from sautomed.report.study.cases import System
-from sautomed.report.study.ink import FAINT, INK, PAGE_IN, QUIET, chart_url, plain, system_colour
-from sautomed.report.study.statistics import patient_table
+from sautomed.scans.palette import display_name
+from sautomed.study.report.cases import System
+from sautomed.study.report.plotting import FAINT, INK, PAGE_IN, QUIET, chart_url, plain, system_colour
+from sautomed.study.report.statistics import patient_table
 
 FACETS = 5  # beside each other
 BOX_FROM = 5  # patients; quartiles of fewer say nothing

@@ -11,13 +11,13 @@ from typing import cast
 
 from sautomed.datasets import Case, Dataset, read_dataset
 from sautomed.errors import BadTable, DataError, MissingFile, SautomedError
-from sautomed.grid import Plane
-from sautomed.io import read_labels
-from sautomed.paths import read_json
-from sautomed.report.study.grouping import Group, Row
-from sautomed.report.study.ink import shortened
-from sautomed.report.study.runs import Run
-from sautomed.volume import LabelMap, Volume, require_same_grid
+from sautomed.scans import read_labels
+from sautomed.scans.grid import Plane
+from sautomed.scans.paths import read_json
+from sautomed.scans.volume import LabelMap, Volume, require_same_grid
+from sautomed.study.report.grouping import Group, Row
+from sautomed.study.report.plotting import shortened
+from sautomed.study.report.runs import Run
 
 Box = tuple[float, float, float, float]
 Boxes = Mapping[int, Mapping[int, Box]]

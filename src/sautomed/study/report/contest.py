@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from sautomed.metrics.conventions import DISPLAYS
-from sautomed.report.study.cells import Cell, Column, Table, TableRow, number_cell, p_cell
-from sautomed.report.study.grouping import Group
-from sautomed.report.study.notes import standing_notes, table_row
-from sautomed.report.study.runs import Study
-from sautomed.report.study.statistics import (
+from sautomed.evaluation.conventions import DISPLAYS
+from sautomed.study.report.cells import Cell, Column, Table, TableRow, number_cell, p_cell
+from sautomed.study.report.grouping import Group
+from sautomed.study.report.notes import standing_notes, table_row
+from sautomed.study.report.runs import Study
+from sautomed.study.report.statistics import (
     SIGNIFICANT,
     AgainstBest,
     best_row,

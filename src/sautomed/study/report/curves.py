@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from sautomed.errors import SautomedError
 from sautomed.report.curves import Curve, moving_mean, read_log
-from sautomed.report.study.cases import System
-from sautomed.report.study.ink import INK, PAGE_IN, chart_url, line_style, plain, system_colour
+from sautomed.study.report.cases import System
+from sautomed.study.report.plotting import INK, PAGE_IN, chart_url, line_style, plain, system_colour
 
 Line = tuple[NDArray[np.float64], NDArray[np.float64]]
 POINTS = 200  # of a mean over trainings

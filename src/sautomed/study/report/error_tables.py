@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from sautomed.palette import display_name
-from sautomed.report.study.cases import System
-from sautomed.report.study.cells import Cell, Column, Table, TableRow, number_cell
-from sautomed.report.study.grouping import Group
-from sautomed.report.study.ink import INK, PAGE_IN, chart_url, line_style, plain, system_colour
-from sautomed.report.study.slice_errors import BINS, CAUSES, NEAR_MM, PLACES, WALK_NEAR, SystemErrors
+from sautomed.scans.palette import display_name
+from sautomed.study.report.cases import System
+from sautomed.study.report.cells import Cell, Column, Table, TableRow, number_cell
+from sautomed.study.report.grouping import Group
+from sautomed.study.report.plotting import INK, PAGE_IN, chart_url, line_style, plain, system_colour
+from sautomed.study.report.slice_errors import BINS, CAUSES, NEAR_MM, PLACES, WALK_NEAR, SystemErrors
 
 Errors = Mapping[str, SystemErrors]
 # From a matter of the outline to a whole organ: from pale to strong.

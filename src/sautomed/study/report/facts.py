@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sautomed.metrics.conventions import DISPLAYS
-from sautomed.report.study.cells import Table
-from sautomed.report.study.grouping import Group
-from sautomed.report.study.runs import PROMPT_WORDS, Run, Study
+from sautomed.evaluation.conventions import DISPLAYS
+from sautomed.study.report.cells import Table
+from sautomed.study.report.grouping import Group
+from sautomed.study.report.runs import PROMPT_WORDS, Run, Study
 
 Fact = tuple[str, list[str]]  # a name, and lines
 

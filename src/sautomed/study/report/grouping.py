@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
 
-from sautomed.metrics.conventions import Convention, convention_named
-from sautomed.report.study.runs import PROMPT_WORDS, CaseScore, Run, Study, case_scores, metric_names
+from sautomed.evaluation.conventions import Convention, convention_named
+from sautomed.study.report.runs import PROMPT_WORDS, CaseScore, Run, Study, case_scores, metric_names
 
 # (fold, its scored cases, number of seeds), sorted by fold
 Scope = tuple[tuple[int, tuple[str, ...], int], ...]

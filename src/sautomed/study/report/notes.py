@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sautomed.report.study.cells import Cell, TableRow
-from sautomed.report.study.grouping import Group, Row
-from sautomed.report.study.runs import PROMPT_WORDS, Study
+from sautomed.study.report.cells import Cell, TableRow
+from sautomed.study.report.grouping import Group, Row
+from sautomed.study.report.runs import PROMPT_WORDS, Study
 
 
 def table_row(row: Row, cells: tuple[Cell, ...], *, tells_prompts: bool = False, reason: str = "") -> TableRow:

@@ -9,22 +9,22 @@ from pathlib import Path
 
 from sautomed.datasets import Dataset
 from sautomed.errors import SautomedError
-from sautomed.files import write_text
-from sautomed.palette import colour_of, display_name
-from sautomed.report.study.boxplots import BOX_FROM, boxplots_picture
-from sautomed.report.study.cases import Chosen, System, choose_cases, open_dataset, read_case, systems_of
-from sautomed.report.study.cells import Cell, Column, Table, TableRow
-from sautomed.report.study.curves import curves_picture
-from sautomed.report.study.error_tables import causes_picture, error_tables, places_picture
-from sautomed.report.study.facts import Fact, headline, study_facts
-from sautomed.report.study.grouping import Group
-from sautomed.report.study.ink import system_colour
-from sautomed.report.study.runs import read_study
-from sautomed.report.study.slice_errors import measure_errors
-from sautomed.report.study.slices import slices_picture
-from sautomed.report.study.surfaces import surfaces_picture
-from sautomed.report.study.tables import ALL_TABLES, WRITERS, GroupTables, study_tables, to_markdown, write_tables
 from sautomed.report.templates import page_template
+from sautomed.scans.files import write_text
+from sautomed.scans.palette import colour_of, display_name
+from sautomed.study.report.boxplots import BOX_FROM, boxplots_picture
+from sautomed.study.report.cases import Chosen, System, choose_cases, open_dataset, read_case, systems_of
+from sautomed.study.report.cells import Cell, Column, Table, TableRow
+from sautomed.study.report.curves import curves_picture
+from sautomed.study.report.error_tables import causes_picture, error_tables, places_picture
+from sautomed.study.report.facts import Fact, headline, study_facts
+from sautomed.study.report.grouping import Group
+from sautomed.study.report.plotting import system_colour
+from sautomed.study.report.runs import read_study
+from sautomed.study.report.slice_errors import measure_errors
+from sautomed.study.report.slices import slices_picture
+from sautomed.study.report.surfaces import surfaces_picture
+from sautomed.study.report.tables import ALL_TABLES, WRITERS, GroupTables, study_tables, to_markdown, write_tables
 
 PAGE, TABLES = "report.html", "tables"
 OnCase = Callable[[int, int, str], None]
@@ -136,7 +136,7 @@ def write_study_report(folder: Path, on_case: OnCase | None = None) -> Path:
     write_tables(study, target / TABLES)
     _write_more_tables(extra, target / TABLES)
     page = PageView(study.title, study_facts(study, [of_group.group for of_group in found]), groups)
-    write_text(target / PAGE, page_template("study/study.html").render(page=page))
+    write_text(target / PAGE, page_template("study/report/study.html").render(page=page))
     return target / PAGE
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from sautomed.errors import BadTable, MissingFile
-from sautomed.paths import read_json, require_file
+from sautomed.scans.paths import read_json, require_file
 
 Prompts = Literal["none", "box", "points"]
 RunStatus = Literal["done", "failed", "left_out"]
@@ -195,7 +195,7 @@ class CaseScore:
 
     Args:
         values: By metric, named as the convention's columns; nan where there is none.
-        status: scored, absent, missed, spurious or failed, as `sautomed.scores.Status`.
+        status: scored, absent, missed, spurious or failed, as `sautomed.evaluation.scores.Status`.
     """
 
     case: str

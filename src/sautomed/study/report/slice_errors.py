@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sautomed.datasets import Dataset
-from sautomed.report.study.cases import System, read_label_maps
-from sautomed.volume import LabelMap
+from sautomed.scans.volume import LabelMap
+from sautomed.study.report.cases import System, read_label_maps
 
 NEAR_MM = 5.0  # ours: what is closer to the true surface is a matter of the outline
 CAUSES: Mapping[str, str] = MappingProxyType(

@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Normal, Stroke
 
-from sautomed.palette import colour_of
-from sautomed.preview import EDGES, display_window, draw_outlines
-from sautomed.report.study.cases import Boxes, ShownCase
-from sautomed.report.study.ink import COLUMNS, panel_grid, photo_url, title_panel
-from sautomed.volume import LabelMap, Volume
+from sautomed.inference.preview import EDGES, display_window, draw_outlines
+from sautomed.scans.palette import colour_of
+from sautomed.scans.volume import LabelMap, Volume
+from sautomed.study.report.cases import Boxes, ShownCase
+from sautomed.study.report.plotting import COLUMNS, panel_grid, photo_url, title_panel
 
 MARGIN_MM = 14.0  # of tissue around the organs
 SMALLEST_MM = 90.0  # a lone small organ is still shown with what is around it

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from sautomed.metrics.conventions import DISPLAYS
-from sautomed.report.study.grouping import Group, Row
-from sautomed.scores import RESAMPLES, Interval, bootstrap_means
+from sautomed.evaluation.conventions import DISPLAYS
+from sautomed.evaluation.scores import RESAMPLES, Interval, bootstrap_means
+from sautomed.study.report.grouping import Group, Row
 
 SIGNIFICANT = 0.05
 _ROUNDING = 1e-9  # scores.csv holds six digits, so smaller differences of means come from adding up in another order

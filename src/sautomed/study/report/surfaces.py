@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.interpolate import PchipInterpolator
 
-from sautomed.grid import spacing_of
-from sautomed.palette import colour_of
-from sautomed.report.study.cases import ShownCase
-from sautomed.report.study.ink import COLUMNS, panel_grid, photo_url, title_panel
-from sautomed.volume import LabelMap
+from sautomed.scans.grid import spacing_of
+from sautomed.scans.palette import colour_of
+from sautomed.scans.volume import LabelMap
+from sautomed.study.report.cases import ShownCase
+from sautomed.study.report.plotting import COLUMNS, panel_grid, photo_url, title_panel
 
 TURN_DEG = 20.0  # ours: about the body's long axis, so that the organs' depth can be seen
 TILT_DEG = 12.0  # ours: from slightly above

@@ -12,17 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sautomed.files import write_text
-from sautomed.metrics.conventions import DISPLAYS
-from sautomed.palette import display_name
-from sautomed.report.study.cells import NOTHING, Cell, Column, Table, TableRow, number_cell
-from sautomed.report.study.contest import against_best_tables
-from sautomed.report.study.grouping import Group, Row, comparable_groups
-from sautomed.report.study.notes import absent_rows, standing_notes, table_row
-from sautomed.report.study.runs import Costs, Study
-from sautomed.report.study.statistics import Means, comparisons_with_best, group_means
-from sautomed.report.study.writers import to_csv, to_latex, to_markdown
-from sautomed.scores import RESAMPLES, Interval
+from sautomed.evaluation.conventions import DISPLAYS
+from sautomed.evaluation.scores import RESAMPLES, Interval
+from sautomed.scans.files import write_text
+from sautomed.scans.palette import display_name
+from sautomed.study.report.cells import NOTHING, Cell, Column, Table, TableRow, number_cell
+from sautomed.study.report.contest import against_best_tables
+from sautomed.study.report.grouping import Group, Row, comparable_groups
+from sautomed.study.report.notes import absent_rows, standing_notes, table_row
+from sautomed.study.report.runs import Costs, Study
+from sautomed.study.report.statistics import Means, comparisons_with_best, group_means
+from sautomed.study.report.writers import to_csv, to_latex, to_markdown
 
 __all__ = ["GroupTables", "study_tables", "to_csv", "to_latex", "to_markdown", "write_tables"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from sautomed.files import csv_text
-from sautomed.report.study.cells import Cell, Table, TableRow
+from sautomed.scans.files import csv_text
+from sautomed.study.report.cells import Cell, Table, TableRow
 
 _PARTS = ("low", "high", "of")  # of a cell, each a column of its own where any cell has it
 _LATEX = {

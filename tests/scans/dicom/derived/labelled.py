@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from sautomed.grid import NativeGrid, orient
-from sautomed.io.dicom.read import read_geometry
-from sautomed.io.stored import ReadOptions
-from sautomed.volume import LabelMap
+from sautomed.scans.dicom.read import read_geometry
+from sautomed.scans.grid import NativeGrid, orient
+from sautomed.scans.stored import ReadOptions
+from sautomed.scans.volume import LabelMap
 
 from ..build import AXIAL, CORONAL, SAGITTAL
 

@@ -3,9 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.sr.codedict import codes
 
-from sautomed.datasets.phantom import KINDS
-from sautomed.io.dicom.derived.codes import PRIVATE_SCHEME, code_item, colour_rgb, label_text, organ_code
-from sautomed.palette import colour_of
+from sautomed.phantom import KINDS
+from sautomed.scans.dicom.derived.codes import PRIVATE_SCHEME, code_item, colour_rgb, label_text, organ_code
+from sautomed.scans.palette import colour_of
 
 
 @pytest.mark.parametrize(

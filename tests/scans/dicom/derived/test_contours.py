@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis.extra.numpy import array_shapes, arrays
 from matplotlib.path import Path as Polygon
 
-from sautomed.io.dicom.derived.contours import area, fill, outlines
+from sautomed.scans.dicom.derived.contours import area, fill, outlines
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12))
 

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from matplotlib.path import Path as Polygon
 
 from sautomed.errors import NoDicomSource, OutputMismatch
-from sautomed.grid import NativeGrid
-from sautomed.io import write_labels
-from sautomed.io.dicom.derived import rtstruct
-from sautomed.io.dicom.derived.rtstruct import write_rtstruct
-from sautomed.palette import colour_of
+from sautomed.scans import write_labels
+from sautomed.scans.dicom.derived import rtstruct
+from sautomed.scans.dicom.derived.rtstruct import write_rtstruct
+from sautomed.scans.grid import NativeGrid
+from sautomed.scans.palette import colour_of
 
 from ..build import make_multi_frame, make_series
 from .labelled import ORIENTATIONS, grid_of, labels_on, some_labels

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sautomed.errors import NoDicomSource, OutputMismatch
-from sautomed.grid import NativeGrid
-from sautomed.io import write_labels
-from sautomed.io.dicom.derived import seg
-from sautomed.io.dicom.derived.seg import write_seg
-from sautomed.palette import colour_of
+from sautomed.scans import write_labels
+from sautomed.scans.dicom.derived import seg
+from sautomed.scans.dicom.derived.seg import write_seg
+from sautomed.scans.grid import NativeGrid
+from sautomed.scans.palette import colour_of
 
 from ..build import make_multi_frame, make_series, zip_of
 from .labelled import ORIENTATIONS, grid_of, labels_on, some_labels

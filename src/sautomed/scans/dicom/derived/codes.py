@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from sautomed.palette import colour_of, display_name
+from sautomed.scans.palette import colour_of, display_name
 
 PRIVATE_SCHEME = "99SAUTOMED"
 TEXT_LENGTH = 64  # of VR LO, in which labels and meanings are kept

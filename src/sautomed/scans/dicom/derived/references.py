@@ -23,10 +23,10 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import generate_uid
 
 from sautomed.errors import NoDicomSource, OutputMismatch
-from sautomed.grid import NativeGrid
-from sautomed.io.dicom.derived.planes import Planes
-from sautomed.io.dicom.source import DicomSource
-from sautomed.volume import LabelMap
+from sautomed.scans.dicom.derived.planes import Planes
+from sautomed.scans.dicom.source import DicomSource
+from sautomed.scans.grid import NativeGrid
+from sautomed.scans.volume import LabelMap
 
 LPS_OF_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # What a grid may differ from its files: axes are corrected by up to 1 mm, and gaps may be a little uneven.

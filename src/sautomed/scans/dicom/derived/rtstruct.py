@@ -25,11 +25,10 @@ from pydicom.tag import Tag
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 from scipy import ndimage
 
-from sautomed.files import atomic_write
-from sautomed.io.dicom.derived.codes import code_item, colour_rgb, label_text, organ_code
-from sautomed.io.dicom.derived.contours import area, fill, outlines
-from sautomed.io.dicom.derived.planes import Planes
-from sautomed.io.dicom.derived.references import (
+from sautomed.scans.dicom.derived.codes import code_item, colour_rgb, label_text, organ_code
+from sautomed.scans.dicom.derived.contours import area, fill, outlines
+from sautomed.scans.dicom.derived.planes import Planes
+from sautomed.scans.dicom.derived.references import (
     VERSION,
     SliceReference,
     SourceSeries,
@@ -41,7 +40,8 @@ from sautomed.io.dicom.derived.references import (
     require_equal,
     source_series,
 )
-from sautomed.volume import LabelMap
+from sautomed.scans.files import atomic_write
+from sautomed.scans.volume import LabelMap
 
 SERIES_NUMBER = 901  # ours: above those of a scanner
 AREA_TOLERANCE = 1e-3  # relative, of all contours of an organ; rounding vertices to 0.0001 mm stays far below

@@ -20,10 +20,9 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from sautomed.files import atomic_write
-from sautomed.io.dicom.derived.codes import code_item, label_text, organ_code
-from sautomed.io.dicom.derived.planes import Planes
-from sautomed.io.dicom.derived.references import (
+from sautomed.scans.dicom.derived.codes import code_item, label_text, organ_code
+from sautomed.scans.dicom.derived.planes import Planes
+from sautomed.scans.dicom.derived.references import (
     VERSION,
     SliceReference,
     SourceSeries,
@@ -34,8 +33,9 @@ from sautomed.io.dicom.derived.references import (
     require_equal,
     source_series,
 )
-from sautomed.palette import colour_of
-from sautomed.volume import LabelMap
+from sautomed.scans.files import atomic_write
+from sautomed.scans.palette import colour_of
+from sautomed.scans.volume import LabelMap
 
 Kind = Literal["binary", "labelmap"]
 SERIES_NUMBER = 900  # ours: above those of a scanner

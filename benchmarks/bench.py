@@ -27,7 +27,7 @@ def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def peak_mb() -> float:
-    """The most memory that this process has held, since `forget_peak` where that works, else since it began."""
+    """The most memory that this process has held, since `reset_peak` where that works, else since it began."""
     if STATUS.exists():  # Linux: VmHWM is what ru_maxrss reports, but can be set back
         line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 2**10
@@ -35,7 +35,7 @@ def peak_mb() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes on macOS, KiB elsewhere
 
 
-def forget_peak() -> None:
+def reset_peak() -> None:
     """From here on the peak counts from what is held now, so that building a model does not hide what follows."""
     with suppress(OSError):  # not Linux, or not allowed: the peak then includes what came before
         Path("/proc/self/clear_refs").write_text("5")

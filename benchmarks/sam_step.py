@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import forget_peak, in_fresh_process, machine, peak_mb, print_table, write_random_sam
+from bench import in_fresh_process, machine, peak_mb, print_table, reset_peak, write_random_sam
 
 
 def write_data(folder: Path, cases: int, kind: str, slices: int) -> Path:
@@ -38,14 +38,15 @@ def measure_step(data: Path, run: Path, options: argparse.Namespace, weights: Pa
     """One step of `train`: its seconds, its slices, and the peak of the whole command."""
     from sautomed.config import load_settings
     from sautomed.training import learner as learning
-    from sautomed.training.runs import history_length
-    from sautomed.training.train import TrainingPlan, train
+    from sautomed.training.plan import TrainingPlan
+    from sautomed.training.slice_runs import history_length
+    from sautomed.training.train import train
 
     settings = load_settings(options.preset, _changes(options, weights))
     longest = settings.train.max_history
     seed = next(s for s in range(1000) if history_length(settings.train, s, 0) == longest)
     clock = _time_steps(learning.Learner)
-    forget_peak()
+    reset_peak()
     began = time.perf_counter()
     train(TrainingPlan(data, run, settings, fold="all", seed=seed, device=options.device))
     whole_s = time.perf_counter() - began
@@ -92,7 +93,7 @@ def measure_scan(scan: Path, model_folder: Path, target: Path, device: str) -> d
     began = time.perf_counter()
     model = sautomed.load(model_folder, device=device)
     loaded_s = time.perf_counter() - began
-    forget_peak()
+    reset_peak()
     began = time.perf_counter()
     labels = model.segment(scan)
     labels.save(target)

@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import forget_peak, in_fresh_process, machine, peak_mb, print_table, write_random_sam
+from bench import reset_peak, in_fresh_process, machine, peak_mb, print_table, write_random_sam
 
 GOAL_TIME, GOAL_MEMORY = 1.2, 1.1  # total over trunk alone; the longest volume's peak over the shortest's
 
@@ -135,7 +135,7 @@ def _keep_time(network: Any) -> dict[str, float]:
 def measure_memory(task: Task, slices: int) -> tuple[float, float]:
     """MB held once the model is there, and the most held while a volume of so many slices is segmented."""
     network = task.network()
-    forget_peak()
+    reset_peak()
     built = peak_mb()
     _segment(network, task.volume(slices), task.settings(), task.labels())
     return built, peak_mb()

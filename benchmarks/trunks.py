@@ -19,9 +19,10 @@ from transformers import ConvNextV2Backbone, ConvNextV2Config, ViTConfig, ViTMod
 
 from sautomed.config import load_settings
 from sautomed.model import build
-from sautomed.model.segmenter import Features
 from sautomed.model.trunk_resnet import ResNetTrunk, TopDownNeck, for_convolutions, with_kept_layout
+from sautomed.model.values import Features
 from sautomed.training import train as verb
+from sautomed.training.plan import TrainingPlan
 
 
 class ConvNextTrunk(nn.Module):
@@ -95,7 +96,7 @@ def run(name: str, dataset: Path, minutes: float, folder: Path) -> dict[str, flo
 
     original, verb.build_segmenter = verb.build_segmenter, build_with_trunk
     try:
-        plan = verb.TrainingPlan(dataset, folder / name, load_settings("tiny"), max_minutes=minutes)
+        plan = TrainingPlan(dataset, folder / name, load_settings("tiny"), max_minutes=minutes)
         metrics = json.loads((verb.train(plan) / "metrics.json").read_text())
     finally:
         verb.build_segmenter = original

@@ -1,4 +1,4 @@
-"""What is a trained model's memory worth? The walk again with parts of its state taken away, or told by the truth.
+"""What is a trained model's memory worth? The walk again with parts of its state taken away, or taken from the truth.
 
     python benchmarks/walk_state.py MODEL DATASET
 
@@ -9,7 +9,6 @@ nothing, the decoder does not listen to its prompts.
 
 import argparse
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,11 +19,12 @@ from torch import Tensor
 from bench import machine, print_table
 from sautomed.datasets import read_dataset
 from sautomed.inference.bundle import Bundle, load_bundle
-from sautomed.inference.segmenting import NetworkView, segment_volume
+from sautomed.inference.view import NetworkView, label_type
 from sautomed.model.boxes import boxes_of_labels
-from sautomed.model.sautomed import SAutoMed
-from sautomed.model.segmenter import SharedFeatures, SliceState, StepOutput
-from sautomed.model.walk_order import mid_to_ends
+from sautomed.model.slice_walker import SliceWalker
+from sautomed.model.values import SliceState
+from sautomed.model.walk import Walk
+from sautomed.model.walk_order import WALKS
 from sautomed.scans.volume import LabelMap, Volume
 
 CHANGES = {
@@ -37,55 +37,52 @@ CHANGES = {
 }
 
 
-@dataclass
-class Told:
-    """Stands in for `SAutoMed.step`: changes the state of each step before it is used."""
+@dataclass(frozen=True)
+class Truth:
+    """Boxes and presence of every slice of a case."""
 
-    network: SAutoMed
-    change: str
-    boxes: Tensor  # (d k 4) of the truth
+    boxes: Tensor  # (d k 4)
     present: Tensor  # (d k)
-    steps: Iterator[tuple[int, ...]]
 
-    def __call__(self, shared: SharedFeatures, state: SliceState) -> StepOutput:
-        return SAutoMed.step(self.network, shared, self._changed(state, next(self.steps)))
 
-    def _changed(self, state: SliceState, slices: tuple[int, ...]) -> SliceState:
-        start = self.network.start(len(slices))
-        if self.change == "no box":
-            return replace(state, present=start.present)
-        if self.change == "no history":
-            return replace(state, history=start.history)
-        if self.change == "no state":
-            return start
-        middle = len(self.boxes) // 2
-        if self.change == "as it is" or (self.change == "true box before" and slices == (middle,)):
-            return state
-        towards = [0 if self.change == "true box here" else (-1 if t > middle else 1) for t in slices]
-        rows = [t + back for t, back in zip(slices, towards, strict=True)]
-        return replace(state, boxes=self.boxes[rows], present=self.present[rows])
+def changed_state(network: SliceWalker, walk: Walk, change: str, truth: Truth) -> SliceState:
+    """Return the state before the next step with a part taken away, or taken from the truth."""
+    state, slices = walk.upcoming_state, walk.upcoming
+    start = network.start(len(slices))
+    if change == "no box":
+        return replace(state, present=start.present)
+    if change == "no history":
+        return replace(state, history=start.history)
+    if change == "no state":
+        return start
+    middle = walk.depth // 2
+    if change == "as it is" or (change == "true box before" and slices == (middle,)):
+        return state
+    steps_back = [0 if change == "true box here" else (-1 if t > middle else 1) for t in slices]
+    rows = [t + back for t, back in zip(slices, steps_back, strict=True)]
+    return replace(state, boxes=truth.boxes[rows], present=truth.present[rows])
 
 
 def dice(found: LabelMap, truth: LabelMap) -> float:
-    """Mean over the organs that the truth has."""
+    """Return the mean DSC over the organs that the truth has."""
     values = [k for k in truth.names if (truth.array == k).any()]
     pairs = [(found.array == k, truth.array == k) for k in values]
     return float(np.mean([2 * (a & b).sum() / (a.sum() + b.sum()) for a, b in pairs]))
 
 
-def walk(bundle: Bundle, volume: Volume, truth: LabelMap, change: str) -> float:
-    """The DSC of a scan whose walk was changed in this way."""
+def score(bundle: Bundle, volume: Volume, truth: LabelMap, change: str) -> float:
+    """Return the DSC of a scan whose walk was changed in this way."""
     network, settings, labels = bundle.network, bundle.settings, bundle.labels
-    if not isinstance(network, SAutoMed):
+    if not isinstance(network, SliceWalker):
         raise SystemExit("this is no model of 3D-SAutoMed")
     view = NetworkView(volume, settings.data, torch.device("cpu"), labels, truth)
-    steps = iter([step.slices for step in mid_to_ends(view.depth)])
-    boxes, present = boxes_of_labels(view.truth(range(view.depth)), network.classes, 1)
-    network.step = Told(network, change, boxes, present, steps)
-    try:
-        return dice(segment_volume(network, volume, settings, labels), truth)
-    finally:
-        del network.step
+    walk = Walk(network, view, WALKS["mid_to_ends"](view.depth), settings.segment.chunk)
+    true = Truth(*boxes_of_labels(view.truth(range(view.depth)), network.classes, 1))
+    found = np.zeros(volume.array.shape, label_type(labels))
+    while walk.upcoming:
+        for part in walk.step(changed_state(network, walk, change, true)):
+            found[part.index] = view.labels_of(part)
+    return dice(replace(truth, array=found), truth)
 
 
 def main() -> None:
@@ -99,7 +96,7 @@ def main() -> None:
     for case in (case for case in dataset.cases if case.id not in learned):
         volume, truth = dataset.load(case, bundle.settings.data.plane)
         for change in CHANGES:
-            scores[change].append(walk(bundle, volume, truth, change))
+            scores[change].append(score(bundle, volume, truth, change))
     usual = float(np.mean(scores["as it is"]))
     rows = [
         (change, said, f"{np.mean(scores[change]):.4f}", f"{np.mean(scores[change]) / usual:.3f}")

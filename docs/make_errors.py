@@ -1,6 +1,6 @@
-"""Writes docs/errors.md from the faults themselves: python docs/make_errors.py
+"""Write docs/errors.md from the error classes: python docs/make_errors.py
 
-The test `tests/test_errors_doc.py` fails when the page and the faults differ.
+The test `tests/docs/test_errors.py` fails when the page and the classes differ.
 """
 
 import inspect
@@ -13,7 +13,7 @@ HEAD = """# Faults
 
 Made by `docs/make_errors.py`; do not edit.
 
-Whatever `sautomed` refuses, it names: *where* (file, case, slice), *what* is wrong and why it matters, and the *cure*.
+Every message says *where* (file, case, slice), *what* is wrong and why it matters, and the *cure*.
 Each kind of fault has an id that never changes its meaning, shown before the message and kept in the JSON reports, and
 each family an exit code, so that a script can tell bad data from a bad model. In Python, all are subclasses of
 `sautomed.errors.SautomedError`, with the attributes `id`, `exit_code`, `fault`, `where` and `cure`.
@@ -24,18 +24,18 @@ FAMILIES = {
     errors.EXIT_MODEL: "Exit 4: weights, a model folder or a checkpoint",
     errors.EXIT_MEMORY: "Exit 5: memory",
     errors.EXIT_SOME_CASES: "Exit 6: some cases of a batch failed, the others are done",
-    errors.EXIT_INTERNAL: "Exit 1: what should not happen; please report it",
+    errors.EXIT_INTERNAL: "Exit 1: a bug; please report it",
 }
 
 
 def faults() -> list[type[errors.SautomedError]]:
-    """Every fault that can be raised, by id; the root alone is left out."""
-    found = {kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.SautomedError)}
-    return sorted(found - {errors.SautomedError}, key=lambda kind: kind.id)
+    """Return every error class that can be raised, by id; only the root class is left out."""
+    kinds = {kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.SautomedError)}
+    return sorted(kinds - {errors.SautomedError}, key=lambda kind: kind.id)
 
 
 def make_page() -> str:
-    """The whole page."""
+    """Return the whole page."""
     lines = [HEAD]
     for code, title in FAMILIES.items():
         lines += [f"## {title}", "", "| id | name | meaning |", "|---|---|---|"]

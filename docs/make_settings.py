@@ -1,9 +1,10 @@
-"""Writes docs/settings.md from the settings themselves: python docs/make_settings.py
+"""Write docs/settings.md from the settings' classes: python docs/make_settings.py
 
-The test `tests/test_settings_doc.py` fails when the page and the settings differ.
+The test `tests/docs/test_settings.py` fails when the page and the settings differ.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -20,15 +21,15 @@ Made by `docs/make_settings.py`; do not edit.
 
 `sautomed train -c PRESET` starts from a preset, `-c FILE.yaml` from a file that names only what differs from the
 defaults, and `--set name=value` (as often as wanted) changes single settings on top: `--set train.batch=4`,
-`--set data.window_hu=[-160,240]`. A name or a value that does not exist is refused. The settings of a run, with nothing
-left on `auto`, are kept in its `config.json`. The reasons for the defaults are in [paper.md](paper.md).
+`--set data.window_hu=[-160,240]`. A name or a value that does not exist is refused. The settings of a run, with every
+`auto` decided, are kept in its `config.json`. The reasons for the defaults are in [paper.md](paper.md).
 
 The defaults are those of the preset `sam-vit-b`. The last column says which presets differ, and how.
 """
 
 
 def make_page() -> str:
-    """The whole page. A part that several systems have, such as a trunk, stands once."""
+    """Return the whole page; a part that several systems have, such as a trunk, has one section."""
     presets = {name: load_settings(name) for name in preset_names()}
     places: dict[tuple[str, type[BaseModel]], dict[str, Any]] = {("", Settings): presets}
     _collect(Settings, "", presets, places)
@@ -46,7 +47,7 @@ def _collect(
     presets: dict[str, Any],
     places: dict[tuple[str, type[BaseModel]], dict[str, Any]],
 ) -> None:
-    """Every place in the tree of settings, the kind that may stand there, and the presets in which it does."""
+    """Collect, for every place in the tree of settings and every class it may hold, the presets that use the class."""
     for name, field in model.model_fields.items():
         place = f"{prefix}.{name}".lstrip(".")
         for part in _models(field.annotation):
@@ -57,7 +58,7 @@ def _collect(
 
 
 def _section(model: type[BaseModel], prefix: str, presets: dict[str, Any], tag: str) -> str:
-    """A table of a model's own settings; nothing if it has parts only."""
+    """Return the table of a class's own settings, or "" if it has only parts."""
     plain = {name: field for name, field in model.model_fields.items() if not _models(field.annotation)}
     if not plain:
         return ""
@@ -71,7 +72,7 @@ def _section(model: type[BaseModel], prefix: str, presets: dict[str, Any], tag: 
 
 
 def _tag(part: type[BaseModel]) -> str:
-    """What tells one of several kinds apart: `kind resnet`, `name samed`."""
+    """Return what distinguishes one of several alternatives: `kind resnet`, `name samed`."""
     field = next(name for name in ("kind", "name") if name in part.model_fields)
     return f"{field} {part.model_fields[field].default}"
 
@@ -83,7 +84,7 @@ def _row(prefix: str, name: str, field: FieldInfo, presets: dict[str, Any]) -> s
     other = {p: getattr(value, name) for p, value in presets.items() if getattr(value, name) != field.default}
     cells = [
         f"`{f'{prefix}.{name}'.lstrip('.')}`",
-        _values(field.annotation) + _bounds(field),
+        ", ".join(filter(None, (_values(field.annotation), _bounds(field.metadata)))),
         f"`{_shown(field.default)}`",
         field.description or "",
         ", ".join(f"{preset}: `{_shown(value)}`" for preset, value in other.items()),
@@ -92,7 +93,7 @@ def _row(prefix: str, name: str, field: FieldInfo, presets: dict[str, Any]) -> s
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
-    """The settings classes that a field may hold; none for a plain value."""
+    """Return the settings classes that a field may hold; none for a plain value."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if get_origin(annotation) in (Annotated, Union, UnionType):
@@ -101,8 +102,10 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _values(annotation: Any) -> str:
-    """A type in words."""
+    """Return a type in words."""
     origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return f"{_values(parts[0])} ({_bounds(parts[1:])})"
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in parts)
     if origin in (Union, UnionType):
@@ -114,14 +117,17 @@ def _values(annotation: Any) -> str:
     return names[annotation]
 
 
-def _bounds(field: FieldInfo) -> str:
+def _bounds(constraints: Iterable[Any]) -> str:
+    """Return the bounds of a number, such as "≥ 1, < 4", from the constraints that pydantic keeps for it."""
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    limits = [f"{sign} {getattr(m, key)}" for m in field.metadata for key, sign in signs.items() if hasattr(m, key)]
-    return f", {', '.join(limits)}" if limits else ""
+    single = [one for some in constraints for one in (some.metadata if isinstance(some, FieldInfo) else [some])]
+    return ", ".join(
+        f"{sign} {getattr(one, key)}" for one in single for key, sign in signs.items() if hasattr(one, key)
+    )
 
 
 def _shown(value: Any) -> str:
-    """A value as one would write it in YAML."""
+    """Return a value as one would write it in YAML."""
     if isinstance(value, tuple):
         return f"[{', '.join(map(_shown, value))}]"
     if value is None or isinstance(value, bool):

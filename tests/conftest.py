@@ -59,6 +59,17 @@ def small_model(small_settings):
     return model
 
 
+@pytest.fixture
+def fresh_model(small_settings):
+    """The small network as training begins with it."""
+    import torch
+
+    from sautomed.model.build import build
+
+    torch.manual_seed(0)
+    return build(small_settings.model, 2, 128).train()
+
+
 def write_scan(path: Path, array: np.ndarray, spacing: tuple[float, ...] = (2.0, 2.0, 5.0)) -> Path:
     """A NIfTI file in RAS with the given spacing."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +114,8 @@ def dataset_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def trained_run(dataset_folder, small_settings, tmp_path_factory) -> Path:
     """A run of four steps on fold 0 of the blocks; look at it, change nothing."""
-    from sautomed.training.train import TrainingPlan, train
+    from sautomed.training.plan import TrainingPlan
+    from sautomed.training.train import train
 
     run = tmp_path_factory.mktemp("trained") / "run"
     train(TrainingPlan(dataset_folder, run, small_settings, device="cpu"))

@@ -1,1 +1,1 @@
-"""The parts of `fuzz_io.py`: valid files, how they are changed, who reads them, and the process that does it."""
+"""Parts of `fuzz_io.py`: valid files, random changes, readers, and the reading process."""

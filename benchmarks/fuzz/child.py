@@ -1,4 +1,4 @@
-"""The process that reads: whatever happens to it, `fuzz_io.py` goes on."""
+"""The reading process; `fuzz_io.py` survives whatever happens to it."""
 
 import os
 import random
@@ -17,18 +17,18 @@ from fuzz.mutations import mutated
 from fuzz.seeds import Seed, packed
 
 OURS, PEERS = "sautomed", "plain libraries"
-INPUT = "input"  # the folder of the input, within the process's own
-TERMINAL = "terminal.txt"  # likewise: what reaches its terminal
-ADDRESS_LIMIT_BYTES = 8 << 30  # beyond, memory is refused before it can be seen to grow
+INPUT = "input"  # folder of the input, within that of the process
+TERMINAL = "terminal.txt"  # file there for everything printed
+ADDRESS_LIMIT_BYTES = 8 << 30  # larger allocations fail at once
 
 
 class WrongResultError(Exception):
-    """A reader that raised nothing, but should have, or gave what contradicts itself."""
+    """A reader should have raised an error, or returned something inconsistent."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Inputs of one format: numbers from `first` on."""
+    """Consecutive inputs of one format, numbered from `first`."""
 
     format: str
     first: int
@@ -37,11 +37,11 @@ class Block:
 
 @dataclass(frozen=True)
 class Finding:
-    """What should not have happened.
+    """Unexpected result of reading an input.
 
     Args:
-        name: What happened and where in the code; alike for what is alike.
-        text: All that is known.
+        name: What happened and where in the code; the same for repetitions.
+        text: Details.
     """
 
     name: str
@@ -50,11 +50,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """What one input did.
+    """Result of one input.
 
     Args:
-        outcome: "read", the name of the fault, or "finding".
-        peak_mb: The most that the process, or one that it started, has held so far.
+        outcome: "read", the class of the error, or "finding".
+        peak_mb: Peak memory of the process and its children so far.
     """
 
     outcome: str
@@ -64,97 +64,98 @@ class Report:
 
 
 @dataclass
-class Task:
-    """What a process is started with.
+class WorkerSetup:
+    """Arguments of a reading process.
 
     Args:
         reader: `OURS` or `PEERS`.
         seeds: Variants by format.
-        chance: The seed of all chance.
-        place: A folder of its own.
-        keep: Where findings go.
+        random_seed: Seed of all random changes.
+        folder: Folder of this process alone.
+        keep: Folder for findings.
+        whole: Digests of unchanged inputs, by the id of their seed.
     """
 
     reader: str
     seeds: dict[str, list[Seed]]
-    chance: int
-    place: Path
+    random_seed: int
+    folder: Path
     keep: Path
     whole: dict[int, str] = field(default_factory=dict)
 
 
-def keep_finding(task: Task, block: str, number: int, finding: Finding) -> None:
-    """Copy the input that lies in the process's folder, unless there is one of this name already."""
-    folder = task.keep / f"{block}-{finding.name}"
+def keep_finding(setup: WorkerSetup, block: str, number: int, finding: Finding) -> None:
+    """Copy the current input of the process, unless there is a finding of this name already."""
+    folder = setup.keep / f"{block}-{finding.name}"
     if folder.exists():
         return
-    shutil.copytree(task.place / INPUT, folder / INPUT)
-    (folder / "finding.txt").write_text(f"{block} {number}, --seed {task.chance}\n\n{finding.text}\n")
+    shutil.copytree(setup.folder / INPUT, folder / INPUT)
+    (folder / "finding.txt").write_text(f"{block} {number}, --seed {setup.random_seed}\n\n{finding.text}\n")
 
 
-def run(pipe: Any, task: Task) -> None:
-    """Answer the blocks that come through the pipe with a Report for each input, until it is closed."""
-    _prepare(task)
+def run(pipe: Any, setup: WorkerSetup) -> None:
+    """Send a Report for each input of the blocks received through the pipe, until it is closed."""
+    _prepare(setup)
     from fuzz import readers
 
-    read = readers.read_by_us if task.reader == OURS else readers.read_by_peer
+    read = readers.read_by_us if setup.reader == OURS else readers.read_by_peer
     while True:
         try:
             block = pipe.recv()
         except EOFError:
             return
         for number in range(block.first, block.first + block.count):
-            report = _report(read, task, block.format, number)
-            if report.finding and task.reader == OURS:
-                keep_finding(task, block.format, number, report.finding)
+            report = _report(read, setup, block.format, number)
+            if report.finding and setup.reader == OURS:
+                keep_finding(setup, block.format, number, report.finding)
             pipe.send(report)
 
 
-def _prepare(task: Task) -> None:
-    """No interrupts, no dumps, bounded memory; all warnings are errors, and what is printed goes to a file."""
+def _prepare(setup: WorkerSetup) -> None:
+    """Ignore interrupts, limit memory, turn warnings into errors, and send printed text to a file."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_LIMIT_BYTES, ADDRESS_LIMIT_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.chdir(task.place)
+    os.chdir(setup.folder)
     terminal = os.open(TERMINAL, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
     os.dup2(terminal, 1)
     os.dup2(terminal, 2)
-    warnings.simplefilter("error" if task.reader == OURS else "ignore")
-    for unseen in (DeprecationWarning, PendingDeprecationWarning):  # users do not see them
+    warnings.simplefilter("error" if setup.reader == OURS else "ignore")
+    for unseen in (DeprecationWarning, PendingDeprecationWarning):  # hidden from users
         warnings.simplefilter("ignore", unseen)
 
 
-def _report(read: Any, task: Task, format_name: str, number: int) -> Report:
-    given = mutated(task.seeds[format_name], number, task.chance)
-    folder = task.place / INPUT
+def _report(read: Any, setup: WorkerSetup, format_name: str, number: int) -> Report:
+    given = mutated(setup.seeds[format_name], number, setup.random_seed)
+    folder = setup.folder / INPUT
     outcome, finding = "finding", None
-    whole = _whole(read, task, given.seed, folder) if given.cut else ""
+    whole = _whole(read, setup, given.seed, folder) if given.cut else ""
     write_input(folder, given.seed, given.files)
     began = time.perf_counter()
     try:
         found = read(folder, given.seed, given.options, random.Random(number))
         outcome = found.outcome
         if found.digest and given.cut and not found.warned and found.digest != whole:
-            finding = Finding("cut-short-but-read", f"{given.options}: read without a warning, but not all of it")
-    except Exception as error:  # noqa: BLE001  whatever it is, it is what we look for
+            finding = Finding("cut-short-but-read", f"{given.options}: read without a warning, but incompletely")
+    except Exception as error:  # noqa: BLE001  any exception is a finding
         finding = Finding(_name_of(error), "".join(traceback.format_exception(error)) + f"\n{given.options}")
     seconds = time.perf_counter() - began
     printed = _printed()
-    if printed and task.reader == OURS and finding is None:
+    if printed and setup.reader == OURS and finding is None:
         finding = Finding(f"printed-{_letters(printed)}", f"{given.options}\n{printed}")
     return Report("finding" if finding else outcome, seconds, peak_mb(), finding)
 
 
-def _whole(read: Any, task: Task, seed: Seed, folder: Path) -> str:
-    """What reading the unchanged input gives."""
-    if id(seed) not in task.whole:
+def _whole(read: Any, setup: WorkerSetup, seed: Seed, folder: Path) -> str:
+    """Return the digest of the unchanged input."""
+    if id(seed) not in setup.whole:
         write_input(folder, seed, {})
-        task.whole[id(seed)] = read(folder, seed, seed.options, random.Random(0)).digest
-    return task.whole[id(seed)]
+        setup.whole[id(seed)] = read(folder, seed, seed.options, random.Random(0)).digest
+    return setup.whole[id(seed)]
 
 
 def write_input(folder: Path, seed: Seed, files: dict[str, bytes]) -> None:
-    """Lay out an input: the files of the seed, with some of them changed."""
+    """Write the files of the seed, with some of them replaced."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for name, content in {**packed(seed, seed.files), **files}.items():
@@ -164,18 +165,18 @@ def write_input(folder: Path, seed: Seed, files: dict[str, bytes]) -> None:
 
 
 def _printed() -> str:
-    """What has reached the terminal since it was last asked."""
+    """Return the text printed since the last call."""
     sys.stdout.flush()
     sys.stderr.flush()
     if not os.fstat(2).st_size:
         return ""
-    told = os.pread(2, 2000, 0).decode(errors="replace")
+    text = os.pread(2, 2000, 0).decode(errors="replace")
     os.ftruncate(2, 0)
-    return told
+    return text
 
 
 def _name_of(error: BaseException) -> str:
-    """The exception and the innermost line of ours that it passed; of what readers find themselves, its words."""
+    """Return the exception with its innermost line in sautomed; for a wrong result, the words of its message."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if f"{os.sep}sautomed{os.sep}" in frame.filename]
     if isinstance(error, WrongResultError):
@@ -189,6 +190,6 @@ def _letters(text: str) -> str:
 
 
 def peak_mb() -> float:
-    """The most that this process, or one that it started, has held."""
+    """Return the peak memory of this process and its children."""
     scale = 2**20 if sys.platform == "darwin" else 2**10  # bytes on macOS, KiB elsewhere
     return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / scale

@@ -1,4 +1,4 @@
-"""DICOM files for `fuzz.seeds`, and where their elements lie."""
+"""DICOM files for `fuzz.seeds`, and the positions of their elements."""
 
 import io
 import zlib
@@ -11,13 +11,13 @@ from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 
-SLICES, ROWS, COLUMNS = 4, 34, 33  # smaller ones JPEG 2000 refuses
+SLICES, ROWS, COLUMNS = 4, 34, 33  # JPEG 2000 refuses smaller ones
 WRITTEN_PLAIN = ("ImplicitVRLittleEndian", "ExplicitVRLittleEndian", "ExplicitVRBigEndian")
 DEFLATED = "DeflatedExplicitVRLittleEndian"
 
 
 def series(syntax: str) -> dict[str, bytes]:
-    """One CT series, a file for each slice, by the name of its transfer syntax."""
+    """Return one CT series, a file for each slice, in the given transfer syntax."""
     files = {}
     for index in range(SLICES):
         dataset = _image(_pixels(ROWS, index, "u1" if syntax == "JPEGBaseline8Bit" else "u2"))
@@ -31,7 +31,7 @@ def series(syntax: str) -> dict[str, bytes]:
 
 
 def multi_frame() -> bytes:
-    """An enhanced MR file."""
+    """Return an enhanced MR file."""
     dataset = _image(_pixels(SLICES * ROWS, 0, "u2"))
     dataset.SOPClassUID, dataset.Modality = uid.EnhancedMRImageStorage, "MR"
     dataset.NumberOfFrames, dataset.Rows = SLICES, ROWS
@@ -46,13 +46,13 @@ def multi_frame() -> bytes:
 
 
 def inflated(content: bytes) -> tuple[bytes, bytes]:
-    """A deflated file in two: meta information, and the data set as it is without compression."""
-    end = 144 + int.from_bytes(content[140:144], "little")  # preamble, DICM, and the element that tells the length
+    """Split a deflated file into its meta information and the data set, uncompressed."""
+    end = 144 + int.from_bytes(content[140:144], "little")  # preamble, DICM, and the element with the length
     return content[:end], zlib.decompress(content[end:], -zlib.MAX_WBITS)
 
 
-def places(content: bytes, *, deflated: bool) -> Iterator[tuple[int, int, int, bool, bool, bool]]:
-    """Start, value, length, whether the length is long, explicit and big-endian, of every element in items too."""
+def positions(content: bytes, *, deflated: bool) -> Iterator[tuple[int, int, int, bool, bool, bool]]:
+    """Yield the fields of `seeds.Element` for every element, also within items."""
     dataset = pydicom.dcmread(io.BytesIO(content))
     body = inflated(content)[1] if deflated else content
     implicit, little = dataset.original_encoding
@@ -155,10 +155,10 @@ def _jpeg(dataset: Dataset) -> bytes:
 
 
 def lossless_jpeg(dataset: Dataset) -> bytes:
-    """The pixels as JPEG lossless, process 14, first-order prediction, which no Python library writes but GDCM.
+    """Return the pixels as lossless JPEG, process 14, first-order prediction, which only GDCM writes from Python.
 
-    Written here by hand, because GDCM would need files: each difference is coded by its number of bits, with a table
-    of 5-bit codes for all 17 of them.
+    GDCM would need files, so it is done here: each difference is coded by its number of bits, with a table of 5-bit
+    codes for all 17 of them.
     """
     pixels = np.frombuffer(dataset.PixelData, "<u2").reshape(dataset.Rows, dataset.Columns).astype(int)
     counts = bytes([0, 0, 0, 0, 17, *[0] * 11])
@@ -172,7 +172,7 @@ def lossless_jpeg(dataset: Dataset) -> bytes:
 
 
 def _with_prediction(pixels: Any) -> Iterator[tuple[int, int]]:
-    """Each pixel with its left neighbour; at a row's start with the one above, at the very first with the middle."""
+    """Yield each pixel with its left neighbour; the first of a row with the one above, the very first with 2**15."""
     for row in range(pixels.shape[0]):
         for column in range(pixels.shape[1]):
             above = int(pixels[row - 1, 0]) if row else 1 << 15
@@ -180,7 +180,7 @@ def _with_prediction(pixels: Any) -> Iterator[tuple[int, int]]:
 
 
 def _coded(difference: int) -> str:
-    """A difference as a code for its number of bits, then these bits (one less than it, if it is negative)."""
+    """Return the code for the number of bits of a difference, then these bits (of one less if it is negative)."""
     difference = (difference + (1 << 15)) % (1 << 16) - (1 << 15)
     count = abs(difference).bit_length()
     if count in (0, 16):

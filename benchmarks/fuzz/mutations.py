@@ -1,6 +1,6 @@
-"""Valid inputs changed at random, mostly in what stands before the voxels.
+"""Change valid inputs at random, mostly in their headers.
 
-An input is known by the seed, its format and its number: `mutated` gives the same bytes again.
+An input is identified by the random seed, its format and its number: `mutated` gives the same bytes again.
 """
 
 import random
@@ -45,18 +45,18 @@ VALUES = (
 TYPES = (b"SQ", b"UN", b"OB", b"OW", b"OF", b"OD", b"OV", b"US", b"SS", b"UL", b"SV", b"FL", b"FD", b"DS", b"IS", b"AT",
          b"UT", b"PN", b"LO", b"CS", b"TM", b"DA", b"UI", b"??", b"\0\0")  # fmt: skip
 SIZES = (b"\x28\0\x10\0", b"\x28\0\x11\0", b"\0\x28\0\x10", b"\0\x28\0\x11")  # tags of Rows and Columns
-CUT, INSIDE = 0.06, 0.85  # how often a file is only cut; how often changes are made before packing
+CUT, INSIDE = 0.06, 0.85  # probability that a file is only cut; that changes are made before packing
 
 
 @dataclass(frozen=True)
 class Input:
-    """What a reader is given.
+    """One changed input.
 
     Args:
-        seed: What it was made from.
-        files: Those that differ from the seed's, as they lie on the disk.
-        options: For ReadOptions.
-        cut: Whether the end of a file was taken off, and nothing else changed.
+        seed: The valid input.
+        files: The changed files, as on disk.
+        options: Of ReadOptions.
+        cut: Whether the only change is that the end of a file is missing.
     """
 
     seed: Seed
@@ -65,9 +65,9 @@ class Input:
     cut: bool
 
 
-def mutated(variants: Sequence[Seed], number: int, chance: int) -> Input:
-    """The input of that number, of a format's variants."""
-    rng = Random(f"{chance} {variants[0].format} {number}")
+def mutated(variants: Sequence[Seed], number: int, random_seed: int) -> Input:
+    """Return the input of that number, made from the variants of a format."""
+    rng = Random(f"{random_seed} {variants[0].format} {number}")
     seed = rng.choice(variants)
     if rng.random() < CUT:
         files = packed(seed, seed.files)
@@ -88,25 +88,25 @@ def _options(seed: Seed, rng: Random) -> dict[str, Any]:
         options["frame"] = rng.choice((0, 1, -1, 10**30))
     if rng.random() < 0.2:
         options["channel"] = rng.choice((0, 1, 2, -1, 10**30))
-    if seed.door == "dicom" and rng.random() < 0.2:
+    if seed.kind == "dicom" and rng.random() < 0.2:
         options["series"] = rng.choice(("1", "2", "", "abd", "1.2", "\0", "9" * 50))
     return options | {"resample": rng.random() < 0.5, "assume_spacing": rng.random() < 0.5}
 
 
 def _changed_files(seed: Seed, rng: Random) -> dict[str, bytes]:
-    """Some of the files; those of a series often all in the same way."""
+    """Change some of the files; those of a series often all in the same way."""
     names = sorted(name for name in seed.files if seed.style != "dicom" or name in seed.elements)
     alike = seed.style == "dicom" and rng.random() < 0.4
     if alike:
         chosen = names
-    elif seed.door == "dataset":
+    elif seed.kind == "dataset":
         chosen = ["dataset.json"]
     else:
         chosen = [seed.target if seed.target in seed.files and rng.random() < 0.8 else rng.choice(names)]
     state = rng.getstate()
     changed = {}
     for name in chosen:
-        if alike:  # the same turns for each
+        if alike:  # the same random choices for each
             rng.setstate(state)
         changed[name] = _changed(seed, name, rng)
     return changed
@@ -134,7 +134,7 @@ def _changed(seed: Seed, name: str, rng: Random) -> bytes:
 
 
 def _change_text(content: bytearray, rng: Random, head: int) -> int:
-    """Change a word, a line or a byte of a text header; returns by how much it grew."""
+    """Change a word, a line or a byte of a text header; return by how much it grew."""
     before, turn = len(content), rng.random()
     words = list(re.finditer(rb"[^\s:=(),\"\[\]{}]+", content[:head]))
     lines = list(re.finditer(rb"[^\n]*\n", content[:head]))
@@ -160,7 +160,7 @@ def _bytes_changed(content: bytearray, rng: Random, head: int, hot: Sequence[int
 
 
 def _change_bytes(content: bytearray, rng: Random, head: int, hot: Sequence[int]) -> bytearray:
-    """Change a few bytes in place: mostly of the header, or where an image begins within a file."""
+    """Change a few bytes: mostly of the header, or of the start of an image within the file."""
     if len(content) < 8:
         return content
     turn, where = rng.random(), rng.random()
@@ -189,7 +189,7 @@ def _change_bytes(content: bytearray, rng: Random, head: int, hot: Sequence[int]
 
 
 def _change_element(content: bytearray, elements: Sequence[Element], place: int, rng: Random) -> None:
-    """Change a DICOM element: its value (with the length that belongs to it), length, type or tag; or its place."""
+    """Change a DICOM element: its value with its length, or its length, type, tag or position."""
     element = elements[place]
     turn, end = rng.random(), element.value + element.length
     if turn < 0.45:
@@ -214,12 +214,12 @@ def _change_element(content: bytearray, elements: Sequence[Element], place: int,
 
 
 def _enlarged(content: bytearray, elements: Sequence[Element], rng: Random) -> bytes:
-    """A size upon which the header and the header of its compressed image agree, but not the bytes that are there."""
+    """Enlarge the image size in the header and in the compressed image, beyond the bytes that are there."""
     side = rng.choice((4000, 20000, 65535))
     for element in elements:
         if content[element.start : element.start + 4] in SIZES:
             content[element.value : element.value + 2] = side.to_bytes(2, "big" if element.big else "little")
-    start = content.find(b"\xff\x4f\xff\x51")  # of JPEG 2000: its size, and that of its tiles
+    start = content.find(b"\xff\x4f\xff\x51")  # JPEG 2000: size of the image and of its tiles
     if start >= 0:
         for at in (8, 12, 24, 28):
             content[start + at : start + at + 4] = side.to_bytes(4, "big")

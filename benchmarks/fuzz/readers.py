@@ -1,6 +1,6 @@
-"""Who reads the inputs of `fuzz_io.py`: the doors of sautomed, and for comparison the plain libraries.
+"""Readers of the inputs of `fuzz_io.py`: those of sautomed, and for comparison the plain libraries.
 
-Each returns what was read, as something that can be compared with what the unchanged input gives, or raises.
+Each returns a Reading, which can be compared with that of the unchanged input, or raises.
 """
 
 import hashlib
@@ -18,17 +18,17 @@ from fuzz.seeds import Seed
 from sautomed.errors import SautomedError
 
 MESSAGE_LIMIT = 4000
-PLACE_TOLERANCE = 1e-4  # of the largest number of the affine: NIfTI's 32-bit floats
+POSITION_TOLERANCE = 1e-4  # relative to the largest number of the affine: NIfTI's 32-bit floats
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What came out.
+    """Result of a reader.
 
     Args:
-        outcome: "read", or the id of the fault.
-        digest: Of voxels and affine; empty unless they were read.
-        warned: Whether the reader said that something is odd.
+        outcome: "read", or the class of the error.
+        digest: Hash of voxels and affine; empty if they were not read.
+        warned: Whether the reader gave a warning.
     """
 
     outcome: str
@@ -36,78 +36,78 @@ class Reading:
     warned: bool = False
 
 
-def read_by_us(place: Path, seed: Seed, options: dict[str, Any], rng: random.Random) -> Reading:
-    """Read by every door; a fault with a name is an outcome, anything else is raised."""
-    path = place / seed.target if seed.target else place
-    doors = {"scan": _every_door, "dicom": _one_door}.get(seed.door)
-    if doors is not None:
-        return doors(path, options, rng)
-    return _asked(lambda: Reading("read", _digest(_other_door(seed.door, path))))
+def read_by_us(folder: Path, seed: Seed, options: dict[str, Any], rng: random.Random) -> Reading:
+    """Read with the functions of sautomed; its errors are an outcome, anything else is raised."""
+    path = folder / seed.target if seed.target else folder
+    read = {"scan": _every_reader, "dicom": _one_reader}.get(seed.kind)
+    if read is not None:
+        return read(path, options, rng)
+    return _outcome(lambda: Reading("read", _digest(_read_other(seed.kind, path))))
 
 
-def _every_door(path: Path, options: dict[str, Any], rng: random.Random) -> Reading:
+def _every_reader(path: Path, options: dict[str, Any], rng: random.Random) -> Reading:
     from sautomed.scans import ReadOptions, read_geometry, read_labels, read_scan, read_stored
 
     chosen = ReadOptions(**options)
-    header = _asked(lambda: _described(read_geometry(path, chosen)))
-    stored = _asked(lambda: _held(read_stored(path, chosen)))
+    header = _outcome(lambda: _geometry(read_geometry(path, chosen)))
+    stored = _outcome(lambda: _stored(read_stored(path, chosen)))
     if header.outcome != "read" and stored.outcome == "read":
         raise WrongResultError(f"read_geometry refuses ({header.outcome}) what read_stored reads")
-    _asked(lambda: _volume(read_scan(path, options=chosen)))
-    _asked(lambda: _volume(read_labels(path, options=chosen)))
+    _outcome(lambda: _volume(read_scan(path, options=chosen)))
+    _outcome(lambda: _volume(read_labels(path, options=chosen)))
     if stored.outcome == "read" and rng.random() < 0.15:
-        _asked(lambda: _converted(path, chosen, rng))
+        _outcome(lambda: _converted(path, chosen, rng))
     return stored
 
 
-def _one_door(path: Path, options: dict[str, Any], rng: random.Random) -> Reading:
-    """DICOM takes ten times as long, and its doors differ little: one of them, by chance."""
+def _one_reader(path: Path, options: dict[str, Any], rng: random.Random) -> Reading:
+    """Read with one function at random: DICOM takes ten times as long, and its functions differ little."""
     from sautomed.scans import ReadOptions, read_geometry, read_labels, read_scan, read_stored
     from sautomed.scans.dicom import series_table
 
     chosen = ReadOptions(**options)
-    doors: tuple[Callable[[], Reading], ...] = (
-        lambda: _held(read_stored(path, chosen)),
-        lambda: _held(read_stored(path, chosen)),
+    readers: tuple[Callable[[], Reading], ...] = (
+        lambda: _stored(read_stored(path, chosen)),
+        lambda: _stored(read_stored(path, chosen)),
         lambda: _volume(read_scan(path, options=chosen)),
         lambda: _volume(read_labels(path, options=chosen)),
-        lambda: _described(read_geometry(path, chosen)),
-        lambda: _listed(series_table(path, resample=chosen.resample)),
+        lambda: _geometry(read_geometry(path, chosen)),
+        lambda: _series_rows(series_table(path, resample=chosen.resample)),
         lambda: _converted(path, chosen, rng),
     )
-    return _asked(rng.choice(doors) if chosen != ReadOptions() else doors[0])
+    return _outcome(rng.choice(readers) if chosen != ReadOptions() else readers[0])
 
 
-def _listed(rows: Sequence[Any]) -> Reading:
+def _series_rows(rows: Sequence[Any]) -> Reading:
     if not all(str(row).isprintable() for row in rows):
-        raise WrongResultError(f"a series table that is not fit to be shown: {[str(row) for row in rows]!a}")
+        raise WrongResultError(f"an unprintable series table: {[str(row) for row in rows]!a}")
     return Reading("read", warned=True)
 
 
-def _asked(door: Callable[[], Reading]) -> Reading:
-    """The reading, or the id of the fault, whose message must be fit to be shown."""
+def _outcome(read: Callable[[], Reading]) -> Reading:
+    """Return the reading, or the class of the error, whose message must be complete and printable."""
     try:
-        return door()
-    except SautomedError as fault:
-        told = str(fault)
-        if not fault.cure or not fault.where or len(told) > MESSAGE_LIMIT or not told.replace("\n", "").isprintable():
-            raise WrongResultError(f"{fault.id} has a message that is not fit to be shown: {told[:200]!a}") from fault
-        return Reading(f"{type(fault).__name__}")
+        return read()
+    except SautomedError as error:
+        text = str(error)
+        if not error.cure or not error.where or len(text) > MESSAGE_LIMIT or not text.replace("\n", "").isprintable():
+            raise WrongResultError(f"{error.id} has an incomplete or unprintable message: {text[:200]!a}") from error
+        return Reading(type(error).__name__)
 
 
-def _described(geometry: Any) -> Reading:
+def _geometry(geometry: Any) -> Reading:
     if not np.isfinite(geometry.affine).all() or min(geometry.shape) < 1:
         raise WrongResultError(f"a geometry of {geometry.shape}, {geometry.affine.tolist()}")
     if any(not note.replace("\n", "").isprintable() or len(note) > MESSAGE_LIMIT for note in geometry.warnings):
-        raise WrongResultError(f"a warning that is not fit to be shown: {geometry.warnings!a}")
+        raise WrongResultError(f"an unprintable warning: {geometry.warnings!a}")
     return Reading("read", warned=bool(geometry.warnings))
 
 
-def _held(stored: Any) -> Reading:
+def _stored(stored: Any) -> Reading:
     if stored.voxels.shape != stored.geometry.shape:
         raise WrongResultError(f"voxels of {stored.voxels.shape} in a geometry of {stored.geometry.shape}")
-    found = _described(stored.geometry)
-    return Reading("read", _digest(stored.voxels, stored.geometry.affine), found.warned)
+    warned = _geometry(stored.geometry).warned
+    return Reading("read", _digest(stored.voxels, stored.geometry.affine), warned)
 
 
 def _volume(volume: Any) -> Reading:
@@ -117,39 +117,40 @@ def _volume(volume: Any) -> Reading:
 
 
 def _converted(path: Path, options: Any, rng: random.Random) -> Reading:
-    """Write what is read, and read it again: it must lie where it lay."""
-    from sautomed.cli.convert import convert
+    """Convert the scan and read it again: its position must not change."""
+    from sautomed.cli.convert import convert_file
     from sautomed.scans import ReadOptions, read_geometry
+    from sautomed.scans.formats import IMAGE_ENDINGS
     from sautomed.scans.grid import corner_gap_mm
 
-    target = path.parent / f"converted{rng.choice(('.nii', '.nii.gz', '.nrrd', '.mha', '.seg.nrrd'))}"
+    target = path.parent / f"converted{rng.choice((*IMAGE_ENDINGS, '.seg.nrrd'))}"
     try:
-        source = convert(path, target, options, overwrite=True)
+        source = convert_file(path, target, options, overwrite=True)
         if not target.name.endswith(".seg.nrrd"):
-            written = read_geometry(target, ReadOptions(assume_spacing=True))  # as silent as its source may be
+            written = read_geometry(target, ReadOptions(assume_spacing=True))  # the source may lack one too
             gap_mm = corner_gap_mm(source.affine, written.affine, source.shape)
-            if written.shape != source.shape or gap_mm > PLACE_TOLERANCE * np.abs(source.affine).max():
+            if written.shape != source.shape or gap_mm > POSITION_TOLERANCE * np.abs(source.affine).max():
                 raise WrongResultError(f"{source.shape} becomes {written.shape}, and a corner moves by {gap_mm} mm")
-    except SautomedError as fault:
-        if fault.where == str(target):
-            raise WrongResultError(f"what was written cannot be read: {fault}") from fault
+    except SautomedError as error:
+        if error.where == str(target):
+            raise WrongResultError(f"the written file cannot be read: {error}") from error
         raise
     finally:
         target.unlink(missing_ok=True)
     return Reading("read", warned=True)
 
 
-def _other_door(door: str, path: Path) -> Any:
-    if door == "dataset":
+def _read_other(kind: str, path: Path) -> Any:
+    if kind == "dataset":
         from sautomed.datasets import read_dataset
 
         dataset = read_dataset(path, "nnunet-raw")
-        return _letters((dataset.labels, [case.id for case in dataset.cases]))
-    if door == "splits":
+        return _as_array((dataset.labels, [case.id for case in dataset.cases]))
+    if kind == "splits":
         from sautomed.datasets.folds import load_or_make_folds
 
-        return _letters(load_or_make_folds(path, ["a", "b", "c"]))
-    if door == "picture":
+        return _as_array(load_or_make_folds(path, ["a", "b", "c"]))
+    if kind == "picture":
         from sautomed.datasets.chaos.pictures import labels_of_grays, read_label_pictures
 
         table = labels_of_grays({1: (55, 70), 2: (110, 135), 3: (175, 200)})
@@ -159,7 +160,7 @@ def _other_door(door: str, path: Path) -> Any:
     return read_array(path, "image")
 
 
-def _letters(value: Any) -> Any:
+def _as_array(value: Any) -> Any:
     return np.frombuffer(repr(value).encode("utf-8", "backslashreplace"), np.uint8)
 
 
@@ -167,8 +168,8 @@ def _digest(*arrays: Any) -> str:
     return hashlib.sha1(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
 
 
-def documented_faults(peer: str) -> tuple[type[BaseException], ...]:
-    """What a library says that it raises, widely understood."""
+def documented_errors(peer: str) -> tuple[type[BaseException], ...]:
+    """Return the exceptions that a library documents, generously."""
     if peer == "nibabel":
         from nibabel.filebasedimages import ImageFileError
         from nibabel.spatialimages import HeaderDataError
@@ -186,9 +187,9 @@ def documented_faults(peer: str) -> tuple[type[BaseException], ...]:
     }[peer]
 
 
-def read_by_peer(place: Path, seed: Seed, options: dict[str, Any], rng: random.Random) -> Reading:
-    """Read voxels and geometry as the library's own introduction does."""
-    path = place / seed.target if seed.target else place
+def read_by_peer(folder: Path, seed: Seed, options: dict[str, Any], rng: random.Random) -> Reading:
+    """Read voxels and geometry as in the library's own introduction."""
+    path = folder / seed.target if seed.target else folder
     readers = {
         "nibabel": _nibabel,
         "SimpleITK": _simple_itk,
@@ -199,8 +200,8 @@ def read_by_peer(place: Path, seed: Seed, options: dict[str, Any], rng: random.R
     }
     try:
         return Reading("read", _digest(*readers[seed.peer](path)))
-    except documented_faults(seed.peer) as fault:
-        return Reading(type(fault).__name__)
+    except documented_errors(seed.peer) as error:
+        return Reading(type(error).__name__)
 
 
 def _nibabel(path: Path) -> tuple[Any, ...]:
@@ -219,7 +220,7 @@ def _simple_itk(path: Path) -> tuple[Any, ...]:
 
 
 def _pydicom(path: Path) -> tuple[Any, ...]:
-    """One stack, its files ordered by position."""
+    """Read one stack, its files ordered by position."""
     import io
 
     import pydicom

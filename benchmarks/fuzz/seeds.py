@@ -1,6 +1,6 @@
 """Small valid inputs of every format, which `fuzz_io.py` changes at random.
 
-Each is made here, from numbers that never differ, so that an input is known by its format, its number and the seed.
+They are always the same, so that a changed input is identified by its format, its number and the random seed.
 """
 
 import gzip
@@ -29,14 +29,14 @@ SYNTAXES = {  # names of pydicom.uid
 
 @dataclass(frozen=True)
 class Element:
-    """Where a DICOM element lies in its file.
+    """Position of a DICOM element in its file, in bytes.
 
     Args:
-        start: Of its tag.
-        value: Of its value.
-        length: Of its value; of a sequence what is left of the file at most.
-        long: Whether its length has four bytes.
-        explicit: Whether its type (VR) stands between tag and length.
+        start: First byte of the tag.
+        value: First byte of the value.
+        length: Length of the value; for a sequence, at most the rest of the file.
+        long: Whether the length field has four bytes.
+        explicit: Whether the type (VR) is given between tag and length.
         big: Whether numbers are big-endian.
     """
 
@@ -53,23 +53,23 @@ class Seed:
     """One valid input.
 
     Args:
-        format: What `--formats` calls it.
-        files: Their content by name, before `packing`.
-        target: What a reader is given: a file, or "" for the folder.
-        door: Who reads it: "scan", "dicom", "dataset", "splits", "picture" or "array".
+        format: Name in `--formats`.
+        files: Content by file name, before `packing`.
+        target: File to read, or "" for the folder.
+        kind: "scan", "dicom", "dataset", "splits", "picture" or "array".
         peer: The plain library for it; empty if there is none.
         style: How it is changed: "binary", "text" or "dicom".
         head: Bytes of its header, which are changed most.
-        packing: "", "gzip", "deflate" (behind the meta information) or "zip" (all files in one).
+        packing: "", "gzip", "deflate" (after the meta information) or "zip" (all files in one).
         options: Of ReadOptions, with which it is read.
-        elements: Of DICOM, by file.
-        meta: Of a deflated file, what stands before the deflated part.
+        elements: DICOM elements by file.
+        meta: For deflated files, the part before the deflated one.
     """
 
     format: str
     files: dict[str, bytes]
     target: str
-    door: str = "scan"
+    kind: str = "scan"
     peer: str = ""
     style: str = "binary"
     head: int = 400
@@ -80,7 +80,7 @@ class Seed:
 
 
 def build_seeds() -> dict[str, list[Seed]]:
-    """All variants by format."""
+    """Return all variants by format."""
     found: dict[str, list[Seed]] = {}
     builders: tuple[Callable[[], Iterator[Seed]], ...] = (_nifti, _itk, _nrrd_text, _dicom, _others)
     for builder in builders:
@@ -90,7 +90,7 @@ def build_seeds() -> dict[str, list[Seed]]:
 
 
 def packed(seed: Seed, files: dict[str, bytes]) -> dict[str, bytes]:
-    """The files as they lie on the disk."""
+    """Return the files as on disk."""
     if seed.packing == "gzip":
         return {name: gzip.compress(content, 1, mtime=0) for name, content in files.items()}
     if seed.packing == "deflate":
@@ -141,7 +141,7 @@ def _nifti() -> Iterator[Seed]:
             if number == 0:
                 image.header.set_slope_inter(2, -10)
             content = image.to_bytes()
-            parts: dict[str, Any] = {"door": "scan", "peer": "nibabel", "head": head, "options": options}
+            parts: dict[str, Any] = {"kind": "scan", "peer": "nibabel", "head": head, "options": options}
             yield Seed(name, {"a.nii": content}, "a.nii", **parts)
             yield Seed(f"{name}-gzip", {"a.nii.gz": content}, "a.nii.gz", packing="gzip", **parts)
 
@@ -160,7 +160,7 @@ def _itk() -> Iterator[Seed]:
     )
     for image, options in variants:
         for name, ending in (("nrrd", ".nrrd"), ("nhdr", ".nhdr"), ("mha", ".mha"), ("mhd", ".mhd")):
-            guessed = {**options, "assume_spacing": True} if image is volumes else options  # ITK names no space then
+            guessed = {**options, "assume_spacing": True} if image is volumes else options  # ITK gives no space here
             for compressed in (False, True):
                 with tempfile.TemporaryDirectory() as place:
                     SimpleITK.WriteImage(image, str(Path(place) / f"a{ending}"), useCompression=compressed)
@@ -177,16 +177,16 @@ def _text_head(content: bytes) -> int:
 
 
 def _nrrd_text() -> Iterator[Seed]:
-    """Numbers as text; and a segmentation as 3D Slicer writes it, with a list axis and named segments."""
+    """Yield voxels as text, and a segmentation as 3D Slicer writes it, with a list axis and named segments."""
     words = " ".join(map(str, _numbers(SHAPE, "u1").ravel(order="F").tolist()))
     space = "space: left-posterior-superior\nspace directions: (0.8,0,0) (0,0.9,0) (0,0,2.5)\nspace origin: (1,2,3)\n"
     sizes = " ".join(map(str, SHAPE))
     head = f"NRRD0005\n# text\ntype: unsigned char\ndimension: 3\nsizes: {sizes}\nencoding: ascii\n{space}\n"
     yield Seed("nrrd", {"a.nrrd": (head + words).encode()}, "a.nrrd", "scan", "SimpleITK", "text", len(head))
-    listed = space.replace("directions: ", "directions: none ")
+    with_list = space.replace("directions: ", "directions: none ")
     segments = "Segment0_ID:=liver\nSegment0_LabelValue:=1\nSegment0_Layer:=0\n"
     head = (
-        f"NRRD0004\ntype: uint16\ndimension: 4\n{listed}sizes: 2 {sizes}\nkinds: list domain domain domain\n"
+        f"NRRD0004\ntype: uint16\ndimension: 4\n{with_list}sizes: 2 {sizes}\nkinds: list domain domain domain\n"
         f"endian: big\nencoding: raw\n{segments}\n"
     )
     content = head.encode() + _numbers((2, *SHAPE), ">u2").tobytes(order="F")
@@ -210,13 +210,13 @@ def _dicom_seed(name: str, files: dict[str, bytes], target: str = "", packing: s
     for file, content in list(files.items()):
         if packing == "deflate":
             meta[file], files[file] = dicom.inflated(content)
-        found = sorted(dicom.places(content, deflated=packing == "deflate"))
-        elements[file] = tuple(Element(*place) for place in found)
+        positions = sorted(dicom.positions(content, deflated=packing == "deflate"))
+        elements[file] = tuple(Element(*position) for position in positions)
     return Seed(name, files, target, "dicom", "pydicom", "dicom", 1200, packing, {}, elements, meta)
 
 
 def _others() -> Iterator[Seed]:
-    """What else users give: descriptions of datasets, label pictures, arrays."""
+    """Yield other inputs: descriptions of datasets, label pictures, arrays."""
     import h5py
     import nibabel
     import numpy as np

@@ -1,4 +1,4 @@
-"""What the rows of the bad-input table need: the command line, and scans as users have them."""
+"""Fixtures of the bad-input table: commands, and small scans to damage."""
 
 import nibabel
 import numpy as np
@@ -6,37 +6,37 @@ import pytest
 
 from sautomed import cli
 
-from ..datasets.sick import Sick
+from ..datasets.block_dataset import BlockDataset
 
 
 @pytest.fixture
 def command(capsys):
-    """Run the command line in this process: its exit code, and what it said, without line breaks."""
+    """Run a command in this process and return its exit code and its output on one line."""
 
     def run(*arguments):
         capsys.readouterr()
         code = cli.run([str(argument) for argument in arguments])
-        told = capsys.readouterr()
-        assert "Traceback" not in told.err, told.err[-1500:]
-        return code, " ".join((told.out + told.err).split())
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err, captured.err[-1500:]
+        return code, " ".join((captured.out + captured.err).split())
 
     return run
 
 
 @pytest.fixture
 def refused(command):
-    """Run a command that must be refused with this code, this id and these words, and leave no output."""
+    """Run a command that must be refused with this code, this id and these words, and must write nothing."""
 
     def run(code, error_id, words, *arguments, target=None):
-        found, told = command(*arguments)
-        assert found == code, told
+        found, output = command(*arguments)
+        assert found == code, output
         for word in (error_id, *words):
-            assert word in told, (word, told)
+            assert word in output, (word, output)
         if target is not None:
             assert not target.exists()
             if target.parent.exists():
                 assert not list(target.parent.glob(".*"))
-        return told
+        return output
 
     return run
 
@@ -57,7 +57,7 @@ def segment(refused, trained_run, tmp_path):
 
 @pytest.fixture
 def train(command, tmp_path):
-    """Begin a small training; its code and what it said."""
+    """Run a training of one step and return its exit code and output."""
 
     def run(folder, *options):
         small = ("-c", "tiny", "--device", "cpu", "--set", "data.image_size=128", "--set", "train.steps=1")
@@ -67,8 +67,8 @@ def train(command, tmp_path):
 
 
 @pytest.fixture
-def sick(tmp_path):
-    return Sick(tmp_path / "Dataset001_Sick")
+def blocks(tmp_path):
+    return BlockDataset(tmp_path / "Dataset001_Blocks")
 
 
 def noise(shape=(40, 32, 6), dtype=np.float32):
@@ -76,7 +76,7 @@ def noise(shape=(40, 32, 6), dtype=np.float32):
 
 
 def write(path, array=None, affine=None, edit=None, dtype=None):
-    """A NIfTI file; `edit` is given its image before it is written."""
+    """Write a NIfTI file; `edit` may change its image first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = nibabel.Nifti1Image(
         noise() if array is None else array, np.diag([2.0, 2.0, 5.0, 1.0]) if affine is None else affine, dtype=dtype
@@ -88,7 +88,7 @@ def write(path, array=None, affine=None, edit=None, dtype=None):
 
 
 def patch(path, **fields):
-    """Overwrite header fields of an uncompressed NIfTI behind nibabel's back."""
+    """Overwrite header fields of an uncompressed NIfTI file without nibabel's checks."""
     content = bytearray(path.read_bytes())
     header = nibabel.Nifti1Header(binaryblock=bytes(content[:348]), check=False)
     for name, value in fields.items():

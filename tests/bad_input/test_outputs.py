@@ -23,9 +23,9 @@ def test_empty_masks_in_evaluation(command, tmp_path):
     truth[2:5, 2:5] = 1
     for name, array in (("masks/a", truth * 0), ("truth/a", truth), ("masks/b", truth), ("truth/b", truth)):
         write(tmp_path / f"{name}.nii.gz", array)
-    code, told = command("evaluate", "-p", tmp_path / "masks", "-r", tmp_path / "truth", "-o", tmp_path / "scores")
+    code, output = command("evaluate", "-p", tmp_path / "masks", "-r", tmp_path / "truth", "-o", tmp_path / "scores")
     assert code == 0
-    assert "0.500" in told
+    assert "0.500" in output
     rows = (tmp_path / "scores" / "scores.csv").read_text().splitlines()
     header, first = rows[0].split(","), rows[1].split(",")
     row = dict(zip(header, first, strict=True))
@@ -104,8 +104,8 @@ def test_a_name_that_is_no_text(command, trained_run, tmp_path):
     assert json.loads(report.read_text())["outputs"][0]["path"] == name
     scores = ("evaluate", "-p", tmp_path / "out", "-r", tmp_path / "out", "-o", tmp_path / "scores")
     assert command(*scores)[0] == 0
-    code, told = command("convert", "-i", tmp_path / "in" / name, "-o", tmp_path / name)
-    assert (code, told.endswith("a\\udcff$.nii.gz")) == (0, True)
+    code, output = command("convert", "-i", tmp_path / "in" / name, "-o", tmp_path / name)
+    assert (code, output.endswith("a\\udcff$.nii.gz")) == (0, True)
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_a_path_that_no_system_can_open(refused, tmp_path, monkeypatch, place, o
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "a.nii.gz")
     (tmp_path / LOOP).symlink_to(tmp_path / LOOP)
-    refused(2, "SAM-E0200", ["no path that can be used", "another"], *(place if x == "PLACE" else x for x in order))
+    refused(2, "SAM-E0200", ["cannot be used as a path", "another"], *(place if x == "PLACE" else x for x in order))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nii.gz", LOOP]
 
 
@@ -189,11 +189,11 @@ def test_odd_things_in_a_folder_of_scans(command, trained_run, tmp_path):
     (folder / "b.nii.gz").symlink_to("objects/1f2e")
     (folder / "c.nii.gz").symlink_to(folder / "c.nii.gz")
     (folder / "itself").symlink_to(folder)
-    code, told = command("segment", "-i", folder, "-m", trained_run, "-o", folder / "out", "--no-preview")
+    code, output = command("segment", "-i", folder, "-m", trained_run, "-o", folder / "out", "--no-preview")
     assert code == 6
-    assert "is a link to objects/1f2e, which is not there" in told
+    assert "is a link to objects/1f2e, which is not there" in output
     assert sorted(path.name for path in (folder / "out").glob("*.nii.gz")) == ["a.nii.gz", "dicom.nii.gz"]
-    assert "2 of 4 scans failed" in told
+    assert "2 of 4 scans failed" in output
 
 
 # --- malicious archive / checkpoint / JSON ---
@@ -219,7 +219,7 @@ def zip_with(folder, name, **attributes):
     ],
 )
 def test_malicious_archive(segment, tmp_path, name, attributes, words):
-    segment(3, "SAM-E0321", [words, "nothing of it was unpacked"], zip_with(tmp_path, name, **attributes))
+    segment(3, "SAM-E0321", [words, "nothing was unpacked"], zip_with(tmp_path, name, **attributes))
 
 
 def test_a_zip_within_a_zip_is_not_unpacked(segment, tmp_path):
@@ -233,10 +233,10 @@ class Evil:
         return os.mkdir, ("pwned",)
 
 
-def test_malicious_checkpoint(refused, sick, tmp_path, monkeypatch):
+def test_malicious_checkpoint(refused, blocks, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"image_encoder": Evil()}, tmp_path / "sam.pth")
-    order = ("train", "-d", sick.folder, "-o", tmp_path / "run", "--weights", tmp_path / "sam.pth", "--device", "cpu")
+    order = ("train", "-d", blocks.folder, "-o", tmp_path / "run", "--weights", tmp_path / "sam.pth", "--device", "cpu")
     refused(4, "SAM-E0407", ["sam.pth"], *order, "--set", "data.image_size=128")
     assert not (tmp_path / "pwned").exists()
 
@@ -244,10 +244,10 @@ def test_malicious_checkpoint(refused, sick, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "text", ["[" * 100_000, '{"labels": {"a": ' + "9" * 5000 + "}}", "[]", "{'labels': 1}", "\ufeff"]
 )
-def test_malicious_json(refused, sick, text):
-    (sick.folder / "dataset.json").write_text(text, encoding="utf-8")
-    told = refused(3, "SAM-E0311", ["dataset.json"], "doctor", sick.folder)
-    assert any(cure in told for cure in ("Write the file again", "Correct the file", "It should read like"))
+def test_malicious_json(refused, blocks, text):
+    (blocks.folder / "dataset.json").write_text(text, encoding="utf-8")
+    output = refused(3, "SAM-E0311", ["dataset.json"], "doctor", blocks.folder)
+    assert any(cure in output for cure in ("Write the file again", "Correct the file", "It should read like"))
 
 
 # --- interrupted run ---
@@ -268,14 +268,14 @@ def test_interrupted_run(command, trained_run, tmp_path, monkeypatch):
             return found(self, volume, *rest)
 
         patched.setattr(Model, "segment", stop_at_b)
-        code, told = command(*order)
-        assert (code, "--resume" in told) == (130, True)
+        code, output = command(*order)
+        assert (code, "--resume" in output) == (130, True)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.nii.gz", "a.json", "itksnap_labels.txt"}
-    code, told = command(*order, "--resume")
-    assert (code, "1 of 3 scans were done already" in told) == (0, True)
+    code, output = command(*order, "--resume")
+    assert (code, "1 of 3 scans were done already" in output) == (0, True)
     whole = (tmp_path / "out" / "b.nii.gz").read_bytes()
     (tmp_path / "out" / "b.nii.gz").write_bytes(whole[:-10])
-    code, told = command(*order, "--resume")
-    assert (code, "2 of 3 scans were done already" in told) == (0, True)
+    code, output = command(*order, "--resume")
+    assert (code, "2 of 3 scans were done already" in output) == (0, True)
     expected = nibabel.Nifti1Image.from_bytes(gzip.decompress(whole)).get_fdata()
     np.testing.assert_array_equal(nibabel.load(tmp_path / "out" / "b.nii.gz").get_fdata(), expected)

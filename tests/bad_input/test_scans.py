@@ -44,10 +44,10 @@ def test_corrupted_by_a_flipped_bit(segment, tmp_path):
 def test_corrupted_or_truncated_in_a_batch(command, trained_run, tmp_path):
     write(tmp_path / "in" / "a.nii.gz")
     cut(write(tmp_path / "in" / "b.nii.gz"))
-    code, told = command("segment", "-i", tmp_path / "in", "-m", trained_run, "-o", tmp_path / "out", "--no-preview")
+    code, output = command("segment", "-i", tmp_path / "in", "-m", trained_run, "-o", tmp_path / "out", "--no-preview")
     assert code == 6
     for words in ("SAM-E0303", "SAM-E0601", "1 of 2 scans failed", "--resume"):
-        assert words in told
+        assert words in output
     (row,) = json.loads((tmp_path / "out" / "failures.json").read_text())["failures"]
     assert (row["case"], row["id"], row["exit_code"]) == ("b", "SAM-E0303", 3)
     assert json.loads((tmp_path / "out" / "b.json").read_text())["error"]["id"] == "SAM-E0303"
@@ -61,9 +61,9 @@ def test_corrupted_or_truncated_in_a_batch(command, trained_run, tmp_path):
 def test_wrong_suffix(command, tmp_path):
     plain = write(tmp_path / "a.nii")
     named = plain.rename(tmp_path / "a.nii.gz")
-    code, told = command("convert", "-i", named, "-o", tmp_path / "b.nrrd")
+    code, output = command("convert", "-i", named, "-o", tmp_path / "b.nrrd")
     assert code == 0
-    assert "is plain NIfTI named .gz" in told
+    assert "is plain NIfTI named .gz" in output
     np.testing.assert_array_equal(read_scan(tmp_path / "b.nrrd", "axial").array, read_scan(named, "axial").array)
 
 
@@ -139,10 +139,10 @@ def test_qform_and_sform_that_disagree_are_told_with_the_angle(command, tmp_path
         image.set_sform(image.affine, code=1)
         image.set_qform(turned, code=1)
 
-    code, told = command("info", write(tmp_path / "a.nii.gz", edit=edit))
+    code, output = command("info", write(tmp_path / "a.nii.gz", edit=edit))
     assert code == 0
-    assert "sform and qform differ by 5.0 degrees" in told
-    assert "the sform is taken" in told
+    assert "sform and qform differ by 5.0 degrees" in output
+    assert "the sform is taken" in output
 
 
 def test_qform_and_sform_unset(segment, command, trained_run, tmp_path):
@@ -165,12 +165,12 @@ def test_zero_negative_or_absurd_spacing(segment, tmp_path, length):
 
 
 def test_fake_spacing_of_a_flat_picture_is_told(command, tmp_path):
-    code, told = command("info", write(tmp_path / "a.nii.gz", noise((40, 32, 1))))
+    code, output = command("info", write(tmp_path / "a.nii.gz", noise((40, 32, 1))))
     assert code == 0
-    assert "its thickness is only what the header says" in told
-    code, told = command("info", write(tmp_path / "b.nii.gz", noise((256, 256, 4)), np.eye(4)))
+    assert "its thickness is only what the header says" in output
+    code, output = command("info", write(tmp_path / "b.nii.gz", noise((256, 256, 4)), np.eye(4)))
     assert code == 0
-    assert "as if it was lost in a conversion" in told
+    assert "as if it was lost in a conversion" in output
 
 
 # --- NaN / Inf voxels ---
@@ -292,8 +292,8 @@ def test_float_or_scaled_labels(refused, command, tmp_path):
     scaled = write(tmp_path / "scaled.nii", truth // 3, edit=lambda image: image.header.set_slope_inter(3, 0))
     nearly = write(tmp_path / "float.nii.gz", truth + np.float32(5e-4))
     for path in (scaled, nearly):
-        code, told = command("evaluate", "-p", path, "-r", reference, "-o", tmp_path / "scores")
-        assert (code, "1.000" in told) == (0, True)
+        code, output = command("evaluate", "-p", path, "-r", reference, "-o", tmp_path / "scores")
+        assert (code, "1.000" in output) == (0, True)
     odd, out = write(tmp_path / "odd.nii.gz", truth + np.float32(0.4)), tmp_path / "none"
     words = ["256 values that are no whole numbers", "the first 0.4 at (0, 0, 0)", "resampled without nearest"]
     refused(3, "SAM-E0312", words, "evaluate", "-p", odd, "-r", reference, "-o", out, target=out)

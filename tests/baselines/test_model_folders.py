@@ -87,7 +87,7 @@ SHAPE = {"sizes": {"dim": 32, "depth": 3, "heads": 2, "global_blocks": [2]}, "lo
     [
         ("slide_sam", {**SHAPE, "lora_rank": None}, r"damaged.*pretrained_trunk\.shape\.lora_rank"),
         ("slide_sam", "whole", r"damaged.*pretrained_trunk\.shape"),
-        ("samed", SHAPE, "SAMed is never trained as a whole"),
+        ("samed", SHAPE, "SAMed has no pretrained trunk that is trained as a whole"),
     ],
 )
 def test_a_shape_that_cannot_be_is_a_fault_of_the_model(name, shape, match, weights, tmp_path):

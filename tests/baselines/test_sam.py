@@ -14,16 +14,18 @@ from safetensors.torch import load_file
 
 from sautomed import errors
 from sautomed.baselines import build_segmenter
-from sautomed.baselines.sam import NOT_ASKED_FOR, PromptedSam, innermost_pixel
-from sautomed.config import SamSettings, Settings, load_settings
+from sautomed.baselines.sam import NOT_PROMPTED, PointPromptedSam, innermost_pixel
+from sautomed.config import Settings, TrainSettings, load_settings
+from sautomed.config.baselines import SamSettings
 from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
-from sautomed.inference.segmenting import predict_slices, segment_slices, segment_volume
+from sautomed.inference.segmenting import segment_slices, segment_volume
 from sautomed.model.sam.keys import SIZES
 from sautomed.model.sam.network import Sam
 from sautomed.model.sam.trunk import SAM_MEAN, SAM_STD
 from sautomed.scans.grid import NativeGrid
 from sautomed.scans.volume import LabelMap, Volume
-from sautomed.training.train import TrainingPlan, train
+from sautomed.training.plan import TrainingPlan
+from sautomed.training.train import train
 
 from ..model.sam import sam_reference
 from ..model.sam.official_layout import Tiny, noise, official_state, write_official
@@ -60,7 +62,7 @@ def model_of(weights, prompt="points", classes=2):
 
 
 def predicted(model, reader=None, chunk=2):
-    found = predict_slices(model, reader or Reader(), Settings().segment.model_copy(update={"chunk": chunk}))
+    found = model.predict(reader or Reader(), Settings().segment.model_copy(update={"chunk": chunk}))
     return {slice_.index: slice_ for slice_ in found}
 
 
@@ -130,7 +132,7 @@ def test_an_organ_without_a_prompt_is_nowhere_and_the_background_is_zero(weights
     found = predicted(model_of(weights))
     for t in (0, 4):
         assert not found[t].logits.argmax(0).any()
-    assert (found[1].logits[2] == NOT_ASKED_FOR).all()
+    assert (found[1].logits[2] == NOT_PROMPTED).all()
     assert not any(slice_.logits[0].any() for slice_ in found.values())
 
 
@@ -185,14 +187,14 @@ def test_boxes_are_told_in_native_pixels(weights):
 
 def test_counts_are_the_published_ones_and_none_is_trained():
     with torch.device("meta"):
-        model = PromptedSam(Sam(SIZES["b"], 1024), 8, "points")
+        model = PointPromptedSam(Sam(SIZES["b"], 1024), 8)
     assert sum(p.numel() for p in model.parameters()) == 93_735_472
     assert not any(p.requires_grad for p in model.parameters())
 
 
 def test_it_refuses_to_learn(weights):
-    with pytest.raises(errors.UsageError, match="learns nothing"):
-        model_of(weights).losses(None, torch.Generator())
+    with pytest.raises(errors.UsageError, match="never trained"):
+        model_of(weights).losses(None, TrainSettings(), torch.Generator())
 
 
 def test_a_trunk_from_scratch_is_refused():

@@ -11,14 +11,14 @@ from safetensors.torch import load_file
 from sautomed import errors
 from sautomed.baselines import build_segmenter
 from sautomed.baselines.samed import Samed, assemble
-from sautomed.config import SamedSettings, Settings, TrainSettings, load_settings
+from sautomed.config import Settings, TrainSettings, load_settings
+from sautomed.config.baselines import SamedSettings
 from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
 from sautomed.model.build import MadeTrunk
 from sautomed.model.sam.keys import SIZES
 from sautomed.model.sam.network import Sam, load_sam
 from sautomed.model.sam.trunk import SAM_MEAN, SAM_STD, SamTrunk
-from sautomed.training.runs import Run
-from sautomed.training.steps import run_losses
+from sautomed.training.slice_runs import SliceRun
 
 from ..conftest import SMALL_MODEL
 from ..model.sam import sam_reference
@@ -132,12 +132,12 @@ def test_it_learns_one_example(settings):
     labels[..., 20:60, 30:80] = 1
     labels[..., 80:110, 40:70] = 2
     image = (0.2 + 0.3 * labels.float())[:, :, None].expand(-1, 3, 3, -1, -1)
-    run = Run(image, labels, torch.tensor([True]))
+    run = SliceRun(image, labels, torch.tensor([True]))
     recipe = TrainSettings(loss_at="logits", dice_classes="all")
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-3)
     losses = []
     for _ in range(12):
-        loss = run_losses(model, run, recipe, torch.Generator())["loss"]
+        loss = model.losses(run, recipe, torch.Generator())["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

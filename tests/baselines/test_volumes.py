@@ -10,7 +10,7 @@ from sautomed.baselines.dynunet import window_strides
 from sautomed.config import Settings, TrainSettings
 from sautomed.errors import UnknownSetting
 from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
-from sautomed.training.steps import stack_losses
+from sautomed.model.losses import stack_losses
 
 SMALL = {
     "dynunet": {"name": "dynunet", "slices": 8, "flat_stages": 2, "filters": 16},

@@ -1,4 +1,4 @@
-"""The command line: the verbs, what they say, and what they exit with."""
+"""The command line: what each command prints, and its exit code."""
 
 import json
 import shutil
@@ -26,8 +26,8 @@ def command(capsys):
     def run(*arguments):
         capsys.readouterr()
         code = cli.run([str(argument) for argument in arguments])
-        told = capsys.readouterr()
-        return code, told.out, told.err
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
 
     return run
 
@@ -42,8 +42,8 @@ def write(path, array=None):
     return path
 
 
-def said(text):
-    """Without line breaks, which depend on the width of the terminal."""
+def on_one_line(text):
+    """Return text without line breaks, which depend on the width of the terminal."""
     return " ".join(text.split())
 
 
@@ -55,22 +55,22 @@ def test_train_segment_evaluate_and_info(command, dataset_folder, small_settings
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(small_settings.model_dump(mode="json")))
     run, masks, scores = (tmp_path / name for name in ("run", "masks", "scores"))
     options = ("-c", tmp_path / "small.yaml", "--set", "train.steps=2", "--device", "cpu")
-    code, told, _ = command("train", "-d", dataset_folder, "-o", run, "-f", "1", *options)
-    assert (code, told) == (0, f"Model: {run / 'fold_1' / 'model'}\n")
+    code, text, _ = command("train", "-d", dataset_folder, "-o", run, "-f", "1", *options)
+    assert (code, text) == (0, f"Model: {run / 'fold_1' / 'model'}\n")
     config = json.loads((run / "fold_1" / "config.json").read_text())
     assert (config["preset"], config["train"]["steps"]) == ("small", 2)
 
-    code, told, _ = command("segment", "-i", dataset_folder / "imagesTr", "-m", run, "-o", masks)
+    code, text, _ = command("segment", "-i", dataset_folder / "imagesTr", "-m", run, "-o", masks)
     assert code == 0
-    assert told.splitlines() == [str(masks / f"block_{number}.nii.gz") for number in range(6)]
+    assert text.splitlines() == [str(masks / f"block_{number}.nii.gz") for number in range(6)]
     assert (masks / "block_0.png").exists()
 
-    code, told, _ = command("evaluate", "-p", masks, "-r", dataset_folder / "labelsTr", "-o", scores)
+    code, text, _ = command("evaluate", "-p", masks, "-r", dataset_folder / "labelsTr", "-o", scores)
     assert code == 0
     for word in ("bright", "dark", "mean", "DSC", "HD95"):
-        assert word in told
+        assert word in text
     summary = json.loads((scores / "summary.json").read_text())
-    assert f"{summary['foreground_mean']['Dice']:.3f}" in told
+    assert f"{summary['foreground_mean']['Dice']:.3f}" in text
     assert (scores / "scores.csv").exists()
 
     assert command("info", run)[0] == 0
@@ -82,19 +82,19 @@ def test_scores_by_another_convention(command, tmp_path):
     write(tmp_path / "truth" / "a.nii.gz", array)
     write(tmp_path / "masks" / "a.nii.gz", np.roll(array, 1, axis=2))
     folders = ("-p", tmp_path / "masks", "-r", tmp_path / "truth", "-o", tmp_path / "scores")
-    code, told, _ = command("evaluate", *folders, "--convention", "transunet")
-    assert (code, "HD95 voxels" in said(told), "NSD" in told) == (0, True, False)
+    code, text, _ = command("evaluate", *folders, "--convention", "transunet")
+    assert (code, "HD95 voxels" in on_one_line(text), "NSD" in text) == (0, True, False)
     assert json.loads((tmp_path / "scores" / "summary.json").read_text())["convention"] == "transunet"
-    code, _, told = command("evaluate", *folders, "--convention", "medpy")
+    code, _, text = command("evaluate", *folders, "--convention", "medpy")
     assert code == 2
-    assert "no metric convention 'medpy'" in said(told)
-    assert "ours, transunet, monai" in said(told)
+    assert "no metric convention 'medpy'" in on_one_line(text)
+    assert "ours, transunet, monai" in on_one_line(text)
 
 
 def test_a_file_without_a_preview(command, trained_run, tmp_path):
     scan = write(tmp_path / "a.nii.gz")
-    code, told, _ = command("segment", "-i", scan, "-m", trained_run, "-o", tmp_path / "b.nii", "--no-preview")
-    assert (code, told) == (0, f"{tmp_path / 'b.nii'}\n")
+    code, text, _ = command("segment", "-i", scan, "-m", trained_run, "-o", tmp_path / "b.nii", "--no-preview")
+    assert (code, text) == (0, f"{tmp_path / 'b.nii'}\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nii.gz", "b.nii"]
 
 
@@ -110,8 +110,8 @@ def test_a_phantom_is_a_data_set(command, tmp_path):
     from sautomed.datasets import read_dataset
 
     folder = tmp_path / "Dataset900_Phantom"
-    code, told, _ = command("phantom", "-o", folder, "-n", "1", "--kind", "thorax-ct", "--seed", "3")
-    assert (code, told) == (0, f"1 phantoms: {folder}\n")
+    code, text, _ = command("phantom", "-o", folder, "-n", "1", "--kind", "thorax-ct", "--seed", "3")
+    assert (code, text) == (0, f"1 phantoms: {folder}\n")
     dataset = read_dataset(folder)
     assert (len(dataset.cases), dataset.channel, len(dataset.labels)) == (1, "CT", 4)
     volume, labels = dataset.load(dataset.cases[0])
@@ -119,50 +119,50 @@ def test_a_phantom_is_a_data_set(command, tmp_path):
     assert len(np.unique(labels.array)) > 2
 
 
-def test_info_tells_what_a_scan_is(command, tmp_path):
-    code, told, _ = command("info", write(tmp_path / "a.nii.gz"))
+def test_info_describes_a_scan(command, tmp_path):
+    code, text, _ = command("info", write(tmp_path / "a.nii.gz"))
     assert code == 0
     for words in ("40 x 32 x 6", "2 x 2 x 5 mm", "RAS", "axial"):
-        assert words in said(told)
+        assert words in on_one_line(text)
 
 
 @pytest.mark.parametrize("part", ["fold_0/model", ""])
-def test_info_tells_what_a_model_or_a_run_is(command, trained_run, part):
-    code, told, _ = command("info", trained_run / part)
+def test_info_describes_a_model_or_a_run(command, trained_run, part):
+    code, text, _ = command("info", trained_run / part)
     assert code == 0
     for words in ("bright", "numbers in", "model folder" if part else "fold_0"):
-        assert words in said(told)
+        assert words in on_one_line(text)
 
 
 @pytest.mark.parametrize("target", ["ct.nii.gz", "ct.nrrd", "ct.mha"])
 def test_a_dicom_folder_is_converted_in_one_line(command, tmp_path, target):
     series = make_series(tmp_path / "scan")
-    code, told, warned = command("convert", "-i", tmp_path / "scan", "-o", tmp_path / target)
-    assert (code, told, warned) == (0, f"{tmp_path / target}\n", "")
+    code, text, warned = command("convert", "-i", tmp_path / "scan", "-o", tmp_path / target)
+    assert (code, text, warned) == (0, f"{tmp_path / target}\n", "")
     written = read_stored(tmp_path / target)
     np.testing.assert_array_equal(written.voxels, series.voxels)
     np.testing.assert_allclose(written.geometry.affine, series.affine, atol=1e-4)
-    assert command("convert", "-i", tmp_path / "scan", "-o", tmp_path / target)[0] == 2  # it is there already
+    assert command("convert", "-i", tmp_path / "scan", "-o", tmp_path / target)[0] == 2  # it exists already
     assert command("convert", "-i", tmp_path / "scan", "-o", tmp_path / target, "--overwrite")[0] == 0
 
 
 def test_of_two_series_one_is_named(command, tmp_path):
     for name in ("portal", "arterial"):
         make_series(tmp_path / "scan" / name, SeriesDescription=name)
-    code, told, _ = command("info", tmp_path / "scan")
+    code, text, _ = command("info", tmp_path / "scan")
     assert code == 0
     for words in ("portal", "arterial", "name one with --series"):
-        assert words in said(told)
+        assert words in on_one_line(text)
     target = tmp_path / "a.nii.gz"
     code, _, fault = command("convert", "-i", tmp_path / "scan", "-o", target)
     assert code == 3
     for words in ("SAM-E0351", "portal", "arterial", "--series"):
         assert words in fault
     assert command("convert", "-i", tmp_path / "scan", "-o", target, "--series", "arterial")[0] == 0
-    assert "arterial" in said(command("info", tmp_path / "scan", "--series", "arterial")[1])
+    assert "arterial" in on_one_line(command("info", tmp_path / "scan", "--series", "arterial")[1])
 
 
-def test_a_warning_of_a_scan_is_told_when_it_is_converted(command, tmp_path):
+def test_a_warning_about_a_scan_is_printed_when_it_is_converted(command, tmp_path):
     image = nibabel.Nifti1Image(np.arange(60, dtype=np.int16).reshape(3, 4, 5), None)  # neither qform nor sform
     nibabel.save(image, tmp_path / "a.nii")
     code, _, fault = command("convert", "-i", tmp_path / "a.nii", "-o", tmp_path / "b.nrrd")
@@ -173,27 +173,27 @@ def test_a_warning_of_a_scan_is_told_when_it_is_converted(command, tmp_path):
     assert warned.startswith("Warning: ")
 
 
-def test_names_with_brackets_are_told_as_they_are(command, trained_run, tmp_path):
+def test_names_with_brackets_are_printed_unchanged(command, trained_run, tmp_path):
     """Brackets are markup to the library that prints."""
     scan = write(tmp_path / "[red]a[/b].nii.gz".replace("/", "-"))
-    code, told, _ = command("info", scan)
+    code, text, _ = command("info", scan)
     assert code == 0
-    assert "[red]a[-b].nii.gz" in "".join(told.split())
-    code, told, _ = command("segment", "-i", scan, "-m", trained_run, "-o", tmp_path / "[bold]out")
-    assert (code, told) == (0, f"{tmp_path / '[bold]out' / '[red]a[-b].nii.gz'}\n")
+    assert "[red]a[-b].nii.gz" in "".join(text.split())
+    code, text, _ = command("segment", "-i", scan, "-m", trained_run, "-o", tmp_path / "[bold]out")
+    assert (code, text) == (0, f"{tmp_path / '[bold]out' / '[red]a[-b].nii.gz'}\n")
     assert "[red]missing" in command("info", tmp_path / "[red]missing")[2]
 
 
 @pytest.mark.parametrize("verb", ["", "demo", "phantom", "train", "segment", "evaluate", "convert", "info", "doctor"])
-def test_help_tells_the_options_and_imports_nothing_heavy(verb):
+def test_help_imports_nothing_heavy(verb):
     code = (
         "import sys; from sautomed.cli import run; code = run(sys.argv[1:]); print('LOADED', *sys.modules); exit(code)"
     )
     arguments = [*([verb] if verb else []), "--help"]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
-    told, _, loaded = done.stdout.partition("LOADED")
+    text, _, loaded = done.stdout.partition("LOADED")
     assert done.returncode == 0, done.stderr
-    assert "Usage" in told
+    assert "Usage" in text
     assert not set(HEAVY) & set(loaded.split())
 
 
@@ -215,29 +215,29 @@ def test_help_tells_the_options_and_imports_nothing_heavy(verb):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_a_command_that_cannot_be_meant(command, dataset_folder, tmp_path, arguments, words):
-    code, _, told = command(*arguments, "-d", dataset_folder, "-o", tmp_path / "run")
+def test_wrong_options_are_refused_before_any_work(command, dataset_folder, tmp_path, arguments, words):
+    code, _, text = command(*arguments, "-d", dataset_folder, "-o", tmp_path / "run")
     assert code == 2
     for word in words:
-        assert word in told
+        assert word in text
     assert not (tmp_path / "run").exists()
 
 
 def test_unknown_verbs_kinds_and_missing_options(command, tmp_path):
     assert command("classify")[0] == 2
     assert command("segment", "-i", tmp_path)[0] == 2
-    code, _, told = command("phantom", "-o", tmp_path, "--kind", "brain-mr")
+    code, _, text = command("phantom", "-o", tmp_path, "--kind", "brain-mr")
     assert code == 2
-    assert "thorax-ct" in told
+    assert "thorax-ct" in text
 
 
-def test_outputs_that_are_there_are_kept_unless_told_otherwise(command, trained_run, tmp_path):
+def test_existing_outputs_are_kept_without_overwrite(command, trained_run, tmp_path):
     write(tmp_path / "a.nii.gz")
     (tmp_path / "out.nii.gz").write_bytes(b"mine")
     order = ("segment", "-i", tmp_path / "a.nii.gz", "-m", trained_run, "-o", tmp_path / "out.nii.gz")
-    code, _, told = command(*order)
+    code, _, text = command(*order)
     assert code == 2
-    assert "--overwrite" in told
+    assert "--overwrite" in text
     assert (tmp_path / "out.nii.gz").read_bytes() == b"mine"
     assert command(*order, "--overwrite")[0] == 0
     assert nibabel.load(tmp_path / "out.nii.gz").shape == (40, 32, 6)
@@ -287,21 +287,21 @@ BAD_SCANS = {
 @pytest.mark.parametrize("spoil", BAD_SCANS, ids=lambda spoil: spoil.__name__)
 def test_a_bad_scan_is_named_with_its_fault_and_a_cure(command, trained_run, tmp_path, spoil):
     scan = spoil(tmp_path / "case 7.nii.gz")
-    code, _, told = command("segment", "-i", scan, "-m", trained_run, "-o", tmp_path / "out.nii.gz")
+    code, _, text = command("segment", "-i", scan, "-m", trained_run, "-o", tmp_path / "out.nii.gz")
     assert code == 3
     for words in (*BAD_SCANS[spoil], str(scan)):
-        assert words in told
-    assert "Traceback" not in told
+        assert words in text
+    assert "Traceback" not in text
     assert not (tmp_path / "out.nii.gz").exists()
 
 
 def test_a_fold_out_of_range_and_a_folder_that_is_no_data_set(command, dataset_folder, tmp_path):
-    code, _, told = command("train", "-d", dataset_folder, "-o", tmp_path / "run", "-c", "tiny", "-f", "9")
+    code, _, text = command("train", "-d", dataset_folder, "-o", tmp_path / "run", "-c", "tiny", "-f", "9")
     assert code == 3
-    assert "fold 9 is out of range" in told
-    code, _, told = command("train", "-d", tmp_path, "-o", tmp_path / "run2", "-c", "tiny")
+    assert "fold 9 is out of range" in text
+    code, _, text = command("train", "-d", tmp_path, "-o", tmp_path / "run2", "-c", "tiny")
     assert code == 3
-    assert "dataset.json" in told
+    assert "dataset.json" in text
 
 
 # --- 4: models ---
@@ -311,17 +311,17 @@ def test_no_model(command, tmp_path):
     write(tmp_path / "a.nii.gz")
     (tmp_path / "empty").mkdir()
     for place, words in (("empty", "holds no model"), ("nowhere", "does not exist")):
-        code, _, told = command("segment", "-i", tmp_path / "a.nii.gz", "-m", tmp_path / place, "-o", tmp_path / "out")
+        code, _, text = command("segment", "-i", tmp_path / "a.nii.gz", "-m", tmp_path / place, "-o", tmp_path / "out")
         assert code == 4
-        assert words in told
+        assert words in text
 
 
 def test_a_damaged_model(command, trained_run, tmp_path):
     folder = shutil.copytree(trained_run / "fold_0" / "model", tmp_path / "model")
     (folder / "model.safetensors").write_bytes(b"cut short")
-    code, _, told = command("segment", "-i", write(tmp_path / "a.nii.gz"), "-m", folder, "-o", tmp_path / "out")
+    code, _, text = command("segment", "-i", write(tmp_path / "a.nii.gz"), "-m", folder, "-o", tmp_path / "out")
     assert code == 4
-    assert "model.safetensors" in told
+    assert "model.safetensors" in text
 
 
 @pytest.mark.parametrize(
@@ -336,15 +336,15 @@ def test_weights_of_the_wrong_kind(command, dataset_folder, tmp_path, content, w
     elif content:
         torch.save(content, path)
     options = ("--weights", path, "--set", "data.image_size=128", "--device", "cpu")
-    code, _, told = command("train", "-d", dataset_folder, "-o", tmp_path / "run", *options)
+    code, _, text = command("train", "-d", dataset_folder, "-o", tmp_path / "run", *options)
     assert code == 4
-    assert words in told
+    assert words in text
 
 
 def test_nothing_to_resume(command, dataset_folder, tmp_path):
-    code, _, told = command("train", "-d", dataset_folder, "-o", tmp_path / "run", "-c", "tiny", "--resume")
+    code, _, text = command("train", "-d", dataset_folder, "-o", tmp_path / "run", "-c", "tiny", "--resume")
     assert code == 4
-    assert "last.ckpt" in told
+    assert "last.ckpt" in text
 
 
 # --- 6: some cases ---
@@ -354,9 +354,9 @@ def test_a_folder_is_worked_through_and_the_bad_scans_are_listed(command, traine
     for name in ("a", "c"):
         write(tmp_path / "in" / f"{name}.nii.gz")
     constant(tmp_path / "in" / "b.nii.gz")
-    code, told, faults = command("segment", "-i", tmp_path / "in", "-m", trained_run, "-o", tmp_path / "out")
+    code, text, faults = command("segment", "-i", tmp_path / "in", "-m", trained_run, "-o", tmp_path / "out")
     assert code == 6
-    assert told.splitlines() == [str(tmp_path / "out" / f"{name}.nii.gz") for name in "ac"]
+    assert text.splitlines() == [str(tmp_path / "out" / f"{name}.nii.gz") for name in "ac"]
     for words in ("b.nii.gz: is a constant image", "1 of 3 scans failed"):
         assert words in faults
     assert sorted(path.name for path in (tmp_path / "out").glob("*.nii.gz")) == ["a.nii.gz", "c.nii.gz"]
@@ -365,10 +365,10 @@ def test_a_folder_is_worked_through_and_the_bad_scans_are_listed(command, traine
 def test_scores_of_the_good_cases_are_shown_although_one_is_bad(command, dataset_folder, tmp_path):
     masks = shutil.copytree(dataset_folder / "labelsTr", tmp_path / "masks")
     (masks / "block_3.nii.gz").write_text("nothing")
-    code, told, faults = command("evaluate", "-p", masks, "-r", dataset_folder / "labelsTr", "-o", tmp_path / "scores")
+    code, text, faults = command("evaluate", "-p", masks, "-r", dataset_folder / "labelsTr", "-o", tmp_path / "scores")
     assert code == 6
     assert "block_3" in faults
-    assert "1.000" in told
+    assert "1.000" in text
 
 
 # --- doctor ---
@@ -387,35 +387,35 @@ def strange_dataset(dataset_folder, tmp_path):
 
 
 def test_a_sound_dataset_passes_the_doctor(command, dataset_folder, tmp_path):
-    code, told, faults = command("doctor", dataset_folder, "-o", tmp_path / "page.html")
+    code, text, faults = command("doctor", dataset_folder, "-o", tmp_path / "page.html")
     assert (code, faults) == (0, "")
-    assert "6 cases: no errors" in told
+    assert "6 cases: no errors" in text
     assert "block_5" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
-def test_the_doctor_says_what_must_be_mended_and_exits_3(command, strange_dataset, tmp_path):
-    code, told, faults = command("doctor", strange_dataset, "-o", tmp_path / "page.html")
+def test_the_doctor_lists_what_must_be_corrected_and_exits_3(command, strange_dataset, tmp_path):
+    code, text, faults = command("doctor", strange_dataset, "-o", tmp_path / "page.html")
     assert code == 3
     assert "SAM-E0325" in faults
     for words in ("9 (2 voxels)", "block_2"):
-        assert words in said(told)
+        assert words in on_one_line(text)
     assert "block_2" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_the_doctor_writes_corrected_copies(command, strange_dataset, tmp_path):
-    code, told, _ = command("doctor", strange_dataset, "--fix", tmp_path / "whole", "--map", "9=1")
+    code, text, _ = command("doctor", strange_dataset, "--fix", tmp_path / "whole", "--map", "9=1")
     assert code == 0
-    assert "6 of 6 cases written" in said(told)
+    assert "6 of 6 cases written" in on_one_line(text)
     assert command("doctor", tmp_path / "whole")[0] == 0
-    code, told, faults = command("doctor", strange_dataset, "--fix", tmp_path / "part")
+    code, text, faults = command("doctor", strange_dataset, "--fix", tmp_path / "part")
     assert code == 3
     assert "block_2" in faults
-    assert "5 of 6 cases written" in said(told)
-    assert command("doctor", strange_dataset, "--fix", tmp_path / "part")[0] == 2  # it is there now
+    assert "5 of 6 cases written" in on_one_line(text)
+    assert command("doctor", strange_dataset, "--fix", tmp_path / "part")[0] == 2  # it exists now
     assert command("doctor", strange_dataset, "--map", "9")[0] == 2
 
 
-# --- 1, 5 and 130: what no verb expects ---
+# --- 1, 5 and 130: errors that no verb expects ---
 
 
 @pytest.mark.parametrize(
@@ -430,14 +430,14 @@ def test_the_doctor_writes_corrected_copies(command, strange_dataset, tmp_path):
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
 @pytest.mark.parametrize("verb", ["train", "segment"])
-def test_what_ends_a_verb_early_has_a_code(command, dataset_folder, tmp_path, monkeypatch, verb, fault, code, words):
+def test_unexpected_errors_have_an_exit_code(command, dataset_folder, tmp_path, monkeypatch, verb, fault, code, words):
     def stop(*_, **__):
         raise fault
 
     monkeypatch.setattr("sautomed.training.train.gather", stop)
     monkeypatch.setattr("sautomed.inference.model.load", stop)
     source = ("-d", dataset_folder, "-c", "tiny") if verb == "train" else ("-i", dataset_folder / "imagesTr", "-m", "x")
-    found, _, told = command(verb, *source, "-o", tmp_path / "out")
+    found, _, text = command(verb, *source, "-o", tmp_path / "out")
     assert found == code
-    assert words in told
-    assert ("Traceback" in told) == (code == 1)
+    assert words in text
+    assert ("Traceback" in text) == (code == 1)

@@ -1,4 +1,4 @@
-"""What a scan means is kept in every format; see also tests/io/test_round_trip.py."""
+"""Values and geometry are kept in every format; see also tests/scans/test_round_trip.py."""
 
 import nibabel
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 import SimpleITK
 
 from sautomed import errors
-from sautomed.cli.convert import convert, exact_values
+from sautomed.cli.convert import convert_file, exact_values
 from sautomed.scans import ReadOptions, read_stored
 from sautomed.scans.grid import NativeGrid
 from sautomed.scans.stored import Geometry, Stored
@@ -23,21 +23,21 @@ def stored(voxels, slope=1.0, intercept=0.0):
         ([0, 100], "i2", 2, 0, "u1"),
         ([-100, 100], "i1", -1, 0, "i1"),
         ([0, 65535], "u2", 2, 0, "i4"),
-        ([0, 2**62], "i8", 2, 0, "u8"),  # every step must fit, not the result alone
+        ([0, 2**62], "i8", 2, 0, "u8"),  # every intermediate value must fit, not only the result
         ([0, 2**63], "u8", -1, 0, "i8"),
         ([2, 4], "i2", 0.5, 0, "u1"),
         ([1, 4], "i2", 0.5, 0, "f4"),
         ([1, 4], "i2", 0.1, 0, "f8"),
         ([1.5, 2.5], "f4", 2, 0, "u1"),
-        ([0, 3], "i2", 1, 0, "i2"),  # nothing is scaled: as it is
+        ([0, 3], "i2", 1, 0, "i2"),  # not scaled: unchanged
     ],
 )
 def test_scaled_values_take_the_smallest_type_that_holds_them_exactly(values, kind, slope, intercept, expected):
     voxels = np.array(values, kind).reshape(2, 1, 1)
     found = exact_values(stored(voxels, slope, intercept))
     assert found.dtype == np.dtype(expected)
-    meant = [value * slope + intercept for value in voxels.ravel().tolist()]
-    assert found.ravel().tolist() == meant
+    expected_values = [value * slope + intercept for value in voxels.ravel().tolist()]
+    assert found.ravel().tolist() == expected_values
 
 
 def scan(path, slope=None):
@@ -56,11 +56,11 @@ def test_scaling_is_applied(tmp_path):
     header["scl_slope"], header["scl_inter"] = 2, -1000
     content[:348] = header.binaryblock
     (tmp_path / "b.nii").write_bytes(bytes(content))
-    convert(tmp_path / "b.nii", tmp_path / "c.nrrd")
+    convert_file(tmp_path / "b.nii", tmp_path / "c.nrrd")
     found = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / "c.nrrd")))
     assert found.dtype == np.int16
     np.testing.assert_array_equal(found.T, nibabel.load(tmp_path / "b.nii").get_fdata())
-    convert(tmp_path / "b.nii", tmp_path / "d.nii.gz")
+    convert_file(tmp_path / "b.nii", tmp_path / "d.nii.gz")
     assert nibabel.load(tmp_path / "d.nii.gz").dataobj.slope == 1
     np.testing.assert_array_equal(
         nibabel.load(tmp_path / "d.nii.gz").get_fdata(), nibabel.load(tmp_path / "b.nii").get_fdata()
@@ -68,7 +68,7 @@ def test_scaling_is_applied(tmp_path):
 
 
 def test_a_label_map_becomes_segments(tmp_path):
-    convert(scan(tmp_path / "a.nii.gz"), tmp_path / "a.seg.nrrd")
+    convert_file(scan(tmp_path / "a.nii.gz"), tmp_path / "a.seg.nrrd")
     image = SimpleITK.ReadImage(str(tmp_path / "a.seg.nrrd"))
     assert image.GetMetaData("Segment0_Name") == "label 1"
     np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(image).T, nibabel.load(tmp_path / "a.nii.gz").get_fdata())
@@ -77,7 +77,7 @@ def test_a_label_map_becomes_segments(tmp_path):
 def test_broken_and_constant_values_are_kept(tmp_path):
     values = np.full((3, 4, 5), np.nan, np.float32)
     nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "a.nii")
-    convert(tmp_path / "a.nii", tmp_path / "a.mha")
+    convert_file(tmp_path / "a.nii", tmp_path / "a.mha")
     np.testing.assert_array_equal(read_stored(tmp_path / "a.mha").voxels, values)
 
 
@@ -85,8 +85,8 @@ def test_one_volume_of_a_series(tmp_path):
     values = np.arange(240, dtype=np.int16).reshape(3, 4, 5, 4)
     nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "a.nii")
     with pytest.raises(errors.NotThreeD, match="--frame"):
-        convert(tmp_path / "a.nii", tmp_path / "b.nii.gz")
-    convert(tmp_path / "a.nii", tmp_path / "b.nii.gz", ReadOptions(frame=3))
+        convert_file(tmp_path / "a.nii", tmp_path / "b.nii.gz")
+    convert_file(tmp_path / "a.nii", tmp_path / "b.nii.gz", ReadOptions(frame=3))
     np.testing.assert_array_equal(nibabel.load(tmp_path / "b.nii.gz").dataobj, values[..., 3])
 
 
@@ -94,18 +94,18 @@ def test_a_target_that_exists_is_kept_unless_it_may_go(tmp_path):
     source = scan(tmp_path / "a.nii.gz")
     (tmp_path / "b.mha").write_text("precious")
     with pytest.raises(errors.TargetExists, match="--overwrite"):
-        convert(source, tmp_path / "b.mha")
+        convert_file(source, tmp_path / "b.mha")
     assert (tmp_path / "b.mha").read_text() == "precious"
-    convert(source, tmp_path / "b.mha", overwrite=True)
+    convert_file(source, tmp_path / "b.mha", overwrite=True)
     assert read_stored(tmp_path / "b.mha").voxels.size == 60
 
 
 @pytest.mark.parametrize("name", ["b.dcm", "b.png", "b.mhd", "b"])
 def test_other_targets_are_refused_before_anything_is_read(tmp_path, name):
     with pytest.raises(errors.UnknownFormat, match=r"\.nii\.gz.*\.mha"):
-        convert(tmp_path / "missing.nii", tmp_path / name)
+        convert_file(tmp_path / "missing.nii", tmp_path / name)
 
 
 def test_a_missing_source_is_named(tmp_path):
     with pytest.raises(errors.MissingFile):
-        convert(tmp_path / "missing.nii", tmp_path / "b.mha")
+        convert_file(tmp_path / "missing.nii", tmp_path / "b.mha")

@@ -1,4 +1,4 @@
-"""The demo refuses a place that is in use before it does anything; the journey itself is a test of the command line."""
+"""The demo refuses a place that is in use before it does anything."""
 
 import pytest
 

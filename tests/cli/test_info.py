@@ -1,4 +1,4 @@
-"""What a path is, in lines."""
+"""How a scan, a model folder and a run are described."""
 
 import json
 import subprocess
@@ -60,7 +60,7 @@ def test_a_model_folder_is_described_by_what_it_holds(tmp_path):
     assert lines["kind"] == "model folder"
     assert lines["weights"].startswith("17 numbers in 2 tensors")
     assert lines["config.trunk.name"] == "small"
-    assert lines["config.trunk.depths"] == "0, 1, 2, 3, 4, 5, 6, 7, ... (20 in all)"
+    assert lines["config.trunk.depths"] == "0, 1, 2, 3, 4, 5, 6, 7 and 12 more"
     assert lines["config.lr"] == "0.0001"
     assert lines["dataset.labels.liver"] == "1"
     assert lines["metrics.dsc"] == "0.912346"
@@ -128,7 +128,7 @@ def test_scans_of_other_formats_are_described(tmp_path, ending, format_name):
     assert lines["intensity"] == "0 to 59"
 
 
-def test_how_to_read_a_scan_may_be_told(tmp_path):
+def test_options_for_reading_a_scan_are_used(tmp_path):
     scan(tmp_path / "a.nii.gz", np.arange(120, dtype=np.int16).reshape(2, 3, 4, 5))
     with pytest.raises(errors.NotThreeD):
         describe(tmp_path / "a.nii.gz")

@@ -74,7 +74,7 @@ def test_folds_that_someone_wrote_are_taken_even_if_cases_are_left_out(tmp_path)
         ('[{"train": ["case_00"], "val": [3]}]', "fold 0 must be"),
         ('[{"train": [], "val": ["case_00"]}]', "fold 0 has no case to train on"),
         ('[{"train": ["case_00"], "val": ["lost"]}]', "names 1 cases that the dataset does not have: lost"),
-        ('[{"train": ["case_00", "case_01"], "val": ["case_01"]}]', "validates with: case_01"),
+        ('[{"train": ["case_00", "case_01"], "val": ["case_01"]}]', "validates on: case_01"),
     ],
 )
 def test_bad_splits_are_refused(tmp_path, content, words):

@@ -1,4 +1,4 @@
-"""What was put into a layout comes out of it, whichever layout it is; and a folder is known by what lies in it."""
+"""Laws of all layouts: scans and labels are read as they were written, and the layout of a folder is detected."""
 
 import json
 import os
@@ -15,34 +15,30 @@ from sautomed.datasets.folds import make_folds
 from sautomed.evaluation.evaluate import evaluate
 from sautomed.training.prepare import prepare, resolve_data
 
+from .miniatures import MINIATURES, write_miniature
+
 every_layout = pytest.mark.parametrize("layout", DATASETS)
 automatic = [name for name, layout in DATASETS.items() if not layout.by_name_only]
 
 
-def patient_of(case, put_in):
-    """What was put in for a case; the cases of one patient are named after him."""
-    return put_in[case.id] if case.id in put_in else put_in[case.group]
+def test_every_layout_has_a_miniature():
+    assert set(MINIATURES) == set(DATASETS), "a layout without a miniature is not tested: add a row to MINIATURES"
 
 
-def image_of(layout, case, patient):
-    """How the layout keeps his scan."""
-    if layout.startswith("transunet"):
-        return patient.scaled
-    if not layout.startswith("chaos") or layout == "chaos-ct":
-        return patient.image
-    return patient.mr(next(one for one in ("t1in", "t1out", "t2spir") if one in layout + case.id))
+def patient_of(case, patients):
+    return patients[case.id] if case.id in patients else patients[case.group]
 
 
 @every_layout
-def test_scan_and_labels_come_out_as_they_were_put_in(written, layout):
-    folder, put_in = written(layout)
+def test_scans_and_labels_are_read_as_they_were_written(written, layout):
+    folder, patients = written(layout)
     dataset = read_dataset(folder, layout)
     assert (dataset.layout, dataset.folder) == (layout, folder)
-    assert {case.group or case.id for case in dataset.cases} | set(put_in) == set(dataset.groups.values())
+    assert {case.group or case.id for case in dataset.cases} | set(patients) == set(dataset.groups.values())
     for case in dataset.cases:
         volume, labels = dataset.load(case, "axial")
-        patient = patient_of(case, put_in)
-        np.testing.assert_array_equal(volume.array, image_of(layout, case, patient))
+        patient = patient_of(case, patients)
+        np.testing.assert_array_equal(volume.array, MINIATURES[layout].image(patient, case))
         assert np.sign(volume.affine[[0, 1, 2], [2, 1, 0]]).tolist() == [-1, -1, 1]  # columns to the left, rows back
         for value, name in dataset.labels.items():
             np.testing.assert_array_equal(labels.array == value, patient.organs[name], err_msg=name)
@@ -61,24 +57,24 @@ def test_headers_and_single_parts_agree_with_the_whole(written, layout):
     np.testing.assert_allclose(geometry.affine, volume.native.affine)
     np.testing.assert_array_equal(dataset.read_image(case, "coronal").array, volume.array)
     np.testing.assert_array_equal(dataset.read_label(case, "coronal").array, labels.array)
-    if layout.startswith("transunet"):
-        assert any("1 mm" in note for note in volume.warnings)
-    else:
+    if MINIATURES[layout].has_spacing:
         assert volume.warnings == ()
         assert sorted(geometry.spacing_mm) == pytest.approx([1.5, 1.5, 4.0])
+    else:
+        assert any("1 mm" in note for note in volume.warnings)
 
 
 @every_layout
-def test_prepared_slices_show_what_was_put_in(written, layout, tmp_path):
-    folder, put_in = written(layout)
+def test_prepared_slices_show_the_labels(written, layout, tmp_path):
+    folder, patients = written(layout)
     dataset = read_dataset(folder, layout)
     data = resolve_data(dataset, DataSettings(image_size=128, plane="axial"))
-    told = []
-    (first,) = prepare(dataset, dataset.cases[:1], data, tmp_path, lambda *seen: told.append(seen))
-    patient = patient_of(dataset.cases[0], put_in)
+    progress = []
+    (first,) = prepare(dataset, dataset.cases[:1], data, tmp_path, lambda *done: progress.append(done))
+    patient = patient_of(dataset.cases[0], patients)
     presence = np.stack([patient.organs[name].any((1, 2)) for _, name in sorted(dataset.labels.items())], 1)
     np.testing.assert_array_equal(first.presence, presence)
-    assert told == [(1, 1, dataset.cases[0].id)]
+    assert progress == [(1, 1, dataset.cases[0].id)]
     stamp = (first.folder / f"{first.id}.image.npy").stat().st_mtime_ns
     prepare(dataset, dataset.cases[:1], data, tmp_path)
     assert (first.folder / f"{first.id}.image.npy").stat().st_mtime_ns == stamp
@@ -86,7 +82,7 @@ def test_prepared_slices_show_what_was_put_in(written, layout, tmp_path):
 
 @every_layout
 def test_a_file_that_changes_makes_a_case_be_prepared_anew(written, layout):
-    """Every file that is read is a source, so that none can change unnoticed."""
+    """Every file that is read is a source, so that every change is noticed."""
     folder, _ = written(layout)
     dataset = read_dataset(folder, layout)
     for case in dataset.cases:
@@ -99,7 +95,7 @@ def test_a_file_that_changes_makes_a_case_be_prepared_anew(written, layout):
 
 
 @pytest.mark.parametrize("layout", automatic)
-def test_the_layout_is_found_out(written, layout):
+def test_the_layout_is_detected(written, layout):
     folder, _ = written(layout)
     assert read_dataset(folder).layout == layout
     assert read_dataset(folder) == read_dataset(folder, layout)
@@ -118,17 +114,17 @@ def test_the_layout_is_found_out(written, layout):
     ],
 )
 def test_a_folder_within_the_layout_does_as_well(written, layout, below):
-    folder, put_in = written(layout)
+    folder, patients = written(layout)
     found = read_dataset(folder / below)
     assert found.layout == layout
     assert [case.image for case in found.cases] == [case.image for case in read_dataset(folder).cases]
-    assert len(found.cases) == len(put_in)
+    assert len(found.cases) == len(patients)
 
 
 def test_a_folder_in_no_layout_lists_what_was_looked_for(tmp_path):
     (tmp_path / "stuff").mkdir()
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(errors.UnknownLayout, match="is in no dataset layout") as caught:
+    with pytest.raises(errors.UnknownLayout, match="is in no known dataset layout") as caught:
         read_dataset(tmp_path)
     for words in ("RawData/Training/img", "dataset.json", "T2SPIR", "Patient_NN", "train_npz", "notes.txt", "stuff/"):
         assert words in caught.value.fault
@@ -136,21 +132,21 @@ def test_a_folder_in_no_layout_lists_what_was_looked_for(tmp_path):
 
 
 @pytest.mark.parametrize("below", ["Train_Sets/MR/1", ".."])
-def test_a_folder_beside_the_right_one_is_told_the_nearest(written, below):
+def test_a_folder_beside_the_right_one_names_the_nearest(written, below):
     folder, _ = written("chaos-t2spir")
     with pytest.raises(errors.UnknownLayout, match=r"Nearest: .* is in the layout chaos-t2spir"):
         read_dataset(folder / below)
 
 
-def test_a_folder_in_several_layouts_asks_for_one(tmp_path, on_disk):
-    on_disk.write("chaos-t2spir", tmp_path, ["1"])
-    on_disk.write("chaos-ct", tmp_path, ["1"])
+def test_a_folder_in_several_layouts_asks_for_one(tmp_path):
+    write_miniature("chaos-t2spir", tmp_path, ["1"])
+    write_miniature("chaos-ct", tmp_path, ["1"])
     with pytest.raises(errors.UnknownLayout, match=r"several dataset layouts: chaos-t2spir, chaos-ct.*--layout"):
         read_dataset(tmp_path)
     assert read_dataset(tmp_path, "chaos-ct").layout == "chaos-ct"
 
 
-def test_a_layout_that_is_not_there_is_told_the_nearest(tmp_path):
+def test_an_unknown_layout_is_refused_with_the_nearest_name(tmp_path):
     with pytest.raises(errors.UnknownSetting, match="Did you mean chaos-t2spir") as caught:
         read_dataset(tmp_path, "chaos_t2spir")
     assert caught.value.exit_code == 2
@@ -195,11 +191,11 @@ def test_predictions_of_other_organs_are_not_scored(written, tmp_path):
         evaluate(tmp_path / "predictions", folder, tmp_path / "scores")
 
 
-def test_nothing_is_asked_of_files_that_managers_leave(tmp_path, on_disk):
-    """macOS puts ._NAME beside every file of a network drive, and .DS_Store into every folder."""
+def test_files_of_file_managers_are_ignored(tmp_path):
+    """macOS writes ._NAME beside every file of a network drive, and .DS_Store into every folder."""
     for layout in automatic:
         folder = tmp_path / layout
-        on_disk.write(layout, folder, ["1"])
+        write_miniature(layout, folder, ["1"])
         for path in [path for path in folder.rglob("*") if path.is_file()]:
             (path.parent / f"._{path.name}").write_bytes(b"\0\5\x16\7junk")
             (path.parent / ".DS_Store").touch()

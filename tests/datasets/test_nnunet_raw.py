@@ -1,4 +1,4 @@
-"""nnU-Net's raw layout is read as nnU-Net means it, and every way to get it wrong is named."""
+"""nnU-Net's raw layout: cases, descriptions, and a named fault for each mistake."""
 
 import json
 
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from sautomed import errors
-from sautomed.cli.convert import convert
-from sautomed.datasets import DATASETS, case_name, read_label_names, without_ending
+from sautomed.cli.convert import convert_file
+from sautomed.datasets import DATASETS, read_label_names
 from sautomed.datasets.nnunet_raw import read_dataset
 
 GOOD = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "liver": 1, "spleen": 2}, "file_ending": ".nii.gz"}
@@ -226,29 +226,12 @@ def test_more_labels_than_a_byte_holds_cannot_be_trained(dataset, count):
         refused(errors.BadDatasetJson, "has 255 labels, but at most 254", dataset)
 
 
-@pytest.mark.parametrize(
-    ("file", "case", "bare"),
-    [
-        ("a_0000.nii.gz", "a", "a_0000"),
-        ("a_0000.nii", "a", "a_0000"),
-        ("a.nii.gz", "a", "a"),
-        ("a_0001.nii.gz", "a_0001", "a_0001"),
-        ("a.gz", "a.gz", "a.gz"),
-        ("a_0000.mha", "a", "a_0000"),
-        ("a.seg.nrrd", "a", "a"),
-        ("a.1.NRRD", "a.1", "a.1"),
-    ],
-)
-def test_a_case_is_named_by_its_file(tmp_path, file, case, bare):
-    assert (case_name(tmp_path / file), without_ending(file)) == (case, bare)
-
-
 @pytest.mark.parametrize("ending", [".nii", ".nrrd", ".mha"])
 def test_files_may_be_of_any_format_that_is_read(dataset, ending):
     """As nnU-Net has it: one ending for all files of a dataset."""
     before = read_dataset(dataset).load(read_dataset(dataset).cases[0])
     for path in [*(dataset / "imagesTr").iterdir(), *(dataset / "labelsTr").iterdir()]:
-        convert(path, path.with_name(path.name.replace(".nii.gz", ending)))
+        convert_file(path, path.with_name(path.name.replace(".nii.gz", ending)))
         path.unlink()
     describe(dataset, {**GOOD, "file_ending": ending})
     found = read_dataset(dataset)

@@ -1,4 +1,4 @@
-"""docs/errors.md is what its script makes of the faults now, and their ids are each their own."""
+"""docs/errors.md is up to date, and every error has its own id."""
 
 import importlib.util
 from collections import Counter
@@ -19,18 +19,18 @@ def script():
     return module
 
 
-def test_the_page_is_not_stale(script):
+def test_the_page_is_up_to_date(script):
     page = (DOCS / "errors.md").read_text(encoding="utf-8")
     assert page == script.make_page(), "run: python docs/make_errors.py"
 
 
-def test_each_fault_has_an_id_of_its_own_and_a_row(script):
+def test_each_error_has_its_own_id_and_a_row(script):
     assert [name for name, times in Counter(kind.id for kind in script.faults()).items() if times > 1] == []
     page = script.make_page()
     assert [kind for kind in script.faults() if page.count(f"| `{kind.__name__}` |") != 1] == []
 
 
-def test_every_fault_of_the_modules_is_offered(script):
+def test_every_error_class_is_exported(script):
     def below(kind):
         return {kind}.union(
             *(below(child) for child in kind.__subclasses__() if child.__module__.startswith("sautomed"))
@@ -39,7 +39,7 @@ def test_every_fault_of_the_modules_is_offered(script):
     assert {kind.__name__ for kind in below(errors.SautomedError)} <= set(errors.__all__)
 
 
-def test_a_fault_tells_where_what_and_the_cure():
+def test_a_message_names_the_place_the_fault_and_the_cure():
     fault = errors.GantryTilt("is tilted by 12 degrees.", where="scan", cure="Use --resample.")
     assert str(fault) == "scan: is tilted by 12 degrees. Use --resample."
     assert (fault.id, fault.exit_code) == ("SAM-E0353", 3)

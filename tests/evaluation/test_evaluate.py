@@ -1,4 +1,4 @@
-"""Two folders in, scores.csv and summary.json out; a bad case stops no other."""
+"""Two folders in, scores.csv and summary.json out; a bad case does not stop the others."""
 
 import csv
 import json
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from sautomed import errors
-from sautomed.evaluation.evaluate import evaluate, find_label_names
+from sautomed.evaluation import CONVENTIONS
+from sautomed.evaluation.evaluate import evaluate
 from sautomed.scans import read_labels
 
 AFFINE = np.diag([1.0, 2.0, 4.0, 1.0])
@@ -50,9 +51,10 @@ def test_each_case_and_class_has_a_row_with_the_scores_of_the_native_grid(folder
     table = rows(folders[2])
     assert len(table) == 3 * 3
     assert list(table["a", "liver"]) == [
-        "case", "class_id", "class", "dsc", "hd95_mm", "hd_mm", "nsd", "tolerance_mm", "volume_pred_ml",
-        "volume_ref_ml", "status",
-    ]  # fmt: skip
+        *("case", "class_id", "class"),
+        *CONVENTIONS["ours"].metrics,
+        *("tolerance_mm", "volume_pred_ml", "volume_ref_ml", "status"),
+    ]
     perfect, moved, missed = table["a", "liver"], table["b", "liver"], table["c", "spleen"]
     assert [float(perfect[key]) for key in ("dsc", "hd95_mm", "hd_mm", "nsd")] == [1, 0, 0, 1]
     assert float(moved["dsc"]) == 0.75
@@ -73,10 +75,9 @@ def test_the_summary_is_nnunets_with_intervals_and_counts(folders):
     assert content["foreground_mean"]["Dice"] == pytest.approx((liver["Dice"] + spleen["Dice"]) / 2)
     assert content["mean"]["3"]["Dice"] is None
     first = content["metric_per_case"][1]
-    assert first["metrics"]["1"] | {"NSD": 0, "HD": 0, "HD95": 0} == {
-        "Dice": 0.75, "IoU": 0.6, "TP": 48, "FP": 16, "FN": 16, "TN": 2560 - 80, "n_pred": 64, "n_ref": 64,
-        "NSD": 0, "HD": 0, "HD95": 0,
-    }  # fmt: skip
+    nnunet = {"Dice": 0.75, "IoU": 0.6, "TP": 48, "FP": 16, "FN": 16, "TN": 2560 - 80, "n_pred": 64, "n_ref": 64}
+    assert first["metrics"]["1"].items() >= nnunet.items()
+    assert {"HD95", "HD", "NSD"} <= set(first["metrics"]["1"])
     assert first["reference_file"].endswith("b.nii.gz")
     assert content["intervals_95"]["classes"]["1"]["Dice"]["low"] <= liver["Dice"]
     assert content["counts"]["2"] == {"scored": 2, "missed": 1}
@@ -101,23 +102,10 @@ def test_evaluating_twice_gives_the_same_bytes(folders):
     assert before == [(folders[2] / name).read_bytes() for name in ("scores.csv", "summary.json")]
 
 
-def test_progress_is_told_case_by_case(folders):
+def test_progress_is_reported_after_each_case(folders):
     seen = []
     evaluate(*folders, on_case=lambda done, total, case: seen.append((done, total, case)))
     assert seen == [(1, 3, "a"), (2, 3, "b"), (3, 3, "c")]
-
-
-def test_two_files_belong_together_whatever_their_names(folders):
-    predictions, references, output = folders
-    (predictions / "b.nii.gz").rename(predictions / "mine.nii.gz")
-    evaluate(predictions / "mine.nii.gz", references / "b.nii.gz", output)
-    assert float(rows(output)["b", "liver"]["dsc"]) == 0.75
-
-
-def test_one_prediction_finds_its_reference_in_a_folder(folders):
-    predictions, references, output = folders
-    summary = evaluate(predictions / "b.nii.gz", references, output)
-    assert list(summary.files) == ["b"]
 
 
 def test_predictions_stored_in_another_axis_order_score_the_same(folders):
@@ -149,8 +137,8 @@ def test_the_tolerance_is_the_callers(folders):
 # --- conventions ------------------------------------------------------------------------------------------------------
 
 
-def test_transunets_numbers_of_a_folder(folders):
-    """Voxels, not mm; a missed organ is at no distance and an invented one perfect; nothing is left out."""
+def test_the_transunet_convention_is_applied_to_a_folder(folders):
+    """In voxels; a missed organ has HD95 0, a spurious one the perfect scores, and nothing is left out of the means."""
     extra = organs()
     extra[0, 0, 0] = 3
     save(folders[0], "a", extra)
@@ -171,7 +159,7 @@ def test_transunets_numbers_of_a_folder(folders):
     assert content["counts"]["3"] == {"spurious": 1, "absent": 2}
 
 
-def test_monais_numbers_of_a_folder(folders):
+def test_the_monai_convention_is_applied_to_a_folder(folders):
     extra = organs()
     extra[0, 0, 0] = 3
     save(folders[0], "a", extra)
@@ -179,9 +167,8 @@ def test_monais_numbers_of_a_folder(folders):
     theirs = evaluate(*folders, convention="monai")
     table = rows(folders[2])
     assert (table["a", "gallbladder"]["dsc"], float(table["a", "gallbladder"]["nsd"])) == ("", 0)
-    assert theirs.metrics == ours.metrics
     assert theirs.counts == ours.counts
-    for metric in ours.metrics:
+    for metric in theirs.metrics:
         assert theirs.classes[1][metric].mean == pytest.approx(ours.classes[1][metric].mean, abs=1e-4)
 
 
@@ -245,7 +232,7 @@ def test_of_two_files_the_fault_itself_is_raised(folders):
 
 
 @pytest.mark.parametrize("empty", [True, False])
-def test_without_any_class_what_there_is_to_say_is_written(tmp_path, empty):
+def test_an_evaluation_without_any_class_is_written_too(tmp_path, empty):
     """Without a dataset.json: no label anywhere, or no case that can be read."""
     folders = tmp_path / "predictions", tmp_path / "references", tmp_path / "out"
     save(folders[1], "a", organs() * 0)
@@ -258,7 +245,7 @@ def test_without_any_class_what_there_is_to_say_is_written(tmp_path, empty):
     assert rows(folders[2]) == {}
 
 
-def test_an_id_keeps_what_looks_like_a_channel_number(folders):
+def test_a_case_id_keeps_an_ending_like_a_channel_number(folders):
     for folder in folders[:2]:
         (folder / "a.nii.gz").rename(folder / "a_0000.nii.gz")
     assert list(evaluate(*folders).files) == ["a_0000", "b", "c"]
@@ -270,44 +257,11 @@ def test_predictions_without_a_reference_are_listed_and_not_scored(folders):
     assert json.loads((folders[2] / "summary.json").read_text())["predictions_without_reference"] == ["stranger"]
 
 
-def test_no_common_case_is_refused(folders):
-    for path in folders[0].iterdir():
-        path.rename(path.with_name(f"x_{path.name}"))
-    with pytest.raises(errors.NoCases, match="no prediction for any of the 3 references") as caught:
-        evaluate(*folders)
-    assert (caught.value.id, caught.value.exit_code) == ("SAM-E0309", 3)
-
-
-@pytest.mark.parametrize("which", [0, 1])
-def test_empty_and_missing_folders_are_refused(folders, tmp_path, which):
-    places = list(folders)
-    places[which] = tmp_path / "empty"
-    with pytest.raises(errors.MissingFile, match="does not exist"):
-        evaluate(*places)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(errors.NoCases, match="has no cases"):
-        evaluate(*places)
-
-
-def test_two_files_of_one_case_are_ambiguous(folders):
-    (folders[0] / "a.nii").write_bytes(b"")
-    with pytest.raises(errors.UnpairedFiles, match=r"a\.nii and a\.nii\.gz are the same case"):
-        evaluate(*folders)
-
-
-def test_label_names_that_disagree_are_refused(folders):
+def test_predictions_with_other_label_names_are_refused(folders):
     other = {"background": 0, "spleen": 1, "liver": 2}
     (folders[0] / "dataset.json").write_text(json.dumps({"labels": other}))
     with pytest.raises(errors.BadDatasetJson, match=r"names other labels.*1 liver, 2 spleen.*1 spleen, 2 liver"):
         evaluate(*folders)
-
-
-def test_label_names_are_found_in_and_beside_a_folder(folders):
-    predictions, references, _ = folders
-    expected = {1: "liver", 2: "spleen", 3: "gallbladder"}
-    assert find_label_names(references) == expected
-    assert find_label_names(predictions) is None
-    assert find_label_names(predictions, references / "a.nii.gz") == expected
 
 
 @pytest.mark.parametrize("ending", [".nrrd", ".mha", ".nii", ".seg.nrrd"])
@@ -321,8 +275,8 @@ def test_predictions_may_be_of_any_format_that_is_read(folders, ending):
     assert (folders[2] / "scores.csv").read_text() == before
 
 
-def test_the_references_may_be_a_whole_dataset(folders):
-    """Its label maps count, and what lies beside them does not."""
+def test_the_references_may_be_a_dataset(folders):
+    """Its label maps are scored, and its images ignored."""
     predictions, references, output = folders
     for path in list(references.iterdir()):
         save(references.parent / "imagesTr", f"{path.name.split('.')[0]}_0000", organs())

@@ -1,4 +1,4 @@
-"""Means leave out what has no value, intervals draw whole cases."""
+"""Means leave out missing values; intervals draw whole cases."""
 
 import json
 import math
@@ -49,7 +49,7 @@ def test_the_same_seed_gives_the_same_interval():
     assert bootstrap_means(table, seed=1) != bootstrap_means(table, seed=2)
 
 
-def test_values_that_are_lacking_are_left_out_of_mean_and_count():
+def test_missing_values_are_left_out_of_mean_and_count():
     per_class, together = bootstrap_means(np.array([[1.0, np.nan], [0.5, np.nan], [np.nan, np.nan]]))
     assert (per_class[0].mean, per_class[0].cases) == (0.75, 2)
     assert math.isnan(per_class[1].mean)
@@ -64,7 +64,7 @@ def test_one_case_has_a_mean_but_no_interval():
     assert math.isnan(per_class[0].high)
 
 
-def test_a_summary_counts_what_no_mean_shows():
+def test_a_summary_counts_every_status():
     nan = math.nan
     rows = [
         row("a", 1, 0.9, hd=2.0),
@@ -83,21 +83,23 @@ def test_a_summary_counts_what_no_mean_shows():
 def test_files_hold_no_nan(tmp_path):
     summary = summarise([row("a", 1, math.nan, "absent", hd=math.nan)], files={"a": (tmp_path / "p", tmp_path / "r")})
     write_scores(summary, tmp_path / "scores.csv")
-    write_summary(summary, tmp_path / "summary.json", tolerance_mm=2.0)
-    assert (tmp_path / "scores.csv").read_text().splitlines()[1] == "a,1,organ 1,,,,,2,40,50,absent"
+    write_summary(summary, tmp_path / "summary.json", tolerance_mm=2.0, seed=3)
+    missing = "," * len(summary.metrics)
+    assert (tmp_path / "scores.csv").read_text().splitlines()[1] == f"a,1,organ 1,{missing}2,40,50,absent"
     content = json.loads((tmp_path / "summary.json").read_text(), parse_constant=pytest.fail)
     assert content["metric_per_case"][0]["metrics"]["1"]["Dice"] is None
     assert content["foreground_mean"]["Dice"] is None
     assert content["tolerance_mm"] == 2.0
+    assert content["bootstrap"] == {"resamples": 2000, "seed": 3}
 
 
 def test_no_class_at_all_is_a_summary_without_rows(tmp_path):
-    """No label anywhere, or every case failed and no dataset.json names what should be there."""
+    """No label anywhere, or every case failed and no dataset.json names the classes."""
     summary = summarise([], failed={"a": "why"}, files={"a": (tmp_path / "p", tmp_path / "r")})
     assert (summary.names, summary.overall["dsc"].cases) == ({}, 0)
     assert math.isnan(summary.overall["dsc"].mean)
     write_scores(summary, tmp_path / "scores.csv")
-    write_summary(summary, tmp_path / "summary.json")
+    write_summary(summary, tmp_path / "summary.json", tolerance_mm=2.0, seed=0)
     assert len((tmp_path / "scores.csv").read_text().splitlines()) == 1
     assert json.loads((tmp_path / "summary.json").read_text())["failed"] == {"a": "why"}
 
@@ -115,7 +117,7 @@ def test_columns_and_entries_follow_the_convention(tmp_path):
     summary = summarise([legacy_row("a", 1, 0.9, 3.25)], files={"a": (tmp_path, tmp_path)}, convention="transunet")
     assert (summary.convention, summary.metrics) == ("transunet", ("dsc", "hd95_voxels"))
     write_scores(summary, tmp_path / "scores.csv")
-    write_summary(summary, tmp_path / "summary.json")
+    write_summary(summary, tmp_path / "summary.json", tolerance_mm=2.0, seed=0)
     lines = (tmp_path / "scores.csv").read_text().splitlines()
     assert lines[0] == "case,class_id,class,dsc,hd95_voxels,tolerance_mm,volume_pred_ml,volume_ref_ml,status"
     assert lines[1] == "a,1,organ 1,0.9,3.25,2,40,50,scored"
@@ -126,10 +128,10 @@ def test_columns_and_entries_follow_the_convention(tmp_path):
     assert not {"HD95", "NSD"} & set(content["foreground_mean"])
 
 
-def test_without_a_name_it_is_ours(tmp_path):
+def test_the_default_convention_is_ours(tmp_path):
     summary = summarise([row("a", 1, 0.9)])
     assert summary.convention == "ours"
-    write_summary(summary, tmp_path / "summary.json")
+    write_summary(summary, tmp_path / "summary.json", tolerance_mm=2.0, seed=0)
     assert json.loads((tmp_path / "summary.json").read_text())["convention"] == "ours"
 
 
@@ -139,7 +141,7 @@ def test_an_unknown_convention_is_refused():
 
 
 def test_legacy_means_count_empty_masks_as_they_were_counted():
-    """Case by case, each case a table of classes, as those programs sum them up."""
+    """Those programs average over cases, one table of classes per case."""
     table = {"a": [(0.9, 2.0), (0, 0)], "b": [(0.7, 4.0), (1, 0)], "c": [(0, 0), (0.5, 9.0)]}
     rows = [legacy_row(case, k, *pair) for case, pairs in table.items() for k, pair in enumerate(pairs, start=1)]
     expected = np.mean([np.array(pairs) for pairs in table.values()], axis=0)  # (classes, dsc and hd95)

@@ -82,3 +82,17 @@ def test_the_whole_slice_as_a_box_is_the_whole_native_slice(h, w, row, col):
     (rows, columns), (top, left) = fit.inner, fit.offset
     box = torch.tensor([left, top, left + columns, top + rows]) / 128
     torch.testing.assert_close(fit.boxes_to_native(box), torch.tensor([0.0, 0.0, w, h]), rtol=0, atol=1e-2)
+
+
+corners = st.floats(0, 1, width=32)
+
+
+@given(h=sides, w=sides, row=spacings, col=spacings, box=st.tuples(corners, corners, corners, corners))
+def test_boxes_go_to_the_square_and_back(h, w, row, col, box):
+    fit = SliceFit((h, w), (row, col), 128)
+    native = torch.tensor([box]) * torch.tensor([w, h, w, h])
+    square = fit.boxes_to_network(native)
+    torch.testing.assert_close(fit.boxes_to_native(square), native, rtol=1e-4, atol=1e-2)
+    (rows, columns), (top, left) = fit.inner, fit.offset
+    assert (square >= torch.tensor([left, top, left, top]) / 128 - 1e-5).all()
+    assert (square <= torch.tensor([left + columns, top + rows, left + columns, top + rows]) / 128 + 1e-5).all()

@@ -1,4 +1,4 @@
-"""The need of memory, told from the header. benchmarks/memory.py holds it against measurements."""
+"""Memory predicted from the header; benchmarks/memory.py compares it with measurements."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,12 +31,12 @@ def test_the_trunk_is_counted_without_running_it(model):
     assert trunk_cost(model.network, 256).per_slice == pytest.approx(4 * cost.per_slice, rel=0.05)
 
 
-def test_the_count_is_of_what_lives_at_one_time():
+def test_the_count_is_of_tensors_that_exist_at_one_time():
     """Ten layers of 1 MB each, one after the other: an input and an output at a time, not ten."""
 
     class Deep(torch.nn.Module):
         def heaviest(self, images):
-            from sautomed.model.segmenter import Features
+            from sautomed.model.values import Features
 
             for _ in range(10):
                 images = images * 2
@@ -60,7 +60,7 @@ def test_a_larger_scan_and_a_larger_chunk_never_need_less(model, shape, dtype, c
     assert need.peak >= 4 * np.prod(shape)
 
 
-def test_what_is_held_already_counts(model):
+def test_memory_held_already_counts(model):
     assert predict(header(), model, COST, 1, 500 * MB).peak == predict(header(), model, COST, 1, 0).peak + 500 * MB
 
 
@@ -90,7 +90,7 @@ def test_a_scan_that_cannot_fit_is_refused_with_both_numbers_and_the_cure(model,
     least = predict(header(), model, COST, 1, 0).peak
     with pytest.raises(errors.MemoryShortage) as caught:
         choose_chunk(header(), model, COST, 0.01)
-    told = str(caught.value)
+    message = str(caught.value)
     assert caught.value.exit_code == 5
     for words in (
         "scan.nii",
@@ -99,8 +99,8 @@ def test_a_scan_that_cannot_fit_is_refused_with_both_numbers_and_the_cure(model,
         "--max-ram allows 0.01 GB",
         "Give --max-ram",
     ):
-        assert words in told
-    allowed = float(told.split("Give --max-ram ")[1].split()[0])
+        assert words in message
+    allowed = float(message.split("Give --max-ram ")[1].split()[0])
     assert choose_chunk(header(), model, COST, allowed)[0] == 1
 
 
@@ -111,9 +111,9 @@ def test_without_a_limit_the_machine_sets_it(model, monkeypatch):
         choose_chunk(header(), model, COST)
 
 
-def test_the_machine_is_asked():
+def test_memory_of_the_process_and_the_machine_is_measured():
     assert 10 * MB < memory.resident_bytes() <= memory.available_bytes()
-    memory.forget_peak()
+    memory.reset_peak()
     before = memory.peak_bytes()
     block = np.ones(100 * MB, np.uint8)
     assert memory.peak_bytes() >= before + 60 * MB

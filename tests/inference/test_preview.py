@@ -1,4 +1,4 @@
-"""The preview: which slices it picks, how it shows intensities, and what the picture holds."""
+"""The preview: which slices are shown, in which window, and with which colours."""
 
 from io import BytesIO
 from itertools import combinations

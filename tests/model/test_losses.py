@@ -1,10 +1,14 @@
-"""What training minimises."""
+"""Losses of pixels, boxes and presence, and how a run weighs them."""
 
 import pytest
 import torch
 import torch.nn.functional as nnf
 
-from sautomed.model.losses import box_loss, dice_loss, presence_loss
+from sautomed.model.boxes import boxes_of_labels
+from sautomed.model.losses import box_loss, cross_entropy, dice_loss, presence_loss, walk_losses
+from sautomed.model.values import StepOutput
+
+from .examples import make_run
 
 
 def sure(labels, classes):
@@ -68,3 +72,62 @@ def test_dice_over_all_classes_counts_an_absent_one_as_lost():
     shown, every = dice_loss(logits, labels), dice_loss(logits, labels, "all")
     assert shown < 0.1
     assert every == pytest.approx((float(shown) + 2.0) / 3, abs=1e-3)
+
+
+# --- of a run ---
+
+
+def outputs_and_labels(slices=3):
+    generator = torch.Generator().manual_seed(4)
+    labels = make_run(slices=slices).labels
+    outputs = []
+    for _ in range(slices):
+        corner = 0.5 * torch.rand(2, 2, 2, 2, generator=generator)
+        boxes = torch.cat([corner, corner + 0.3], -1)
+        logits = torch.randn(2, 3, 64, 64, generator=generator)
+        outputs.append(StepOutput(logits, None, boxes, torch.randn(2, 2, generator=generator)))
+    return outputs, labels
+
+
+def test_the_target_counts_one_and_earlier_slices_their_weight(small_settings):
+    outputs, labels = outputs_and_labels()
+    whole = walk_losses(outputs, labels, small_settings.train.model_copy(update={"earlier_weight": 0.25}))
+    single = [walk_losses([out], labels[:, t : t + 1], small_settings.train) for t, out in enumerate(outputs)]
+    for name in ("loss", "ce", "dice", "box", "presence"):
+        values = [losses[name] for losses in single]
+        expected = (0.25 * values[0] + 0.25 * values[1] + values[2]) / 1.5
+        torch.testing.assert_close(whole[name], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_loss_is_the_weighed_sum_of_its_parts_at_the_labels_resolution(small_settings):
+    outputs, labels = outputs_and_labels(slices=1)
+    weights = {"ce_weight": 0.3, "dice_weight": 0.5, "box_weight": 0.7, "presence_weight": 0.9}
+    losses = walk_losses(outputs, labels, small_settings.train.model_copy(update=weights))
+    truth = labels[:, 0]
+    logits = torch.nn.functional.interpolate(outputs[0].logits, size=128, mode="bilinear", align_corners=False)
+    expected = {"ce": cross_entropy(logits, truth), "dice": dice_loss(logits, truth)}
+    boxes, present = boxes_of_labels(truth, 2)
+    expected["box"] = box_loss(outputs[0].boxes, boxes, present)
+    expected["presence"] = presence_loss(outputs[0].presence, present)
+    for name, value in expected.items():
+        torch.testing.assert_close(losses[name], value)
+    total = sum(weights[f"{name}_weight"] * value for name, value in expected.items())
+    torch.testing.assert_close(losses["loss"], total)
+
+
+def test_without_a_generator_there_is_no_box_or_presence_loss(small_settings):
+    out = StepOutput(torch.zeros(2, 3, 64, 64), None)
+    losses = walk_losses([out], make_run(slices=1).labels, small_settings.train)
+    assert losses["box"] == losses["presence"] == 0
+    assert losses["loss"] > 0
+
+
+def test_a_loss_at_the_logits_sees_shrunk_labels(small_settings):
+    labels = torch.zeros(1, 1, 8, 8, dtype=torch.long)
+    labels[..., 4:] = 1
+    logits = torch.zeros(1, 2, 2, 2)
+    logits[:, 0, :, 0] = logits[:, 1, :, 1] = 20.0
+    out, settings = StepOutput(logits, None), small_settings.train
+    exact = walk_losses([out], labels, settings.model_copy(update={"loss_at": "logits"}))
+    assert exact["loss"] < 1e-3  # each pixel of the logits is right
+    assert walk_losses([out], labels, settings)["ce"] > 10 * exact["ce"]  # stretched, they are unsure in between

@@ -1,4 +1,4 @@
-"""Whole cases: the same on every call, anatomically plausible, and laid out as their affine says."""
+"""Whole cases: reproducible, anatomically plausible, and oriented as their affine says."""
 
 from functools import cache
 
@@ -8,10 +8,10 @@ import pytest
 from sautomed.errors import UnknownSetting
 from sautomed.phantom import KINDS, make_phantom
 from sautomed.phantom.generate import PhantomCase
-from sautomed.phantom.parts import Dice
+from sautomed.phantom.parts import Variation
 from sautomed.phantom.patient import make_patient
 
-# Millilitres of adults, generously: what a text book gives, and for the vessels what a field of view shows of them.
+# Generous ranges for adults in ml: of whole organs, and for vessels of the part within the field of view.
 ADULT_ML = {
     "spleen": (60, 480), "right_kidney": (80, 300), "left_kidney": (80, 300), "gallbladder": (2, 90),
     "liver": (900, 2500), "stomach": (60, 800), "inferior_vena_cava": (25, 150), "portal_and_splenic_vein": (4, 35),
@@ -36,7 +36,7 @@ def label_of(scan: PhantomCase, name: str) -> int:
 
 
 def centre_mm(scan: PhantomCase, name: str) -> np.ndarray:
-    """Centre of mass in RAS mm."""
+    """Return the centroid in RAS mm."""
     places = np.argwhere(scan.labels == label_of(scan, name))
     return scan.affine[:3, :3] @ places.mean(axis=0) + scan.affine[:3, 3]
 
@@ -116,7 +116,9 @@ def test_files_come_in_several_orientations():
 
 
 def test_some_patients_lack_a_gallbladder_or_one_kidney_but_never_both():
-    patients = [{part.structure for part in make_patient(Dice(np.random.default_rng(seed)))} for seed in range(120)]
+    patients = [
+        {part.structure for part in make_patient(Variation(np.random.default_rng(seed)))} for seed in range(120)
+    ]
     without_gallbladder = sum("gallbladder" not in names for names in patients)
     without_a_kidney = sum(len({"right_kidney", "left_kidney"} & names) == 1 for names in patients)
     assert 5 < without_gallbladder < 36

@@ -1,4 +1,4 @@
-"""The warp and the windows onto it."""
+"""The random warp, and windows of the grid."""
 
 import numpy as np
 import pytest

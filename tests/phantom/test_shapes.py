@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sautomed.phantom.combine import Common, Cut, Grown, Rough, Shared, Union
+from sautomed.phantom.combine import Cached, Difference, Grown, Intersection, Rough, Union
 from sautomed.phantom.grid import Grid, Lattice, Pose
 from sautomed.phantom.shapes import Barrel, Ellipsoid, HalfSpace, Solid, Tube
 
@@ -33,7 +33,7 @@ def inside_of(solid: Solid) -> np.ndarray:
 
 
 def off_surface_of(solid: Solid) -> np.ndarray:
-    """Where rounding cannot decide between inside and outside: a lattice point may lie on a surface exactly."""
+    """Return points off the surface; for points exactly on it, rounding decides between inside and outside."""
     return np.abs(solid.distance(GRID, GRID.everything())) > 1e-3
 
 
@@ -87,15 +87,15 @@ def test_a_barrel_follows_its_levels_and_ends():
 def test_joining_and_cutting_obey_set_algebra(a, b):
     in_a, in_b, decided = inside_of(a), inside_of(b), off_surface_of(a) & off_surface_of(b)
     assert np.array_equal(inside_of(Union([a, b])), in_a | in_b)
-    assert np.array_equal(inside_of(Common(a, b)), in_a & in_b)
-    assert np.array_equal(inside_of(Cut(a, b)) & decided, in_a & ~in_b & decided)
+    assert np.array_equal(inside_of(Intersection(a, b)), in_a & in_b)
+    assert np.array_equal(inside_of(Difference(a, b)) & decided, in_a & ~in_b & decided)
 
 
 @given(balls, balls, st.floats(1, 15))
 @settings(max_examples=25, deadline=None)
 def test_blending_only_adds_to_a_union_and_takes_from_a_cut(a, b, blend_mm):
     assert not (inside_of(Union([a, b])) & ~inside_of(Union([a, b], blend_mm))).any()
-    assert not (inside_of(Cut(a, b, blend_mm)) & ~inside_of(Cut(a, b))).any()
+    assert not (inside_of(Difference(a, b, blend_mm)) & ~inside_of(Difference(a, b))).any()
 
 
 @given(balls)
@@ -121,7 +121,7 @@ def test_a_half_space_ends_at_its_plane():
     assert np.array_equal(left, GRID.x < 10)
 
 
-def test_a_shared_solid_is_evaluated_once():
+def test_a_cached_solid_is_evaluated_once():
     class Counting(HalfSpace):
         calls = 0
 
@@ -129,7 +129,7 @@ def test_a_shared_solid_is_evaluated_once():
             type(self).calls += 1
             return super().distance(grid, window)
 
-    shared = Shared(Counting((0, 0, 0), (0, 0, 1)))
+    shared = Cached(Counting((0, 0, 0), (0, 0, 1)))
     window = GRID.window(*BALL.bounds())
     first = shared.distance(GRID, window)
     first += 100  # a caller may work on what it gets

@@ -1,4 +1,4 @@
-"""The folder that phantoms are written to."""
+"""Folders of phantoms."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The page about a dataset's health: whole, escaped, and with what was found."""
+"""The page about a dataset: complete, escaped, and with all findings."""
 
 import re
 
@@ -40,45 +40,45 @@ def write(diagnosis, path, mended=None):
     return path.read_text(encoding="utf-8")
 
 
-def test_the_page_is_whole_and_needs_no_other_file(diagnosis, tmp_path):
-    text = write(diagnosis, tmp_path / "page.html")
-    page = Page(text)
-    assert page.images == 3  # two cases, one plot
-    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
-    assert not re.search(r"https?://|url\(|<script|@import", text)
+def test_the_page_is_complete_and_needs_no_other_file(diagnosis, tmp_path):
+    page = write(diagnosis, tmp_path / "page.html")
+    parsed = Page(page)
+    assert parsed.images == 3  # two cases, one plot
+    assert all(source.startswith("data:image/png;base64,") for source in parsed.sources)
+    assert not re.search(r"https?://|url\(|<script|@import", page)
 
 
 def test_text_is_escaped(diagnosis, tmp_path):
-    text = write(diagnosis, tmp_path / "page.html")
-    for told in ("A &amp; B", "&lt;different&gt;", "Regrid &amp; see.", "b&lt;i&gt;"):
-        assert told in text
-    assert "<different>" not in text
+    page = write(diagnosis, tmp_path / "page.html")
+    for shown in ("A &amp; B", "&lt;different&gt;", "Regrid &amp; see.", "b&lt;i&gt;"):
+        assert shown in page
+    assert "<different>" not in page
 
 
-def test_findings_and_cases_are_told(diagnosis, tmp_path):
-    text = write(diagnosis, tmp_path / "page.html")
-    for told in (
-        "Must be mended", "3 cases: 1 error, no warnings, 9 notes", "SAM-E0307", "mends it", "5 more",
+def test_findings_and_cases_are_shown(diagnosis, tmp_path):
+    page = write(diagnosis, tmp_path / "page.html")
+    for shown in (
+        "Must be corrected", "3 cases: 1 error, no warnings, 9 notes", "SAM-E0307", "corrects it", "5 more",
         "patient patient 7", "40 × 32 × 12", "8 × 8 × 10 mm", "-990 / 40 / 100", "left kidney", "320",
         "0.64", "not readable",
     ):  # fmt: skip
-        assert told in text, told
-    assert text.count("Harmless.") == 1  # one cure for nine alike
+        assert shown in page, shown
+    assert page.count("Harmless.") == 1  # one cure for nine alike
 
 
 def test_a_sound_dataset_and_many_labels(tmp_path):
     labels = {value: f"organ_{value}" for value in range(1, 31)}
     cases = (make_case("a", voxels={3: 10}, millilitres={3: 6.4}),)
-    text = write(Diagnosis(tmp_path, "many", "msd", "CT", labels, cases, ()), tmp_path / "page.html")
-    Page(text)
-    assert "Sound" in text
-    assert "Nothing was found." in text
-    assert "1 of 30" in text
+    page = write(Diagnosis(tmp_path, "many", "msd", "CT", labels, cases, ()), tmp_path / "page.html")
+    Page(page)
+    assert "Sound" in page
+    assert "Nothing was found." in page
+    assert "1 of 30" in page
 
 
-def test_what_was_corrected_is_told(diagnosis, tmp_path):
+def test_corrections_are_shown(diagnosis, tmp_path):
     mended = Mended(tmp_path / "new", {"a": ("resampled",), "b<i>": ()}, {"c": "is <broken>"}, {2: "left_kidney"})
-    text = write(diagnosis, tmp_path / "page.html", mended)
-    Page(text)
-    for told in ("2 of 3 cases written, 1 with corrections", "is &lt;broken&gt;", "left_kidney: taken out"):
-        assert told in text
+    page = write(diagnosis, tmp_path / "page.html", mended)
+    Page(page)
+    for shown in ("2 of 3 cases written, 1 with corrections", "is &lt;broken&gt;", "left_kidney: taken out"):
+        assert shown in page

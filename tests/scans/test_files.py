@@ -1,11 +1,9 @@
-"""A reader sees a whole file or none, and every fault of the place is named."""
+"""A reader sees a whole file or none, and every error of the target is named."""
 
 import csv
-import hashlib
 import io
 import json
 import os
-import pickle
 import subprocess
 import sys
 
@@ -24,7 +22,7 @@ from sautomed.scans.files import (
     write_json,
     write_text,
 )
-from sautomed.scans.paths import read_json, require_file, sha256_of
+from sautomed.scans.paths import read_json
 
 
 def test_a_written_file_appears_whole_and_alone(tmp_path):
@@ -110,50 +108,11 @@ def test_json_takes_no_nan(tmp_path):
     assert not (tmp_path / "a.json").exists()
 
 
-def test_broken_json_is_named_with_its_place(tmp_path):
-    (tmp_path / "dataset.json").write_text('{"labels": {\n "liver": }')
-    with pytest.raises(errors.BadDatasetJson, match="line 2, column") as caught:
-        read_json(tmp_path / "dataset.json")
-    assert caught.value.id == "SAM-E0311"
+# --- leftovers of killed writers ---
 
 
-def test_a_missing_file_suggests_the_nearest_name(tmp_path):
-    (tmp_path / "liver_01.nii.gz").touch()
-    with pytest.raises(errors.MissingFile, match=r"does not exist\. Did you mean liver_01\.nii\.gz\?") as caught:
-        require_file(tmp_path / "liver_1.nii.gz")
-    assert (caught.value.id, caught.value.exit_code) == ("SAM-E0301", 3)
-
-
-def test_a_message_says_where_what_and_the_cure_in_this_order():
-    error = errors.GridMismatch("they differ.", where="case 7", cure="Resample one.")
-    assert str(error) == "case 7: they differ. Resample one."
-
-
-def _families(kind=errors.SautomedError):
-    for child in kind.__subclasses__():
-        yield child
-        yield from _families(child)
-
-
-def test_ids_are_unique_and_families_share_their_exit_code():
-    kinds = [kind for kind in _families() if kind.__module__ == "sautomed.errors"]
-    assert len({kind.id for kind in kinds}) == len(kinds)
-    codes = {"2": 2, "3": 3, "4": 4, "5": 5, "6": 6}
-    for kind in kinds:
-        assert kind.exit_code == codes[kind.id.removeprefix("SAM-E0")[0]], kind
-
-
-def test_errors_survive_the_way_out_of_a_worker_process():
-    error = pickle.loads(pickle.dumps(errors.NoCases("none.", where="here", cure="Add some.")))
-    assert isinstance(error, errors.NoCases)
-    assert str(error) == "here: none. Add some."
-
-
-# --- what killed writers leave ---
-
-
-def leftover(folder, name, process, place=None):
-    path = folder / f".{place or files._place()}-{process:x}-01234567.{name}"
+def leftover(folder, name, process, machine=None):
+    path = folder / f".{machine or files._machine()}-{process:x}-01234567.{name}"
     path.write_bytes(b"half")
     return path
 
@@ -168,7 +127,7 @@ with atomic_write(sys.argv[1]) as temporary:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs kill -9")
-def test_a_killed_writer_leaves_no_half_file_and_its_rest_is_swept(tmp_path):
+def test_a_killed_writer_leaves_no_half_file_and_its_temporary_file_is_deleted(tmp_path):
     target = tmp_path / "a.nii.gz"
     target.write_bytes(b"old")
     subprocess.run([sys.executable, "-c", KILLED, str(target)], check=False)
@@ -178,18 +137,18 @@ def test_a_killed_writer_leaves_no_half_file_and_its_rest_is_swept(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_only_the_rests_of_dead_writers_of_these_names_are_swept(tmp_path):
+def test_only_leftovers_of_dead_writers_of_these_names_are_deleted(tmp_path):
     dead = 2**22 + 1  # above the largest process number of Linux
     kept = [
         leftover(tmp_path, "other.nii.gz", dead),
         leftover(tmp_path, "a.nii.gz", os.getppid()),
-        leftover(tmp_path, "a.nii.gz", dead, place="0000" if files._place() != "0000" else "1111"),
+        leftover(tmp_path, "a.nii.gz", dead, machine="0000" if files._machine() != "0000" else "1111"),
         tmp_path / ".a.nii.gz",
         tmp_path / ".01234567.a.nii.gz",
     ]
     for path in kept[3:]:
         path.write_bytes(b"mine")
-    mine = leftover(tmp_path, "a.nii.gz", os.getpid())  # of an earlier process that had our number
+    mine = leftover(tmp_path, "a.nii.gz", os.getpid())  # of an earlier process with our number
     with atomic_write(tmp_path / "a.nii.gz") as temporary:
         assert sweep_leftovers(tmp_path, {"a.nii.gz"}) == [mine]
         assert temporary.exists()
@@ -197,16 +156,16 @@ def test_only_the_rests_of_dead_writers_of_these_names_are_swept(tmp_path):
     assert sweep_leftovers(tmp_path / "missing", {"a"}) == []
 
 
-def test_the_rest_of_another_machine_is_swept_after_a_day(tmp_path):
-    old = leftover(tmp_path, "a", 7, place="0000" if files._place() != "0000" else "1111")
+def test_a_leftover_of_another_machine_is_deleted_after_a_day(tmp_path):
+    old = leftover(tmp_path, "a", 7, machine="0000" if files._machine() != "0000" else "1111")
     os.utime(old, (0, 0))
     assert sweep_leftovers(tmp_path, {"a"}) == [old]
 
 
-# --- before the work ---
+# --- checks before the work ---
 
 
-def test_a_place_is_tried_without_leaving_a_trace(tmp_path):
+def test_checking_a_folder_leaves_no_file(tmp_path):
     require_writable(tmp_path / "not" / "there" / "yet")
     assert list(tmp_path.iterdir()) == []
     assert nearest_folder(tmp_path / "not" / "there") == tmp_path
@@ -215,24 +174,8 @@ def test_a_place_is_tried_without_leaving_a_trace(tmp_path):
         require_writable(tmp_path / "file" / "deeper")
 
 
-# --- hashes ---
-
-
-def test_a_hash_is_of_the_content_and_of_several_files_in_any_order(tmp_path):
-    first, second = tmp_path / "a", tmp_path / "b"
-    first.write_bytes(b"one")
-    second.write_bytes(b"two")
-    assert sha256_of([first]) == hashlib.sha256(b"one").hexdigest()
-    both = sha256_of([first, second])
-    assert both == sha256_of([second.rename(tmp_path / "0"), first])
-    first.write_bytes(b"One")
-    assert sha256_of([tmp_path / "0", first]) != both
-    with pytest.raises(errors.MissingFile, match="does not exist"):
-        sha256_of([tmp_path / "missing"])
-
-
 @given(st.lists(st.lists(st.text(st.characters(codec="utf-8")), min_size=2, max_size=3), min_size=1, max_size=3))
 @example([["\r", "a\r\nb"], ['"', ","]])
-def test_a_reader_of_csv_gives_back_every_field(rows):
+def test_csv_fields_are_read_back_unchanged(rows):
     read = list(csv.reader(io.StringIO(csv_text(rows), newline="")))
     assert read == [[field.replace("\r\n", "\n").replace("\r", "\n") for field in row] for row in rows]

@@ -1,4 +1,4 @@
-"""MetaImage by its header: what is read as SimpleITK reads it, and what is refused."""
+"""MetaImage is read as SimpleITK reads it, and impossible headers are refused."""
 
 import zlib
 
@@ -27,7 +27,7 @@ FIELDS = {
 
 
 def meta(path, voxels=BYTES, **changed):
-    """A file with these fields, the data file's last; a field of None is left out."""
+    """Write a file with these fields, that of the data file last; None leaves a field out."""
     fields = FIELDS | changed
     last = fields.pop("ElementDataFile")
     lines = [f"{name} = {value}\n" for name, value in [*fields.items(), ("ElementDataFile", last)] if value is not None]
@@ -93,7 +93,7 @@ def test_bytes_before_the_voxels_are_skipped(tmp_path, skip):
     np.testing.assert_array_equal(read_stored(path).voxels, VALUES)
 
 
-def test_one_of_several_volumes_or_channels_is_read_if_told_which(tmp_path):
+def test_one_of_several_volumes_or_channels_is_read_by_its_number(tmp_path):
     values = np.arange(48, dtype=np.int16)
     path = meta(tmp_path / "a.mha", values.tobytes(), ElementNumberOfChannels="2")
     refused(errors.UnsupportedVoxels, path, "2 channels", "--channel 0 to --channel 1")
@@ -111,7 +111,7 @@ def test_no_transform_matrix_is_no_orientation(tmp_path):
     assert read_geometry(path, ReadOptions(assume_spacing=True)).native.axis_codes == "LPS"
 
 
-def test_truncated_voxels_are_told_with_their_bytes(tmp_path):
+def test_truncated_voxels_are_reported_with_their_bytes(tmp_path):
     path = meta(tmp_path / "a.mha")
     whole = path.read_bytes()
     path.write_bytes(whole[:-10])
@@ -148,18 +148,18 @@ def test_truncated_voxels_are_told_with_their_bytes(tmp_path):
         ({"TransformMatrix": "1 0 0 1 0 0 0 0 1"}, errors.BadGeometry, "singular"),
         ({"TransformMatrix": "1 0 0 0 nan 0 0 0 1"}, errors.BadGeometry, "not finite"),
         ({"Offset": "inf 0 0"}, errors.BadGeometry, "not finite"),
-        ({"ElementDataFile": "../a.raw"}, errors.NotAScan, "must lie in the folder"),
+        ({"ElementDataFile": "../a.raw"}, errors.NotAScan, "must be in the folder"),
         ({"ElementDataFile": "LIST"}, errors.NotAScan, "several files"),
         ({"ElementDataFile": "slice%03d.raw 1 4 1"}, errors.NotAScan, "several files"),
         ({"ElementDataFile": "b.raw"}, errors.MissingFile, "'b.raw'"),
         ({"ElementDataFile": None}, errors.BadGeometry, "damaged header"),
     ],
 )
-def test_headers_that_cannot_be_meant_are_refused(tmp_path, changed, fault, word):
+def test_impossible_headers_are_refused(tmp_path, changed, fault, word):
     refused(fault, meta(tmp_path / "a.mha", **changed), word)
 
 
-def test_what_other_readers_pass_over_is_warned_of(tmp_path):
+def test_ignored_fields_are_warned_of(tmp_path):
     path = meta(tmp_path / "a.mha", ElementToIntensityFunctionSlope="2", DistanceUnits="um")
     warnings = read_scan(path).warnings
     assert any("intensity function" in warning for warning in warnings)

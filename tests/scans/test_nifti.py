@@ -1,7 +1,9 @@
-"""Scans and label maps are read as their headers say, and each fault has its own error."""
+"""Scans and label maps are read according to their headers, and each fault has its own error."""
 
+import copy
 import errno
 import gzip
+import pickle
 import re
 
 import nibabel
@@ -22,7 +24,7 @@ def ramp(shape=(6, 7, 5), dtype=np.int16):
 
 
 def write(path, array=None, affine=None, slope=None, kind=nibabel.Nifti1Image, **fields):
-    """A tiny NIfTI; `fields` overwrite header fields behind nibabel's back, byte by byte."""
+    """Write a tiny NIfTI; `fields` overwrite header fields byte by byte, unchecked by nibabel."""
     image = kind(ramp() if array is None else array, np.diag([1.0, 1.0, 3.0, 1.0]) if affine is None else affine)
     image.header.set_xyzt_units("mm")
     if slope is not None:
@@ -45,7 +47,7 @@ def _patch(path, header, fields):
 
 
 def refused(kind, path, *words, read=read_scan):
-    """The message of the fault that reading raises; it begins with the path and has a cure."""
+    """Check that reading raises an error with these words, its path and a cure; return it."""
     with pytest.raises(kind) as caught:
         read(path)
     message = str(caught.value)
@@ -58,7 +60,7 @@ def refused(kind, path, *words, read=read_scan):
     return caught.value
 
 
-# --- what is read -----------------------------------------------------------------------------------------------------
+# --- accepted files ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
@@ -102,6 +104,15 @@ def test_labels_saved_for_a_scaled_scan_with_a_late_start_are_neither(tmp_path):
     assert (tmp_path / "labels.nii").stat().st_size == 352 + array.size
 
 
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda native: pickle.loads(pickle.dumps(native))])
+def test_a_grid_keeps_its_header_when_it_is_copied_or_pickled(tmp_path, duplicate):
+    native = read_scan(write(tmp_path / "a.nii", descrip=b"from a scanner")).native
+    again = duplicate(native)
+    np.testing.assert_array_equal(again.affine, native.affine)
+    assert again.source.header == native.source.header
+    assert again.source.header["descrip"] == b"from a scanner"
+
+
 def test_big_endian_scans_are_read(tmp_path):
     header = nibabel.Nifti1Header(endianness=">")
     header.set_data_dtype(">i2")
@@ -116,7 +127,7 @@ def test_one_and_two_slices_are_scans(tmp_path, depth):
     assert volume.plane == "axial"
 
 
-def test_a_single_sagittal_slice_is_seen_as_sagittal(tmp_path):
+def test_a_single_sagittal_slice_has_the_sagittal_plane(tmp_path):
     assert read_scan(write(tmp_path / "a.nii.gz", ramp((1, 8, 9)), affine=np.eye(4))).array.shape == (1, 9, 8)
 
 
@@ -240,7 +251,7 @@ def test_an_affine_with_nan_is_refused(tmp_path):
     refused(errors.BadGeometry, write(tmp_path / "a.nii.gz", srow_x=[np.nan, 0, 0, 0], sform_code=1), "not finite")
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- refused files ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("read", [read_scan, read_labels, read_geometry])
@@ -360,7 +371,7 @@ def test_a_series_is_refused(tmp_path, read):
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
-def test_one_volume_of_a_series_is_read_if_told_which(tmp_path, name):
+def test_one_volume_of_a_series_is_read_by_its_number(tmp_path, name):
     array = ramp((6, 7, 5, 4))
     path = write(tmp_path / name, array)
     for frame in range(4):
@@ -370,7 +381,7 @@ def test_one_volume_of_a_series_is_read_if_told_which(tmp_path, name):
         read_geometry(path, ReadOptions(frame=4))
 
 
-def test_one_channel_of_vectors_is_read_if_told_which(tmp_path):
+def test_one_channel_of_vectors_is_read_by_its_number(tmp_path):
     array = ramp((6, 7, 5, 2, 3))
     path = write(tmp_path / "a.nii.gz", array)
     np.testing.assert_array_equal(read_stored(path, ReadOptions(frame=1, channel=2)).voxels, array[..., 1, 2])

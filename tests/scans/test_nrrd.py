@@ -1,4 +1,4 @@
-"""NRRD by its header: what is read as SimpleITK reads it, what the space means, and what is refused."""
+"""NRRD is read as SimpleITK reads it, and impossible headers are refused."""
 
 import gzip
 
@@ -25,7 +25,7 @@ FIELDS = {
 
 
 def nrrd(path, voxels=BYTES, version="NRRD0005", end="\n\n", **changed):
-    """A file with these fields; a field of None is left out, and underscores stand for blanks."""
+    """Write a file with these fields; None leaves a field out, and underscores become blanks."""
     fields = FIELDS | {name.replace("_", " "): value for name, value in changed.items()}
     lines = [
         version,
@@ -66,7 +66,7 @@ def test_voxels_and_geometry_are_those_of_the_header(tmp_path):
         ("LPS", (-1, -1, 1)),
     ],
 )
-def test_the_space_says_where_axes_grow_to(tmp_path, space, signs):
+def test_the_space_gives_the_directions_of_the_axes(tmp_path, space, signs):
     affine = read_geometry(nrrd(tmp_path / "a.nrrd", space=space)).affine
     np.testing.assert_array_equal(affine[:3, 3], np.multiply(signs, (10, 20, 30)))
     np.testing.assert_array_equal(np.diag(affine)[:3], np.multiply(signs, (1, 2, 3)))
@@ -77,7 +77,7 @@ def test_the_space_says_where_axes_grow_to(tmp_path, space, signs):
 @pytest.mark.parametrize("changed", [{"space": None, "space_dimension": "3"}, {"space": "scanner-xyz"}])
 def test_an_unknown_space_is_refused_unless_the_spacing_is_to_be_taken(tmp_path, changed):
     path = nrrd(tmp_path / "a.nrrd", **changed)
-    refused(errors.UnknownSpacing, path, "does not say how its voxels lie", "--assume-spacing")
+    refused(errors.UnknownSpacing, path, "does not give the orientation", "--assume-spacing")
     geometry = read_geometry(path, ReadOptions(assume_spacing=True))
     assert geometry.native.axis_codes == "LPS"
     assert "left-posterior-superior is assumed" in geometry.warnings[0]
@@ -116,7 +116,7 @@ def test_bytes_before_the_voxels_are_skipped(tmp_path, skip, lead):
     assert stored.geometry.format == "NRRD, detached header, raw"
 
 
-def test_one_of_several_volumes_or_channels_is_read_if_told_which(tmp_path):
+def test_one_of_several_volumes_or_channels_is_read_by_its_number(tmp_path):
     values = np.arange(48, dtype=np.int16).reshape((2, 2, 3, 4), order="F")
     shape = {"dimension": "4", "sizes": "2 2 3 4", "space_directions": "none (1,0,0) (0,2,0) (0,0,3)"}
     path = nrrd(tmp_path / "a.nrrd", values.tobytes(order="F"), kinds="list domain domain domain", **shape)
@@ -129,12 +129,12 @@ def test_one_of_several_volumes_or_channels_is_read_if_told_which(tmp_path):
     refused(errors.UnsupportedVoxels, path, "complex", options=ReadOptions(channel=0))
 
 
-def test_colours_as_simpleitk_writes_them_name_the_way_out(tmp_path):
+def test_colours_as_simpleitk_writes_them_need_a_channel(tmp_path):
     SimpleITK.WriteImage(SimpleITK.Image([3, 4, 5], SimpleITK.sitkVectorUInt8, 3), str(tmp_path / "a.nrrd"))
     refused(errors.UnsupportedVoxels, tmp_path / "a.nrrd", "3 channels (RGB?)", "--channel 0 to --channel 2")
 
 
-def test_truncated_voxels_are_told_with_their_bytes(tmp_path):
+def test_truncated_voxels_are_reported_with_their_bytes(tmp_path):
     path = nrrd(tmp_path / "a.nrrd")
     whole = path.read_bytes()
     path.write_bytes(whole[:-10])
@@ -150,30 +150,30 @@ def test_truncated_voxels_are_told_with_their_bytes(tmp_path):
         read_stored(path)
 
 
-def test_a_damaged_stream_is_told(tmp_path):
+def test_a_damaged_stream_is_reported(tmp_path):
     packed = bytearray(gzip.compress(VALUES.tobytes(order="F")))
     packed[-6] ^= 0xFF  # in the checksum
     with pytest.raises(errors.TruncatedFile, match="CRC"):
         read_stored(nrrd(tmp_path / "a.nrrd", bytes(packed), encoding="gzip"))
 
 
-def test_bytes_behind_the_voxels_are_warned_of(tmp_path):
+def test_bytes_after_the_voxels_are_warned_of(tmp_path):
     path = nrrd(tmp_path / "a.nrrd", VALUES.tobytes(order="F") + b"12345")
-    assert "5 bytes behind the voxels" in read_scan(path).warnings[0]
+    assert "5 bytes after the voxels" in read_scan(path).warnings[0]
 
 
 @pytest.mark.parametrize(
     ("name", "word"),
     [
-        ("../a.raw", "must lie in the folder"),
-        ("/etc/passwd", "must lie in the folder"),
-        ("sub\\a.raw", "must lie in the folder"),
-        ("C:a.raw", "must lie in the folder"),
+        ("../a.raw", "must be in the folder"),
+        ("/etc/passwd", "must be in the folder"),
+        ("sub\\a.raw", "must be in the folder"),
+        ("C:a.raw", "must be in the folder"),
         ("LIST", "several files"),
         ("a.%03d.raw 1 3 1", "several files"),
     ],
 )
-def test_voxels_are_sought_beside_the_header_alone(tmp_path, name, word):
+def test_voxels_are_only_read_from_beside_the_header(tmp_path, name, word):
     (tmp_path / "a.raw").write_bytes(VALUES.tobytes())
     (tmp_path / "sub").mkdir()
     refused(errors.NotAScan, nrrd(tmp_path / "sub" / "a.nhdr", b"", data_file=name), word)
@@ -211,7 +211,7 @@ def test_a_missing_data_file_is_named(tmp_path):
         ),
     ],
 )
-def test_headers_that_cannot_be_meant_are_refused(tmp_path, changed, fault, word):
+def test_impossible_headers_are_refused(tmp_path, changed, fault, word):
     refused(fault, nrrd(tmp_path / "a.nrrd", **changed), word)
 
 

@@ -1,4 +1,4 @@
-"""Files that `benchmarks/fuzz_io.py` found, each of which once did worse than to be read or refused by name."""
+"""Files that `benchmarks/fuzz_io.py` found: each once caused a crash, a wrong result or a message on the terminal."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sautomed.cli.convert import convert
+from sautomed.cli.convert import convert_file
 from sautomed.datasets.chaos.pictures import labels_of_grays, read_label_pictures
 from sautomed.datasets.folds import load_or_make_folds
 from sautomed.datasets.transunet.arrays import read_array
@@ -31,8 +31,8 @@ class Finding:
     Args:
         file: The file to read; "" for the folder.
         was: What was wrong.
-        fault: What it is refused with now; None if it is read.
-        warning: A word of the warning with which it is read.
+        fault: Error with which it is refused now; None if it is read.
+        warning: Part of the warning with which it is read.
     """
 
     file: str
@@ -43,47 +43,47 @@ class Finding:
 
 FINDINGS = {
     "dicom-cut-within-its-kind": Finding(
-        "", "a file cut within its SOPClassUID was taken for one without an image: a slice was missing", DamagedDicom
+        "", "a file cut within its SOPClassUID was treated as one without an image: a slice was missing", DamagedDicom
     ),
     "dicom-jpeg-2000-enlarged": Finding("", "MemoryError, for an image that its bytes cannot hold", DamagedDicom),
     "dicom-jpeg-enlarged": Finding("", "the decoder filled what was missing with grey", DamagedDicom),
     "dicom-several-transfer-syntaxes": Finding("", "TypeError on several values of TransferSyntaxUID", DamagedDicom),
     "nifti-2-without-line-end-check": Finding(
-        "a.nii", "HeaderDataError of nibabel on writing, because of an eol_check that nobody needs"
+        "a.nii", "HeaderDataError of nibabel on writing, because of a wrong eol_check"
     ),
     "nifti-2-with-more-behind-its-magic": Finding(
-        "a.nii.gz", "HeaderDataError of nibabel on writing, because of a letter behind the magic that reading ignores"
+        "a.nii.gz", "HeaderDataError of nibabel on writing, because of a letter after the magic, which reading ignores"
     ),
     "nifti-qform-that-is-no-rotation": Finding(
-        "a.nii.gz", "ValueError of nibabel on writing, because of a quaternion that reading had not used"
+        "a.nii.gz", "ValueError of nibabel on writing, because of a quaternion that reading ignores"
     ),
     "nifti-voxels-begin-at-an-odd-byte": Finding(
-        "a.nii", "on writing, nibabel told the terminal that another program would not like the source"
+        "a.nii", "on writing, nibabel printed a warning about the offset of the source"
     ),
-    "nifti-exactly-flat": Finding("a.nii.gz", "a warning of numpy, of a determinant that is 0", BadGeometry),
+    "nifti-exactly-flat": Finding("a.nii.gz", "a warning of numpy about a determinant of 0", BadGeometry),
     "nifti-unknown-form-codes": Finding(
-        "a.nii", "on writing, nibabel unset the unknown codes and with them the orientation, and told the terminal"
+        "a.nii", "on writing, nibabel unset the unknown codes and with them the orientation, and printed a warning"
     ),
     "nrrd-text-cut-within-its-last-number": Finding(
-        "a.nrrd", "the last number had lost a digit, and nothing was said", warning="cut short"
+        "a.nrrd", "the last number had lost a digit, without a warning", warning="cut short"
     ),
 }
 
 
 @pytest.mark.parametrize("name", FINDINGS)
-def test_every_door_reads_it_or_refuses_it_by_name(name, tmp_path, capfd):
+def test_every_function_reads_or_refuses_it(name, tmp_path, capfd):
     finding = FINDINGS[name]
     path = shutil.copytree(FILES / name, tmp_path / name) / finding.file
-    doors = [read_geometry, read_stored, read_scan, read_labels, converted]
+    readers = [read_geometry, read_stored, read_scan, read_labels, converted]
     if path.is_dir():
-        doors.append(lambda path, options: series_table(path, resample=options.resample))
+        readers.append(lambda path, options: series_table(path, resample=options.resample))
     faults = []
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for options in OPTIONS:
-            for door in doors:
+            for reader in readers:
                 try:
-                    door(path, options=options)
+                    reader(path, options=options)
                 except SautomedError as fault:
                     faults.append(fault)
         if finding.fault is not None:
@@ -99,7 +99,7 @@ def test_every_door_reads_it_or_refuses_it_by_name(name, tmp_path, capfd):
 def converted(path, options):
     """Convert there and back: it must stay at its place."""
     target = path.parent / "converted.nii"
-    source = convert(path, target, options, overwrite=True)
+    source = convert_file(path, target, options, overwrite=True)
     written = read_geometry(target, ReadOptions(assume_spacing=True))
     assert corner_gap_mm(source.affine, written.affine, source.shape) < 1e-3
 
@@ -112,7 +112,7 @@ def test_each_folder_has_its_row():
 
 def test_a_decoder_that_takes_too_long_is_ended(monkeypatch):
     """Was: ten seconds within the decoder, for an image of 34 x 33 pixels."""
-    monkeypatch.setattr("sautomed.scans.dicom.isolated._PATIENCE_S", 0.5)
+    monkeypatch.setattr("sautomed.scans.dicom.isolated._TIME_LIMIT_S", 0.5)
     with pytest.raises(DamagedDicom, match=r"3\.dcm has pixels that cannot be decoded"):
         read_stored(FILES / "dicom-jpeg-ls-that-counts-for-long")
 

@@ -1,4 +1,7 @@
-"""A scan goes in, labels made of its voxels come out: other libraries find each label where its voxel lay."""
+"""Labels computed voxel by voxel from a scan are saved where its voxels are, as other libraries confirm.
+
+Runs over all endings of the tables in `scans.formats`.
+"""
 
 import itertools
 
@@ -9,24 +12,34 @@ import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sautomed.cli.convert import convert
+from sautomed.cli.convert import convert_file
 from sautomed.scans import read_labels, read_scan, read_stored
-from sautomed.scans.grid import corner_gap_mm
+from sautomed.scans.formats import FILE_ENDINGS, FORMATS, IMAGE_ENDINGS, LABEL_ENDINGS
+from sautomed.scans.grid import NativeGrid, corner_gap_mm
 from sautomed.scans.volume import LabelMap
+from sautomed.scans.write import write_image
 
 ORIENTATIONS = [
     (order, signs) for order in itertools.permutations(range(3)) for signs in itertools.product((1, -1), repeat=3)
 ]
-SCAN_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
-LABEL_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".seg.nrrd", ".mha")
+PEERS = {"nifti": "nibabel", "nrrd": "SimpleITK", "metaimage": "SimpleITK"}  # formats without one are only ours
+OUTPUT_ENDINGS = tuple(ending for ending in LABEL_ENDINGS if ending in FILE_ENDINGS)  # DICOM needs a DICOM source
 DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8")
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 PLANES = ("axial", "coronal", "sagittal", "auto")
 
 
-def write_with_others(path, array, affine, packed=True):
-    """Nibabel writes NIfTI, SimpleITK the others; array axes are (x y z) of the file."""
-    if ".nii" in path.name:
+def peer_of(path):
+    name = next(name for name, entry in FORMATS.items() if path.name.endswith(entry.endings or ("no ending",)))
+    return PEERS.get(name)
+
+
+def write_with_peer(path, array, affine, packed=True):
+    """Write a scan with the other library of its format; array axes are (x y z) of the file."""
+    if peer_of(path) is None:
+        write_image(array, NativeGrid(array.shape, affine), path)
+        return path
+    if peer_of(path) == "nibabel":
         image = nibabel.Nifti1Image(array, affine, dtype=array.dtype)
         image.header.set_xyzt_units("mm")
         nibabel.save(image, path)
@@ -41,9 +54,12 @@ def write_with_others(path, array, affine, packed=True):
     return path
 
 
-def read_with_others(path):
-    """Array (x y z of the file) and affine to RAS mm."""
-    if ".nii" in path.name:
+def read_with_peer(path):
+    """Return the array, (x y z) of the file, and its affine to RAS mm."""
+    if peer_of(path) is None:
+        stored = read_stored(path)
+        return stored.voxels, stored.geometry.native.affine_to_write
+    if peer_of(path) == "nibabel":
         image = nibabel.load(path)
         return np.asarray(image.dataobj), image.affine
     image = SimpleITK.ReadImage(str(path))
@@ -54,7 +70,7 @@ def read_with_others(path):
 
 
 def content(shape, dtype, seed=0):
-    """Values over the whole range of a type; no two files alike, no image constant."""
+    """Return values over the whole range of a type, different for each seed and not constant."""
     rng = np.random.default_rng(seed)
     kind = np.dtype(dtype)
     if kind.kind == "f":
@@ -66,25 +82,25 @@ def content(shape, dtype, seed=0):
     return values
 
 
-def copied(scan):
-    """A stub of a model: labels that follow from each voxel alone."""
+def segmented(scan):
+    """Stand in for a model: each label follows from its voxel alone."""
     return ((scan > 0) + 2 * (scan > 50)).astype(np.uint8)
 
 
-def check_way(folder, array, affine, ending_in, ending_out, plane):
-    scan = write_with_others(folder / f"scan{ending_in}", array, affine)
+def check_round_trip(folder, array, affine, ending_in, ending_out, plane):
+    scan = write_with_peer(folder / f"scan{ending_in}", array, affine)
     stored = read_stored(scan)
     assert stored.voxels.dtype == array.dtype
     np.testing.assert_array_equal(stored.voxels, array)
     assert corner_gap_mm(stored.geometry.affine, affine, array.shape) < 1e-3
 
     volume = read_scan(scan, plane)
-    labels = LabelMap(copied(volume.array), volume.affine, volume.native, volume.plane, {1: "a", 3: "b"})
+    labels = LabelMap(segmented(volume.array), volume.affine, volume.native, volume.plane, {1: "a", 3: "b"})
     labels.save(folder / f"labels{ending_out}")
 
-    found, found_affine = read_with_others(folder / f"labels{ending_out}")
+    found, found_affine = read_with_peer(folder / f"labels{ending_out}")
     assert found.dtype == np.uint8
-    np.testing.assert_array_equal(found, copied(array.astype(np.float32)))
+    np.testing.assert_array_equal(found, segmented(array.astype(np.float32)))
     assert corner_gap_mm(found_affine, affine, array.shape) < 1e-3
     again = read_labels(folder / f"labels{ending_out}", volume.plane)
     np.testing.assert_array_equal(again.array, labels.array)
@@ -112,18 +128,18 @@ def test_all_orientations_come_back_in_every_format(tmp_path, number, orientatio
     array = content((4, 3, 5), DTYPES[number % len(DTYPES)], number)
     affine = axis_affine(*orientation, (0.7, 1.3, 2.9), (-81.5, 33.25, 210.0))
     for turn in range(3):
-        ending_in = SCAN_ENDINGS[(number + 2 * turn) % len(SCAN_ENDINGS)]
-        ending_out = LABEL_ENDINGS[(number + turn) % len(LABEL_ENDINGS)]
-        check_way(tmp_path, array, affine, ending_in, ending_out, PLANES[(number + turn) % 4])
+        ending_in = FILE_ENDINGS[(number + 2 * turn) % len(FILE_ENDINGS)]
+        ending_out = OUTPUT_ENDINGS[(number + turn) % len(OUTPUT_ENDINGS)]
+        check_round_trip(tmp_path, array, affine, ending_in, ending_out, PLANES[(number + turn) % 4])
 
 
-@pytest.mark.parametrize("ending_in", SCAN_ENDINGS)
-@pytest.mark.parametrize("ending_out", LABEL_ENDINGS)
+@pytest.mark.parametrize("ending_in", FILE_ENDINGS)
+@pytest.mark.parametrize("ending_out", OUTPUT_ENDINGS)
 def test_every_type_comes_back_in_every_combination_of_formats(tmp_path, ending_in, ending_out):
     affine = axis_affine((2, 0, 1), (-1, 1, 1), (0.7, 1.3, 2.9), (-81.5, 33.25, 210.0))
     affine[:3, :3] = rotation((0.2, -0.3, 0.1)) @ affine[:3, :3]
     for dtype in DTYPES:
-        check_way(tmp_path, content((3, 4, 2), dtype), affine, ending_in, ending_out, "auto")
+        check_round_trip(tmp_path, content((3, 4, 2), dtype), affine, ending_in, ending_out, "auto")
 
 
 @given(
@@ -133,8 +149,8 @@ def test_every_type_comes_back_in_every_combination_of_formats(tmp_path, ending_
     origin=st.tuples(*[st.floats(-500, 500)] * 3),
     shape=st.tuples(*[st.integers(1, 6)] * 3).filter(lambda shape: np.prod(shape) > 1),
     dtype=st.sampled_from(DTYPES),
-    ending_in=st.sampled_from(SCAN_ENDINGS),
-    ending_out=st.sampled_from(LABEL_ENDINGS),
+    ending_in=st.sampled_from(FILE_ENDINGS),
+    ending_out=st.sampled_from(OUTPUT_ENDINGS),
     plane=st.sampled_from(PLANES),
 )
 @settings(max_examples=60, deadline=None)
@@ -143,37 +159,35 @@ def test_oblique_grids_and_odd_shapes_come_back(
 ):
     affine = axis_affine(*orientation, spacing, origin)
     affine[:3, :3] = rotation(angles) @ affine[:3, :3]
-    check_way(tmp_path_factory.mktemp("way"), content(shape, dtype), affine, ending_in, ending_out, plane)
+    check_round_trip(tmp_path_factory.mktemp("trip"), content(shape, dtype), affine, ending_in, ending_out, plane)
 
 
-@pytest.mark.parametrize("ending_in", SCAN_ENDINGS)
-@pytest.mark.parametrize("ending_out", LABEL_ENDINGS)
+@pytest.mark.parametrize("ending_in", FILE_ENDINGS)
+@pytest.mark.parametrize("ending_out", OUTPUT_ENDINGS)
 def test_labels_of_a_slightly_sheared_scan_lie_where_its_file_says(tmp_path, ending_in, ending_out):
     affine = axis_affine((0, 1, 2), (-1, 1, 1), (1, 1, 2), (10, 20, 30))
     affine[0, 1] = 0.01
     array = content((40, 30, 6), "i2")
-    scan = write_with_others(tmp_path / f"scan{ending_in}", array, affine)
+    scan = write_with_peer(tmp_path / f"scan{ending_in}", array, affine)
     volume = read_scan(scan, "axial")
     assert any("not at right angles" in warning for warning in volume.warnings)
     axes = volume.affine[:3, :3] / volume.spacing_mm
     np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-9)
     path = tmp_path / f"labels{ending_out}"
-    LabelMap(copied(volume.array), volume.affine, volume.native, "axial").save(path)
-    found, found_affine = read_with_others(path)
-    np.testing.assert_array_equal(found, copied(array.astype(np.float32)))
+    LabelMap(segmented(volume.array), volume.affine, volume.native, "axial").save(path)
+    found, found_affine = read_with_peer(path)
+    np.testing.assert_array_equal(found, segmented(array.astype(np.float32)))
     assert corner_gap_mm(found_affine, affine, array.shape) < 1e-3
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    ("ending_in", "ending_out"), itertools.product(SCAN_ENDINGS, (".nii", ".nii.gz", ".nrrd", ".mha"))
-)
+@pytest.mark.parametrize(("ending_in", "ending_out"), itertools.product(FILE_ENDINGS, IMAGE_ENDINGS))
 def test_conversion_changes_neither_values_nor_place(tmp_path, dtype, ending_in, ending_out):
     array = content((3, 1, 4), dtype)
     affine = axis_affine((1, 0, 2), (1, 1, -1), (1.5, 1, 3), (5, -6, 7))
-    scan = write_with_others(tmp_path / f"scan{ending_in}", array, affine, packed=False)
-    geometry = convert(scan, tmp_path / f"out{ending_out}")
-    found, found_affine = read_with_others(tmp_path / f"out{ending_out}")
+    scan = write_with_peer(tmp_path / f"scan{ending_in}", array, affine, packed=False)
+    geometry = convert_file(scan, tmp_path / f"out{ending_out}")
+    found, found_affine = read_with_peer(tmp_path / f"out{ending_out}")
     assert found.dtype == array.dtype
     np.testing.assert_array_equal(found, array)
     assert corner_gap_mm(found_affine, affine, array.shape) < 1e-4

@@ -1,4 +1,4 @@
-"""Axes that are not at right angles: left, corrected, refused or resampled, by how far corners move."""
+"""Axes that are not orthogonal are accepted, corrected, refused or resampled, by how far a corner moves."""
 
 from pathlib import Path
 
@@ -17,20 +17,20 @@ RESAMPLE = ReadOptions(resample=True)
 
 
 def sheared(by, shape=(40, 30, 20), signs=(1, 1, 1)):
-    """A geometry whose second axis leans towards the first."""
+    """Return a geometry whose second axis leans towards the first."""
     affine = np.diag([*np.multiply(signs, (1.0, 1.0, 2.0)), 1.0])
     affine[0, 1] = by
     affine[:3, 3] = (5, 6, 7)
     return Geometry(PATH, "test", NativeGrid(shape, affine), np.dtype(np.int16))
 
 
-def test_rounding_is_left_alone_to_the_last_digit():
+def test_rounding_is_accepted_unchanged():
     geometry = sheared(2e-5)
     assert straight_geometry(geometry, ReadOptions()) is geometry
 
 
 @pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, 1), (1, -1, -1)])
-def test_a_little_is_corrected_and_what_the_file_said_is_kept(signs):
+def test_a_little_shear_is_corrected_and_the_affine_of_the_file_kept(signs):
     geometry = sheared(0.01, signs=signs)
     straight = straight_geometry(geometry, ReadOptions())
     np.testing.assert_array_equal(straight.native.stored_affine, geometry.affine)
@@ -43,7 +43,7 @@ def test_a_little_is_corrected_and_what_the_file_said_is_kept(signs):
     assert f"moves a corner by {moved:.3g} mm" in straight.warnings[-1]
 
 
-def test_much_is_refused_with_the_shift_and_the_way_out():
+def test_much_shear_is_refused_with_the_shift_and_the_cure():
     with pytest.raises(ShearedGrid, match=r"scan.nii: is sheared.*by [\d.]+ mm.*--resample") as caught:
         straight_geometry(sheared(0.2), ReadOptions())
     assert (caught.value.id, caught.value.exit_code) == ("SAM-E0319", 3)
@@ -64,7 +64,7 @@ def test_a_grid_that_would_be_mostly_empty_is_refused():
 
 @settings(max_examples=25, deadline=None)
 @given(by=st.floats(0.1, 0.8), signs=st.sampled_from([(1, 1, 1), (-1, 1, 1), (1, 1, -1)]))
-def test_resampled_intensities_lie_where_they_lay(by, signs):
+def test_resampled_intensities_keep_their_positions(by, signs):
     geometry = sheared(by, signs=signs)
     index = np.indices(geometry.shape).reshape(3, -1)
     world = geometry.affine[:3, :3] @ index + geometry.affine[:3, 3:]

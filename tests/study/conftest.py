@@ -1,11 +1,12 @@
 """A study of the blocks that a test can afford: networks of a few channels, four steps each."""
 
 import json
+import shutil
 
 import pytest
 import yaml
 
-from sautomed.study import Listener, StudyCallbacks, StudyRequest, run_study
+from sautomed.study import Listener, StudyCallbacks, StudyRequest, loop, run_study
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +24,7 @@ def small_preset(small_settings, tmp_path):
 
 @pytest.fixture
 def study_file(dataset_folder, small_preset, tmp_path):
-    """Write a study of the blocks; name what shall be otherwise."""
+    """Write a study file of the blocks, with these entries replaced."""
 
     def write(**changes):
         tree = {
@@ -44,8 +45,8 @@ def output(tmp_path):
 
 
 @pytest.fixture
-def carry_out(output):
-    """Run a study file in this process; gives the ids that it carried out itself, with their status."""
+def run_file(output):
+    """Run a study file in this process; returns the status of each run that it carried out itself, by id."""
 
     def run(file, listener=None, **request):
         ended = {}
@@ -61,5 +62,49 @@ def carry_out(output):
 
 @pytest.fixture
 def record(output):
-    """run.json of a run."""
+    """Read run.json of a run."""
     return lambda run_id: json.loads((output / "runs" / run_id / "run.json").read_text())
+
+
+@pytest.fixture
+def played_runs(monkeypatch):
+    """Replace `carry_out`: write a finished training and a run.json; returns the ids of the runs in order."""
+    done = []
+
+    def play(run, study, data, folder, device, listener):
+        shutil.rmtree(folder.output(run), ignore_errors=True)
+        status = "done" if run.left_out is None else "left_out"
+        if run.label.startswith("Failing"):
+            status = "failed"
+        if status != "left_out":
+            folder.training(run).mkdir(parents=True, exist_ok=True)
+            (folder.training(run) / "config.json").write_text(run.settings.model_dump_json())
+        entry = {
+            "id": run.id, "order": run.order, "label": run.label, "model": run.model, "dataset": run.dataset,
+            "fold": run.fold, "seed": run.seed, "note": run.note, "setting": run.setting, "status": status,
+            "error": None if status == "done" else {"id": "", "text": run.left_out or "a fault"},
+            "cases": list(data.folds[run.fold].val),
+            "labels": {str(value): name for value, name in data.dataset.labels.items()},
+        }  # fmt: skip
+        folder.output(run).mkdir(parents=True)
+        folder.record(run).write_text(json.dumps(entry))
+        done.append(run.id)
+        return status
+
+    monkeypatch.setattr(loop, "carry_out", play)
+    return done
+
+
+@pytest.fixture
+def faulty_training(monkeypatch, trained_run):
+    """Replace trainings: raise a fault for the variant without prompts, copy a finished training for any other."""
+
+    def train_with(fault):
+        def train(plan, callbacks):
+            if not plan.settings.model.prompt:
+                raise fault
+            shutil.copytree(trained_run / "fold_0", plan.run / "fold_0", dirs_exist_ok=True)
+
+        monkeypatch.setattr("sautomed.study.own_adapter.train", train)
+
+    return train_with

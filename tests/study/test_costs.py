@@ -1,6 +1,6 @@
 import os
 
-from sautomed.study.costs import machine, processor_name
+from sautomed.study.costs import describe_machine, processor_name
 
 CPUINFO = """processor\t: 0
 vendor_id\t: GenuineIntel
@@ -24,8 +24,8 @@ def test_where_linux_does_not_name_it_python_does(tmp_path):
     assert processor_name(tmp_path / "cpuinfo") == elsewhere
 
 
-def test_the_machine_is_told_with_its_processor_cores_and_graphics():
-    processor, *others = machine().removeprefix(processor_name()).split(", ")
+def test_the_machine_is_described_by_processor_cores_and_graphics():
+    processor, *others = describe_machine().removeprefix(processor_name()).split(", ")
     assert processor == ""
     assert others[0].split()[0] == str(os.cpu_count())
     assert others[1].endswith("used")

@@ -1,4 +1,4 @@
-"""The studies of the repository: every file plans, and every network that it names takes its images."""
+"""The files in studies/: each can be planned, and each of its networks accepts images of its size."""
 
 from functools import lru_cache, partial
 from pathlib import Path
@@ -32,7 +32,7 @@ def read(path):
 
 @pytest.fixture(scope="module")
 def sam_without_weights():
-    """SAM ViT-B with the shapes of its published weights, which are not at hand."""
+    """SAM ViT-B with the shapes of its published weights, which tests do not have."""
 
     def sizes(source, input_norm="auto"):
         return SimpleNamespace(sizes=SIZES["b"], input_norm="sam", source=source, sha256="")
@@ -40,7 +40,7 @@ def sam_without_weights():
     with pytest.MonkeyPatch.context() as patch:
         for place in ("model.sam.trunk", "baselines.sam"):
             patch.setattr(f"sautomed.{place}.read_sam_weights", sizes)
-        patch.setattr("sautomed.baselines.slide_sam.network.read_published", lambda *_: None)
+        patch.setattr("sautomed.baselines.slide_sam.build.read_published", lambda *_: None)
         patch.setattr(torch, "linspace", partial(torch.linspace, device="cpu"))  # MONAI reads numbers from one
         patch.setattr(Sam, "from_weights", lambda weights, side: Sam(weights.sizes, side, weights.input_norm))
         yield
@@ -48,7 +48,7 @@ def sam_without_weights():
 
 @lru_cache
 def try_images(model, side):
-    """Build the network of these settings and send images through its heaviest part: shapes alone, no numbers."""
+    """Build the network of these settings and send images through its heaviest part; computes shapes, no values."""
     settings = Settings.model_validate_json(f'{{"model": {model}}}').model
     with torch.device("meta"), torch.no_grad():
         network = build_segmenter(settings, ORGANS, side).eval()

@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from sautomed import errors
 from sautomed.datasets.rules import LabelRules
 from sautomed.inference.bundle import load_bundle
-from sautomed.training.train import Callbacks, TrainingPlan, train
+from sautomed.training.plan import Callbacks, TrainingPlan
+from sautomed.training.train import train
 
 
 @pytest.fixture
@@ -239,7 +240,7 @@ def test_a_time_limit_is_kept_and_gives_a_model(plan, small_settings, monkeypatc
     """The clock rules, not the steps; and no validation is due before its end. Here a step takes a second."""
     seen = []
     clock = SimpleNamespace(monotonic=lambda: float(len(seen)))
-    monkeypatch.setattr("sautomed.training.learner.time", clock)
+    monkeypatch.setattr("sautomed.training.budget.time", clock)
     endless = changed(small_settings, steps=1, validate_every=100_000)
     model = train(plan(settings=endless, max_minutes=0.1), Callbacks(on_step=seen.append))
     assert json.loads((model / "metrics.json").read_text())["steps"] == 5  # and a second for the end

@@ -1,25 +1,25 @@
 """nnU-Net's plain 3D U-Net (Isensee et al. 2021) as MONAI's DynUNet, over windows of whole slices.
 
-nnU-Net's rules for the topology: the first stages do not cross slices where these are thick, every axis is halved while
-at least four places are left, filters double up to 320, and the losses of coarser outputs count half as much each.
+The topology follows nnU-Net's rules: the first stages do not convolve across thick slices, every axis is halved while
+at least four places remain, filters double up to 320, and coarser outputs have a loss of their own.
 """
 
 from jaxtyping import Float
 from monai.networks.nets import DynUNet
 from torch import Tensor
 
-from sautomed.config import DynUNetSettings
+from sautomed.config.baselines import DynUNetSettings
 from sautomed.errors import UnknownSetting
-from sautomed.model.segmenter import StackSegmenter
+from sautomed.model.stack_segmenter import StackSegmenter
 
-SMALLEST = 4  # places that an axis keeps (nnU-Net's plan)
+SMALLEST = 4  # places of an axis on the coarsest map (nnU-Net's plan)
 MOST_FILTERS = 320
 MOST_HALVINGS = 5
 SUPERVISED = 2  # coarser outputs with a loss of their own
 
 
 class PlainUNet3D(StackSegmenter):
-    """A window of consecutive slices in, their labels out.
+    """DynUNet over windows of consecutive slices.
 
     Args:
         image_size: Side of the slices, a multiple of 16.
@@ -43,36 +43,31 @@ class PlainUNet3D(StackSegmenter):
         )
 
     def forward(self, images: Float[Tensor, "b n 3 h w"]) -> Float[Tensor, "b n k+1 h w"]:
-        """Logits at the images' resolution."""
+        """Return logits at the images' resolution."""
         return self.in_training(images)[0]
 
     def in_training(self, images: Float[Tensor, "b n 3 h w"]) -> list[Float[Tensor, "b n k+1 h w"]]:
-        """The finest output, and in training the coarser ones too, which MONAI hands out at full size."""
-        out = self.net(centred(images))
+        """Return the finest output, and in training mode also the coarser ones, which MONAI resizes to full size."""
+        out = self.net(standardise(images))
         outputs = out.unbind(1) if self.training else (out,)
         return [logits.transpose(1, 2) for logits in outputs]
 
 
-def centred(images: Float[Tensor, "b n 3 h w"]) -> Float[Tensor, "b 1 n h w"]:
-    """Each slice by its own channel, of about zero mean and unit spread."""
+def standardise(images: Float[Tensor, "b n 3 h w"]) -> Float[Tensor, "b 1 n h w"]:
+    """Take the middle channel, which is the slice itself, and scale it to a mean near 0 and a deviation near 1."""
     return (images[:, None, :, 1] - 0.25) * 4
 
 
 def window_strides(slices: int, side: int, flat_stages: int) -> list[tuple[int, int, int]]:
-    """The stride of each stage over slices, rows and columns; the first is 1.
+    """Return the stride of each stage over slices, rows and columns; those of the first are 1.
 
+    Args:
+        flat_stages: First stages without a stride over slices.
     Raises:
-        UnknownSetting: No stage would be left, or the slices cannot be halved.
+        UnknownSetting: The side cannot be halved twice.
     """
-
-    def halvings(size: int, most: int) -> int:
-        count = 0
-        while count < most and size % 2 == 0 and size // 2 >= SMALLEST:
-            size, count = size // 2, count + 1
-        return count
-
-    within = halvings(side, MOST_HALVINGS)
-    across = halvings(slices, max(within - flat_stages, 0))
+    within = _halvings(side, MOST_HALVINGS)
+    across = _halvings(slices, max(within - flat_stages, 0))
     if within < 2:
         raise UnknownSetting(
             f"slices of {side} pixels cannot be halved twice.", where="data.image_size", cure="Use a multiple of 16."
@@ -81,6 +76,18 @@ def window_strides(slices: int, side: int, flat_stages: int) -> list[tuple[int, 
     return [(1, 1, 1), *((step, 2, 2) for step in steps)]
 
 
+def _halvings(size: int, most: int) -> int:
+    """Return how often an axis can be halved without falling below the smallest size."""
+    count = 0
+    while count < most and size % 2 == 0 and size // 2 >= SMALLEST:
+        size, count = size // 2, count + 1
+    return count
+
+
 def build(settings: DynUNetSettings, classes: int, image_size: int) -> PlainUNet3D:
-    """DynUNet for windows of `settings.slices` slices of `image_size` pixels."""
+    """Build DynUNet for windows of `settings.slices` slices of `image_size` pixels.
+
+    Raises:
+        UnknownSetting: The images are too small.
+    """
     return PlainUNet3D(settings, classes, image_size)

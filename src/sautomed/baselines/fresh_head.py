@@ -1,4 +1,4 @@
-"""The head of SAM-type systems on a trunk from scratch: 3D-SAutoMed's mask decoder without history and prompts."""
+"""The head of SAMed and MA-SAM on a trunk from scratch: 3D-SAutoMed's mask decoder without history and prompts."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from sautomed.model.mask_decoder import MaskDecoder
 from sautomed.model.sam.network import dense_position
 from sautomed.model.sam.parts import fix_positions
 from sautomed.model.sautomed import Trunk
-from sautomed.model.segmenter import Features
+from sautomed.model.values import Features
 
 
 class FreshHead(nn.Module):
-    """Features of n slices, each by itself -> logits of the background and every class.
+    """A mask decoder of each slice by itself, without prompts.
 
     Args:
         dim: Channels of the features.
-        trunk: Whose features these are; its finer maps are mixed in.
-        classes: Organs, without the background.
+        trunk: Source of the features; its finer maps are mixed in.
+        classes: Number of organs, without the background.
     """
 
     def __init__(self, dim: int, sizes: MaskDecoderSettings, trunk: Trunk, classes: int):

@@ -1,6 +1,6 @@
-"""The table MODELS: every system under one name, with what builds it from its settings.
+"""The table MODELS: every system that can be trained and run, by name.
 
-A system is one Segmenter, one class of settings, one preset and one line here.
+A system is one Segmenter, one class of settings (`sautomed.config.baselines`) and one line here.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,64 +9,68 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import cast
 
-from sautomed.config import AnyModelSettings
+from sautomed.config import SystemSettings
 from sautomed.errors import UnknownSetting
-from sautomed.model.segmenter import PretrainedTrunk, Segmenter
+from sautomed.model.sam.pretrained import PretrainedTrunk
+from sautomed.model.segmenter import Segmenter
 
 
 @dataclass(frozen=True)
 class System:
-    """What a system is called, and where it is built.
+    """The title and the source of a system, and the module that builds it.
 
     Attributes:
-        title: As tables print it.
-        source: Who published it.
-        module: Its function `build(settings, classes, image_size)` makes the network; imported when it is called. One
-            that trains a pretrained trunk as a whole also has `build_empty`.
-        preset: Its documented recipe.
+        title: As in tables.
+        source: Its publication.
+        module: Its place in the package, imported when the system is built. It has a function `build(settings, classes,
+            image_size)`; one that trains all of a pretrained trunk also has `build_empty(settings, classes, image_size,
+            origin)`.
     """
 
     title: str
     source: str
     module: str
-    preset: str
 
-    def build(self, settings: AnyModelSettings, classes: int, image_size: int) -> Segmenter:
-        make = cast(Callable[[AnyModelSettings, int, int], Segmenter], import_module(self.module).build)
+    def build(self, settings: SystemSettings, classes: int, image_size: int) -> Segmenter:
+        """Build the network as `build_segmenter` does."""
+        make = cast(Callable[[SystemSettings, int, int], Segmenter], import_module(self.module, "sautomed").build)
         return make(settings, classes, image_size)
 
     def build_empty(
-        self, settings: AnyModelSettings, classes: int, image_size: int, origin: PretrainedTrunk
+        self, settings: SystemSettings, classes: int, image_size: int, origin: PretrainedTrunk
     ) -> Segmenter:
-        make = getattr(import_module(self.module), "build_empty", None)
+        """Build the network as `build_empty_segmenter` does."""
+        make = getattr(import_module(self.module, "sautomed"), "build_empty", None)
         if make is None:
             raise UnknownSetting(
-                f"{self.title} is never trained as a whole.",
+                f"{self.title} has no pretrained trunk that is trained as a whole.",
                 where="pretrained_trunk.shape",
                 cure="Leave it out.",
             )
         return cast(Segmenter, make(settings, classes, image_size, origin))
 
 
-_HERE = "sautomed.baselines"
 MODELS: Mapping[str, System] = MappingProxyType(
     {
-        "sautomed": System("3D-SAutoMed", "Liang et al., MICCAI 2024", "sautomed.model.build", "sam-vit-b"),
-        "sam": System("SAM", "Kirillov et al., ICCV 2023", f"{_HERE}.sam", "sam"),
-        "samed": System("SAMed", "Zhang and Liu, arXiv 2304.13785", f"{_HERE}.samed", "samed"),
-        "ma_sam": System("MA-SAM", "Chen et al., Medical Image Analysis 2024", f"{_HERE}.ma_sam", "ma-sam"),
-        "slide_sam": System("Slide-SAM", "Quan et al., arXiv 2311.10121", f"{_HERE}.slide_sam", "slide-sam"),
-        "transunet": System("TransUNet", "Chen et al., arXiv 2102.04306", f"{_HERE}.transunet", "transunet"),
-        "swin_unet": System("Swin-Unet", "Cao et al., ECCV Workshops 2022", f"{_HERE}.swin_unet", "swin-unet"),
-        "dynunet": System("DynUNet", "Isensee et al., Nature Methods 2021; MONAI", f"{_HERE}.dynunet", "dynunet"),
-        "swinunetr": System("SwinUNETR", "Hatamizadeh et al., BrainLes 2022; MONAI", f"{_HERE}.swinunetr", "swinunetr"),
+        "sautomed": System("3D-SAutoMed", "Liang et al., MICCAI 2024", ".model.build"),
+        "sam": System("SAM", "Kirillov et al., ICCV 2023", ".baselines.sam"),
+        "samed": System("SAMed", "Zhang and Liu, arXiv 2304.13785", ".baselines.samed"),
+        "ma_sam": System("MA-SAM", "Chen et al., Medical Image Analysis 2024", ".baselines.ma_sam"),
+        "slide_sam": System("Slide-SAM", "Quan et al., arXiv 2311.10121", ".baselines.slide_sam"),
+        "transunet": System("TransUNet", "Chen et al., arXiv 2102.04306", ".baselines.transunet"),
+        "swin_unet": System("Swin-Unet", "Cao et al., ECCV Workshops 2022", ".baselines.swin_unet"),
+        "dynunet": System("DynUNet", "Isensee et al., Nature Methods 2021; MONAI", ".baselines.dynunet"),
+        "swinunetr": System("SwinUNETR", "Hatamizadeh et al., BrainLes 2022; MONAI", ".baselines.swinunetr"),
     }
 )
 
 
-def build_segmenter(settings: AnyModelSettings, classes: int, image_size: int) -> Segmenter:
-    """The network that the settings name, for `classes` organs. Pretrained weights are read here, from disk or hub.
+def build_segmenter(settings: SystemSettings, classes: int, image_size: int) -> Segmenter:
+    """Build the network that the settings name. Pretrained weights are read here, from disk or hub.
 
+    Args:
+        classes: Number of organs, without the background.
+        image_size: Side of the network's square images in pixels.
     Raises:
         ModelError: Pretrained weights cannot be found or do not fit.
         UnknownSetting: Sizes that do not go together.
@@ -75,15 +79,15 @@ def build_segmenter(settings: AnyModelSettings, classes: int, image_size: int) -
 
 
 def build_empty_segmenter(
-    settings: AnyModelSettings, classes: int, image_size: int, origin: PretrainedTrunk
+    settings: SystemSettings, classes: int, image_size: int, origin: PretrainedTrunk
 ) -> Segmenter:
-    """The same without looking for the pretrained trunk, for model folders that hold all of what became of it.
+    """Build the network without reading pretrained weights, for a model folder that holds all parameters.
 
     Args:
         origin: With a shape.
     Returns:
-        Most of its numbers are what happened to lie in memory.
+        The network with uninitialised parameters.
     Raises:
-        UnknownSetting: A system that leaves some of a pretrained trunk as it came.
+        UnknownSetting: The system never trains a pretrained trunk as a whole, so no folder holds all parameters.
     """
     return MODELS[settings.name].build_empty(settings, classes, image_size, origin)

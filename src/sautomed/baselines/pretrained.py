@@ -1,20 +1,25 @@
-"""Pretrained weights of a baseline against what its network needs: every difference is listed.
+"""Checks of a pretrained file against what a network needs: every difference is listed.
 
-A network that is half random looks like one that learned badly.
+A network with some random parts would only look like one that learned badly.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sautomed.errors import WeightsNotFound, WrongWeights
+from sautomed.errors.text import listed
 
 Shape = tuple[int, ...]
 
-_LISTED = 24  # entries of one kind that a message names before it only counts
+_MOST_NAMED = 24  # entries of one kind in a message
 
 
-def weights_file(weights: str, cure: str) -> Path:
-    """The file that a setting names; raises WeightsNotFound if there is none."""
+def find_weights_file(weights: str, cure: str) -> Path:
+    """Return the path of the file that a setting names.
+
+    Raises:
+        WeightsNotFound: There is no such file.
+    """
     path = Path(weights).expanduser()
     if not path.is_file():
         raise WeightsNotFound("there is no such file.", where=weights, cure=cure)
@@ -22,10 +27,10 @@ def weights_file(weights: str, cure: str) -> Path:
 
 
 def check_entries(found: Mapping[str, Shape], wanted: Mapping[str, Shape], where: Path, cure: str) -> None:
-    """Hold the names and shapes in a file against those that the network needs.
+    """Compare the names and shapes in a file with those that the network needs.
 
     Args:
-        found: Without the entries of which nothing is needed.
+        found: Without entries that the network does not use.
     Raises:
         WrongWeights: Entries are missing, unexpected or misshapen.
     """
@@ -34,24 +39,20 @@ def check_entries(found: Mapping[str, Shape], wanted: Mapping[str, Shape], where
         for name, shape in wanted.items()
         if name in found and found[name] != shape
     ]
-    refuse_any(
-        where,
-        cure,
-        missing=[name for name in wanted if name not in found],
-        unexpected=[name for name in found if name not in wanted],
-        misshapen=misshapen,
-    )
+    faults = {
+        "missing": [name for name in wanted if name not in found],
+        "unexpected": [name for name in found if name not in wanted],
+        "misshapen": misshapen,
+    }
+    refuse_faults(faults, where, cure)
 
 
-def refuse_any(where: Path, cure: str, **kinds: Iterable[str]) -> None:
-    """Raises WrongWeights if any kind of fault has entries."""
-    faults = [_listing(kind.replace("_", " "), list(entries)) for kind, entries in kinds.items()]
-    if listed := " ".join(filter(None, faults)):
-        raise WrongWeights(f"the file does not fit the network. {listed}", where=where, cure=cure)
+def refuse_faults(entries: Mapping[str, Sequence[str]], where: Path, cure: str) -> None:
+    """Raise WrongWeights if there are faulty entries.
 
-
-def _listing(kind: str, entries: list[str]) -> str:
-    if not entries:
-        return ""
-    more = f", and {len(entries) - _LISTED} more" if len(entries) > _LISTED else ""
-    return f"{len(entries)} {kind}: {', '.join(entries[:_LISTED])}{more}."
+    Args:
+        entries: By kind of fault, such as "missing".
+    """
+    faults = [f"{len(names)} {kind}: {listed(names, most=_MOST_NAMED)}." for kind, names in entries.items() if names]
+    if faults:
+        raise WrongWeights(f"the file does not fit the network. {' '.join(faults)}", where=where, cure=cure)

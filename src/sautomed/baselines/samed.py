@@ -1,7 +1,7 @@
-"""SAMed: SAM's encoder with LoRA and, without any prompt, one mask token for each class (Zhang and Liu 2023).
+"""SAMed: SAM's encoder with LoRA, no prompt, and one mask token for each class (Zhang and Liu 2023).
 
-On SAM: adapters on q and v of every block, everything else of the encoder frozen, prompt encoder and mask decoder
-trained. On a trunk from scratch the same idea: trunk and decoder are trained, and one mask token stands for each class.
+On SAM, the encoder is frozen except for adapters on q and v of every block; prompt encoder and mask decoder are
+trained. On a trunk from scratch, the trunk and 3D-SAutoMed's mask decoder are trained.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from transformers.models.sam.modeling_sam import SamVisionEncoder
 
 from sautomed.baselines.fresh_head import FreshHead
-from sautomed.config import SamedSettings, SamTrunkSettings
+from sautomed.config import SamTrunkSettings
+from sautomed.config.baselines import SamedSettings
 from sautomed.errors import UnknownSetting, WrongWeights
 from sautomed.model.build import MadeTrunk, make_trunk
 from sautomed.model.sam.files import find_weights, read_tensors
@@ -21,14 +22,15 @@ from sautomed.model.sam.network import Sam, decode_masks, dense_position
 from sautomed.model.sam.parts import fix_positions, make_decoder
 from sautomed.model.sam.weights import differences, unwrap
 from sautomed.model.sautomed import Trunk
-from sautomed.model.segmenter import Features, PlainSegmenter
+from sautomed.model.slice_walker import PlainSegmenter
+from sautomed.model.values import Features
 
-# As the authors' code: drawn anew, since there are more of them, or since they meant something else.
-_RENEWED = ("mask_tokens.", "output_hypernetworks_mlps.", "iou_prediction_head.")
+# Parts of SAM's decoder that depend on the number of mask tokens; random at first, as in the public code.
+_RANDOM = ("mask_tokens.", "output_hypernetworks_mlps.", "iou_prediction_head.")
 
 
 def build(settings: SamedSettings, classes: int, image_size: int) -> Samed:
-    """SAMed for `classes` organs. The trunk's weights are read here, and the checkpoint if there is one.
+    """Build SAMed for `classes` organs. The trunk's weights are read here, and the checkpoint if there is one.
 
     Raises:
         ModelError: Weights cannot be found or do not fit.
@@ -39,7 +41,7 @@ def build(settings: SamedSettings, classes: int, image_size: int) -> Samed:
 
 
 def assemble(settings: SamedSettings, made: MadeTrunk, classes: int) -> Samed:
-    """The head that goes with a trunk, on it; from the checkpoint if the settings name one."""
+    """Add the head that goes with a trunk; both start from the checkpoint if the settings name one."""
     if made.sam is None:
         return Samed(made.net, FreshHead(settings.dim, settings.decoder, made.net, classes), classes)
     head = SamHead(made.sam, classes)
@@ -51,11 +53,10 @@ def assemble(settings: SamedSettings, made: MadeTrunk, classes: int) -> Samed:
 
 
 class Samed(PlainSegmenter):
-    """A trunk, and a head that needs no prompt.
+    """A 2D network: a trunk, and a head without prompts.
 
     Args:
-        trunk: Of images in [0, 1].
-        head: Features -> logits of the background and every class.
+        head: Computes the logits of the background and every class.
     """
 
     def __init__(self, trunk: Trunk, head: SamHead | FreshHead, classes: int):
@@ -63,8 +64,7 @@ class Samed(PlainSegmenter):
         self.trunk, self.head, self.classes = trunk, head, classes
 
     def encode(self, images: Float[Tensor, "n 3 h w"]) -> Features:
-        out = self.trunk(images)
-        return out if isinstance(out, Features) else Features(out)
+        return Features.of(self.trunk(images))
 
     def logits(self, features: Features) -> Float[Tensor, "n k+1 h w"]:
         return self.head(features)
@@ -73,12 +73,12 @@ class Samed(PlainSegmenter):
 class SamHead(nn.Module):
     """SAM's prompt encoder and mask decoder with one mask token per class; logits at stride 4.
 
-    All of it counts as trained, as published, though without prompts only the embedding of "no mask" is ever read of
-    the prompt encoder, and no loss reaches the IoU head.
+    All parameters count as trained, as published. Without prompts only the prompt encoder's embedding of "no mask" is
+    used, and no loss reaches the IoU head.
 
     Args:
-        sam: Its prompt encoder is taken over; of its decoder transformer, upscaling and IoU token are copied.
-        classes: Organs, without the background, which has the first mask token.
+        sam: Its prompt encoder is used, not copied; its decoder's transformer, upscaling and IoU token are copied.
+        classes: Number of organs, without the background, which has the first mask token.
     """
 
     def __init__(self, sam: Sam, classes: int):
@@ -87,8 +87,10 @@ class SamHead(nn.Module):
         fix_positions(self.prompt.shared_embedding)
         self.decoder = make_decoder(classes + 1)
         state = sam.decoder.state_dict()
-        fresh = {key: value for key, value in self.decoder.state_dict().items() if key.startswith(_RENEWED)}
-        self.decoder.load_state_dict({key: fresh.get(key, state.get(key)) for key in self.decoder.state_dict()})
+        own = self.decoder.state_dict()
+        self.decoder.load_state_dict(
+            {key: value if key.startswith(_RANDOM) else state[key] for key, value in own.items()}
+        )
 
     def forward(self, features: Features) -> Float[Tensor, "n k+1 h w"]:
         image = features.coarse
@@ -100,10 +102,10 @@ class SamHead(nn.Module):
 
 @torch.no_grad()
 def load_published(source: str, vision: SamVisionEncoder, head: SamHead) -> None:
-    """Put a published checkpoint (`epoch_159.pth`) into the parts of a SAMed.
+    """Copy a published checkpoint (`epoch_159.pth`) into the parts of a SAMed.
 
     Args:
-        source: Holds `w_a_000...` and `w_b_000...` (even: q, odd: v, block after block), and all of
+        source: A file with `w_a_000...` and `w_b_000...` (even: q, odd: v, block after block), and all of
             `prompt_encoder.` and `mask_decoder.` under the official names.
         vision: Of the SAM that the checkpoint was trained on, with LoRA on q and v at a scale of 1.
     Raises:
@@ -126,7 +128,7 @@ def load_published(source: str, vision: SamVisionEncoder, head: SamHead) -> None
 
 
 def _by_published_name(vision: SamVisionEncoder, head: SamHead) -> dict[str, Tensor]:
-    """The parts' own tensors under the names of a published checkpoint."""
+    """Return the parameters of these parts under the names of a published checkpoint."""
     own: dict[str, Tensor] = {}
     layers = [getattr(block.attn.qkv, target) for block in vision.layers for target in ("q", "v")]
     for number, layer in enumerate(layers):
@@ -138,7 +140,7 @@ def _by_published_name(vision: SamVisionEncoder, head: SamHead) -> dict[str, Ten
 
 
 def _check(settings: SamedSettings) -> None:
-    """Raise UnknownSetting for what this system cannot be built from."""
+    """Raise UnknownSetting for settings that do not go together."""
     trunk = settings.trunk
     if not isinstance(trunk, SamTrunkSettings):
         if settings.checkpoint is not None:
@@ -152,7 +154,7 @@ def _check(settings: SamedSettings) -> None:
         raise UnknownSetting(
             "SAMed's logits are SAM's, at stride 4.",
             where="model.decoder.head",
-            cure="Leave it at coarse.",
+            cure="Set it to coarse.",
         )
     lora = trunk.lora
     as_published = lora.rank > 0 and set(lora.targets) == {"q", "v"} and lora.alpha in (None, lora.rank)

@@ -4,19 +4,19 @@ from jaxtyping import Float
 from monai.networks.nets import SwinUNETR
 from torch import Tensor
 
-from sautomed.baselines.dynunet import centred
-from sautomed.config import SwinUNETRSettings
+from sautomed.baselines.dynunet import standardise
+from sautomed.config.baselines import SwinUNETRSettings
 from sautomed.errors import UnknownSetting
-from sautomed.model.segmenter import StackSegmenter
+from sautomed.model.stack_segmenter import StackSegmenter
 
-HALVINGS = 5  # of every axis, slices too
+HALVINGS = 5  # of every axis, slices included
 
 
 class SwinUNETR3D(StackSegmenter):
-    """A window of consecutive slices in, their labels out.
+    """SwinUNETR over windows of consecutive slices.
 
     Raises:
-        UnknownSetting: The slices' side is not a multiple of 32.
+        UnknownSetting: `image_size` is not a multiple of 32.
     """
 
     def __init__(self, settings: SwinUNETRSettings, classes: int, image_size: int):
@@ -30,10 +30,14 @@ class SwinUNETR3D(StackSegmenter):
         self.net = SwinUNETR(in_channels=1, out_channels=classes + 1, feature_size=settings.features, spatial_dims=3)
 
     def forward(self, images: Float[Tensor, "b n 3 h w"]) -> Float[Tensor, "b n k+1 h w"]:
-        """Logits at the images' resolution."""
-        return self.net(centred(images)).transpose(1, 2)
+        """Return logits at the images' resolution."""
+        return self.net(standardise(images)).transpose(1, 2)
 
 
 def build(settings: SwinUNETRSettings, classes: int, image_size: int) -> SwinUNETR3D:
-    """SwinUNETR for windows of `settings.slices` slices of `image_size` pixels."""
+    """Build SwinUNETR for windows of `settings.slices` slices of `image_size` pixels.
+
+    Raises:
+        UnknownSetting: `image_size` is not a multiple of 32.
+    """
     return SwinUNETR3D(settings, classes, image_size)

@@ -1,16 +1,24 @@
-"""The command line: parse, call one verb, show its progress, turn faults into exit codes.
+"""The command line: parse, call one verb, show its progress, turn errors into exit codes.
+
+app.py             the typer application and the options that commands share
+main.py            the entry point: messages and exit codes
+model_commands.py  demo, phantom, train, evaluate
+scan_commands.py   segment, convert, info, doctor
+study_commands.py  study, report
+demo.py, convert.py, info.py  what these three commands do
+progress.py, tables.py        what they show
 
 Verbs are imported when they are called, so `--help` needs neither torch nor matplotlib.
 """
 
 from sautomed.cli.app import app
-from sautomed.cli.main import main, run, with_usable_paths
+from sautomed.cli.main import main, refuse_unusable_paths, run
 from sautomed.cli.model_commands import demo, evaluate, phantom, train
 from sautomed.cli.scan_commands import convert, doctor, info, segment
 from sautomed.cli.study_commands import report, study
 
 # As `--help` lists them.
 for command in (demo, train, segment, evaluate, convert, info, doctor, phantom, study, report):
-    app.command()(with_usable_paths(command))
+    app.command()(refuse_unusable_paths(command))
 
 __all__ = ["app", "main", "run"]

@@ -1,4 +1,4 @@
-"""The application that the commands belong to, its two consoles, and the options that several commands share."""
+"""The typer application, its two consoles, and the options that several commands share."""
 
 from __future__ import annotations
 
@@ -17,24 +17,28 @@ app = typer.Typer(
 out, err = Console(), Console(stderr=True)
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of everything random.")]
-Series = Annotated[str | None, typer.Option(help="Of DICOM: its number, UID or a part of its description.")]
-Frame = Annotated[int | None, typer.Option(min=0, help="Of a scan with several volumes, which one, from 0.")]
-Channel = Annotated[int | None, typer.Option(min=0, help="Of a scan with several values per voxel, which, from 0.")]
-Resample = Annotated[bool, typer.Option("--resample", help="Mend gantry tilt, uneven gaps and shear by resampling.")]
-Layout = Annotated[str, typer.Option(help="Of the data set, where it cannot be told, such as btcv-8 or chaos-t1in.")]
-MapLabels = Annotated[list[str] | None, typer.Option("--map", help="OLD=NEW: what a label value means. Repeatable.")]
-IgnoreLabels = Annotated[list[str] | None, typer.Option("--ignore", help="Label value that is background. Repeatable.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")]
+Series = Annotated[str | None, typer.Option(help="DICOM series: its number, UID or part of its description.")]
+Frame = Annotated[int | None, typer.Option(min=0, help="Which volume of a scan with several, from 0.")]
+Channel = Annotated[int | None, typer.Option(min=0, help="Which value of a scan with several per voxel, from 0.")]
+Resample = Annotated[bool, typer.Option("--resample", help="Correct gantry tilt, uneven gaps and shear by resampling.")]
+Layout = Annotated[
+    str, typer.Option(help="Layout of the data set, if it cannot be detected, such as btcv-8 or chaos-t1in.")
+]
+MapLabels = Annotated[list[str] | None, typer.Option("--map", help="OLD=NEW: replace a label value. Repeatable.")]
+IgnoreLabels = Annotated[
+    list[str] | None, typer.Option("--ignore", help="Label value to treat as background. Repeatable.")
+]
 AssumeSpacing = Annotated[
-    bool, typer.Option("--assume-spacing", help="Take a NIfTI header's spacing where it gives no orientation.")
+    bool, typer.Option("--assume-spacing", help="Use a NIfTI header's spacing if it gives no orientation.")
 ]
 
 
-def say(text: str) -> None:
-    """A line of the result, with nothing in it taken for markup and no path broken."""
+def print_line(text: str) -> None:
+    """Print a line of the result as it is: without markup or line breaks."""
     out.print(escape(text), soft_wrap=True)
 
 
 def print_fault(error: SautomedError) -> None:
-    """What is wrong, where, and the cure, to the standard error."""
+    """Print where something is wrong, what, and the cure, on standard error."""
     err.print(f"[bold red]Error[/] [dim]{error.id}[/] {escape(str(error))}", soft_wrap=True, highlight=False)

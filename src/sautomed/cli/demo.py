@@ -1,4 +1,4 @@
-"""The verb `demo`: the whole journey on phantoms, from no data to a report, in a few minutes on two cores."""
+"""The command `demo`: from no data to a report on phantoms, in a few minutes on two cores."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from sautomed.phantom import write_phantoms
 from sautomed.report import write_report
 from sautomed.scans import read_labels
 from sautomed.scans.files import write_json
-from sautomed.training.train import Callbacks, TrainingPlan, train
+from sautomed.training.plan import Callbacks, TrainingPlan
+from sautomed.training.train import train
 
 KIND = "abdomen-ct"
-CASES, KEPT_ASIDE = 20, 4
-TRAIN_MINUTES = 4.6  # with phantoms, masks, scores and report under six on two cores
+CASES, HELD_OUT = 20, 4
+TRAIN_MINUTES = 4.6  # ours: with all the rest under six on two cores
 PICTURES = 3
-# What four minutes need: fewer pixels, and milder augmentation than half an hour would profit from.
+# Ours: so short a training needs fewer pixels and milder augmentation.
 SETTINGS = (
     "data.image_size=128",
     "train.augment.probability=0.4",
@@ -41,7 +42,7 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class DemoFolders:
-    """Where each verb of the demo leaves its work."""
+    """The folders that the verbs of the demo write."""
 
     root: Path
 
@@ -63,39 +64,39 @@ class DemoFolders:
 
 
 def run_demo(output: Path, seed: int, stages: Stages, minutes: float = TRAIN_MINUTES) -> Path:
-    """Make phantoms, train `tiny` on most, segment the rest, score them and write `report.html`.
+    """Make phantoms, train `tiny` on most, segment the rest, score them and write a report.
 
     Args:
         output: A folder that is new or empty.
-        minutes: For the training.
+        minutes: Of training.
     Returns:
-        The report.
+        The path of `report.html`.
     Raises:
-        TargetExists: The folder is in use, or a file.
+        TargetExists: The folder is not empty, or is a file.
     """
     if output.exists() and not output.is_dir():
         raise TargetExists("is a file, but a folder is needed.", where=output, cure="Give another place with -o.")
     if output.exists() and any(output.iterdir()):
         raise TargetExists("is not empty.", where=output, cure="Give another folder with -o, or empty this one.")
-    began, folders = time.monotonic(), DemoFolders(output)
+    started, folders = time.monotonic(), DemoFolders(output)
     write_phantoms(folders.data, CASES, KIND, seed, on_case=stages.counter("Making phantoms"))
     dataset = read_dataset(folders.data)
-    aside = dataset.cases[-KEPT_ASIDE:]
-    _keep_aside(folders, dataset, aside)
+    held_out = dataset.cases[-HELD_OUT:]
+    _hold_out(folders, dataset, held_out)
     plan = TrainingPlan(folders.data, folders.run, load_settings("tiny", SETTINGS), 0, seed, minutes)
     model_folder = train(plan, Callbacks(stages.counter("Preparing"), stages.training("Training")))
-    jobs = tuple(Job(case.id, case.image, (folders.masks / f"{case.id}.nii.gz",)) for case in aside)
+    jobs = tuple(Job(case.id, case.image, (folders.masks / f"{case.id}.nii.gz",)) for case in held_out)
     outcome = run_plan(load(model_folder), Plan(jobs), stages.slices("Segmenting", len(jobs)))
     if outcome.failures:
         raise outcome.failures[0].error
     evaluate(folders.masks, folders.data / "labelsTr", folders.scores, on_case=stages.counter("Scoring"))
-    pictures = [_picture(folders, dataset, case) for case in aside[:PICTURES]]
-    return _report(folders, model_folder, pictures, time.monotonic() - began)
+    pictures = [_picture(folders, dataset, case) for case in held_out[:PICTURES]]
+    return _report(folders, model_folder, pictures, time.monotonic() - started)
 
 
-def _keep_aside(folders: DemoFolders, dataset: Dataset, aside: tuple[Case, ...]) -> None:
-    """One fold whose validation cases come from the training part: the last cases are seen by nobody before scoring."""
-    ids = [case.id for case in dataset.cases if case not in aside]
+def _hold_out(folders: DemoFolders, dataset: Dataset, held_out: tuple[Case, ...]) -> None:
+    """Write one fold that leaves out the held-out cases altogether, so that nothing is chosen by them."""
+    ids = [case.id for case in dataset.cases if case not in held_out]
     fold = Fold(train=tuple(ids[:-1]), val=tuple(ids[-1:]))
     write_json(folders.run / "splits_final.json", [{"train": list(fold.train), "val": list(fold.val)}])
 
@@ -105,7 +106,7 @@ def _picture(folders: DemoFolders, dataset: Dataset, case: Case) -> tuple[str, P
     path = folders.masks / f"{case.id}.png"
     labels = read_labels(folders.masks / f"{case.id}.nii.gz", volume.plane, dict(dataset.labels))
     draw_preview(volume, labels, path, reference=truth)
-    return f"{case.id}: found (filled) and true (dashed)", path
+    return f"{case.id}: segmented (filled) and true (dashed)", path
 
 
 def _report(folders: DemoFolders, model: Path, pictures: list[tuple[str, Path]], seconds: float) -> Path:
@@ -115,10 +116,10 @@ def _report(folders: DemoFolders, model: Path, pictures: list[tuple[str, Path]],
         page,
         title="3D-SAutoMed on phantoms",
         facts=[
-            ("Data", f"{CASES} phantoms of kind {KIND}, {KEPT_ASIDE} of them kept aside and scored here"),
+            ("Data", f"{CASES} phantoms of kind {KIND}, {HELD_OUT} of them held out and scored here"),
             ("Model", "preset tiny at 128 pixels with milder augmentation, trained from scratch"),
             ("Training", f"{metrics['steps']} steps in {metrics['minutes']} minutes"),
-            ("In all", f"{seconds / 60:.1f} minutes on {platform.machine()}, {os.cpu_count()} cores"),
+            ("Total", f"{seconds / 60:.1f} minutes on {platform.machine()}, {os.cpu_count()} cores"),
             ("Model folder", str(model.relative_to(folders.root))),
         ],
         curve=model.parent / "log.csv",

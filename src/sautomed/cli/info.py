@@ -1,6 +1,6 @@
-"""What a scan, a DICOM folder, a model folder or a run is, as lines to print.
+"""The command `info`: describe a scan, a DICOM folder, a model folder or a run.
 
-Reads headers and JSON only, and the voxels of a scan; loads no model.
+Reads headers, JSON and the voxels of a scan; loads no model.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from sautomed.errors import ConstantImage, MissingFile, NonFiniteVoxels, NotAModel, NotAScan, SeveralSeries
+from sautomed.errors.text import listed
 from sautomed.scans import dicom
 from sautomed.scans.formats import FORMATS, format_of
 from sautomed.scans.grid import choose_plane
 from sautomed.scans.paths import read_json
-from sautomed.scans.read import PLAIN, read_geometry, read_scan
+from sautomed.scans.read import DEFAULT_OPTIONS, read_geometry, read_scan
 from sautomed.scans.stored import ReadOptions
 
 Lines = list[tuple[str, str]]
 
 _WEIGHTS = "model.safetensors"
 _DESCRIPTIONS = ("config.json", "dataset.json", "metrics.json")
-_LIST_LIMIT = 8
 
 
-def describe(path: str | Path, options: ReadOptions = PLAIN) -> Lines:
-    """Name and value pairs that describe a scan, a folder or zip of DICOM files, a model folder or a run.
+def describe(path: str | Path, options: ReadOptions = DEFAULT_OPTIONS) -> Lines:
+    """Describe a scan, a folder or zip of DICOM files, a model folder or a run, as pairs of name and value.
 
     Args:
         options: How to read a scan.
     Raises:
-        MissingFile: There is nothing at `path`.
-        DataError: It is a file, but no scan that can be read. A constant or broken image is described nevertheless,
-            and of several series their table.
+        MissingFile: `path` does not exist.
+        DataError: It is a file, but no scan that can be read. Constant or broken images are described nevertheless,
+            and several DICOM series are listed.
         NotAModel: It is a folder, but holds no DICOM file, and is neither a model nor a run.
     """
     path = Path(path)
@@ -65,7 +65,7 @@ def _describe_file(path: Path, options: ReadOptions) -> Lines:
 
 
 def _describe_dicom(path: Path, options: ReadOptions) -> Lines:
-    """The table of series, and the scan that is meant unless several are."""
+    """Describe the scan that is chosen, unless there are several, and list the series."""
     rows = dicom.series_table(path, resample=options.resample)
     table = [("series", str(row)) for row in rows]
     usable = sum(row.usable for row in rows)
@@ -87,7 +87,7 @@ def _describe_scan(path: Path, options: ReadOptions) -> Lines:
         ("format", geometry.format),
         ("shape", _times(geometry.shape)),
         ("spacing", f"{_times(geometry.spacing_mm)} mm"),
-        ("orientation", f"{geometry.native.axis_codes} (where the three axes grow to)"),
+        ("orientation", f"{geometry.native.axis_codes} (directions of the three axes)"),
         (
             "first voxel",
             f"{', '.join(f'{place:.2f}' for place in geometry.affine[:3, 3])} mm (right, anterior, superior)",
@@ -115,14 +115,13 @@ def _warning_lines(warnings: tuple[str, ...]) -> Lines:
 
 
 def _describe_run(path: Path) -> Lines:
-    # A run keeps each fold in a folder of its own, and the model folder of a fold somewhere in it.
     weights = sorted(path.glob(f"**/{_WEIGHTS}"))
     folds = sorted(folder for folder in path.glob("fold_*") if folder.is_dir())
     lines = [("kind", "run"), ("folder", str(path)), ("folds", ", ".join(fold.name for fold in folds) or "none")]
     if not weights:
         lines.append(("models", "none yet"))
-    for found in weights:
-        lines += [(f"{found.parent.relative_to(path)}: {name}", value) for name, value in _describe_model(found.parent)]
+    for folder in (file.parent for file in weights):
+        lines += [(f"{folder.relative_to(path)}: {name}", value) for name, value in _describe_model(folder)]
     return lines
 
 
@@ -136,7 +135,7 @@ def _describe_model(folder: Path) -> Lines:
 
 
 def _weights_line(path: Path) -> str:
-    """Parameters and size, from the file's header alone."""
+    """Return the number of weights and the size, read from the file's header."""
     try:
         with safe_open(path, framework="numpy") as tensors:
             shapes = [tensors.get_slice(key).get_shape() for key in tensors.keys()]  # noqa: SIM118  not a dict
@@ -149,13 +148,12 @@ def _weights_line(path: Path) -> str:
 
 
 def _leaves(value: Any, name: str) -> Iterator[tuple[str, str]]:
-    """Nested objects as dotted names; lists on one line."""
+    """Yield the values of nested objects under dotted names; lists on one line."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _leaves(inner, f"{name}.{key}")
     elif isinstance(value, list):
-        shown = ", ".join(map(str, value[:_LIST_LIMIT]))
-        yield name, shown + (f", ... ({len(value)} in all)" if len(value) > _LIST_LIMIT else "")
+        yield name, listed(value)
     else:
         yield name, f"{value:.6g}" if isinstance(value, float) else str(value)
 

@@ -1,4 +1,4 @@
-"""The one way in: faults become messages and exit codes, and Ctrl-C a clean end."""
+"""The entry point: errors become messages and exit codes, and Ctrl-C a clean end."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from sautomed.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_MEMORY, Sautom
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """The command line as a function: what it would exit with."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names that the terminal's encoding lacks are told as escapes
+    """Run one command line and return its exit code; `arguments` are those of the process by default."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # characters that the terminal lacks become escapes
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = int(app(arguments, standalone_mode=False) or 0)
@@ -33,7 +33,7 @@ def run(arguments: list[str] | None = None) -> int:
         code = int(stop.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
-    except Exception as error:  # noqa: BLE001  (the last door: whatever comes here is our bug and is said to be one)
+    except Exception as error:  # noqa: BLE001  (what no verb expects is our bug, and is reported as one)
         if _ran_out_of_memory(error):
             err.print("[bold red]Error[/] out of memory. Close other programs, or use a smaller train.batch.")
             return EXIT_MEMORY
@@ -44,19 +44,19 @@ def run(arguments: list[str] | None = None) -> int:
         err.print("This is a bug in sautomed; please report it with the lines above.")
         return EXIT_INTERNAL
     if code == EXIT_INTERRUPTED:  # typer turns Ctrl-C into an exit
-        told = "Stopped. Files that were written are whole; training and segmenting go on with --resume."
-        err.print(told, soft_wrap=True)
+        text = "Stopped. Files that were written are complete; training and segmenting go on with --resume."
+        err.print(text, soft_wrap=True)
     return code
 
 
-def with_usable_paths(verb: Callable[..., None]) -> Callable[..., None]:
-    """The verb, which refuses paths that no system could open before it asks anything of them."""
+def refuse_unusable_paths(command: Callable[..., None]) -> Callable[..., None]:
+    """Make a command refuse paths that no system could open, before it uses any of them."""
 
-    @functools.wraps(verb)
+    @functools.wraps(command)
     def checked(**options: Any) -> None:
         for path in (value for value in options.values() if isinstance(value, Path)):
             _require_usable(path)
-        verb(**options)
+        command(**options)
 
     return checked
 
@@ -66,15 +66,15 @@ def _require_usable(path: Path) -> None:
         path.stat()
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.ENAMETOOLONG):
-            return  # there is nothing, or it may not be seen: whoever reads or writes it tells
+            return  # missing or not permitted: reading or writing it reports that
         raise UsageError(
-            f"is no path that can be used: {error.strerror}.", where=path, cure="Correct the path, or give another."
+            f"cannot be used as a path: {error.strerror}.", where=path, cure="Correct the path, or give another."
         ) from error
 
 
 def main() -> None:
-    """Entry point of the `sautomed` command."""
-    warnings.simplefilter("ignore")  # of libraries; our own are logged
+    """Run the `sautomed` command and exit."""
+    warnings.simplefilter("ignore")  # those of libraries; our own are logged
     logging.basicConfig(format="Warning: %(message)s", level=logging.WARNING)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.getLogger("transformers").setLevel(logging.ERROR)
@@ -84,8 +84,8 @@ def main() -> None:
 def _ran_out_of_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError):
         return True
-    if "torch" not in sys.modules:  # then it was not PyTorch that ran out, and it need not be imported to ask
+    if "torch" not in sys.modules:  # then PyTorch did not raise it, and importing it takes seconds
         return False
-    from sautomed.inference.segmenting import is_memory_shortage
+    from sautomed.inference.device import is_memory_shortage
 
     return is_memory_shortage(error)

@@ -1,4 +1,4 @@
-"""Commands that make a model and judge it: phantom, train, evaluate, demo."""
+"""The commands that make a model and score it: demo, phantom, train, evaluate."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from sautomed.cli import progress
-from sautomed.cli.app import Device, IgnoreLabels, Layout, MapLabels, Seed, err, out, say
+from sautomed.cli import tables
+from sautomed.cli.app import Device, IgnoreLabels, Layout, MapLabels, Seed, err, out, print_line
+from sautomed.cli.progress import progress_bars
 from sautomed.errors import SomeCasesFailed, UsageError
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ def demo(
     """Make phantoms, train on some, segment the others and write a report; a few minutes on two cores."""
     from sautomed.cli.demo import run_demo
 
-    with progress.stages(err) as stages:
+    with progress_bars(err) as stages:
         page = run_demo(output, seed, stages)
-    say(f"Report: {page}")
+    print_line(f"Report: {page}")
 
 
 def phantom(
@@ -39,23 +40,25 @@ def phantom(
 
     if kind not in KINDS:
         raise UsageError(f"there is no phantom kind '{kind}'.", where="--kind", cure=f"Use one of {', '.join(KINDS)}.")
-    with progress.stages(err) as stages:
+    with progress_bars(err) as stages:
         write_phantoms(output, count, kind, seed, on_case=stages.counter("Making phantoms"))
-    say(f"{count} phantoms: {output}")
+    print_line(f"{count} phantoms: {output}")
 
 
 def train(
-    dataset: Annotated[Path, typer.Option("-d", "--dataset", help="Folder of a data set, in any layout that is read.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run; a fold writes fold_K in it.")],
+    dataset: Annotated[Path, typer.Option("-d", "--dataset", help="Folder of a data set, in any supported layout.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run; each fold writes fold_K in it.")],
     config: Annotated[
         str | None, typer.Option("-c", "--config", help="Preset or YAML file.", show_default="sam-vit-b")
     ] = None,
-    fold: Annotated[str, typer.Option("-f", "--fold", help="Fold to keep aside, 0 to 4, or all.")] = "0",
+    fold: Annotated[
+        str, typer.Option("-f", "--fold", help="Fold to hold out, 0 to 4, or all to train on every case.")
+    ] = "0",
     weights: Annotated[str | None, typer.Option(help="SAM weights: hub id, folder or file.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="A setting, as in train.batch=4.")] = None,
-    max_minutes: Annotated[float | None, typer.Option(min=0.1, help="Fit the schedule to this time.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(min=0.1, help="Fit the schedule to this many minutes.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint, settings as they were.")
+        bool, typer.Option("--resume", help="Continue from the last checkpoint, with its settings.")
     ] = False,
     device: Device = "auto",
     seed: Seed = 0,
@@ -63,54 +66,57 @@ def train(
     map_labels: MapLabels = None,
     ignore: IgnoreLabels = None,
     regrid: Annotated[
-        bool, typer.Option("--regrid-labels", help="Bring label maps onto their scans' grids, nearest neighbour.")
+        bool, typer.Option("--regrid-labels", help="Resample label maps to their scans' grids, nearest neighbour.")
     ] = False,
 ) -> None:
     """Train on one fold of a data set; the run holds a model folder that `segment -m` takes."""
     from sautomed.config import load_settings
     from sautomed.datasets.rules import parse_rules
-    from sautomed.training.train import Callbacks, TrainingPlan, run_settings
+    from sautomed.training.materials import run_settings
+    from sautomed.training.plan import Callbacks, TrainingPlan
     from sautomed.training.train import train as run_training
 
     rules = parse_rules(map_labels or [], ignore or [], regrid)
     overrides = list(settings or [])
     if weights:
         overrides += ["model.trunk.kind=sam", f"model.trunk.weights={json.dumps(weights)}"]
-    as_before = resume and config is None and not overrides
-    chosen = run_settings(output, _fold(fold)) if as_before else load_settings(config or "sam-vit-b", overrides)
-    plan = TrainingPlan(dataset, output, chosen, _fold(fold), seed, max_minutes, resume, device, layout, rules)
-    with progress.stages(err) as stages:
+    keep = resume and config is None and not overrides
+    chosen = run_settings(output, _parse_fold(fold)) if keep else load_settings(config or "sam-vit-b", overrides)
+    plan = TrainingPlan(dataset, output, chosen, _parse_fold(fold), seed, max_minutes, resume, device, layout, rules)
+    with progress_bars(err) as stages:
         model = run_training(plan, Callbacks(stages.counter("Preparing"), stages.training("Training")))
-    say(f"Model: {model}")
+    print_line(f"Model: {model}")
 
 
 def evaluate(
     predictions: Annotated[Path, typer.Option("-p", "--predictions", help="Label maps to score: a folder or a file.")],
-    references: Annotated[Path, typer.Option("-r", "--references", help="The truth: a folder, a file or a data set.")],
+    references: Annotated[
+        Path, typer.Option("-r", "--references", help="Label maps to compare with: a folder, a file or a data set.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for scores.csv and summary.json.")],
     layout: Layout = "auto",
     convention: Annotated[
         str, typer.Option(help="How scores are counted: ours, transunet (its published numbers) or monai.")
     ] = "ours",
 ) -> None:
-    """Score label maps against the truth: DSC, HD95, HD and NSD, on the native grid."""
+    """Score label maps against references: DSC, HD95, HD and NSD, on the native grid."""
     from sautomed.evaluation.evaluate import evaluate as score
 
     failed: SomeCasesFailed | None = None
-    with progress.stages(err) as stages:
+    with progress_bars(err) as stages:
         try:
             counter = stages.counter("Scoring")
             summary = score(predictions, references, output, layout=layout, convention=convention, on_case=counter)
-        except SomeCasesFailed as some:  # the others are scored all the same
+        except SomeCasesFailed as some:  # the other cases are scored nevertheless
             summary, failed = cast("Summary", some.result), some
-    out.print(progress.score_table(summary))
+    out.print(tables.score_table(summary))
     if failed:
         raise failed
     if summary.unpredicted:
-        err.print(f"Not scored, for want of a prediction: {len(summary.unpredicted)} references (see summary.json).")
+        err.print(f"Not scored, as there is no prediction: {len(summary.unpredicted)} references (see summary.json).")
 
 
-def _fold(text: str) -> int | Literal["all"]:
+def _parse_fold(text: str) -> int | Literal["all"]:
     if text == "all":
         return "all"
     if text.isdecimal():

@@ -1,4 +1,4 @@
-"""Commands that take scans and data sets as they come: segment, convert, info, doctor."""
+"""The commands on scans and data sets: segment, convert, info, doctor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from sautomed.cli import progress
+from sautomed.cli import tables
 from sautomed.cli.app import (
     AssumeSpacing,
     Channel,
@@ -22,25 +22,30 @@ from sautomed.cli.app import (
     err,
     out,
     print_fault,
-    say,
+    print_line,
 )
+from sautomed.cli.progress import progress_bars
 from sautomed.errors import SautomedError, SomeCasesFailed
 
 
 def segment(
     source: Annotated[Path, typer.Option("-i", "--input", help="A scan, a DICOM folder or zip, or a folder of scans.")],
     model: Annotated[Path, typer.Option("-m", "--model", help="A model folder, or the run that holds it.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="A file, whose ending says the format, or a folder.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="A file, whose ending decides the format, or a folder.")
+    ],
     formats: Annotated[
-        list[str] | None, typer.Option("--format", help="nii.gz, nrrd, seg.dcm, ...; may be given several times.")
+        list[str] | None, typer.Option("--format", help="nii.gz, nrrd, seg.dcm, ... Repeatable.")
     ] = None,
     device: Device = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Leave cases that are done and whole; do the rest.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Skip cases that are done and complete; do the rest.")
+    ] = False,
     preview: Annotated[bool, typer.Option(help="Write a picture beside each label map.")] = True,
     report: Annotated[bool, typer.Option("--json", help="Write CASE.json for a single scan too.")] = False,
-    max_ram: Annotated[float | None, typer.Option(min=0.1, help="The most memory to hold, in GB.")] = None,
-    weights: Annotated[str | None, typer.Option(help="Where the SAM weights are now, if they have moved.")] = None,
+    max_ram: Annotated[float | None, typer.Option(min=0.1, help="Largest main memory to use, in GB.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Where the SAM weights are now, if they were moved.")] = None,
     series: Series = None,
     frame: Frame = None,
     channel: Channel = None,
@@ -56,11 +61,11 @@ def segment(
     plan = plan_jobs(source, output, SegmentOptions(
         tuple(formats or ()), reading, preview, report, overwrite, resume, max_ram))  # fmt: skip
     network = load(model, device, weights)
-    with progress.stages(err) as stages:
+    with progress_bars(err) as stages:
         outcome = run_plan(network, plan, stages.slices("Segmenting", len(plan.jobs)))
     failed = {failure.job for failure in outcome.failures}
     for target in (target for job in plan.jobs if job not in failed for target in job.targets):
-        out.print(escape(str(target)), soft_wrap=True)
+        print_line(str(target))
     if outcome.skipped:
         err.print(f"{len(outcome.skipped)} of {len(plan.jobs)} scans were done already.")
     _report_failures([failure.error for failure in outcome.failures], len(plan.jobs), plan.several)
@@ -69,22 +74,24 @@ def segment(
 def convert(
     source: Annotated[Path, typer.Option("-i", "--input", help="A scan or label map, a DICOM folder or zip.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="A file ending in .nii.gz, .nii, .nrrd or .mha.")],
-    labels: Annotated[bool, typer.Option("--labels", help="It is a label map: resample without mixing.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it is there.")] = False,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="The input is a label map: resample by nearest neighbour.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
     series: Series = None,
     frame: Frame = None,
     channel: Channel = None,
     resample: Resample = False,
     assume_spacing: AssumeSpacing = False,
 ) -> None:
-    """Write a scan or label map in another format, voxel for voxel, at its place in the patient."""
-    from sautomed.cli.convert import convert as verb
+    """Write a scan or label map in another format, voxel for voxel, at the same place in the patient."""
+    from sautomed.cli.convert import convert_file
     from sautomed.scans import ReadOptions
 
     options = ReadOptions(series, frame, channel, resample, assume_spacing)
-    for text in verb(source, output, options, labels=labels, overwrite=overwrite).warnings:
+    for text in convert_file(source, output, options, labels=labels, overwrite=overwrite).warnings:
         err.print(f"Warning: {escape(text)}", soft_wrap=True, highlight=False)
-    say(str(output))
+    print_line(str(output))
 
 
 def info(
@@ -95,23 +102,23 @@ def info(
     resample: Resample = False,
     assume_spacing: AssumeSpacing = False,
 ) -> None:
-    """Say what a scan or a model is: format, geometry, intensities and warnings; of DICOM, the series."""
+    """Describe a scan or a model: format, geometry, intensities and warnings; for DICOM, the series."""
     from sautomed.cli.info import describe
     from sautomed.scans import ReadOptions
 
-    out.print(progress.facts_table(describe(path, ReadOptions(series, frame, channel, resample, assume_spacing))))
+    out.print(tables.facts_table(describe(path, ReadOptions(series, frame, channel, resample, assume_spacing))))
 
 
 def doctor(
-    dataset: Annotated[Path, typer.Argument(help="Folder of a data set, in any layout that is read.")],
+    dataset: Annotated[Path, typer.Argument(help="Folder of a data set, in any supported layout.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write an HTML page with every case.")] = None,
     layout: Layout = "auto",
-    fix: Annotated[Path | None, typer.Option("--fix", help="New folder for corrected copies.")] = None,
+    fixed: Annotated[Path | None, typer.Option("--fix", help="New folder for corrected copies.")] = None,
     map_labels: MapLabels = None,
     ignore: IgnoreLabels = None,
 ) -> None:
-    """Check every case of a data set; exit 3 if something must be mended, or after --fix could not be."""
-    from sautomed.datasets.doctor import examine as verb
+    """Check every case of a data set; exit 3 if something must be corrected, or with --fix could not be."""
+    from sautomed.datasets.doctor.examine import examine, fix, require_new_target
     from sautomed.datasets.rules import parse_rules
     from sautomed.inference.preview import thumbnail_png
     from sautomed.report.doctor import write_doctor_page
@@ -120,31 +127,31 @@ def doctor(
     rules = parse_rules(map_labels or [], ignore or [])
     if output:
         require_writable_file(output)
-    if fix:
-        verb.require_new_target(dataset, fix)  # before the long work
-    with progress.stages(err) as stages:
-        diagnosis = verb.examine(dataset, layout, stages.counter("Examining"), rules, thumbnail_png)
+    if fixed:
+        require_new_target(dataset, fixed)  # before the long work
+    with progress_bars(err) as stages:
+        diagnosis = examine(dataset, layout, stages.counter("Examining"), rules, thumbnail_png)
     if diagnosis.findings:
-        out.print(progress.findings_table(diagnosis))
+        out.print(tables.findings_table(diagnosis))
     out.print(f"[bold]{escape(diagnosis.summary)}[/]", soft_wrap=True)
     if output:
         write_doctor_page(output, diagnosis)
-        say(f"Page: {output}")
-    if not fix:
+        print_line(f"Page: {output}")
+    if not fixed:
         diagnosis.require_sound()
         return
-    with progress.stages(err) as stages:
-        mended = verb.fix(diagnosis, fix, rules, stages.counter("Correcting"))
-    out.print(escape(f"{mended.summary} {fix}"), soft_wrap=True)
+    with progress_bars(err) as stages:
+        mended = fix(diagnosis, fixed, rules, stages.counter("Correcting"))
+    print_line(f"{mended.summary} {fixed}")
     if mended.left_out:
-        out.print(progress.left_out_table(mended))
+        out.print(tables.left_out_table(mended))
     if output:
         write_doctor_page(output, diagnosis, mended)
     mended.require_whole()
 
 
 def _report_failures(failures: list[SautomedError], total: int, several: bool) -> None:
-    """A single scan's fault is the command's; of a folder the faults are listed and the exit code says "some"."""
+    """Raise the fault of a single scan; list those of a folder and raise that some failed."""
     if not failures:
         return
     if not several:
@@ -152,5 +159,7 @@ def _report_failures(failures: list[SautomedError], total: int, several: bool) -
     for error in failures:
         print_fault(error)
     others = "none was segmented" if len(failures) == total else "the others are done"
-    raise SomeCasesFailed(f"{len(failures)} of {total} scans failed; {others}.",
-                          cure="Mend the scans above (also in failures.json), then run it with --resume.")  # fmt: skip
+    raise SomeCasesFailed(
+        f"{len(failures)} of {total} scans failed; {others}.",
+        cure="Correct the scans above (also in failures.json), then run it with --resume.",
+    )

@@ -1,4 +1,4 @@
-"""Commands that compare systems: study, report."""
+"""The commands that compare systems: study, report."""
 
 from __future__ import annotations
 
@@ -8,53 +8,54 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from sautomed.cli import progress
-from sautomed.cli.app import Device, err, say
+from sautomed.cli.app import Device, err, print_line
+from sautomed.cli.progress import Stages, progress_bars
 from sautomed.errors import UsageError
 
 if TYPE_CHECKING:
     from sautomed.study import Listener, PlannedRun, StudyCallbacks
     from sautomed.training.log import RunningStep
 
-TRAINING_SHARE = 0.9  # ours: of a run's time, for the bar over all runs
+TRAINING_SHARE = 0.9  # ours: share of a run's time, for the bar over all runs
 
 
 def study(
-    file: Annotated[Path, typer.Argument(help="What to compare; patterns are in studies/.")],
+    file: Annotated[Path, typer.Argument(help="Study file, which names what to compare; examples are in studies/.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the study; each run is a folder in it.")],
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on: do what is missing and what failed, also beside others at work.")
+        bool,
+        typer.Option("--resume", help="Continue: do runs that are missing or failed, also beside other processes."),
     ] = False,
     max_minutes: Annotated[
         float | None, typer.Option("--max-minutes-per-run", min=0.1, help="Fit each training to this time.")
     ] = None,
     data: Annotated[
-        list[str] | None, typer.Option("--data", help="NAME=FOLDER: where a data set of the file lies. Repeatable.")
+        list[str] | None, typer.Option("--data", help="NAME=FOLDER: where a data set of the study is. Repeatable.")
     ] = None,
     device: Device = "auto",
 ) -> None:
     """Train, segment and score every system of a study file; several processes may share the work."""
     from sautomed.study import StudyRequest, run_study
 
-    request = StudyRequest(file, output, resume, max_minutes, _folders(data or []), device)
-    with progress.stages(err) as stages:
+    request = StudyRequest(file, output, resume, max_minutes, _parse_folders(data or []), device)
+    with progress_bars(err) as stages:
         outcome = run_study(request, _callbacks(stages))
-    told = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sorted(outcome.counts.items()))
-    say(f"Study: {output} ({told})")
+    counts = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sorted(outcome.counts.items()))
+    print_line(f"Study: {output} ({counts})")
 
 
 def report(folder: Annotated[Path, typer.Argument(help="The folder that sautomed study wrote.")]) -> None:
-    """Write what a study found as one page, and its tables as CSV, Markdown and LaTeX."""
+    """Write the results of a study as one page, and its tables as CSV, Markdown and LaTeX."""
     from sautomed.study.report import write_study_report
 
-    with progress.stages(err) as stages:
-        page = write_study_report(folder, stages.counter("Looking at cases"))
-    say(f"Page: {page}")
-    say(f"Tables: {page.parent / 'tables'}")
+    with progress_bars(err) as stages:
+        page = write_study_report(folder, stages.counter("Reading cases"))
+    print_line(f"Page: {page}")
+    print_line(f"Tables: {page.parent / 'tables'}")
 
 
-def _callbacks(stages: progress.Stages) -> StudyCallbacks:
-    """Bars: one over all runs, which moves with the training, and new ones below it for each run."""
+def _callbacks(stages: Stages) -> StudyCallbacks:
+    """Return callbacks that show one bar over all runs, which moves with the training, and new bars for each run."""
     from sautomed.study import Listener, StudyCallbacks
 
     def on_run(run: PlannedRun, done: int, total: int) -> Listener:
@@ -73,15 +74,15 @@ def _callbacks(stages: progress.Stages) -> StudyCallbacks:
         on_phantom=lambda name, *case: stages.counter(f"Phantoms of {name}")(*case),
         on_run=on_run,
         on_waiting=lambda done, total: stages.show("Runs", done, total, f"{done}/{total} waiting for other processes"),
-        on_end=_tell,
+        on_end=_print_status,
     )
 
 
-def _tell(run: PlannedRun, status: str) -> None:
+def _print_status(run: PlannedRun, status: str) -> None:
     err.print(f"{status.replace('_', ' ')}: {escape(run.name)}", soft_wrap=True, highlight=False)
 
 
-def _folders(given: list[str]) -> dict[str, Path]:
+def _parse_folders(given: list[str]) -> dict[str, Path]:
     parts = [text.partition("=") for text in given]
     for (name, _, folder), text in zip(parts, given, strict=True):
         if not name or not folder:

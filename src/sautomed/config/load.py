@@ -1,4 +1,4 @@
-"""Settings from presets, YAML files and the command line."""
+"""Load settings from presets, YAML files and the command line."""
 
 from __future__ import annotations
 
@@ -9,72 +9,97 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
-from sautomed.config.settings import Settings
+from sautomed.config.settings import SYSTEMS, Settings
 from sautomed.errors import UnknownSetting
+
+_PRESETS = resources.files("sautomed.config.presets")
+_EXAMPLE = "train: {batch: 4}"
+_WITH_ALTERNATIVES = ("model", "trunk", "image_size")
 
 
 def preset_names() -> list[str]:
-    return sorted(
-        p.name.removesuffix(".yaml")
-        for p in resources.files("sautomed.config.presets").iterdir()
-        if p.name.endswith(".yaml")
-    )
+    """Return the names of all presets, sorted."""
+    return sorted(file.name.removesuffix(".yaml") for file in _PRESETS.iterdir() if file.name.endswith(".yaml"))
 
 
 def load_settings(preset_or_file: str | Path, overrides: Iterable[str] = ()) -> Settings:
-    """Settings from a preset's name or a YAML file, with `a.b=c` overrides on top.
+    """Load settings from a preset or a YAML file, with `a.b=c` overrides on top.
 
+    Args:
+        preset_or_file: A preset's name, a file, or the name of a system that has no preset: then its defaults.
+        overrides: As given to `--set`; the later ones win.
     Raises:
-        UnknownSetting: neither a preset nor a file, no YAML, a key that does not exist, or a value it cannot take.
+        UnknownSetting: There is no such preset or file, it is no YAML, a setting does not exist, or it cannot take
+            the value.
     """
-    path = Path(preset_or_file)
-    if str(preset_or_file) in preset_names():
-        text = (resources.files("sautomed.config.presets") / f"{preset_or_file}.yaml").read_text(encoding="utf-8")
+    name, path = str(preset_or_file), Path(preset_or_file)
+    if name in preset_names():
+        tree = _parse_mapping((_PRESETS / f"{name}.yaml").read_text(encoding="utf-8"), name, _EXAMPLE)
     elif path.is_file():
-        text = _read_text(path)
+        tree = _parse_mapping(_read_text(path), path, _EXAMPLE)
+    elif name in SYSTEMS and name.replace("_", "-") not in preset_names():
+        tree = {"preset": name, "model": {"name": name}}
     else:
         raise UnknownSetting(
-            f"there is no preset or settings file of the name '{preset_or_file}'.",
+            f"there is no preset or settings file of the name '{name}'.",
             cure=f"Use one of {', '.join(preset_names())}, or the path of a YAML file.",
         )
-    tree = _mapping(text, preset_or_file, "train: {batch: 4}")
     for override in overrides:
         _apply(tree, override)
-    return parse_settings(tree, where=str(preset_or_file))
+    return parse_settings(tree, where=name)
 
 
 def parse_settings(tree: Mapping[str, Any], where: str) -> Settings:
-    """Settings from plain data, as a run's `config.json` holds them."""
+    """Return settings from plain data, as a run's `config.json` holds them.
+
+    Args:
+        where: The file or preset, for messages.
+    Raises:
+        UnknownSetting: A setting does not exist, or cannot take the value.
+    """
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        faults = "; ".join(f"{_place(e['loc'])}: {e['msg']}" for e in error.errors())
         raise UnknownSetting(
-            f"settings that cannot be used: {faults}.",
+            f"settings that cannot be used: {'; '.join(map(_describe, error.errors()))}.",
             where=where,
             cure="docs/settings.md lists every setting with its values.",
         ) from error
 
 
-def _place(parts: Sequence[str | int]) -> str:
-    """A setting's name as one writes it: pydantic names the chosen kind of model and of trunk as a step of its own."""
-    chosen = {i + 1 for i, part in enumerate(parts[:-1]) if part in ("model", "trunk")}
-    return ".".join(str(part) for i, part in enumerate(parts) if i not in chosen)
+def _describe(fault: ErrorDetails) -> str:
+    """Return the setting, what is wrong with it, and the value that it was given if that is a single one."""
+    message, given = fault["msg"].removeprefix("Value error, "), fault["input"]
+    shown = f" (got {given!r})" if fault["type"] != "value_error" and isinstance(given, str | int | float) else ""
+    return f"{_setting_name(fault['loc'])}: {message}{shown}"
+
+
+def _setting_name(parts: Sequence[str | int]) -> str:
+    """Return a setting's dotted name, without the steps by which pydantic names the alternative that it tried."""
+    alternatives = {i + 1 for i, part in enumerate(parts[:-1]) if part in _WITH_ALTERNATIVES}
+    return ".".join(str(part) for i, part in enumerate(parts) if i not in alternatives)
 
 
 def read_yaml(path: Path, example: str) -> dict[str, Any]:
-    """Names with values from a YAML file; raises UnknownSetting with the `example` where it is something else."""
+    """Read names with values from a YAML file.
+
+    Args:
+        example: Shown in the message if the file holds something else.
+    Raises:
+        UnknownSetting: There is no such file, or it holds no names with values.
+    """
     if not path.is_file():
         raise UnknownSetting("is no file.", where=path, cure="Give the path of a YAML file.")
-    return _mapping(_read_text(path), path, example)
+    return _parse_mapping(_read_text(path), path, example)
 
 
-def _mapping(text: str, where: str | Path, example: str) -> dict[str, Any]:
-    tree = _parse_yaml(text, str(where)) or {}
+def _parse_mapping(text: str, where: str | Path, example: str) -> dict[str, Any]:
+    tree = _parse_yaml(text, where) or {}
     if not isinstance(tree, dict):
         raise UnknownSetting(
-            "holds no settings: a list or a single value stands where names with values should.",
+            "holds no settings, but a list or a single value instead of names with values.",
             where=where,
             cure=f"Write names with values, for example {example}.",
         )
@@ -92,7 +117,7 @@ def _read_text(path: Path) -> str:
         ) from error
 
 
-def _parse_yaml(text: str, where: str) -> Any:
+def _parse_yaml(text: str, where: str | Path) -> Any:
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
@@ -104,6 +129,11 @@ def _parse_yaml(text: str, where: str) -> Any:
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
+    """Set one value in a tree of settings.
+
+    Args:
+        override: Such as "train.batch=4"; the value is YAML.
+    """
     key, equals, value = override.partition("=")
     if not equals or not key:
         raise UnknownSetting(

@@ -1,18 +1,21 @@
-"""Settings of 3D-SAutoMed: trunks, and the parts of Fig. 1."""
+"""Settings of 3D-SAutoMed: trunks, and the parts of Fig. 1 (Liang et al. 2024)."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
-from sautomed.config.section import Section
+from sautomed.config.section import Section, SystemSettings
+
+# With 8, oneDNN's gradient of a strided 1x1 convolution writes past its buffer (seen in torch 2.13).
+ConvolutionWidth = Annotated[int, Field(ge=16)]
 
 
 class LoraSettings(Section):
     """Low-rank adapters in the SAM trunk (Hu et al. 2021); rank and targets as SAMed."""
 
-    rank: int = Field(4, ge=0, description="columns of each adapter; 0: none, the trunk stays SAM's")
+    rank: int = Field(4, ge=0, description="rank of each adapter; 0: no adapters, the trunk stays SAM's")
     alpha: float | None = Field(None, gt=0, description="scale is alpha / rank; none means a scale of 1")
     targets: tuple[Literal["q", "k", "v"], ...] = Field(
         ("q", "v"), description="projections with an adapter; the others stay exactly SAM's"
@@ -20,43 +23,35 @@ class LoraSettings(Section):
 
 
 class SamTrunkSettings(Section):
-    """SAM's ViT with LoRA, everything else of it frozen."""
+    """SAM's ViT with LoRA; all else in it is frozen."""
 
     kind: Literal["sam"] = Field("sam", description="which trunk")
     weights: str = Field(
-        "facebook/sam-vit-base", description="hub id, folder or file in any SAM layout; they also say ViT-B, L or H"
+        "facebook/sam-vit-base", description="hub id, folder or file in any SAM layout, of ViT-B, L or H"
     )
     input_norm: Literal["auto", "sam", "medsam"] = Field(
         "auto", description="sam: its mean and deviation on 0..255; medsam: [0, 1] as is; auto: by the weights' name"
     )
     lora: LoraSettings = LoraSettings()
-    gradient_checkpointing: bool = Field(False, description="compute blocks anew going backward: less memory, slower")
+    gradient_checkpointing: bool = Field(
+        False, description="recompute blocks in the backward pass: less memory, slower"
+    )
 
 
 class ResNetTrunkSettings(Section):
     """A small convolutional trunk, trained from scratch: features at stride 8, finer ones for the upscaling."""
 
     kind: Literal["resnet"] = Field("resnet", description="which trunk")
-    stem: int = Field(32, description="channels at stride 2")
-    widths: tuple[int, ...] = Field((48, 96, 192, 256), description="channels at strides 4, 8, 16, ...")
-    depths: tuple[int, ...] = Field((2, 2, 2, 2), description="residual blocks at each of these strides")
-
-    @field_validator("stem", "widths")
-    @classmethod
-    def _at_least_16(cls, sizes: int | tuple[int, ...]) -> int | tuple[int, ...]:
-        """With 8, oneDNN's gradient of a strided 1x1 convolution writes past its buffer (seen in torch 2.13)."""
-        if min(sizes if isinstance(sizes, tuple) else (sizes,)) < 16:
-            raise ValueError(f"{sizes}: a convolutional trunk needs at least 16 channels everywhere")
-        return sizes
+    stem: ConvolutionWidth = Field(32, description="channels at stride 2")
+    widths: tuple[ConvolutionWidth, ...] = Field(
+        (48, 96, 192, 256), min_length=2, description="channels at strides 4, 8, 16, ..."
+    )
+    depths: tuple[PositiveInt, ...] = Field((2, 2, 2, 2), description="residual blocks at each of these strides")
 
     @model_validator(mode="after")
-    def _stages_that_exist(self) -> Self:
-        if len(self.widths) < 2:
-            raise ValueError(f"widths {list(self.widths)}: at least 2 are needed, for the strides 4 and 8")
+    def _require_a_depth_per_width(self) -> Self:
         if len(self.depths) != len(self.widths):
             raise ValueError(f"depths must be as many as widths ({len(self.widths)}), but are {list(self.depths)}")
-        if min(self.depths) < 1:
-            raise ValueError(f"depths {list(self.depths)}: each must be at least 1")
         return self
 
 
@@ -80,7 +75,7 @@ class HistorySettings(Section):
 class BoxPromptSettings(Section):
     """Box Prompt Generator (Eq. 4-5)."""
 
-    layers: int = Field(2, ge=1, description="each moves the boxes a little")
+    layers: int = Field(2, ge=1, description="each refines the boxes")
     heads: int = Field(8, ge=1, description="of its attentions")
     feedforward: int = Field(1024, ge=1, description="hidden width of its MLPs")
     memory: Literal["z", "f"] = Field("z", description="keys and values: after (z) or before (f) the slice attention")
@@ -95,22 +90,18 @@ class MaskDecoderSettings(Section):
     head: Literal["coarse", "full"] = Field(
         "coarse", description="logits two doublings above the trunk's stride (stride 4 with SAM), or at full resolution"
     )
-    widths: tuple[int, ...] | None = Field(None, description="channels after each doubling; none: dim/4, dim/8, ...")
-
-    @field_validator("widths")
-    @classmethod
-    def _at_least_1(cls, widths: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if widths and min(widths) < 1:
-            raise ValueError(f"{list(widths)}: each width must be at least 1")
-        return widths
+    widths: tuple[PositiveInt, ...] | None = Field(
+        None, description="channels after each doubling; none: dim/4, dim/8, ..."
+    )
 
 
-class ModelSettings(Section):
-    """3D-SAutoMed: Fig. 1."""
+class ModelSettings(SystemSettings):
+    """3D-SAutoMed (Liang et al. 2024), Fig. 1."""
 
     name: Literal["sautomed"] = Field("sautomed", description="which system")
     trunk: TrunkSettings = SamTrunkSettings()
-    dim: int = Field(256, ge=4, description="channels of f, z and of every token")
+    # The position codes halve dim twice.
+    dim: int = Field(256, ge=4, multiple_of=4, description="channels of f, z and of every token")
     local_3d: bool = Field(True, description="Table 4: local 3D-aware")
     global_3d: bool = Field(True, description="Table 4: global 3D-aware")
     prompt: bool = Field(True, description="Table 4: prompt generator")
@@ -119,23 +110,15 @@ class ModelSettings(Section):
     box_prompt: BoxPromptSettings = BoxPromptSettings()
     decoder: MaskDecoderSettings = MaskDecoderSettings()
 
-    @field_validator("trunk", mode="before")
-    @classmethod
-    def _sam_unless_said(cls, trunk: Any) -> Any:
-        """`--set model.trunk.weights=...` need not repeat which kind of trunk the default is."""
-        return {"kind": "sam", **trunk} if isinstance(trunk, dict) else trunk
-
     @model_validator(mode="after")
-    def _widths_that_divide(self) -> Self:
-        """The place codes halve dim twice; each head takes an equal share, in the decoder of dim / 2 (as SAM's)."""
-        if self.dim % 4:
-            raise ValueError(f"dim is {self.dim}, but must be a multiple of 4")
+    def _require_heads_that_divide(self) -> Self:
+        """Each attention head takes an equal share of dim, in the decoder of dim / 2 (as SAM's)."""
         shares = (
             (self.local_3d, "slice_attention", self.slice_attention.heads, self.dim, "dim"),
             (self.prompt, "box_prompt", self.box_prompt.heads, self.dim, "dim"),
             (True, "decoder", self.decoder.heads, self.dim // 2, "dim / 2"),
         )
-        for built, part, heads, width, name in shares:
-            if built and width % heads:
+        for is_built, part, heads, width, name in shares:
+            if is_built and width % heads:
                 raise ValueError(f"{part}.heads is {heads}, but must divide {name}, which is {width}")
         return self

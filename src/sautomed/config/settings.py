@@ -1,51 +1,39 @@
-"""A whole experiment."""
+"""Settings of a whole experiment."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Union
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from sautomed.config.baselines import (
-    DynUNetSettings,
-    MaSamSettings,
-    SamedSettings,
-    SamSettings,
-    SlideSamSettings,
-    SwinUNETRSettings,
-    SwinUnetSettings,
-    TransUNetSettings,
-)
+from sautomed.config import baselines
 from sautomed.config.data import DataSettings
 from sautomed.config.model import ModelSettings
-from sautomed.config.section import Section
+from sautomed.config.section import Section, SystemSettings
 from sautomed.config.train import SegmentSettings, TrainSettings
 
-AnyModelSettings = Annotated[
-    ModelSettings
-    | SamSettings
-    | SamedSettings
-    | MaSamSettings
-    | SlideSamSettings
-    | TransUNetSettings
-    | SwinUnetSettings
-    | DynUNetSettings
-    | SwinUNETRSettings,
-    Field(discriminator="name"),
-]
+
+def _system_settings(module: ModuleType) -> list[type[SystemSettings]]:
+    """Return the settings classes in a module that have a system's name, in the order of the file."""
+    classes = (item for item in vars(module).values() if isinstance(item, type) and issubclass(item, SystemSettings))
+    return [item for item in classes if "name" in item.model_fields]
+
+
+_CLASSES: list[type[SystemSettings]] = [ModelSettings, *_system_settings(baselines)]
+SYSTEMS = {item.model_fields["name"].default: item for item in _CLASSES}
+
+if TYPE_CHECKING:
+    OneSystem = SystemSettings
+else:  # the union of all systems, from which the name picks one
+    OneSystem = Annotated[Union[tuple(_CLASSES)], Field(discriminator="name")]  # noqa: UP007
 
 
 class Settings(Section):
-    """A whole experiment: what is built, what it sees, how it is trained and how it walks."""
+    """A whole experiment: the system, its input, its training, and how it goes through a volume."""
 
     preset: str = Field("sam-vit-b", description="a name to know the run by")
-    model: AnyModelSettings = ModelSettings()
+    model: OneSystem = ModelSettings()
     data: DataSettings = DataSettings()
     train: TrainSettings = TrainSettings()
     segment: SegmentSettings = SegmentSettings()
-
-    @field_validator("model", mode="before")
-    @classmethod
-    def _sautomed_unless_said(cls, model: Any) -> Any:
-        """`--set model.prompt=false` need not repeat which model the default is."""
-        return {"name": "sautomed", **model} if isinstance(model, dict) else model

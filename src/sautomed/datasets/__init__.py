@@ -1,6 +1,6 @@
-"""Datasets by their layout: one module per layout, one line in the table."""
+"""Datasets as they were downloaded: one module per layout, one line in the table `layouts.DATASETS`."""
 
-from sautomed.datasets.dataset import Case, Dataset, Reader
+from sautomed.datasets.dataset import Case, Dataset, LayoutReader
 from sautomed.datasets.description import read_label_names
 from sautomed.datasets.layouts import DATASETS, Layout, read_dataset
 from sautomed.datasets.names import case_name, without_ending
@@ -10,7 +10,7 @@ __all__ = [
     "Case",
     "Dataset",
     "Layout",
-    "Reader",
+    "LayoutReader",
     "case_name",
     "read_dataset",
     "read_label_names",

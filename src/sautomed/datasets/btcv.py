@@ -1,7 +1,7 @@
 """BTCV ("Synapse multi-atlas", MICCAI 2015): RawData/Training/img/img0001.nii.gz and label/label0001.nii.gz.
 
-Thirteen organs, or the eight that the paper scores, the others then being background. The test scans have no label
-maps and are left alone.
+Thirteen organs (`btcv`), or the eight that the paper scores and the other five as background (`btcv-8`). The test
+scans have no label maps and are not read.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from types import MappingProxyType
 
 import numpy as np
 
-from sautomed.datasets.dataset import Case, Dataset, Files
-from sautomed.datasets.names import files_in, first_with, listed, lonely
+from sautomed.datasets.dataset import Case, Dataset, FileReader
+from sautomed.datasets.names import files_in, first_root, unpaired_names
 from sautomed.errors import NoCases, UnpairedFiles
+from sautomed.errors.text import listed
 from sautomed.scans import read_labels
 from sautomed.scans.grid import Plane
 from sautomed.scans.read import refuse_unknown_values
@@ -61,8 +62,8 @@ _ROOTS = ("", "Training", "RawData/Training", "Abdomen/RawData/Training")
 
 
 @dataclass(frozen=True)
-class PaperFiles(Files):
-    """Label maps with the paper's eight organs; the other five become background, unknown values are refused."""
+class PaperOrganReader(FileReader):
+    """Reader that keeps the paper's eight organs and makes the other five background; refuses unknown values."""
 
     def label(self, case: Case, path: Path, plane: Plane, image: Volume | None) -> tuple[LabelMap, tuple[str, ...]]:
         labels = replace(read_labels(path, plane), names=dict(LABELS))
@@ -73,27 +74,27 @@ class PaperFiles(Files):
 
 
 def detect(folder: Path) -> bool:
-    """Whether there is a folder img with scans in it, beside one called label, under any of the usual roots."""
+    """Return whether one of the usual roots has a folder img with scans beside a folder label."""
     root = _root(folder)
     return root is not None and bool(files_in(root / "img", ".nii.gz", ".nii"))
 
 
 def read_all_organs(folder: Path) -> Dataset:
-    """BTCV with its thirteen organs.
+    """Read BTCV with its thirteen organs.
 
     Raises:
         NoCases: There is no scan.
         UnpairedFiles: A scan has no label map, or the reverse.
     """
-    return _read(folder, dict(LABELS), "btcv", Files())
+    return _read(folder, dict(LABELS), "btcv", FileReader())
 
 
 def read_paper_organs(folder: Path) -> Dataset:
-    """BTCV with the eight organs of the paper; raises as `read_all_organs`."""
-    return _read(folder, dict(PAPER_LABELS), "btcv-8", PaperFiles())
+    """Read BTCV with the eight organs of the paper. Raises as `read_all_organs`."""
+    return _read(folder, dict(PAPER_LABELS), "btcv-8", PaperOrganReader())
 
 
-def _read(folder: Path, labels: dict[int, str], layout: str, reader: Files) -> Dataset:
+def _read(folder: Path, labels: dict[int, str], layout: str, reader: FileReader) -> Dataset:
     root = _root(folder) or folder
     images = _by_number(root / "img", "img")
     maps = _by_number(root / "label", "label")
@@ -105,22 +106,22 @@ def _read(folder: Path, labels: dict[int, str], layout: str, reader: Files) -> D
         )
     cases = tuple(Case(number, image, maps.get(number)) for number, image in images.items())
     dataset = Dataset(folder, "BTCV", "CT", labels, cases, layout, reader)
-    alone = lonely(set(images), set(maps))
-    if alone:
+    unpaired = unpaired_names(set(images), set(maps))
+    if unpaired:
         raise UnpairedFiles(
-            f"{len(alone)} files have no partner: {listed(alone)}.",
+            f"{len(unpaired)} files have no partner: {listed(unpaired)}.",
             where=root,
-            cure="Each imgNNNN in img needs a labelNNNN in label; bring it back, or take the other one out.",
+            cure="Each imgNNNN in img needs a labelNNNN in label: add the missing file, or take the other one out.",
             result=dataset,
         )
     return dataset
 
 
 def _root(folder: Path) -> Path | None:
-    return first_with(folder, _ROOTS, lambda root: (root / "img").is_dir() and (root / "label").is_dir())
+    return first_root(folder, _ROOTS, lambda root: (root / "img").is_dir() and (root / "label").is_dir())
 
 
 def _by_number(folder: Path, prefix: str) -> dict[str, Path]:
-    """Files by what stands between the prefix and the ending."""
+    """Return files by the part of their name between prefix and ending."""
     found = files_in(folder, ".nii.gz", ".nii")
     return {path.name.split(".")[0].removeprefix(prefix): path for path in found if path.name.startswith(prefix)}

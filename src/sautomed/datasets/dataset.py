@@ -1,6 +1,6 @@
-"""A dataset: its cases, what its labels mean, and how a case is read, whatever the layout of the folder.
+"""A dataset: its cases, the names of its labels, and how a case is read.
 
-A layout makes a `Dataset` and gives it a reader; what is the same for every layout is done here.
+A layout makes a `Dataset` and gives it a `LayoutReader`; what is the same for every layout is done here.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _HEADERS = (".mhd", ".nhdr")
 
 @dataclass(frozen=True)
 class Case:
-    """One scan by its files.
+    """One scan and its label map, as paths.
 
     Args:
         id: Unique in the dataset.
         image: A file, or the folder of a series.
-        label: Likewise, or None where the scan has no label map.
-        group: Whose scan it is: cases of one patient are never split between training and validation. Empty where
-            every case is a patient of its own.
+        label: Likewise; None if the scan has no label map.
+        group: The patient. Cases of one patient are never split between training and validation. Empty if every case is
+            a patient of its own.
     """
 
     id: str
@@ -40,29 +40,31 @@ class Case:
     group: str = ""
 
 
-class Reader(Protocol):
-    """How the cases of one layout are read. Labels are numbers only; the dataset knows their names."""
+class LayoutReader(Protocol):
+    """Reader of the cases of one layout. Its label maps have no names yet; the dataset adds them."""
 
     def geometry(self, case: Case) -> Geometry:
-        """The header of the scan."""
+        """Read the header of the scan."""
 
     def image(self, case: Case, plane: AnyPlane) -> Volume:
-        """The scan."""
+        """Read the scan."""
 
     def label(self, case: Case, path: Path, plane: Plane, image: Volume | None) -> tuple[LabelMap, tuple[str, ...]]:
-        """The label map at `path`, and what was odd about it.
+        """Read the label map at `path`.
 
         Args:
-            image: The scan in that plane, where it has been read already.
+            image: The scan in that plane, if it has been read already.
+        Returns:
+            The label map, and warnings about it.
         """
 
     def sources(self, case: Case) -> tuple[Path, ...]:
-        """Every file that image and label are read from."""
+        """List every file that image and label are read from."""
 
 
 @dataclass(frozen=True)
-class Files:
-    """The reader of layouts that keep a scan and its label map as one file each."""
+class FileReader:
+    """Reader of layouts that keep a scan and its label map as one file each."""
 
     def geometry(self, case: Case) -> Geometry:
         return read_geometry(case.image)
@@ -82,7 +84,7 @@ class Dataset:
     """A folder of cases.
 
     Args:
-        folder: Where it lies.
+        folder: Its root.
         name: From its description, or the folder's name.
         channel: Name of the one image channel, for example "CT"; it decides how intensities are scaled.
         labels: Name of each label 1..K, without the background.
@@ -97,45 +99,45 @@ class Dataset:
     labels: dict[int, str]
     cases: tuple[Case, ...]
     layout: str = "nnunet-raw"
-    reader: Reader = field(default_factory=Files)
+    reader: LayoutReader = field(default_factory=FileReader)
 
     @property
     def groups(self) -> dict[str, str]:
-        """Whose scan each case is, by case id."""
+        """Patient of each case, by case id."""
         return {case.id: case.group or case.id for case in self.cases}
 
     @property
     def declared_in(self) -> str:
-        """Where the names of the labels come from."""
+        """Source of the label names, for messages."""
         return "dataset.json" if (self.folder / "dataset.json").is_file() else f"the layout {self.layout}"
 
     def geometry(self, case: Case) -> Geometry:
-        """What the scan says about itself; reads no voxels. Raises DataError as `io.read_geometry`."""
+        """Read the header of a scan, without its voxels. Raises DataError as `scans.read_geometry`."""
         return self.reader.geometry(case)
 
     def read_image(self, case: Case, plane: AnyPlane = "auto") -> Volume:
-        """The scan alone. Raises DataError as `io.read_scan`."""
+        """Read the scan alone. Raises DataError as `scans.read_scan`."""
         return self.reader.image(case, plane)
 
     def read_label(self, case: Case, plane: AnyPlane = "auto") -> LabelMap:
-        """The label map alone, with the names of the dataset, whatever values it holds.
+        """Read the label map alone and name its labels. Values without a name are not refused here.
 
         Raises:
             UnpairedFiles: The case has no label map.
-            DataError: As `io.read_labels`; as `read_image` in a layout whose label maps have no grid of their own.
+            DataError: As `scans.read_labels`; as `read_image` in a layout whose label maps have no grid of their own.
         """
         path = self._require_label(case)
         chosen = choose_plane(self.reader.geometry(case).native, plane)
         return self._named(self.reader.label(case, path, chosen, None)[0])
 
     def load(self, case: Case, plane: AnyPlane = "auto") -> tuple[Volume, LabelMap]:
-        """Scan and label map of a case, held against each other.
+        """Read scan and label map of a case and check that they belong together.
 
-        What is odd about either stands in the volume's warnings.
+        Warnings about either are in the volume's `warnings`.
 
         Raises:
             UnpairedFiles: The case has no label map.
-            GridMismatch: The two lie on different grids (see `volume.require_same_grid`).
+            GridMismatch: The two have different grids (see `scans.volume.require_same_grid`).
             UnknownLabels: The label map holds values that have no name.
             DataError: As `read_image` and `read_label`.
         """
@@ -149,7 +151,7 @@ class Dataset:
         return replace(volume, warnings=(*volume.warnings, *notes, *small_gap_notes(volume, labels, place))), labels
 
     def sources(self, case: Case) -> tuple[Path, ...]:
-        """Every file that the case is read from; where they stay the same, so does the case."""
+        """List every file that the case is read from."""
         return self.reader.sources(case)
 
     def _named(self, labels: LabelMap) -> LabelMap:
@@ -165,18 +167,23 @@ class Dataset:
         return case.label
 
 
-def labels_on(array: NDArray[np.unsignedinteger[Any]], native: NativeGrid, plane: Plane) -> LabelMap:
-    """Labels without a grid of their own, laid on that of a scan.
+def as_label_map(array: NDArray[np.unsignedinteger[Any]], native: NativeGrid, plane: Plane) -> LabelMap:
+    """Put labels that have no grid of their own onto the grid of a scan.
 
     Args:
         array: (native.shape), in the axis order of the scan's file.
+        native: The grid of the scan.
+        plane: The plane to orient the labels to.
     """
     turned, affine = orient(array, native, plane)
     return LabelMap(np.ascontiguousarray(turned), affine, native, plane)
 
 
 def files_below(path: Path) -> tuple[Path, ...]:
-    """A file itself, and with a header the files beside it that may hold its voxels; of a folder all files, sorted."""
+    """List the files that `path` stands for, sorted.
+
+    Of a folder all files; of a header (.mhd, .nhdr) also the files beside it that may hold its voxels.
+    """
     if path.suffix.lower() in _HEADERS:
         return tuple(sorted(other for other in path.parent.iterdir() if other.name.startswith(f"{path.stem}.")))
     if path.is_dir():

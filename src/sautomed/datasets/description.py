@@ -1,4 +1,4 @@
-"""dataset.json, of nnU-Net or of the Medical Segmentation Decathlon: what the labels and the channel are called."""
+"""dataset.json of nnU-Net or the Medical Segmentation Decathlon: names of the labels and of the channel."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from sautomed.errors import BadDatasetJson, TooManyChannels
+from sautomed.errors.text import listed
 from sautomed.scans.paths import read_json
 from sautomed.scans.values import MAX_LABEL
 
 DESCRIPTION = "dataset.json"
-MAX_CLASSES = 254  # prepared cases keep a class in one byte: 0 is the background, 255 marks what is undeclared
+MAX_CLASSES = 254  # prepared cases keep a class in one byte: 0 is the background, 255 marks undeclared values
 
 _ONE_CHANNEL = "Keep one channel: its files as CASE_0000, and its name alone in channel_names."
 
 
 def read_description(path: Path) -> dict[str, Any]:
-    """The object in a dataset.json. Raises MissingFile or BadDatasetJson."""
+    """Read the object in a dataset.json. Raises MissingFile or BadDatasetJson."""
     description = read_json(path)
     if not isinstance(description, dict):
         raise bad_description("must hold one JSON object.", path)
@@ -24,7 +25,7 @@ def read_description(path: Path) -> dict[str, Any]:
 
 
 def read_label_names(path: str | Path) -> dict[int, str]:
-    """The labels of a dataset.json, without the background.
+    """Read the label names of a dataset.json, without the background.
 
     Raises:
         MissingFile: There is no such file.
@@ -35,7 +36,7 @@ def read_label_names(path: str | Path) -> dict[int, str]:
 
 
 def bad_description(fault: str, path: Path) -> BadDatasetJson:
-    """A fault of a dataset.json, with an example as the cure."""
+    """Return a BadDatasetJson with an example of a good file as its cure."""
     return BadDatasetJson(
         fault,
         where=path,
@@ -45,14 +46,14 @@ def bad_description(fault: str, path: Path) -> BadDatasetJson:
 
 
 def channel_name(description: dict[str, Any], path: Path, cure: str = _ONE_CHANNEL) -> str:
-    """The name of the one image channel. Raises BadDatasetJson, or TooManyChannels if there are several."""
+    """Return the name of the one image channel. Raises BadDatasetJson, or TooManyChannels if there are several."""
     # "modality" is the older name, kept by datasets that were converted from nnU-Net's first version.
     channels = description.get("channel_names", description.get("modality"))
     if not isinstance(channels, dict) or not channels:
         raise bad_description('has no "channel_names".', path)
     if len(channels) > 1:
         raise TooManyChannels(
-            f"has {len(channels)} image channels ({', '.join(map(str, channels.values()))}), but the method takes one.",
+            f"has {len(channels)} image channels ({listed(channels.values())}), but the method takes one.",
             where=path,
             cure=cure,
         )
@@ -60,13 +61,15 @@ def channel_name(description: dict[str, Any], path: Path, cure: str = _ONE_CHANN
 
 
 def label_names(description: dict[str, Any], path: Path) -> dict[int, str]:
-    """Names by value; nnU-Net writes values by name. Gaps between values are taken as they are."""
+    """Return label names by value; gaps between values are allowed. Raises BadDatasetJson."""
     labels = description.get("labels")
     if not isinstance(labels, dict) or len(labels) < 2:
         raise bad_description('needs "labels" with the background and at least one structure.', path)
     if all(str(key).isdecimal() for key in labels) and all(isinstance(name, str) for name in labels.values()):
         _require_different(list(labels.values()), path)
-        labels = {name: int(key) for key, name in labels.items()}  # the Decathlon's direction
+        labels = {
+            name: int(key) for key, name in labels.items()
+        }  # the Decathlon writes names by value, nnU-Net the reverse
     for name, value in labels.items():
         if isinstance(value, bool) or not isinstance(value, int):
             raise bad_description(
@@ -87,7 +90,7 @@ def label_names(description: dict[str, Any], path: Path) -> dict[int, str]:
 def _require_different(names: list[str], path: Path) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise bad_description(f"gives several labels the name {', '.join(twice)}.", path)
+        raise bad_description(f"gives several labels the name {listed(twice)}.", path)
 
 
 def refuse_too_many_labels(labels: dict[int, str], path: Path) -> None:

@@ -1,7 +1,4 @@
-"""Which cases train and which validate, by patient and by seed, in nnU-Net's file format.
-
-Knows nothing of files but the one with the splits.
-"""
+"""Folds: which cases train and which validate, by patient and by seed, in nnU-Net's file format."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sautomed.errors import BadSplits, FoldOutOfRange, NoCases
+from sautomed.errors.text import listed
 from sautomed.scans.files import write_json
 from sautomed.scans.paths import read_json
 
@@ -22,7 +20,7 @@ DEFAULT_FOLDS = 5
 
 @dataclass(frozen=True)
 class Fold:
-    """Case ids to train on and to validate with; they never overlap."""
+    """Case ids to train on and to validate on, without overlap."""
 
     train: tuple[str, ...]
     val: tuple[str, ...]
@@ -31,16 +29,16 @@ class Fold:
 def make_folds(
     case_ids: Sequence[str], seed: int = 0, count: int = DEFAULT_FOLDS, groups: Mapping[str, str] | None = None
 ) -> list[Fold]:
-    """Split cases so that each one validates exactly once, and those of one patient together.
+    """Split cases so that each one validates exactly once, and the cases of one patient together.
 
-    With fewer patients than folds there are as many folds as patients. One patient cannot be split: that gives one fold
-    without validation, which only "all" may use.
+    With fewer patients than folds there are as many folds as patients. One patient cannot be split: the result is one
+    fold without validation, which only "all" may use.
 
     Args:
         case_ids: In any order; the folds depend only on the set, its groups and the seed.
         seed: Of the shuffle.
         count: Folds to make, at least 2.
-        groups: Whose scan each case is, by case id; a case that is not named is a patient of its own.
+        groups: Patient of each case, by case id; a case that is not listed is a patient of its own.
     Raises:
         NoCases: There is nothing to split.
         ValueError: `count` is below 2, or an id comes twice.
@@ -73,15 +71,15 @@ def load_or_make_folds(
     count: int = DEFAULT_FOLDS,
     groups: Mapping[str, str] | None = None,
 ) -> list[Fold]:
-    """Read the folds that `path` (splits_final.json) keeps, or make them and write it.
+    """Read the folds from `path` (splits_final.json), or make them and write the file.
 
-    Cases of the dataset that the file leaves out stay unused, as in nnU-Net.
+    Cases of the dataset that the file does not list stay unused, as in nnU-Net.
 
     Args:
         groups: As for `make_folds`.
     Raises:
-        BadSplits: The file is malformed, names cases that the dataset lacks, trains on none, or validates on cases or
-            patients that it trains on.
+        BadSplits: The file is malformed, lists cases that the dataset does not have, has a fold without training
+            cases, or validates on cases or patients that it trains on.
         NoCases: There is nothing to split.
         UnwritableTarget: The file cannot be written.
     """
@@ -90,18 +88,18 @@ def load_or_make_folds(
         folds = make_folds(case_ids, seed, count, groups)
         write_json(path, [{"train": list(fold.train), "val": list(fold.val)} for fold in folds])
         return folds
-    folds = [_parse_fold(entry, number, path) for number, entry in enumerate(_entries(path))]
-    _check_known(folds, set(case_ids), path)
+    folds = [_parse_fold(entry, number, path) for number, entry in enumerate(_read_entries(path))]
+    _require_known(folds, set(case_ids), path)
     for number, fold in enumerate(folds):
-        _check_patients(fold, number, groups, path)
+        _require_separate_patients(fold, number, groups, path)
     return folds
 
 
 def select_fold(folds: Sequence[Fold], fold: int | Literal["all"]) -> Fold:
-    """One fold by its number; "all" trains on every case of the folds and validates on none.
+    """Return one fold by its number; "all" trains on every case of the folds and validates on none.
 
     Raises:
-        FoldOutOfRange: There is no such fold, or it has nothing to validate with.
+        FoldOutOfRange: There is no such fold, or it has no validation case.
     """
     if fold == "all":
         return Fold(train=tuple(sorted({case for one in folds for case in (*one.train, *one.val)})), val=())
@@ -119,7 +117,7 @@ def select_fold(folds: Sequence[Fold], fold: int | Literal["all"]) -> Fold:
     return chosen
 
 
-def _entries(path: Path) -> list[Any]:
+def _read_entries(path: Path) -> list[Any]:
     entries = read_json(path, BadSplits)
     if not isinstance(entries, list) or not entries:
         raise BadSplits(
@@ -148,32 +146,31 @@ def _parse_fold(entry: Any, number: int, path: Path) -> Fold:
     leaks = sorted(case for case, times in Counter((*set(train), *set(val))).items() if times > 1)
     if leaks:
         raise BadSplits(
-            f"fold {number} trains on cases that it validates with: {', '.join(leaks)}. Its scores would be too good.",
+            f"fold {number} trains on cases that it validates on: {listed(leaks)}. Its scores would be too good.",
             where=path,
             cure="Take them out of one of the two lists.",
         )
     return Fold(train, val)
 
 
-def _check_known(folds: Sequence[Fold], known: set[str], path: Path) -> None:
-    strangers = sorted({case for fold in folds for case in (*fold.train, *fold.val)} - known)
-    if strangers:
+def _require_known(folds: Sequence[Fold], known: set[str], path: Path) -> None:
+    unknown = sorted({case for fold in folds for case in (*fold.train, *fold.val)} - known)
+    if unknown:
         raise BadSplits(
-            f"names {len(strangers)} cases that the dataset does not have: {', '.join(strangers[:5])}"
-            f"{', ...' if len(strangers) > 5 else ''}.",
+            f"names {len(unknown)} cases that the dataset does not have: {listed(unknown)}.",
             where=path,
-            cure="Bring the cases back, or delete the file to have new folds made.",
+            cure="Put the cases back, or delete the file to have new folds made.",
         )
 
 
-def _check_patients(fold: Fold, number: int, groups: Mapping[str, str] | None, path: Path) -> None:
+def _require_separate_patients(fold: Fold, number: int, groups: Mapping[str, str] | None, path: Path) -> None:
     """Refuse a fold that validates on another scan of a patient that it trains on."""
     trained = {_group(case, groups) for case in fold.train}
     leaks = [case for case in fold.val if _group(case, groups) in trained]
     if leaks:
         raise BadSplits(
-            f"fold {number} trains on other scans of patients that it validates with: {', '.join(leaks[:5])}"
-            f"{', ...' if len(leaks) > 5 else ''}. Its scores would be too good.",
+            f"fold {number} trains on other scans of patients that it validates on: {listed(leaks)}. "
+            "Its scores would be too good.",
             where=path,
             cure="Keep all scans of a patient in one of the two lists, or delete the file to have new folds made.",
         )

@@ -1,4 +1,8 @@
-"""Which layout a folder is in: told by what lies in it, or said by the user."""
+"""The table of dataset layouts; a folder is read in the layout that is detected or that the user names.
+
+To add a layout, write a module with `detect`, `read_dataset` and `LOOKS_FOR` (see `segthor.py`) and add its row to
+`DATASETS`. Its tests need a row in `tests/datasets/miniatures.py`.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +17,21 @@ from sautomed.datasets.chaos import layout as chaos
 from sautomed.datasets.dataset import Dataset
 from sautomed.datasets.transunet import layout as transunet
 from sautomed.errors import MissingFile, UnknownLayout, UnknownSetting
+from sautomed.errors.text import listed
 
 AUTO = "auto"
+_NEAR_FOLDERS = 50  # ours: enough for the root of any dataset, and little for a home folder
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How one kind of dataset lies in its folder.
+    """One way to keep a dataset in a folder.
 
     Args:
-        detect: Whether a folder is in that layout; reads names, no voxels.
-        read: The dataset; raises DataError.
-        looks_for: What `detect` looks for, for the user.
-        by_name_only: Another reading of a layout that stands in the table too: taken when it is asked for.
+        detect: Return whether a folder is in this layout, from the names of its files.
+        read: Read the dataset without its voxels; raises DataError.
+        looks_for: The files that `detect` looks for, for messages.
+        by_name_only: Never detected, only used when it is named: it reads the same files as another row.
     """
 
     detect: Callable[[Path], bool]
@@ -59,45 +65,45 @@ DATASETS: Mapping[str, Layout] = MappingProxyType(
 
 
 def read_dataset(folder: str | Path, layout: str = AUTO) -> Dataset:
-    """The description of a dataset and its cases; voxels are read when a case is loaded.
+    """Read the description of a dataset and list its cases; voxels are read when a case is loaded.
 
     Args:
-        folder: The dataset's root, or a folder within that its layout knows.
-        layout: A key of `DATASETS`; "auto" finds it out.
+        folder: The dataset's root, or a folder within it that its layout accepts as well.
+        layout: A key of `DATASETS`; "auto" detects it.
     Raises:
         MissingFile: There is no such folder, or it may not be read.
         UnknownSetting: There is no such layout.
-        UnknownLayout: The folder is in none, or in several.
-        DataError: What the layout finds wrong: BadDatasetJson, NoCases, UnpairedFiles, TooManyChannels.
+        UnknownLayout: The folder is in no layout, or in several.
+        DataError: As the layout's `read`: BadDatasetJson, NoCases, UnpairedFiles, TooManyChannels.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise MissingFile("there is no such dataset folder.", where=folder, cure="Check the path given with -d.")
     try:
-        return DATASETS[find_layout(folder) if layout == AUTO else _known(layout)].read(folder)
+        return DATASETS[detect_layout(folder) if layout == AUTO else _known(layout)].read(folder)
     except PermissionError as error:
         raise MissingFile(
             f"may not be read: {error.strerror} ({error.filename}).", where=folder, cure="Change its permissions."
         ) from error
 
 
-def find_layout(folder: Path) -> str:
-    """The one layout that a folder is in; raises UnknownLayout."""
+def detect_layout(folder: Path) -> str:
+    """Return the one layout that a folder is in. Raises UnknownLayout if there is none, or several."""
     automatic = {name: layout for name, layout in DATASETS.items() if not layout.by_name_only}
     found = [name for name, layout in automatic.items() if layout.detect(folder)]
     if len(found) == 1:
         return found[0]
     if found:
         raise UnknownLayout(
-            f"is in several dataset layouts: {', '.join(found)}.",
+            f"is in several dataset layouts: {listed(found)}.",
             where=folder,
-            cure=f"Say which one is meant, for example --layout {found[0]}.",
+            cure=f"Choose one, for example --layout {found[0]}.",
         )
     looked = "; ".join(f"{name}: {layout.looks_for}" for name, layout in automatic.items())
     raise UnknownLayout(
-        f"is in no dataset layout that is read. Looked for: {looked}. {_nearest(folder, automatic)}",
+        f"is in no known dataset layout. Looked for: {looked}. {_suggest_folder(folder, automatic)}",
         where=folder,
-        cure="Give the folder that holds these, or say with --layout which one it should be and read what it lacks.",
+        cure="Give the folder that holds these files, or name its layout with --layout to see what is missing.",
     )
 
 
@@ -112,23 +118,19 @@ def _known(layout: str) -> str:
     )
 
 
-def _nearest(folder: Path, layouts: Mapping[str, Layout]) -> str:
-    """A folder around or one step below that is in a layout, or else what lies in this one."""
+def _suggest_folder(folder: Path, layouts: Mapping[str, Layout]) -> str:
+    """Name the folder above, or one directly below, that is in a layout; otherwise list what this one holds."""
     inner = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     for near in (folder.resolve().parent, *inner[:_NEAR_FOLDERS]):
-        fits = _fits(near, layouts)
-        if fits:
-            return f"Nearest: {near} is in the layout {fits[0]}."
-    there = sorted(path.name + ("/" if path.is_dir() else "") for path in folder.iterdir())
-    return f"It holds {', '.join(there[:_SHOWN])}{', ...' if len(there) > _SHOWN else ''}." if there else "It is empty."
+        matching = _matching_layouts(near, layouts)
+        if matching:
+            return f"Nearest: {near} is in the layout {matching[0]}."
+    names = sorted(path.name + ("/" if path.is_dir() else "") for path in folder.iterdir())
+    return f"It holds {listed(names)}." if names else "It is empty."
 
 
-def _fits(folder: Path, layouts: Mapping[str, Layout]) -> list[str]:
+def _matching_layouts(folder: Path, layouts: Mapping[str, Layout]) -> list[str]:
     try:
         return [name for name, layout in layouts.items() if layout.detect(folder)]
     except PermissionError:  # a neighbour that the user did not name
         return []
-
-
-_NEAR_FOLDERS = 50  # enough for any dataset's root; a home folder need not be searched
-_SHOWN = 8

@@ -14,14 +14,18 @@ from sautomed.datasets.description import (
     read_description,
     refuse_too_many_labels,
 )
-from sautomed.datasets.names import CHANNEL_SUFFIX, in_number_order, listed, without_ending
+from sautomed.datasets.names import CHANNEL_SUFFIX, in_number_order, without_ending
 from sautomed.errors import BadDatasetJson, MissingFile, NoCases, UnpairedFiles
+from sautomed.errors.text import listed
 
 LOOKS_FOR = f'{DESCRIPTION} with "training": [{{"image": ..., "label": ...}}, ...] and imagesTr/CASE.nii.gz'
 
 
 def detect(folder: Path) -> bool:
-    """Whether dataset.json lists pairs of files. nnU-Net's first version lists them too, but its files are numbered."""
+    """Return whether dataset.json lists pairs of files without nnU-Net's channel numbers.
+
+    nnU-Net's first version lists its files too, but numbers them.
+    """
     try:
         training = read_description(folder / DESCRIPTION).get("training")
     except (MissingFile, BadDatasetJson):
@@ -32,13 +36,13 @@ def detect(folder: Path) -> bool:
 
 
 def read_dataset(folder: Path) -> Dataset:
-    """A task of the Decathlon.
+    """Read a task of the Decathlon.
 
     Raises:
         MissingFile, BadDatasetJson: There is no dataset.json, or it is malformed.
         TooManyChannels: The scans have several channels.
-        NoCases: It lists no pair.
-        UnpairedFiles: It lists files that are not there.
+        NoCases: dataset.json lists no pair.
+        UnpairedFiles: It lists files that do not exist, or a case twice.
     """
     path = folder / DESCRIPTION
     description = read_description(path)
@@ -47,7 +51,7 @@ def read_dataset(folder: Path) -> Dataset:
     channel = channel_name(
         description,
         path,
-        cure="Write one of them of each scan to a file (sautomed convert --frame K), in a dataset of its own.",
+        cure="Write one channel of each scan to a file of its own (sautomed convert --frame K), in a new dataset.",
     )
     cases = _cases(folder, description, path)
     return Dataset(folder, str(description.get("name", folder.name)), channel, labels, cases, "msd")
@@ -64,18 +68,18 @@ def _cases(folder: Path, description: dict[str, Any], path: Path) -> tuple[Case,
     missing = [str(file.relative_to(folder)) for pair in pairs for file in pair if not file.is_file()]
     if missing:
         raise UnpairedFiles(
-            f"lists {len(missing)} files that are not there: {listed(missing)}.",
+            f"lists {len(missing)} files that do not exist: {listed(missing)}.",
             where=path,
-            cure="Unpack the task again, or take their entries out.",
+            cure="Unpack the task again, or remove their entries.",
         )
-    cases = [Case(without_ending(image.name), image, label) for image, label in sorted(pairs, key=_order)]
+    cases = [Case(without_ending(image.name), image, label) for image, label in sorted(pairs, key=_image_order)]
     twice = sorted({case.id for case in cases if sum(case.id == other.id for other in cases) > 1})
     if twice:
-        raise UnpairedFiles(f"lists the case {listed(twice)} twice.", where=path, cure="Take one of the entries out.")
+        raise UnpairedFiles(f"lists the case {listed(twice)} twice.", where=path, cure="Remove one of the entries.")
     return tuple(cases)
 
 
-def _order(pair: tuple[Path, Path]) -> tuple[int, str]:
+def _image_order(pair: tuple[Path, Path]) -> tuple[int, str]:
     return in_number_order(pair[0])
 
 

@@ -1,6 +1,6 @@
-"""What the name of a file says: its case, its number, and whether it is a file of a dataset at all.
+"""File names in datasets: the case, the number in a name, and which files belong to a dataset at all.
 
-Formats are told by content when a file is read; a name only says which files belong together.
+Names only decide which files belong together; the format of a file is detected from its content when it is read.
 """
 
 from __future__ import annotations
@@ -10,79 +10,70 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path, PurePath
 
-from sautomed.scans.paths import is_dangling
+from sautomed.scans.formats import FILE_ENDINGS
+from sautomed.scans.paths import is_broken_link
 
 CHANNEL_SUFFIX = "_0000"  # nnU-Net's number of the first image channel
-# The longer of two endings that fit comes first. Headers with the voxels in a second file (.nhdr, .mhd) count too.
-FILE_ENDINGS = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd")
-_SHOWN = 5
 
 
 def without_ending(name: str) -> str:
-    """A file name without the ending of an image format; another name as it is."""
+    """Return a file name without the ending of an image format, or unchanged if it has none."""
     return next((name[: -len(ending)] for ending in FILE_ENDINGS if name.lower().endswith(ending)), name)
 
 
 def case_name(path: Path) -> str:
-    """The case that a scan or label map is of: its name without ending and without nnU-Net's channel number."""
+    """Return the case id of a scan or label map: its name without ending and without nnU-Net's channel number."""
     return without_ending(path.name).removesuffix(CHANNEL_SUFFIX)
 
 
 def is_hidden(path: Path) -> bool:
-    """Whether a name has a leading dot: file managers (macOS: `._NAME`) and interrupted writes leave such files."""
+    """Return whether a name starts with a dot, like files of file managers (macOS: `._NAME`) and interrupted writes."""
     return path.name.startswith(".")
 
 
 def files_in(folder: Path, *endings: str) -> list[Path]:
-    """The files of a folder whose names end so, sorted, without the hidden ones; none if there is no such folder.
+    """List the files of a folder with these endings, sorted, without hidden ones; none if there is no such folder.
 
-    A link to nothing counts, so that a file that was not fetched is told and not passed over.
+    Broken links are listed too, so that a file that was not fetched is reported instead of skipped.
     """
     if not folder.is_dir():
         return []
     return [
         path
         for path in sorted(folder.iterdir())
-        if path.name.lower().endswith(endings) and not is_hidden(path) and (path.is_file() or is_dangling(path))
+        if path.name.lower().endswith(endings) and not is_hidden(path) and (path.is_file() or is_broken_link(path))
     ]
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """The folders in a folder, sorted by the numbers in their names, without the hidden ones."""
+    """List the folders in a folder, sorted by the numbers in their names, without hidden ones."""
     if not folder.is_dir():
         return []
     return sorted((path for path in folder.iterdir() if path.is_dir() and not is_hidden(path)), key=in_number_order)
 
 
-def first_with(folder: Path, below: Iterable[str], fits: Callable[[Path], bool]) -> Path | None:
-    """The first of the folders `folder / below` that fits, or None."""
-    return next((root for root in (folder / part for part in below) if root.is_dir() and fits(root)), None)
+def first_root(folder: Path, below: Iterable[str], accepts: Callable[[Path], bool]) -> Path | None:
+    """Return the first existing folder `folder / below` that `accepts` accepts, or None."""
+    return next((root for root in (folder / part for part in below) if root.is_dir() and accepts(root)), None)
 
 
 def in_number_order(path: Path) -> tuple[int, str]:
-    """A sorting key that puts 2 before 10; names without a number come first."""
+    """Return a sorting key that puts 2 before 10; names without a number come first."""
     return trailing_number(path.name), path.name
 
 
 def trailing_number(name: str) -> int:
-    """The last number in a name without its ending, -1 if there is none."""
+    """Return the last number in a name without its ending, -1 if there is none."""
     stem = without_ending(name)
     numbers = re.findall(r"\d+", stem if stem != name else PurePath(name).stem)
     return int(numbers[-1]) if numbers else -1
 
 
-def listed(names: Iterable[str]) -> str:
-    """The first names, and how many more there are."""
-    names = list(names)
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
-
-
-def lonely(images: set[str], labels: set[str]) -> list[str]:
-    """Each name that only one side has, with its kind and the nearest unpaired name of the other side."""
-    told = []
+def unpaired_names(images: set[str], labels: set[str]) -> list[str]:
+    """Describe each name that only one side has, with its kind and the most similar unpaired name of the other side."""
+    descriptions = []
     for kind, mine, others in (("image", images, labels), ("label map", labels, images)):
         for name in sorted(mine - others):
             near = get_close_matches(name, sorted(others - mine), n=1)
-            told.append(f"{kind} {name}" + (f" (nearest: {near[0]})" if near else ""))
-    return told
+            descriptions.append(f"{kind} {name}" + (f" (nearest: {near[0]})" if near else ""))
+    return descriptions

@@ -1,6 +1,6 @@
 """nnU-Net's raw layout: dataset.json, imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz.
 
-`file_ending` may name any format that is read. Only names are read here until a case is loaded.
+`file_ending` may be that of any format that is read.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from sautomed.datasets.description import (
     read_description,
     refuse_too_many_labels,
 )
-from sautomed.datasets.names import CHANNEL_SUFFIX, FILE_ENDINGS, files_in, listed, lonely
+from sautomed.datasets.names import CHANNEL_SUFFIX, files_in, unpaired_names
 from sautomed.errors import MissingFile, NoCases, UnpairedFiles
+from sautomed.errors.text import listed
+from sautomed.scans.formats import FILE_ENDINGS
 
 LOOKS_FOR = f"{DESCRIPTION} and imagesTr/CASE{CHANNEL_SUFFIX}.nii.gz"
 
 
 def detect(folder: Path) -> bool:
-    """Whether there is a dataset.json; that of the Decathlon, which names its files itself, is another layout."""
+    """Return whether there is a dataset.json other than the Decathlon's, which lists its files itself."""
     return (folder / DESCRIPTION).is_file() and not msd.detect(folder)
 
 
@@ -34,7 +36,7 @@ def read_dataset(folder: str | Path) -> Dataset:
 
     Raises:
         MissingFile: There is no such folder, or no dataset.json in it.
-        BadDatasetJson: dataset.json is malformed or asks for what is not supported.
+        BadDatasetJson: dataset.json is malformed, or has regions, an ignore label or an unknown file ending.
         TooManyChannels: It has more than one image channel.
         NoCases: imagesTr holds no case.
         UnpairedFiles: An image has no label map, or the reverse.
@@ -52,17 +54,18 @@ def read_dataset(folder: str | Path) -> Dataset:
     description = read_description(path)
     labels = label_names(description, path)
     refuse_too_many_labels(labels, path)
-    cases, alone = _find_cases(folder, _ending(description, path))
+    cases, unpaired = _find_cases(folder, _ending(description, path))
     dataset = Dataset(
         folder=folder,
         name=str(description.get("name", folder.name)),
         channel=channel_name(description, path),
         labels=labels,
         cases=cases,
+        layout="nnunet-raw",
     )
-    if alone:
+    if unpaired:
         raise UnpairedFiles(
-            f"{len(alone)} files have no partner: {listed(alone)}.",
+            f"{len(unpaired)} files have no partner: {listed(unpaired)}.",
             where=folder,
             cure=f"Name them CASE{CHANNEL_SUFFIX} in imagesTr and CASE in labelsTr, or take them out.",
             result=dataset,
@@ -73,12 +76,12 @@ def read_dataset(folder: str | Path) -> Dataset:
 def _ending(description: dict[str, Any], path: Path) -> str:
     ending = description.get("file_ending", ".nii.gz")
     if ending not in FILE_ENDINGS:
-        raise bad_description(f"has the file_ending {ending!r}; read are {', '.join(FILE_ENDINGS)}.", path)
+        raise bad_description(f"has the file_ending {ending!r}, but only {', '.join(FILE_ENDINGS)} are read.", path)
     return str(ending)
 
 
 def _find_cases(folder: Path, ending: str) -> tuple[tuple[Case, ...], list[str]]:
-    """The scans, with their label maps where they have one, and the files that have no partner."""
+    """Return the cases, and descriptions of the files that have no partner."""
     images = _files_by_id(folder / "imagesTr", CHANNEL_SUFFIX + ending)
     if not images:
         raise NoCases(
@@ -90,7 +93,7 @@ def _find_cases(folder: Path, ending: str) -> tuple[tuple[Case, ...], list[str]]
         return tuple(Case(case_id, image, None) for case_id, image in images.items()), []
     labels = _files_by_id(folder / "labelsTr", ending)
     cases = tuple(Case(case_id, image, labels.get(case_id)) for case_id, image in images.items())
-    return cases, lonely(set(images), set(labels))
+    return cases, unpaired_names(set(images), set(labels))
 
 
 def _files_by_id(folder: Path, ending: str) -> dict[str, Path]:

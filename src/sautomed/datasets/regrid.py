@@ -1,7 +1,7 @@
-"""A label map brought onto the grid of its scan.
+"""Bring a label map onto the grid of its scan.
 
-By the places that both headers give, nearest neighbour; or, where the label map's header is bare and the shapes agree,
-by taking the scan's header. Knows no files.
+Labels are resampled by nearest neighbour, with the positions from both headers. A label map of the scan's shape whose
+header was lost takes the scan's header instead.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from sautomed.errors import GridMismatch
 from sautomed.scans.grid import NativeGrid, Plane, corner_gap_mm, orient
 from sautomed.scans.volume import CORNER_TOLERANCE_MM, LabelMap
 
-LOST_LIMIT = 0.01  # ours: of the labelled voxels that may lie outside the scan
-_BARE_TOLERANCE = 1e-4
+LOST_LIMIT = 0.01  # ours: share of the labelled voxels that may lie outside the scan
+_HEADER_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
 class Regridding:
-    """What bringing a label map onto another grid did to it.
+    """Record of one regridding.
 
     Args:
         method: "none" (the grids agree), "resampled", or "header taken from the scan".
-        gap_mm: How far the corners of both fields of view lay apart at most.
+        gap_mm: Largest distance between corresponding corners of the two fields of view.
         voxels_before: Labelled voxels, on the old grid.
         voxels_after: Labelled voxels, on the new grid.
         outside: Of `voxels_before`, those that lie outside the scan.
@@ -38,7 +38,7 @@ class Regridding:
     outside: int
 
     def line(self) -> str:
-        """For a person."""
+        """Return the record as text, without a full stop."""
         return (
             f"label map brought onto the scan's grid ({self.method}): the fields of view differed by up to "
             f"{self.gap_mm:.3g} mm; {self.voxels_before} labelled voxels became {self.voxels_after}, "
@@ -53,9 +53,9 @@ def regrid_labels(labels: LabelMap, native: NativeGrid, plane: Plane, where: str
         labels: As read, on its own grid.
         native: The scan's grid.
         plane: The scan's plane.
-        where: The case, for the fault.
+        where: The case, for the message.
     Returns:
-        Labels on `native`, and what was done.
+        Labels on `native`, and a record of what was done.
     Raises:
         GridMismatch: More than `LOST_LIMIT` of the labelled voxels lie outside the scan.
     """
@@ -65,25 +65,25 @@ def regrid_labels(labels: LabelMap, native: NativeGrid, plane: Plane, where: str
     same = labels.array.shape == blank.shape and corner_gap_mm(labels.affine, affine, blank.shape)
     if same is not False and same <= CORNER_TOLERANCE_MM:
         return labels, Regridding("none", gap_mm, before, before, 0)
-    if _is_bare(labels.native, native):
+    if _lost_its_header(labels.native, native):
         turned, _ = orient(labels.to_native(), native, plane)
         taken = replace(labels, array=np.ascontiguousarray(turned), affine=affine, native=native, plane=plane)
         return taken, Regridding("header taken from the scan", gap_mm, before, before, 0)
-    outside = _outside(labels, affine, blank.shape)
+    outside = _count_outside(labels, affine, blank.shape)
     if before and outside > LOST_LIMIT * before:
         raise GridMismatch(
             f"the label map does not lie on the scan: {outside} of its {before} labelled voxels "
             f"({outside / before:.0%}) are outside the scan's field of view.",
             where=where,
-            cure="Use files that belong together; nearest neighbour cannot mend this.",
+            cure="Use files that belong together; resampling cannot correct this.",
         )
-    moved = _nearest(labels, affine, blank.shape)
+    moved = _resample_nearest(labels, affine, blank.shape)
     done = Regridding("resampled", gap_mm, before, int(np.count_nonzero(moved)), outside)
     return replace(labels, array=moved, affine=affine, native=native, plane=plane), done
 
 
 def _field_gap_mm(labels: LabelMap, affine: NDArray[np.float64], shape: tuple[int, ...]) -> float:
-    """Largest distance of corresponding corners of the two fields of view, edge to edge."""
+    """Return the largest distance between corresponding outer corners of the two fields of view."""
     corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], dtype=np.float64)
     places = []
     for matrix, size in ((labels.affine, labels.array.shape), (affine, shape)):
@@ -92,32 +92,36 @@ def _field_gap_mm(labels: LabelMap, affine: NDArray[np.float64], shape: tuple[in
     return float(np.linalg.norm(places[0] - places[1], axis=1).max())
 
 
-def _is_bare(own: NativeGrid, scan: NativeGrid) -> bool:
-    """Whether a label map was saved without its place: equal shape, axes straight, first voxel at 0 mm, spacing 1 mm
-    or the scan's."""
-    if own.shape != scan.shape or np.abs(own.affine[:3, 3]).max() > _BARE_TOLERANCE:
+def _lost_its_header(own: NativeGrid, scan: NativeGrid) -> bool:
+    """Return whether a label map of the scan's shape has a default header.
+
+    That is: axes straight, first voxel at 0 mm, and a spacing of 1 mm or the scan's.
+    """
+    if own.shape != scan.shape or np.abs(own.affine[:3, 3]).max() > _HEADER_TOLERANCE:
         return False
     linear = np.abs(own.affine[:3, :3])
-    if np.abs(linear - np.diag(np.diag(linear))).max() > _BARE_TOLERANCE:
+    if np.abs(linear - np.diag(np.diag(linear))).max() > _HEADER_TOLERANCE:
         return False
     lengths = np.diag(linear)
     return bool(
-        np.allclose(lengths, 1, atol=_BARE_TOLERANCE) or np.allclose(lengths, scan.spacing_mm, rtol=_BARE_TOLERANCE)
+        np.allclose(lengths, 1, atol=_HEADER_TOLERANCE) or np.allclose(lengths, scan.spacing_mm, rtol=_HEADER_TOLERANCE)
     )
 
 
-def _outside(labels: LabelMap, affine: NDArray[np.float64], shape: tuple[int, ...]) -> int:
-    """Labelled voxels whose centres lie in no voxel of the new grid."""
+def _count_outside(labels: LabelMap, affine: NDArray[np.float64], shape: tuple[int, ...]) -> int:
+    """Count the labelled voxels that lie outside the new grid."""
     index = np.argwhere(labels.array)
     to_new = np.linalg.inv(affine) @ labels.affine
     places = index @ to_new[:3, :3].T + to_new[:3, 3]
-    # Half a voxel of either grid beyond the edge still touches it.
+    # A voxel still touches the new grid if its centre is half a voxel of either grid past the edge.
     margin = 0.5 + 0.5 * np.abs(to_new[:3, :3]).sum(axis=1)
     return int(np.count_nonzero(((places < -margin) | (places > np.array(shape) - 1 + margin)).any(axis=1)))
 
 
-def _nearest(labels: LabelMap, affine: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.unsignedinteger]:
-    """The label at each voxel of the new grid, background where the old one has none; a slice at a time."""
+def _resample_nearest(
+    labels: LabelMap, affine: NDArray[np.float64], shape: tuple[int, ...]
+) -> NDArray[np.unsignedinteger]:
+    """Resample by nearest neighbour, a slice at a time; background where the old grid has no voxel."""
     to_old = np.linalg.inv(labels.affine) @ affine
     plane = np.indices(shape[1:]).reshape(2, -1)
     moved = np.zeros(shape, labels.array.dtype)

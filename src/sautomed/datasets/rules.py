@@ -1,6 +1,6 @@
-"""What a user says about label maps that do not fit their description: values to map, values to ignore, other grids.
+"""Rules for label maps that do not fit their dataset: values to map, values to ignore, grids to correct.
 
-A dataset under rules is a dataset: everything that takes one works on it unchanged.
+A dataset with rules is a `Dataset` like any other; only its reader differs.
 """
 
 from __future__ import annotations
@@ -13,22 +13,24 @@ from pathlib import Path
 
 import numpy as np
 
-from sautomed.datasets.dataset import AnyPlane, Case, Dataset, Reader
+from sautomed.datasets.dataset import AnyPlane, Case, Dataset, LayoutReader
 from sautomed.datasets.regrid import regrid_labels
 from sautomed.errors import UnknownLabels, UnknownSetting
+from sautomed.errors.text import listed, listed_labels
 from sautomed.scans import Geometry
+from sautomed.scans.grid import Plane
 from sautomed.scans.values import MAX_LABEL
 from sautomed.scans.volume import LabelMap, Volume
 
 
 @dataclass(frozen=True)
 class LabelRules:
-    """Applied to a label map when it is read: grid first, then values, all at once (so two values can be exchanged).
+    """Corrections of a label map as it is read: first its grid, then all values at once, so two values can be swapped.
 
     Args:
-        map: Value in the file to value in the dataset.
+        map: Value in the dataset for each value in the file.
         ignore: Values in the file that become background. They are trained as background, not left out of the loss.
-        regrid: Bring a label map that lies on another grid onto that of its scan, nearest neighbour.
+        regrid: Bring a label map with another grid onto that of its scan, by nearest neighbour.
     """
 
     map: Mapping[int, int] = field(default_factory=dict)
@@ -38,13 +40,13 @@ class LabelRules:
     def __bool__(self) -> bool:
         return bool(self.map or self.ignore or self.regrid)
 
-    def names(self, labels: Mapping[int, str]) -> dict[int, str]:
-        """The labels that are left: without those that are ignored, or mapped while nothing is mapped onto them."""
+    def remaining(self, labels: Mapping[int, str]) -> dict[int, str]:
+        """Return the labels that can still occur: not ignored, and not mapped away with nothing mapped onto them."""
         gone = self.ignore | (self.map.keys() - set(self.map.values()))
         return {value: name for value, name in labels.items() if value not in gone}
 
-    def values(self, labels: LabelMap) -> LabelMap:
-        """The label map with its values mapped; the other values stay."""
+    def map_values(self, labels: LabelMap) -> LabelMap:
+        """Return the label map with its values mapped; other values stay."""
         changes = dict(self.map) | dict.fromkeys(self.ignore, 0)
         if not changes:
             return labels
@@ -55,11 +57,11 @@ class LabelRules:
 
     @property
     def key(self) -> str:
-        """A short name of these rules for a folder."""
+        """Short name for a folder of cases prepared with these rules."""
         return f"rules-{hashlib.sha256(json.dumps(self.as_dict()).encode()).hexdigest()[:8]}"
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON."""
+        """Return the rules as they are written to JSON."""
         mapped = {str(old): new for old, new in sorted(self.map.items())}
         return {"map": mapped, "ignore": sorted(self.ignore), "regrid": self.regrid}
 
@@ -69,9 +71,9 @@ NO_RULES = LabelRules()
 
 @dataclass(frozen=True)
 class RuledReader:
-    """A reader whose label maps come out under rules."""
+    """Reader that applies rules to the label maps of another reader."""
 
-    inner: Reader
+    inner: LayoutReader
     rules: LabelRules
 
     def geometry(self, case: Case) -> Geometry:
@@ -80,43 +82,43 @@ class RuledReader:
     def image(self, case: Case, plane: AnyPlane) -> Volume:
         return self.inner.image(case, plane)
 
-    def label(self, case: Case, path: Path, plane: AnyPlane, image: Volume | None) -> tuple[LabelMap, tuple[str, ...]]:
-        labels, notes = self.inner.label(case, path, plane, image)  # type: ignore[arg-type]
+    def label(self, case: Case, path: Path, plane: Plane, image: Volume | None) -> tuple[LabelMap, tuple[str, ...]]:
+        labels, notes = self.inner.label(case, path, plane, image)
         if self.rules.regrid:
             native = self.inner.geometry(case).native if image is None else image.native
             labels, done = regrid_labels(labels, native, labels.plane, where=f"case {case.id} ({path})")
             if done.method != "none":
                 notes = (*notes, f"{path}: {done.line()}.")
-        return self.rules.values(labels), notes
+        return self.rules.map_values(labels), notes
 
     def sources(self, case: Case) -> tuple[Path, ...]:
         return self.inner.sources(case)
 
 
 def with_rules(dataset: Dataset, rules: LabelRules) -> Dataset:
-    """The dataset as its label maps read under the rules; itself if there are none.
+    """Return the dataset with rules applied to its label maps; the dataset itself if there are no rules.
 
     Raises:
         UnknownSetting: A value is mapped onto one that the dataset has no name for, or no label is left.
     """
     if not rules:
         return dataset
-    strangers = sorted(set(rules.map.values()) - dataset.labels.keys() - {0})
-    known = ", ".join(f"{value} {name}" for value, name in sorted(dataset.labels.items()))
-    if strangers:
+    unnamed = sorted(set(rules.map.values()) - dataset.labels.keys() - {0})
+    known = listed_labels(dict(sorted(dataset.labels.items())))
+    if unnamed:
         raise UnknownSetting(
-            f"maps onto {', '.join(map(str, strangers))}, which has no name in the dataset.",
+            f"maps onto {listed(unnamed)}, which has no name in the dataset.",
             where="--map",
             cure=f"Map onto one of: 0 background, {known}.",
         )
-    names = rules.names(dataset.labels)
-    if not names:
+    labels = rules.remaining(dataset.labels)
+    if not labels:
         raise UnknownSetting("leaves no label to train.", where="--map and --ignore", cure=f"Keep one of: {known}.")
-    return replace(dataset, labels=names, reader=RuledReader(dataset.reader, rules))
+    return replace(dataset, labels=labels, reader=RuledReader(dataset.reader, rules))
 
 
 def parse_rules(maps: Sequence[str] = (), ignore: Sequence[str] = (), regrid: bool = False) -> LabelRules:
-    """Rules from the command line.
+    """Parse rules from the command line.
 
     Args:
         maps: Such as "7=1": value 7 of the label maps means label 1.
@@ -128,12 +130,11 @@ def parse_rules(maps: Sequence[str] = (), ignore: Sequence[str] = (), regrid: bo
     for text in maps:
         old, equals, new = text.partition("=")
         if not equals:
-            raise _bad("--map", text)
-        value = _value(old, text, "--map")
-        if mapped.get(value, _value(new, text, "--map")) != _value(new, text, "--map"):
+            raise _unreadable_rule("--map", text)
+        value, label = _parse_value(old, text, "--map"), _parse_value(new, text, "--map")
+        if mapped.setdefault(value, label) != label:
             raise UnknownSetting(f"maps {value} twice.", where="--map", cure="Keep one of the two.")
-        mapped[value] = _value(new, text, "--map")
-    ignored = frozenset(_value(text, text, "--ignore") for text in ignore)
+    ignored = frozenset(_parse_value(text, text, "--ignore") for text in ignore)
     both = sorted(ignored & mapped.keys())
     if both:
         raise UnknownSetting(f"{both[0]} is both mapped and ignored.", where="--ignore", cure="Keep one of the two.")
@@ -147,9 +148,10 @@ def parse_rules(maps: Sequence[str] = (), ignore: Sequence[str] = (), regrid: bo
 
 
 def unknown_labels(dataset: Dataset, cases: Iterable[Case]) -> UnknownLabels | None:
-    """A fault that lists every value without a name over all the cases, with voxels and cases; None if there is none.
+    """Read all label maps and return a fault that lists every value without a name; None if all have names.
 
-    Reads all label maps, and stops at one that cannot be read with its fault.
+    Raises:
+        DataError: A label map cannot be read.
     """
     voxels: dict[int, int] = {}
     places: dict[int, list[str]] = {}
@@ -159,28 +161,27 @@ def unknown_labels(dataset: Dataset, cases: Iterable[Case]) -> UnknownLabels | N
             places.setdefault(value, []).append(case.id)
     if not voxels:
         return None
-    told = "; ".join(f"{value} ({voxels[value]} voxels in {_listed(places[value])})" for value in sorted(voxels))
-    known = ", ".join(f"{value} {name}" for value, name in sorted(dataset.labels.items()))
+    values = "; ".join(f"{value} ({voxels[value]} voxels in {_count_cases(places[value])})" for value in sorted(voxels))
+    known = listed_labels(dict(sorted(dataset.labels.items())))
     return UnknownLabels(
-        f"holds label values that have no name in the dataset: {told}. Known are: 0 background, {known}.",
+        f"holds label values that have no name in the dataset: {values}. Known are: 0 background, {known}.",
         where=dataset.folder,
-        cure=f"Say what they are with --map {min(voxels)}=LABEL, leave them out with --ignore {min(voxels)}, or name "
+        cure=f"Give their labels with --map {min(voxels)}=LABEL, leave them out with --ignore {min(voxels)}, or name "
         "them in dataset.json.",
     )
 
 
-def _listed(cases: list[str]) -> str:
-    shown = ", ".join(cases[:5])
-    return f"{len(cases)} case{'' if len(cases) == 1 else 's'}: {shown}{', ...' if len(cases) > 5 else ''}"
+def _count_cases(cases: list[str]) -> str:
+    return f"{len(cases)} case{'' if len(cases) == 1 else 's'}: {listed(cases)}"
 
 
-def _value(text: str, whole: str, flag: str) -> int:
+def _parse_value(text: str, whole: str, flag: str) -> int:
     if not text.strip().isdecimal() or int(text) > MAX_LABEL:
-        raise _bad(flag, whole)
+        raise _unreadable_rule(flag, whole)
     return int(text)
 
 
-def _bad(flag: str, text: str) -> UnknownSetting:
+def _unreadable_rule(flag: str, text: str) -> UnknownSetting:
     wanted = "OLD=NEW, as in --map 7=1" if flag == "--map" else "a label value, as in --ignore 9"
     return UnknownSetting(
         f"cannot read {text!r}: it must be {wanted}, with whole numbers from 0 to {MAX_LABEL}.",

@@ -1,7 +1,7 @@
 """SegTHOR: train/Patient_01/Patient_01.nii.gz with its labels in GT.nii.gz.
 
-The header of a GT file may differ from that of its scan although the voxels agree: the scan's header is trusted. The
-test scans have no label maps and are left alone.
+The header of a GT file may differ from that of its scan although their voxels correspond, so the scan's header is used.
+The test scans have no label maps and are not read.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from sautomed.datasets.dataset import Case, Dataset, Files, labels_on
-from sautomed.datasets.names import files_in, first_with, folders_in, listed
+from sautomed.datasets.dataset import Case, Dataset, FileReader, as_label_map
+from sautomed.datasets.names import files_in, first_root, folders_in
 from sautomed.errors import GridMismatch, NoCases, UnpairedFiles
+from sautomed.errors.text import listed
 from sautomed.scans import ReadOptions, read_stored
 from sautomed.scans.grid import NativeGrid, Plane, corner_gap_mm
 from sautomed.scans.values import whole_numbers
@@ -26,8 +27,8 @@ _ENDINGS = (".nii.gz", ".nii")
 
 
 @dataclass(frozen=True)
-class OnTheScan(Files):
-    """Label maps laid voxel by voxel on the grid of their scan, whatever their own header says."""
+class ScanGridReader(FileReader):
+    """Reader that puts label maps on the grid of their scan, voxel by voxel, and ignores their own header."""
 
     def label(self, case: Case, path: Path, plane: Plane, image: Volume | None) -> tuple[LabelMap, tuple[str, ...]]:
         native = self.geometry(case).native if image is None else image.native
@@ -38,23 +39,23 @@ class OnTheScan(Files):
         notes: tuple[str, ...] = ()
         if gap_mm > CORNER_TOLERANCE_MM:
             notes = (
-                f"{path}: its header lays the labels up to {gap_mm:.3g} mm from the scan; as the voxels of SegTHOR "
-                "agree one by one, the scan's header is trusted.",
+                f"{path}: its header puts the labels up to {gap_mm:.3g} mm away from the scan; as the voxels of "
+                "SegTHOR correspond one to one, the scan's header is used.",
             )
-        return labels_on(whole_numbers(stored), native, plane), (*stored.geometry.warnings, *notes)
+        return as_label_map(whole_numbers(stored), native, plane), (*stored.geometry.warnings, *notes)
 
 
 def detect(folder: Path) -> bool:
-    """Whether there is a folder Patient_NN with a scan of that name, under any of the usual roots."""
+    """Return whether one of the usual roots has a folder Patient_NN with a scan of that name."""
     return _root(folder) is not None
 
 
 def read_dataset(folder: Path) -> Dataset:
-    """SegTHOR's training cases.
+    """Read SegTHOR's training cases.
 
     Raises:
         NoCases: There is no scan.
-        UnpairedFiles: Some scans have a label map and others none.
+        UnpairedFiles: Some scans have a label map and others have none.
     """
     root = _root(folder)
     scans = {} if root is None else {place.name: place for place in folders_in(root) if _scan(place) is not None}
@@ -65,20 +66,20 @@ def read_dataset(folder: Path) -> Dataset:
             cure="Unpack the challenge's train folder there.",
         )
     cases = tuple(Case(name, _scan(place) or place, _labels(place)) for name, place in scans.items())
-    dataset = Dataset(folder, "SegTHOR", "CT", dict(LABELS), cases, "segthor", OnTheScan())
+    dataset = Dataset(folder, "SegTHOR", "CT", dict(LABELS), cases, "segthor", ScanGridReader())
     without = [case.id for case in cases if case.label is None]
     if 0 < len(without) < len(cases):
         raise UnpairedFiles(
             f"{len(without)} of {len(cases)} patients have no label map: {listed(without)}.",
             where=root or folder,
-            cure="Bring GT.nii.gz back into their folders, or take the folders out.",
+            cure="Put GT.nii.gz back into their folders, or take the folders out.",
             result=dataset,
         )
     return dataset
 
 
 def _root(folder: Path) -> Path | None:
-    return first_with(folder, _ROOTS, lambda root: any(_scan(place) is not None for place in folders_in(root)))
+    return first_root(folder, _ROOTS, lambda root: any(_scan(place) is not None for place in folders_in(root)))
 
 
 def _scan(place: Path) -> Path | None:

@@ -1,6 +1,6 @@
-"""Every fault that sautomed can name, with a stable id, an exit code and a cure.
+"""All errors that sautomed raises on purpose, each with a stable id, an exit code and a cure.
 
-One module per family, all offered here. docs/errors.md lists them.
+One module per family, all re-exported here. docs/errors.md lists them.
 """
 
 from sautomed.errors.base import (

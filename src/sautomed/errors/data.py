@@ -1,6 +1,6 @@
-"""A scan, a label map or a dataset: 03xx, exit 3."""
+"""Errors of a scan, a label map or a dataset: 03xx, exit 3."""
 
-# ruff: noqa: N818  (a fault's name says the fault; "Error" at its end would say nothing more)
+# ruff: noqa: N818  (the names say what is wrong; a suffix "Error" would add nothing)
 
 from pathlib import Path
 
@@ -15,19 +15,19 @@ class DataError(SautomedError):
 
 
 class MissingFile(DataError):
-    """A file or folder that should be read is not there."""
+    """A file or folder to be read does not exist."""
 
     id = "SAM-E0301"
 
 
 class NotAScan(DataError):
-    """The content of a file is in no format that is read, whatever its name says."""
+    """A file has no readable format, judged by its content."""
 
     id = "SAM-E0302"
 
 
 class TruncatedFile(DataError):
-    """A file ends before its voxels do, or its compressed stream is damaged."""
+    """A file ends before its last voxel, or its compressed stream is damaged."""
 
     id = "SAM-E0303"
 
@@ -51,7 +51,7 @@ class ConstantImage(DataError):
 
 
 class GridMismatch(DataError):
-    """Two arrays that must lie on one grid do not."""
+    """Two arrays that must lie on one grid, such as a scan and its labels, do not."""
 
     id = "SAM-E0307"
 
@@ -63,19 +63,19 @@ class UnknownLabels(DataError):
 
 
 class NoCases(DataError):
-    """A folder holds no case to work on."""
+    """A folder contains no case."""
 
     id = "SAM-E0309"
 
 
 class FoldOutOfRange(DataError):
-    """There is no such fold."""
+    """The dataset has no fold of that number."""
 
     id = "SAM-E0310"
 
 
 class BadDatasetJson(DataError):
-    """A dataset's description cannot be read or contradicts itself."""
+    """The description of a dataset cannot be read or contradicts itself."""
 
     id = "SAM-E0311"
 
@@ -87,7 +87,7 @@ class NotIntegerLabels(DataError):
 
 
 class UnpairedFiles(DataError):
-    """Images and label maps do not pair up; `result` holds the dataset of the images, where one can be made."""
+    """Images and label maps do not pair up; `result` is the dataset of the images, if there can be one."""
 
     id = "SAM-E0313"
 
@@ -97,13 +97,13 @@ class UnpairedFiles(DataError):
 
 
 class BadGeometry(DataError):
-    """Spacing or affine cannot be those of a scan."""
+    """The spacing or the affine is impossible for a scan."""
 
     id = "SAM-E0314"
 
 
 class UnsupportedVoxels(DataError):
-    """The voxels are of a type that has no single intensity, such as colour or complex numbers."""
+    """The voxels have no single intensity: they are colours or complex numbers, for example."""
 
     id = "SAM-E0315"
 
@@ -115,54 +115,54 @@ class TooManyChannels(DataError):
 
 
 class BadSplits(DataError):
-    """The file with the folds cannot be read, leaks, or belongs to another dataset."""
+    """The file of the folds is unreadable, trains and validates on the same patients, or does not fit the dataset."""
 
     id = "SAM-E0317"
 
 
 class BadTable(DataError):
-    """A log or a score table lacks a column, or holds text where a number belongs."""
+    """A log or a score table lacks a column, or has text in place of a number."""
 
     id = "SAM-E0318"
 
 
 class ShearedGrid(DataError):
-    """The axes of a grid are not at right angles, by more than may be corrected."""
+    """The axes of a grid are not orthogonal, by more than can be corrected."""
 
     id = "SAM-E0319"
 
 
 class UnknownSpacing(DataError):
-    """A file does not say how its voxels lie in the patient."""
+    """A file does not give the spacing or the orientation of its voxels in the patient."""
 
     id = "SAM-E0320"
 
 
 class UnsafeArchive(DataError):
-    """An archive holds paths that leave it, links, or more than may be unpacked."""
+    """An archive contains paths that leave it, links, or too much to unpack."""
 
     id = "SAM-E0321"
 
 
 class UnknownLayout(DataError):
-    """A folder is in no dataset layout that is read, or in several."""
+    """A folder has none of the known dataset layouts, or several."""
 
     id = "SAM-E0322"
 
 
 class PictureOrder(DataError):
-    """Label pictures do not belong to the slices of their series."""
+    """Label pictures do not fit the slices of their series."""
 
     id = "SAM-E0323"
 
 
 class ClassMissing(DataError):
-    """A class has no voxel in the cases that should teach it."""
+    """A class has no voxel in the training cases."""
 
     id = "SAM-E0324"
 
 
 class NeedsMending(DataError):
-    """A dataset has faults that training would stumble over."""
+    """A dataset has errors, found by the doctor, that must be corrected before training."""
 
     id = "SAM-E0325"

@@ -1,18 +1,18 @@
-"""Series of DICOM files: 035x, exit 3."""
+"""Errors of DICOM series: 035x, exit 3."""
 
-# ruff: noqa: N818  (a fault's name says the fault; "Error" at its end would say nothing more)
+# ruff: noqa: N818  (the names say what is wrong; a suffix "Error" would add nothing)
 
 from sautomed.errors.data import DataError
 
 
 class NoUsableSeries(DataError):
-    """Of the series found, none is a volume; each has its reason."""
+    """None of the series is a usable volume; the message gives the reason for each."""
 
     id = "SAM-E0350"
 
 
 class SeveralSeries(DataError):
-    """More than one series could be meant."""
+    """There is more than one usable series, and none was chosen."""
 
     id = "SAM-E0351"
 
@@ -24,25 +24,25 @@ class DamagedDicom(DataError):
 
 
 class GantryTilt(DataError):
-    """The slices are shifted against each other, as by a tilted gantry."""
+    """Each slice is shifted against the one before, as by a tilted gantry."""
 
     id = "SAM-E0353"
 
 
 class UnevenGaps(DataError):
-    """The slices lie at uneven distances, or some are missing."""
+    """The distances between the slices differ, or slices are missing."""
 
     id = "SAM-E0354"
 
 
 class MixedOrientation(DataError):
-    """The slices of a series do not lie parallel."""
+    """The slices of a series are not parallel."""
 
     id = "SAM-E0355"
 
 
 class NotAVolume(DataError):
-    """A series is a localiser, a secondary capture, or otherwise no stack of slices."""
+    """A series is a localiser, a secondary capture, or for another reason no stack of slices."""
 
     id = "SAM-E0356"
 
@@ -54,7 +54,7 @@ class TooFewSlices(DataError):
 
 
 class DuplicateSlices(DataError):
-    """Several images of a series lie at one place."""
+    """Several images of a series have the same position."""
 
     id = "SAM-E0358"
 

@@ -1,6 +1,6 @@
-"""Weights, a model folder or a checkpoint: 04xx, exit 4."""
+"""Errors of weights, a model folder or a checkpoint: 04xx, exit 4."""
 
-# ruff: noqa: N818  (a fault's name says the fault; "Error" at its end would say nothing more)
+# ruff: noqa: N818  (the names say what is wrong; a suffix "Error" would add nothing)
 
 from sautomed.errors.base import EXIT_MODEL, SautomedError
 
@@ -19,19 +19,19 @@ class WrongWeights(ModelError):
 
 
 class WeightsNotFound(ModelError):
-    """The named weights are neither a file, nor a folder, nor on the hub."""
+    """The weights are neither a file, nor a folder, nor on the Hugging Face hub."""
 
     id = "SAM-E0402"
 
 
 class NotAModel(ModelError):
-    """A path is neither a run nor a model folder."""
+    """A path is neither a training run nor a model folder."""
 
     id = "SAM-E0403"
 
 
 class TrunkChanged(ModelError):
-    """The pretrained trunk is not the one that the model was trained on."""
+    """The pretrained trunk differs from the one that the model was trained on."""
 
     id = "SAM-E0404"
 
@@ -49,18 +49,18 @@ class DamagedWeights(ModelError):
 
 
 class UnsafeWeights(ModelError):
-    """A weights file holds Python objects that would run code when read."""
+    """A weights file contains Python objects that would run code when read."""
 
     id = "SAM-E0407"
 
 
 class TrainingDiverged(ModelError):
-    """The loss is no longer a number."""
+    """The training loss is not finite."""
 
     id = "SAM-E0408"
 
 
 class ExternalFailed(ModelError):
-    """A system in a package of its own stopped, or gave what cannot be used."""
+    """An external package, such as nnU-Net, failed or gave unusable output."""
 
     id = "SAM-E0409"

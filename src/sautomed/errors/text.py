@@ -1,4 +1,4 @@
-"""Lists inside messages."""
+"""Lists in messages."""
 
 from collections.abc import Iterable, Mapping
 

@@ -1,49 +1,49 @@
-"""The command line, a setting or a target: 02xx, exit 2."""
+"""Errors of the command line, a setting or an output: 02xx, exit 2."""
 
-# ruff: noqa: N818  (a fault's name says the fault; "Error" at its end would say nothing more)
+# ruff: noqa: N818  (the names say what is wrong; a suffix "Error" would add nothing)
 
 from sautomed.errors.base import EXIT_USAGE, SautomedError
 
 
 class UsageError(SautomedError):
-    """The request itself cannot be carried out."""
+    """The command or its options cannot be carried out as given."""
 
     id = "SAM-E0200"
     exit_code = EXIT_USAGE
 
 
 class UnknownSetting(UsageError):
-    """A setting has a name or a value that does not exist."""
+    """A setting does not exist, or has an invalid value."""
 
     id = "SAM-E0201"
 
 
 class TargetExists(UsageError):
-    """The output is there already and may not be overwritten."""
+    """The output exists already and may not be overwritten."""
 
     id = "SAM-E0202"
 
 
 class UnwritableTarget(UsageError):
-    """The output cannot be written: no permission, no space, or something in the way."""
+    """The output cannot be written: no permission, no space, or a file or folder in the way."""
 
     id = "SAM-E0203"
 
 
 class UnknownFormat(UsageError):
-    """The output's name ends in no format that sautomed writes."""
+    """The name of the output does not end in a format that is written."""
 
     id = "SAM-E0204"
 
 
 class NoDicomSource(UsageError):
-    """DICOM output was asked for a scan that is no DICOM series, or no longer lies on its grid."""
+    """DICOM output needs a scan that was read from a DICOM series and not resampled."""
 
     id = "SAM-E0205"
 
 
 class PromptsNeeded(UsageError):
-    """The system must be told where the organs are, and nobody did."""
+    """The system needs boxes of the organs, and none were given."""
 
     id = "SAM-E0206"
 

@@ -1,6 +1,6 @@
-"""Resources, batches and what was written: 05xx to 07xx."""
+"""Errors of memory, batches and written files: 05xx to 07xx."""
 
-# ruff: noqa: N818  (a fault's name says the fault; "Error" at its end would say nothing more)
+# ruff: noqa: N818  (the names say what is wrong; a suffix "Error" would add nothing)
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ from sautomed.errors.base import EXIT_MEMORY, EXIT_SOME_CASES, SautomedError
 
 
 class MemoryShortage(SautomedError):
-    """The machine or the accelerator has too little memory for the request."""
+    """The machine or the accelerator has too little memory."""
 
     id = "SAM-E0501"
     exit_code = EXIT_MEMORY
 
 
 class SomeCasesFailed(SautomedError):
-    """A folder was worked through to its end, but some cases failed; `result` holds what the others gave."""
+    """All cases of a folder were tried, but some failed; `result` holds the results of the others."""
 
     id = "SAM-E0601"
     exit_code = EXIT_SOME_CASES
@@ -26,6 +26,6 @@ class SomeCasesFailed(SautomedError):
 
 
 class OutputMismatch(SautomedError):
-    """A file that was just written says something else when it is read back; it was taken away again."""
+    """A file that was just written reads back differently; it was deleted."""
 
     id = "SAM-E0701"

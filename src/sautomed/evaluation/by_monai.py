@@ -1,14 +1,15 @@
 """Scores by MONAI's own functions, with its defaults for empty masks (`ignore_empty`).
 
-MONAI counts in float32 and takes a tolerance to the letter, where ours adds 0.0001 mm for affines that were rounded.
-MONAI is loaded when the first score is asked for.
+MONAI computes in float32, and takes the tolerance as it is, where ours adds 0.0001 mm for rounding in affines. MONAI is
+imported with the first score.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,38 +19,42 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def monai_dice(measured: Comparison, _tolerance_mm: float) -> float:
-    """Overlap; nan if the reference is empty, whatever was predicted."""
-    return _score("compute_dice", measured, ignore_empty=True)
+def monai_dice(pair: Comparison, _tolerance_mm: float) -> float:
+    """Return the Dice coefficient; nan if the reference is empty."""
+    from monai.metrics import compute_dice
+
+    return _score(compute_dice, pair, ignore_empty=True)
 
 
-def monai_hausdorff_mm(measured: Comparison, percentile: float) -> float:
-    """The larger of the two directed percentiles, in mm; nan if any mask is empty."""
-    return _score("compute_hausdorff_distance", measured, percentile=percentile, spacing=list(measured.spacing_mm))
+def monai_hausdorff_mm(pair: Comparison, percentile: float) -> float:
+    """Return the larger of the two directed percentiles, in mm; nan if a mask is empty."""
+    from monai.metrics import compute_hausdorff_distance
+
+    return _score(compute_hausdorff_distance, pair, percentile=percentile, spacing=list(pair.spacing_mm))
 
 
-def monai_nsd(measured: Comparison, tolerance_mm: float) -> float:
-    """The part of both surfaces within the tolerance; nan if both masks are empty, 0 if only one is."""
-    return _score("compute_surface_dice", measured, class_thresholds=[tolerance_mm], spacing=list(measured.spacing_mm))
+def monai_nsd(pair: Comparison, tolerance_mm: float) -> float:
+    """Return the fraction of both surfaces within the tolerance; nan if both masks are empty, 0 if only one is."""
+    from monai.metrics import compute_surface_dice
+
+    return _score(compute_surface_dice, pair, class_thresholds=[tolerance_mm], spacing=list(pair.spacing_mm))
 
 
-def _score(function: str, measured: Comparison, **options: Any) -> float:
-    """One class of one case through a function of `monai.metrics`.
+def _score(function: Callable[..., Tensor], pair: Comparison, **options: object) -> float:
+    """Return the score of one comparison by a function of `monai.metrics`; nan instead of an infinite one.
 
-    Where one mask is empty, all distances are infinite, and MONAI 1.6 makes their percentile nan (its issue 9095). An
-    infinite one counts as nan here too, so that the version of MONAI moves no mean.
+    If one mask is empty, all distances are infinite, and MONAI 1.6 returns nan for their percentile (its issue 9095).
+    An infinite percentile becomes nan here too, so that means do not depend on the version of MONAI.
     """
-    from monai import metrics
-
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of empty masks, which are expected here, and of options it is about to drop
-        batch = [_tensor(mask) for mask in (measured.prediction, measured.reference)]
-        value = float(getattr(metrics, function)(*batch, include_background=True, **options))
+        warnings.simplefilter("ignore")  # about empty masks, which are handled here, and deprecated options
+        batch = [_tensor(mask) for mask in (pair.prediction, pair.reference)]
+        value = float(function(*batch, include_background=True, **options))
     return value if math.isfinite(value) else math.nan
 
 
 def _tensor(mask: Mask) -> Tensor:
-    """(1 1 d h w) with a rim of background, for MONAI takes no array without voxels."""
+    """Return a mask as (1 1 d h w), padded with background, since MONAI refuses arrays without voxels."""
     import torch
 
     return torch.from_numpy(np.pad(mask, 1))[None, None].float()

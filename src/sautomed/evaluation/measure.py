@@ -1,9 +1,9 @@
-"""How far two masks of one structure agree: what there is to measure.
+"""Scores of two masks of one structure.
 
-Surfaces are measured once; each score is a pure function of what was measured. Lengths are mm. The surface of a mask is
-its voxels that have a face neighbour outside (the mask minus its erosion with connectivity 1; beyond the array is
-outside), each counted once at its centre: MONAI's definition. The surface-distance package instead weights boundary
-elements by their area, which moves the scores a little. Knows nothing of files, cases or models.
+Surfaces are measured once; each score is a pure function of the measurement. Lengths are mm. The surface of a mask is
+its voxels with a face neighbour outside of the mask (outside of the array counts too), each counted once at its centre,
+as in MONAI. The surface-distance package weights boundary elements by their area instead, which changes the scores a
+little. Knows nothing of files, cases or models.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 DEFAULT_TOLERANCE_MM = 2.0
-_ROUNDING_MM = (
-    1e-4  # affines are stored as float32, so a distance of exactly the tolerance may come out a hair above it
-)
+_ROUNDING_MM = 1e-4  # float32 affines can put a distance that equals the tolerance slightly above it
 
 Mask = NDArray[np.bool_]
 Spacing = tuple[float, float, float]
@@ -29,12 +27,12 @@ Spacing = tuple[float, float, float]
 
 @dataclass(frozen=True, eq=False)
 class SurfaceDistances:
-    """From each surface voxel to the nearest one of the other surface; both are empty if either mask is.
+    """Distances from each surface voxel to the nearest voxel of the other surface; none if either mask is empty.
 
     Args:
         to_second_mm: One per surface voxel of the first mask.
         to_first_mm: One per surface voxel of the second mask.
-        empty: How many of the two masks are empty: 0, 1 or 2.
+        empty: Number of empty masks: 0, 1 or 2.
     """
 
     to_second_mm: NDArray[np.float64]
@@ -44,12 +42,12 @@ class SurfaceDistances:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """One structure, to be scored; what scores share is measured once, and only if one of them asks for it.
+    """A prediction and a reference of one structure; surface distances are measured once, when first needed.
 
     Args:
         prediction: Mask (d h w).
         reference: Mask of the same shape.
-        spacing_mm: Distance of neighbouring voxels along the three axes.
+        spacing_mm: Per axis.
     """
 
     prediction: Mask
@@ -58,20 +56,20 @@ class Comparison:
 
     @cached_property
     def distances(self) -> SurfaceDistances:
-        """Between the two surfaces, prediction first."""
+        """Distances between the two surfaces, with the prediction as first mask."""
         return measure_surfaces(self.prediction, self.reference, self.spacing_mm)
 
 
 def measure_surfaces(first: Mask, second: Mask, spacing_mm: Spacing) -> SurfaceDistances:
-    """Measure each surface against the other.
+    """Measure the distances from each surface to the other.
 
-    Only surface voxels are looked at: a k-d tree of them is as exact as a distance transform of the volume, and several
-    times faster on organs of a CT.
+    A k-d tree of the surface voxels is as exact as a distance transform of the volume, and several times faster for
+    organs in CT.
 
     Args:
         first: Mask (d h w).
         second: Mask of the same shape.
-        spacing_mm: Distance of neighbouring voxels along the three axes.
+        spacing_mm: Per axis.
     Raises:
         ValueError: The shapes differ.
     """
@@ -86,7 +84,7 @@ def measure_surfaces(first: Mask, second: Mask, spacing_mm: Spacing) -> SurfaceD
 
 
 def dice(prediction: Mask, reference: Mask) -> float:
-    """Overlap, 2 |A and B| / (|A| + |B|); nan if both are empty, 0 if only one is.
+    """Return the Dice coefficient, 2 |A and B| / (|A| + |B|); nan if both masks are empty, 0 if only one is.
 
     Source: Dice 1945, Ecology 26(3).
     """
@@ -97,17 +95,17 @@ def dice(prediction: Mask, reference: Mask) -> float:
 
 
 def hausdorff_mm(distances: SurfaceDistances, percentile: float = 100) -> float:
-    """How far the two surfaces disagree at worst: the larger of the two directed percentiles.
+    """Return the Hausdorff distance: the larger of the two directed percentiles.
 
     Args:
         distances: From `measure_surfaces`.
         percentile: 100 gives HD, 95 gives HD95.
     Returns:
-        Millimetres; nan if any mask is empty, for then there is no distance.
+        Millimetres; nan if a mask is empty, since there is no distance.
     Raises:
         ValueError: `percentile` is outside (0, 100].
-    Source: Huttenlocher et al. 1993, IEEE TPAMI 15(9), Eq. 1. Percentiles are taken per direction and not of the pooled
-    distances, which would hide the errors of the smaller surface.
+    Source: Huttenlocher et al. 1993, IEEE TPAMI 15(9), Eq. 1. Percentiles are taken per direction, not of the pooled
+    distances, which would hide errors of the smaller surface.
     """
     if not 0 < percentile <= 100:
         raise ValueError(f"The percentile must be above 0 and at most 100, not {percentile}.")
@@ -119,11 +117,11 @@ def hausdorff_mm(distances: SurfaceDistances, percentile: float = 100) -> float:
 
 
 def nsd(distances: SurfaceDistances, tolerance_mm: float = DEFAULT_TOLERANCE_MM) -> float:
-    """Normalised surface dice: the part of both surfaces that lies within a tolerance of the other.
+    """Return the normalised surface Dice: the fraction of both surfaces within a tolerance of the other.
 
     Args:
         distances: From `measure_surfaces`.
-        tolerance_mm: What counts as agreement.
+        tolerance_mm: Largest distance that counts as agreement.
     Returns:
         0 to 1; nan if both masks are empty, 0 if only one is.
     Raises:
@@ -140,7 +138,7 @@ def nsd(distances: SurfaceDistances, tolerance_mm: float = DEFAULT_TOLERANCE_MM)
 
 
 def compare(prediction: Mask, reference: Mask, spacing_mm: Spacing) -> Comparison:
-    """Two masks (d h w) of one structure, side by side; raises ValueError if their shapes differ."""
+    """Return the comparison of two masks (d h w) of one structure; raises ValueError if their shapes differ."""
     _require_same_shape(prediction, reference)
     return Comparison(prediction, reference, spacing_mm)
 
@@ -148,7 +146,7 @@ def compare(prediction: Mask, reference: Mask, spacing_mm: Spacing) -> Compariso
 def compare_labels(
     prediction: NDArray[Any], reference: NDArray[Any], classes: Iterable[int], spacing_mm: Spacing
 ) -> Iterator[tuple[int, Comparison]]:
-    """Each class of two label arrays (d h w) side by side, within the box that holds it in either.
+    """Yield the comparison of each class of two label arrays (d h w), cropped to the box that contains both masks.
 
     Raises:
         ValueError: The shapes differ.
@@ -167,7 +165,7 @@ def _require_same_shape(first: Mask, second: Mask) -> None:
 
 
 def _joint_box(boxes: list[tuple[slice, ...]]) -> tuple[slice, ...]:
-    """The smallest box around some boxes; an empty one around none."""
+    """Return the smallest box around all boxes; an empty one if there are none."""
     if not boxes:
         return (slice(0, 0),) * 3
     return tuple(
@@ -177,11 +175,11 @@ def _joint_box(boxes: list[tuple[slice, ...]]) -> tuple[slice, ...]:
 
 
 def _surface_points_mm(mask: Mask, spacing_mm: Spacing) -> NDArray[np.float64]:
-    """Centres of the surface voxels, (points 3), from the first voxel of `mask`."""
-    padded = np.pad(mask, 1)  # so that the array's edge counts as outside
+    """Return the centres of the surface voxels (points 3), relative to the first voxel of `mask`."""
+    padded = np.pad(mask, 1)  # voxels at the edge of the array are surface
     inner = mask.copy()
     for axis in range(mask.ndim):
-        for start in (0, 2):  # the neighbour before and the one after; quicker than a general erosion
+        for start in (0, 2):  # the neighbour before and the one after; faster than a general erosion
             here = [slice(1, -1)] * mask.ndim
             here[axis] = slice(start, start + mask.shape[axis])
             inner &= padded[tuple(here)]

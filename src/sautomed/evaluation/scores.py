@@ -1,7 +1,7 @@
-"""From scores of single structures to means with intervals, and to files.
+"""Means of scores over cases, with intervals; scores.csv and summary.json.
 
-A row is one class in one case. Means leave out what has no value (see `Status`), and the counts say how often that was,
-because a distance that is lacking where an organ was missed would otherwise flatter. Reads no image.
+A row is one class in one case. Means leave out missing values (see `Status`). The counts report how many there are,
+since a missed organ has no distance, and leaving it out flatters the mean. Reads no image.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sautomed.evaluation import DISPLAYS, OURS, convention_named
+from sautomed.evaluation import METRICS, OURS, convention_named
 from sautomed.scans.files import csv_text, write_json, write_text
 
-# scored: both masks hold voxels. absent: neither does; not counted. missed, spurious: only the reference, or only the
-# prediction does; what that scores is up to the convention. failed: there was no prediction to score.
+# scored: both masks have voxels. absent: neither has. missed, spurious: only the reference, or only the prediction has.
+# failed: the case could not be scored. The convention defines the scores of all but "scored".
 Status = Literal["scored", "absent", "missed", "spurious", "failed"]
 
 RESAMPLES = 2000
@@ -31,9 +31,9 @@ class Score:
     """One class in one case.
 
     Args:
-        values: By the convention's names of metrics; nan where there is none.
-        both, only_predicted, only_reference, neither: Voxels of the whole grid (TP, FP, FN, TN).
-        voxel_ml: Volume of a voxel.
+        values: By name of metric; nan where there is none.
+        both, only_predicted, only_reference, neither: Numbers of voxels in the whole grid (TP, FP, FN, TN).
+        voxel_ml: Volume of one voxel.
     """
 
     case: str
@@ -50,18 +50,18 @@ class Score:
 
     @property
     def volume_pred_ml(self) -> float:
-        """Volume of the prediction."""
+        """Volume of the class in the prediction."""
         return (self.both + self.only_predicted) * self.voxel_ml
 
     @property
     def volume_ref_ml(self) -> float:
-        """Volume of the reference."""
+        """Volume of the class in the reference."""
         return (self.both + self.only_reference) * self.voxel_ml
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over cases with its 95 % bootstrap interval; bounds are nan for fewer than two cases."""
+    """A mean over cases with its 95 % bootstrap interval; the bounds are nan for fewer than two cases."""
 
     mean: float
     low: float
@@ -71,26 +71,26 @@ class Interval:
 
 @dataclass(frozen=True)
 class Summary:
-    """An evaluation.
+    """Result of an evaluation.
 
     Args:
-        scores: All rows.
+        scores: One row per case and class.
         names: Name of each class.
-        classes: Per class and metric, over cases.
-        overall: Per metric, the mean over classes of their means.
-        counts: Per class, how often each status came up.
-        failed: Why, by case id.
+        classes: Mean over cases, by class and metric.
+        overall: Mean over classes of these means, by metric.
+        counts: How often each status occurs, by class.
+        failed: Reason for each case that failed, by case id.
         files: (prediction, reference) by case id.
-        unmatched: Predictions that no reference belongs to; they are not scored.
-        unpredicted: References that no prediction belongs to; they are not scored either.
-        convention: How the scores were counted, a key of `CONVENTIONS`.
+        unmatched: Predictions without a reference; not scored.
+        unpredicted: References without a prediction; not scored.
+        convention: Convention of the scores, a key of `CONVENTIONS`.
     """
 
     scores: tuple[Score, ...]
     names: Mapping[int, str]
     classes: Mapping[int, Mapping[str, Interval]]
     overall: Mapping[str, Interval]
-    counts: Mapping[int, Mapping[str, int]]
+    counts: Mapping[int, Mapping[Status, int]]
     failed: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, tuple[Path, Path]] = field(default_factory=dict)
     unmatched: tuple[str, ...] = ()
@@ -100,7 +100,7 @@ class Summary:
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of the convention's metrics."""
-        return tuple(convention_named(self.convention).metrics)
+        return convention_named(self.convention).metrics
 
 
 def summarise(
@@ -113,7 +113,7 @@ def summarise(
     unpredicted: Sequence[str] = (),
     convention: str = OURS,
 ) -> Summary:
-    """Means, intervals and counts of a list of scores; raises UsageError for a convention that there is not."""
+    """Compute means, intervals and counts; raises UsageError if there is no such convention."""
     rows = tuple(scores)
     names = {row.class_id: row.class_name for row in sorted(rows, key=lambda row: row.class_id)}
     classes: dict[int, dict[str, Interval]] = {k: {} for k in names}
@@ -123,70 +123,69 @@ def summarise(
         overall[metric] = together
         for k, interval in zip(names, per_class, strict=True):
             classes[k][metric] = interval
-    counts: dict[int, dict[str, int]] = {
-        k: dict(Counter(str(row.status) for row in rows if row.class_id == k)) for k in names
-    }
     return Summary(
-        rows,
-        names,
-        classes,
-        overall,
-        counts,
-        failed or {},
-        files or {},
-        tuple(unmatched),
-        tuple(unpredicted),
-        convention,
+        scores=rows,
+        names=names,
+        classes=classes,
+        overall=overall,
+        counts={k: Counter(row.status for row in rows if row.class_id == k) for k in names},
+        failed=failed or {},
+        files=files or {},
+        unmatched=tuple(unmatched),
+        unpredicted=tuple(unpredicted),
+        convention=convention,
     )
 
 
 def bootstrap_means(
     table: NDArray[np.float64], *, seed: int = 0, resamples: int = RESAMPLES
 ) -> tuple[list[Interval], Interval]:
-    """Means over cases per class, and the mean over classes of those, with 95 % percentile intervals.
+    """Return the mean over cases of each class, and the mean over classes of these, with 95 % percentile intervals.
 
-    Whole cases are drawn with replacement, so that organs of one patient stay together.
+    Whole cases are drawn with replacement, so that the organs of one patient stay together.
 
     Args:
         table: (cases classes); nan is left out.
-        seed: Of the draws.
+        seed: Seed of the draws.
+        resamples: Number of draws.
     """
     cases, columns = table.shape
     if cases == 0:  # no label anywhere, or every case failed
-        nothing = Interval(math.nan, math.nan, math.nan, 0)
-        return [nothing] * columns, nothing
+        missing = Interval(math.nan, math.nan, math.nan, 0)
+        return [missing] * columns, missing
     present = np.isfinite(table)
     values = np.where(present, table, 0.0)
     draws = np.random.default_rng(seed).multinomial(cases, np.full(cases, 1 / cases), resamples)
     weights = np.vstack([np.ones((1, cases)), draws])
     with np.errstate(invalid="ignore"):
-        means = (weights @ values) / (weights @ present)  # (1 + resamples classes), row 0 being the sample itself
-        seen = np.isfinite(means)
-        together = np.where(seen, means, 0.0).sum(axis=1) / seen.sum(axis=1)
+        means = (weights @ values) / (weights @ present)  # (1 + resamples classes); row 0 is the sample itself
+        known = np.isfinite(means)
+        overall = np.where(known, means, 0.0).sum(axis=1) / known.sum(axis=1)
     per_class = [_interval(means[:, k], int(present[:, k].sum())) for k in range(columns)]
-    return per_class, _interval(together, int(present.any(axis=1).sum()))
+    return per_class, _interval(overall, int(present.any(axis=1).sum()))
 
 
 def write_scores(summary: Summary, path: Path) -> None:
-    """Write one line per case and class as CSV, with the convention's metrics; what has no value is left empty."""
+    """Write one line per case and class as CSV, with the convention's metrics; missing values are empty."""
     columns = ["case", "class_id", "class", *summary.metrics, "tolerance_mm", "volume_pred_ml", "volume_ref_ml"]
     lines: list[list[object]] = [[*columns, "status"]]
     for row in summary.scores:
-        measured = [_plain(row.values.get(metric, math.nan)) for metric in summary.metrics]
-        volumes = [_plain(row.volume_pred_ml), _plain(row.volume_ref_ml)]
+        measured = [_csv_number(row.values.get(metric, math.nan)) for metric in summary.metrics]
+        volumes = [_csv_number(row.volume_pred_ml), _csv_number(row.volume_ref_ml)]
         tolerance = f"{row.tolerance_mm:g}"
         lines.append([row.case, row.class_id, row.class_name, *measured, tolerance, *volumes, row.status])
     write_text(path, csv_text(lines))
 
 
-def write_summary(summary: Summary, path: Path, **notes: Any) -> None:
+def write_summary(summary: Summary, path: Path, *, tolerance_mm: float, seed: int) -> None:
     """Write nnU-Net's summary.json (foreground_mean, mean, metric_per_case) with intervals, counts and the convention.
 
     Args:
-        notes: Further top-level entries, such as the tolerance.
+        tolerance_mm: Tolerance of the NSD.
+        seed: Seed of the bootstrap.
     """
     metrics = {
-        case: {str(row.class_id): _nnunet_metrics(row, summary.metrics) for row in summary.scores if row.case == case}
+        case: {str(row.class_id): _metric_entries(row, summary.metrics) for row in summary.scores if row.case == case}
         for case in summary.files
         if case not in summary.failed
     }
@@ -204,7 +203,8 @@ def write_summary(summary: Summary, path: Path, **notes: Any) -> None:
         "failed": dict(summary.failed),
         "predictions_without_reference": list(summary.unmatched),
         "references_without_prediction": list(summary.unpredicted),
-        **notes,
+        "tolerance_mm": tolerance_mm,
+        "bootstrap": {"resamples": RESAMPLES, "seed": seed},
         "metric_per_case": [
             {
                 "case": case,
@@ -219,7 +219,7 @@ def write_summary(summary: Summary, path: Path, **notes: Any) -> None:
 
 
 def _table(rows: Sequence[Score], metric: str, classes: Sequence[int]) -> NDArray[np.float64]:
-    """One metric as (cases classes)."""
+    """Return one metric as (cases classes)."""
     cases = {case: i for i, case in enumerate(dict.fromkeys(row.case for row in rows))}
     columns = {k: i for i, k in enumerate(classes)}
     table = np.full((len(cases), len(columns)), np.nan)
@@ -236,10 +236,10 @@ def _interval(means: NDArray[np.float64], cases: int) -> Interval:
     return Interval(float(means[0]), float(low), float(high), cases)
 
 
-def _nnunet_metrics(row: Score, metrics: Iterable[str]) -> dict[str, float | int | None]:
+def _metric_entries(row: Score, metrics: Iterable[str]) -> dict[str, float | int | None]:
     union = row.both + row.only_predicted + row.only_reference
     return {
-        **{DISPLAYS[metric].key: _null(row.values.get(metric, math.nan)) for metric in metrics},
+        **{METRICS[metric].key: _json_number(row.values.get(metric, math.nan)) for metric in metrics},
         "IoU": row.both / union if union else None,
         "TP": row.both,
         "FP": row.only_predicted,
@@ -251,7 +251,7 @@ def _nnunet_metrics(row: Score, metrics: Iterable[str]) -> dict[str, float | int
 
 
 def _mean_entries(entries: Iterable[Mapping[str, float | int | None] | None]) -> dict[str, float | None]:
-    """Entry by entry, the mean of what has a value."""
+    """Return the mean of each entry, leaving out missing values."""
     gathered: dict[str, list[float]] = {}
     for entry in entries:
         for key, value in (entry or {}).items():
@@ -261,19 +261,19 @@ def _mean_entries(entries: Iterable[Mapping[str, float | int | None] | None]) ->
 
 def _interval_entries(metrics: Mapping[str, Interval]) -> dict[str, dict[str, float | int | None]]:
     return {
-        DISPLAYS[metric].key: {
-            "mean": _null(interval.mean),
-            "low": _null(interval.low),
-            "high": _null(interval.high),
+        METRICS[metric].key: {
+            "mean": _json_number(interval.mean),
+            "low": _json_number(interval.low),
+            "high": _json_number(interval.high),
             "cases": interval.cases,
         }
         for metric, interval in metrics.items()
     }
 
 
-def _null(value: float) -> float | None:
+def _json_number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _plain(value: float) -> str:
+def _csv_number(value: float) -> str:
     return f"{value:.6g}" if math.isfinite(value) else ""

@@ -1,6 +1,6 @@
-"""Model folders: everything that `segment` needs, in files that anyone can read.
+"""Model folders: everything that `segment` needs, in common file formats.
 
-model.safetensors   what was trained; what of a pretrained trunk is frozen stays out and is named by source and hash
+model.safetensors   the trained weights; the frozen part of a pretrained trunk is left out and named by source and hash
 config.json         the resolved settings
 dataset.json        label names, as nnU-Net writes them
 """
@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sautomed.baselines import build_empty_segmenter, build_segmenter
-from sautomed.config import AnyModelSettings, SamTrunkSettings, Settings, parse_settings
+from sautomed.config import SamTrunkSettings, Settings, SystemSettings, parse_settings
 from sautomed.datasets import read_label_names
 from sautomed.errors import (
     BadDatasetJson,
@@ -26,7 +26,9 @@ from sautomed.errors import (
     WeightsNotFound,
     WrongWeights,
 )
-from sautomed.model.segmenter import PretrainedTrunk, Segmenter
+from sautomed.errors.text import listed
+from sautomed.model.sam.pretrained import PretrainedTrunk
+from sautomed.model.segmenter import Segmenter
 from sautomed.scans.files import atomic_write, write_json
 from sautomed.scans.paths import read_json
 
@@ -36,10 +38,11 @@ _TRUNK = TypeAdapter(PretrainedTrunk | None)
 
 @dataclass(frozen=True)
 class Bundle:
-    """A trained network and what belongs to it.
+    """A trained network with its settings, labels and image channel.
 
     Attributes:
         labels: Value in the label map -> organ; class k of the network is the k-th smallest value.
+        channel: Name of the image channel, such as CT.
     """
 
     network: Segmenter
@@ -49,13 +52,13 @@ class Bundle:
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
-    """Write a model folder; each file appears whole or not at all, the weights last."""
+    """Write a model folder, the weights last; each file is written atomically."""
     pretrained = asdict(bundle.network.pretrained) if bundle.network.pretrained else None
     write_json(
         folder / "config.json",
         {
             "format": FORMAT,
-            "settings": _with_whole_path(bundle.settings).model_dump(mode="json"),
+            "settings": _with_absolute_path(bundle.settings).model_dump(mode="json"),
             "pretrained_trunk": pretrained,
         },
     )
@@ -76,11 +79,11 @@ def load_bundle(folder: Path, weights: str | None = None) -> Bundle:
     """Read a model folder onto the CPU, in evaluation mode.
 
     Args:
-        weights: Where the pretrained trunk is now, if no longer where it was in training.
+        weights: Where the pretrained trunk is now, if it was moved since training.
     Raises:
-        NotAModel: The folder is not one.
-        UsageError: `weights` are given, but the model has no pretrained trunk.
-        ModelError: Weights that do not fit the configuration, or a pretrained trunk that is missing or has changed.
+        NotAModel: It is no model folder.
+        UsageError: `weights` are given, but the model needs no pretrained trunk.
+        ModelError: The weights do not fit the settings, or a pretrained trunk is missing or has changed.
     """
     for name in ("config.json", "dataset.json", "model.safetensors"):
         if not (folder / name).is_file():
@@ -95,8 +98,8 @@ def load_bundle(folder: Path, weights: str | None = None) -> Bundle:
         trunk: PretrainedTrunk | None = config["pretrained_trunk"]
         settings = _with_trunk(settings, trunk, weights, folder)
         labels, channel = _read_dataset_json(folder / "dataset.json")
-        network = _network(settings, len(labels), trunk)
-    except (UnknownSetting, BadDatasetJson) as error:  # in a model folder these are faults of the model
+        network = _build_network(settings, len(labels), trunk)
+    except (UnknownSetting, BadDatasetJson) as error:  # here these are errors of the model folder
         raise NotAModel(
             error.fault, where=error.where or folder, cure="Use the sautomed version that wrote it, or copy it again."
         ) from error
@@ -104,29 +107,29 @@ def load_bundle(folder: Path, weights: str | None = None) -> Bundle:
         raise WeightsNotFound(
             f"{error.fault} The model in {folder} needs the trunk that it was trained on.",
             where=error.where,
-            cure="Say with --weights where it is now.",
+            cure="Give its present place with --weights.",
         ) from error
     _check_trunk(network, trunk, folder)
-    _load_trained(network, folder / "model.safetensors")
+    _load_weights(network, folder / "model.safetensors")
     return Bundle(network.eval(), settings, labels, channel)
 
 
-def _network(settings: Settings, classes: int, trunk: PretrainedTrunk | None) -> Segmenter:
-    """The network before its trained weights; a pretrained trunk of which the folder leaves nothing out is not read."""
-    model, size = _without_start(settings.model), int(settings.data.image_size)
+def _build_network(settings: Settings, classes: int, trunk: PretrainedTrunk | None) -> Segmenter:
+    """Build the network; a pretrained trunk is only read if the folder leaves out a part of it."""
+    model, size = _without_initial_files(settings.model), int(settings.data.image_size)
     if trunk is None or trunk.shape is None:
         return build_segmenter(model, classes, size)
     return build_empty_segmenter(model, classes, size, trunk)
 
 
-def _without_start(model: AnyModelSettings) -> AnyModelSettings:
-    """Without the files that training started from: the folder holds what became of them."""
-    started_from = {"checkpoint", "weights"} & type(model).model_fields.keys()
-    return model.model_copy(update=dict.fromkeys(started_from))
+def _without_initial_files(model: SystemSettings) -> SystemSettings:
+    """Remove the files that training started from: the folder holds all that was trained."""
+    initial_files = {"checkpoint", "weights"} & type(model).model_fields.keys()
+    return model.model_copy(update=dict.fromkeys(initial_files))
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    """config.json with everything in it that loading relies on."""
+    """Read config.json and check all that loading needs of it."""
     config = read_json(path, NotAModel)
     if not isinstance(config, dict) or config.get("format") != FORMAT or "settings" not in config:
         raise NotAModel(
@@ -137,9 +140,9 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         config["pretrained_trunk"] = _TRUNK.validate_python(config.get("pretrained_trunk"))
     except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(str(key) for key in ("pretrained_trunk", *fault["loc"]))
-        raise _damaged(f"{place}: {fault['msg']}", path) from error
+        first = error.errors()[0]
+        key = ".".join(map(str, ("pretrained_trunk", *first["loc"])))
+        raise _damaged(f"{key}: {first['msg']}", path) from error
     return config
 
 
@@ -148,28 +151,28 @@ def _damaged(fault: str, path: Path) -> NotAModel:
 
 
 def _read_dataset_json(path: Path) -> tuple[dict[int, str], str]:
-    """Label names by value, and the channel."""
+    """Read label names by value, and the channel."""
     labels, channels = read_label_names(path), read_json(path).get("channel_names")
     if not isinstance(channels, dict) or "0" not in channels:
-        raise NotAModel('has no "channel_names".', where=path, cure="Copy the model folder again as a whole.")
+        raise _damaged('it has no "channel_names"', path)
     return labels, str(channels["0"])
 
 
 def trained_state(network: Segmenter) -> dict[str, Tensor]:
-    """All but the frozen part of a pretrained trunk; what goes by several names stands under the first."""
+    """Return all weights but the frozen part of a pretrained trunk; shared ones only under their first name."""
     parameters, state = dict(network.named_parameters()), network.state_dict()
-    in_part = network.pretrained is not None and network.pretrained.shape is None
+    leaves_out_frozen = network.pretrained is not None and network.pretrained.shape is None
     kept = {
         name
         for name, parameter in parameters.items()
-        if not (in_part and name.startswith("trunk.") and not parameter.requires_grad)
+        if not (leaves_out_frozen and name.startswith("trunk.") and not parameter.requires_grad)
     }
     kept |= {name for name, _ in network.named_buffers()}
     return {name: tensor for name, tensor in state.items() if name in kept}
 
 
 def _with_trunk(settings: Settings, pretrained: PretrainedTrunk | None, weights: str | None, folder: Path) -> Settings:
-    """The trunk from where it is now, with the input scaling of the training whatever the file's name by now."""
+    """Return settings with the trunk's present place, and with the input scaling of the training, whatever its name."""
     trunk, path = getattr(settings.model, "trunk", None), folder / "config.json"
     if settings.data.image_size == "auto":
         raise _damaged("data.image_size is not decided", path)
@@ -186,8 +189,8 @@ def _with_trunk(settings: Settings, pretrained: PretrainedTrunk | None, weights:
     return _with_trunk_settings(settings, input_norm=pretrained.input_norm, **({"weights": weights} if weights else {}))
 
 
-def _with_whole_path(settings: Settings) -> Settings:
-    """A trunk's file or folder by its absolute path, so that the model works from any folder; a hub id as it is."""
+def _with_absolute_path(settings: Settings) -> Settings:
+    """Return settings with the absolute path of a trunk's file or folder, so that the model works from any folder."""
     trunk = getattr(settings.model, "trunk", None)
     if not isinstance(trunk, SamTrunkSettings):
         return settings
@@ -201,17 +204,17 @@ def _with_trunk_settings(settings: Settings, **changes: str) -> Settings:
 
 
 def _check_trunk(network: Segmenter, pretrained: PretrainedTrunk | None, folder: Path) -> None:
-    found = network.pretrained.sha256 if network.pretrained else "none"
-    if pretrained and pretrained.sha256 != found:
+    present = network.pretrained.sha256 if network.pretrained else "none"
+    if pretrained and pretrained.sha256 != present:
         raise TrunkChanged(
             f"was trained on the trunk {pretrained.source} with hash {pretrained.sha256[:12]}..., but what is "
-            f"there now has {found[:12]}...; its masks would be wrong.",
+            f"there now has {present[:12]}...; its masks would be wrong.",
             where=folder,
-            cure="Say with --weights where the original weights are, or train again.",
+            cure="Give the original weights with --weights, or train again.",
         )
 
 
-def _load_trained(network: Segmenter, path: Path) -> None:
+def _load_weights(network: Segmenter, path: Path) -> None:
     try:
         state = load_file(path)
     except (safetensors.SafetensorError, OSError) as error:
@@ -220,17 +223,17 @@ def _load_trained(network: Segmenter, path: Path) -> None:
             where=path,
             cure="Copy the model folder again; the file is damaged.",
         ) from error
-    wanted = trained_state(network)
-    faults = [f"{name} is missing" for name in sorted(wanted.keys() - state.keys())]
-    faults += [f"{name} is unexpected" for name in sorted(state.keys() - wanted.keys())]
+    expected = trained_state(network)
+    faults = [f"{name} is missing" for name in sorted(expected.keys() - state.keys())]
+    faults += [f"{name} is unexpected" for name in sorted(state.keys() - expected.keys())]
     faults += [
-        f"{name} has shape {tuple(state[name].shape)} instead of {tuple(wanted[name].shape)}"
-        for name in sorted(wanted.keys() & state.keys())
-        if state[name].shape != wanted[name].shape
+        f"{name} has shape {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in sorted(expected.keys() & state.keys())
+        if state[name].shape != expected[name].shape
     ]
     if faults:
         raise WrongWeights(
-            f"does not fit its config.json: {'; '.join(faults[:12])} ({len(faults)} in all).",
+            f"does not fit its config.json: {listed(faults, most=12)}.",
             where=path,
             cure="Copy the model folder again as a whole.",
         )

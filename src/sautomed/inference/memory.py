@@ -1,7 +1,7 @@
-"""How much memory a scan will need, from its header and the model, before a voxel is read.
+"""Predict the memory for segmenting a scan, from its header and the model, and measure what is used.
 
-The trunk's share is counted, not guessed: its layers run on PyTorch's meta device, which computes shapes but holds no
-numbers, and the tensors that live at one time are added up. `benchmarks/memory.py` holds the sum against measurements.
+The trunk's share is counted: its layers run on PyTorch's meta device, which computes shapes but holds no numbers, and
+the tensors that exist at one time are added up. `benchmarks/memory.py` compares the prediction with measurements.
 """
 
 from __future__ import annotations
@@ -25,21 +25,22 @@ from torch.utils._pytree import tree_leaves
 from sautomed.errors import MemoryShortage
 from sautomed.inference.intensity import SAMPLE
 from sautomed.inference.model import Model
-from sautomed.inference.segmenting import label_type
-from sautomed.model.segmenter import Features, Segmenter
+from sautomed.inference.view import label_type
+from sautomed.model.segmenter import Segmenter
+from sautomed.model.values import Features
 from sautomed.scans import Geometry
 from sautomed.scans.grid import choose_plane, orient
 
 GB = 10**9
-WALKERS = 2  # a walk's step takes at most two slices
-WINDOW = 3 * WALKERS  # slices whose features wait besides those of a chunk: each walker's and its neighbours'
-MARGIN = 1.15  # ours: what libraries take for themselves (oneDNN's layouts, allocators); see benchmarks/memory.py
-OVERHEAD = 180_000_000  # ours, bytes: what libraries load, compile and keep when the first scan is segmented; likewise
+WALKERS = 2  # a step of a walk takes at most two slices
+WINDOW = 3 * WALKERS  # slices whose features are kept besides those of a chunk: each walker's and its neighbours'
+MARGIN = 1.15  # ours: for libraries (oneDNN's layouts, allocators); see benchmarks/memory.py
+OVERHEAD = 180_000_000  # ours, bytes: what libraries load, compile and keep with the first scan; likewise
 
 
 @dataclass(frozen=True)
 class TrunkCost:
-    """What the trunk holds at its fullest, in bytes, when it takes `chunk` slices: fixed + chunk * per_slice.
+    """Peak memory of the trunk in bytes for `chunk` slices: fixed + chunk * per_slice.
 
     Args:
         features: Bytes of one slice's features, which are kept until its neighbours are done.
@@ -51,14 +52,14 @@ class TrunkCost:
 
 
 @dataclass(frozen=True)
-class Need:
+class MemoryNeed:
     """Predicted bytes of main memory.
 
     Args:
-        resident: What the process holds already, the model included.
-        reading: On top, while the scan is read and turned.
-        segmenting: On top, while it is segmented.
-        writing: On top, while labels and preview are written.
+        resident: Held by the process already, including the model.
+        reading: In addition, while the scan is read and oriented.
+        segmenting: In addition, while it is segmented.
+        writing: In addition, while labels and preview are written.
     """
 
     resident: int
@@ -72,14 +73,14 @@ class Need:
 
 
 def trunk_cost(network: Segmenter, image_size: int) -> TrunkCost:
-    """Count what the trunk needs for images of so many pixels a side."""
+    """Count what the trunk needs for square images of `image_size` pixels per side."""
     one, two = (_live_bytes(network, image_size, images) for images in (1, 2))
     per_slice = max(two[0] - one[0], 0)
     return TrunkCost(max(one[0] - per_slice, 0), per_slice, one[1])
 
 
-def predict(geometry: Geometry, model: Model, cost: TrunkCost, chunk: int, resident: int | None = None) -> Need:
-    """What segmenting this scan will need when `chunk` slices pass the trunk together.
+def predict(geometry: Geometry, model: Model, cost: TrunkCost, chunk: int, resident: int | None = None) -> MemoryNeed:
+    """Predict the memory for segmenting a scan with `chunk` slices at a time through the trunk.
 
     Args:
         geometry: The scan's header.
@@ -90,19 +91,19 @@ def predict(geometry: Geometry, model: Model, cost: TrunkCost, chunk: int, resid
     voxels, side = depth * rows * columns, int(model.settings.data.image_size)
     stored, labels = voxels * geometry.dtype.itemsize, voxels * np.dtype(label_type(model.labels)).itemsize
     classes = len(model.labels) + 1
-    # Scaled voxels lie beside the stored ones, then beside the turned ones; a scaling of wide types passes float64.
+    # Scaled voxels exist beside the stored ones, then beside the oriented ones; wide types are scaled in float64.
     widened = 16 * voxels if geometry.dtype.itemsize > 2 else 4 * voxels
     reading = max(stored + 4 * voxels + widened, 4 * voxels + 4 * voxels)
     kept = 4 * voxels + labels
-    # A step's logits come at the trunk's scale and leave at the native one, as float32 with a copy on the way.
+    # A step's logits are resized from the input size to the native one, as float32 with a copy in between.
     step = WALKERS * classes * 4 * (side * side + 3 * rows * columns)
     chunk = min(chunk, depth)
     images = chunk * (6 * side * side + 3 * rows * columns) * 4
     on_cpu = images + cost.fixed + chunk * (cost.per_slice + cost.features) + (WINDOW + chunk) * cost.features
     segmenting = kept + step + (on_cpu if model.device.type == "cpu" else images) + 16 * min(voxels, SAMPLE)
-    # The preview picks out the voxels that are not zero, and sorts them for its window.
+    # The preview selects the voxels that are not zero, and sorts them for its percentiles.
     writing = kept + 2 * labels + 9 * voxels
-    return Need(
+    return MemoryNeed(
         resident_bytes() if resident is None else resident,
         *(int(share * MARGIN) + OVERHEAD for share in (reading, segmenting, writing)),
     )
@@ -110,13 +111,13 @@ def predict(geometry: Geometry, model: Model, cost: TrunkCost, chunk: int, resid
 
 def choose_chunk(
     geometry: Geometry, model: Model, cost: TrunkCost, max_ram_gb: float | None = None
-) -> tuple[int, Need]:
-    """The largest chunk, up to the model's own, for which memory suffices, and what it will need.
+) -> tuple[int, MemoryNeed]:
+    """Return the largest chunk, up to the model's own, for which memory suffices, and the memory it needs.
 
     Args:
-        max_ram_gb: The most that this process may hold, in GB (10^9 bytes); None takes what the machine has to give.
+        max_ram_gb: Largest memory of this process, in GB (10^9 bytes); None: what the machine has available.
     Raises:
-        MemoryShortage: Not even one slice at a time has room.
+        MemoryShortage: One slice at a time needs too much memory, too.
     """
     limit = available_bytes() if max_ram_gb is None else max_ram_gb * GB
     chunk = model.settings.segment.chunk
@@ -127,28 +128,28 @@ def choose_chunk(
     return chunk, need
 
 
-def _shortage(geometry: Geometry, need: Need, limit: float, max_ram_gb: float | None) -> MemoryShortage:
+def _shortage(geometry: Geometry, need: MemoryNeed, limit: float, max_ram_gb: float | None) -> MemoryShortage:
     shape = " x ".join(map(str, geometry.shape))
-    room = f"--max-ram allows {limit / GB:.2f} GB" if max_ram_gb is not None else f"there are {limit / GB:.2f} GB"
-    cure = (
-        f"Give --max-ram {need.peak / GB + 0.05:.1f} or more, if the machine has it; else crop or resample the scan."
-        if max_ram_gb is not None
-        else "Close other programs, use a machine with more memory, or crop or resample the scan."
-    )
+    if max_ram_gb is None:
+        allowed = f"there are {limit / GB:.2f} GB"
+        cure = "Close other programs, use a machine with more memory, or crop or resample the scan."
+    else:
+        allowed, enough = f"--max-ram allows {limit / GB:.2f} GB", need.peak / GB + 0.05
+        cure = f"Give --max-ram {enough:.1f} or more, if the machine has it; otherwise crop or resample the scan."
     return MemoryShortage(
-        f"has {shape} voxels and would need {need.peak / GB:.2f} GB of memory even one slice at a time, but {room}.",
+        f"has {shape} voxels and needs {need.peak / GB:.2f} GB of memory even one slice at a time, but {allowed}.",
         where=geometry.path,
         cure=cure,
     )
 
 
 def resident_bytes() -> int:
-    """Main memory that this process holds now."""
+    """Return the main memory of this process in bytes."""
     return int(psutil.Process().memory_info().rss)
 
 
 def available_bytes() -> int:
-    """The most main memory that this process can come to hold without pushing others out; containers' limits count."""
+    """Return the most main memory, in bytes, that this process can use in total; limits of containers count."""
     held = resident_bytes()
     room = int(psutil.virtual_memory().available)
     for limit, used in (
@@ -160,16 +161,16 @@ def available_bytes() -> int:
     return held + max(room, 0)
 
 
-def forget_peak() -> None:
-    """From here on `peak_bytes` counts from what is held now, where the system can do that."""
-    with suppress(OSError):  # not Linux, or not allowed: the peak then includes what came before
+def reset_peak() -> None:
+    """Restart the measurement of `peak_bytes`, on systems that can, and of CUDA's peak."""
+    with suppress(OSError):  # not Linux, or not permitted: then the peak counts from the start of the process
         Path("/proc/self/clear_refs").write_text("5")
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
 
 
 def peak_bytes() -> int:
-    """The most main memory that this process has held since `forget_peak`, or else since it began."""
+    """Return the peak main memory of this process in bytes, since `reset_peak` or else since its start."""
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM"):
@@ -183,28 +184,28 @@ def peak_bytes() -> int:
 
 
 def _oriented_shape(geometry: Geometry, model: Model) -> tuple[int, int, int]:
-    """(slices, rows, columns) once the scan is turned; an array of stride 0 is turned for it, which takes no memory."""
+    """Return (slices, rows, columns) of the oriented scan, found by orienting an array of stride 0, without memory."""
     empty = np.broadcast_to(np.uint8(0), geometry.shape)
-    turned, _ = orient(empty, geometry.native, choose_plane(geometry.native, model.settings.data.plane))
-    depth, rows, columns = turned.shape
+    oriented, _ = orient(empty, geometry.native, choose_plane(geometry.native, model.settings.data.plane))
+    depth, rows, columns = oriented.shape
     return depth, rows, columns
 
 
 def _live_bytes(network: Segmenter, image_size: int, images: int) -> tuple[int, int]:
-    """The most bytes alive at one time in the network's heaviest part, and the bytes of what it returns."""
+    """Return the peak bytes of the network's heaviest part, and the bytes of its output."""
     encoder = _Encoder(network)
     state = {
         name: torch.empty_like(x, device="meta") for name, x in (*encoder.named_parameters(), *encoder.named_buffers())
     }
     batch = torch.empty(images, 3, image_size, image_size, device="meta")
-    with torch.no_grad(), _Tally(state.values()) as tally:
+    with torch.no_grad(), _StorageCounter(state.values()) as counter:
         features = torch.func.functional_call(encoder, state, (batch,))
     kept = (features.coarse, *features.fine) if isinstance(features, Features) else tree_leaves(features)
-    return tally.peak, sum(x.numel() * x.element_size() for x in kept if isinstance(x, Tensor))
+    return counter.peak, sum(x.numel() * x.element_size() for x in kept if isinstance(x, Tensor))
 
 
 class _Encoder(nn.Module):
-    """The heaviest part as a forward pass, which is what PyTorch can run with other parameters."""
+    """The heaviest part as a module, which `functional_call` can run with parameters on the meta device."""
 
     def __init__(self, network: Segmenter):
         super().__init__()
@@ -214,8 +215,8 @@ class _Encoder(nn.Module):
         return self.network.heaviest(images)
 
 
-class _Tally(TorchDispatchMode):
-    """Adds up the storages that operators make, for as long as something holds them; the weights are there already."""
+class _StorageCounter(TorchDispatchMode):
+    """Adds up the storages that operators create, as long as they are referenced; the weights are not counted."""
 
     def __init__(self, weights: Iterable[Tensor]) -> None:
         super().__init__()
@@ -236,8 +237,8 @@ class _Tally(TorchDispatchMode):
         self.known.add(key)
         self.live += size
         self.peak = max(self.peak, self.live)
-        weakref.finalize(storage, self._forget, key, size)
+        weakref.finalize(storage, self._release, key, size)
 
-    def _forget(self, key: int, size: int) -> None:
+    def _release(self, key: int, size: int) -> None:
         self.known.discard(key)
         self.live -= size

@@ -1,4 +1,4 @@
-"""A trained model that takes scans: load it, and let it segment one."""
+"""A trained model that takes scans."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from pathlib import Path
 import torch
 
 from sautomed.config import Settings
-from sautomed.errors import NotAModel
+from sautomed.errors import NotAModel, UsageError
 from sautomed.inference.bundle import Bundle, load_bundle
-from sautomed.inference.segmenting import OnSlice, SegmentedSlice, choose_device, segment_slices, segment_volume
+from sautomed.inference.device import choose_device
+from sautomed.inference.segmenting import OnSlice, SegmentedSlice, segment_slices, segment_volume
+from sautomed.inference.volume_walk import VolumeWalk
+from sautomed.model.slice_walker import SliceWalker
 from sautomed.scans import ReadOptions, read_scan
 from sautomed.scans.paths import sha256_of
-from sautomed.scans.read import PLAIN
+from sautomed.scans.read import DEFAULT_OPTIONS
 from sautomed.scans.volume import LabelMap, Volume
 
-# What decides the labels; a pretrained trunk is named in config.json with its own hash.
+# Files that decide the labels; a pretrained trunk is named in config.json with its own hash.
 DECISIVE_FILES = ("config.json", "dataset.json", "model.safetensors")
 
 
@@ -48,11 +51,11 @@ class Model:
 
     @cached_property
     def sha256(self) -> str | None:
-        """The hash of the model folder's `DECISIVE_FILES`; None without a folder."""
+        """Hash of the model folder's `DECISIVE_FILES`; None without a folder."""
         return None if self.folder is None else sha256_of(self.folder / name for name in DECISIVE_FILES)
 
-    def read(self, scan: str | Path, options: ReadOptions = PLAIN) -> Volume:
-        """A scan turned to the plane that the model was trained in.
+    def read(self, scan: str | Path, options: ReadOptions = DEFAULT_OPTIONS) -> Volume:
+        """Read a scan and turn it to the plane that the model was trained in.
 
         Args:
             scan: A file of any format that is read, a folder of DICOM files, or a zip of one.
@@ -63,11 +66,28 @@ class Model:
         return read_scan(scan, self.settings.data.plane, options)
 
     def slices(self, volume: Volume) -> Iterator[SegmentedSlice]:
-        """Each slice as soon as it is done, in the order of the walk."""
+        """Yield each slice as soon as it is done, in the order of the walk."""
         return segment_slices(self.network, volume, self.settings, self.labels)
 
+    def walk(self, volume: Volume, memory_bytes: int = 2**30) -> VolumeWalk:
+        """Start a walk that keeps its states, so that a slice's boxes can be replaced and the walk goes on from there.
+
+        Args:
+            volume: From `read`.
+            memory_bytes: For features that are kept, so that going on from a slice does not encode it again.
+        Raises:
+            UsageError: The model does not go from slice to slice.
+        """
+        if not isinstance(self.network, SliceWalker):
+            raise UsageError(
+                "this model does not go from slice to slice.",
+                where=self.folder or "model",
+                cure="Use a model of 3D-SAutoMed.",
+            )
+        return VolumeWalk(self.network, volume, self.settings, self.labels, memory_bytes)
+
     def segment(self, scan: str | Path | Volume, on_slice: OnSlice | None = None) -> LabelMap:
-        """A whole scan.
+        """Return the label map of a whole scan.
 
         Args:
             scan: A file or folder, or a volume from `read`.
@@ -80,11 +100,11 @@ class Model:
 
 
 def load(path: str | Path, device: str = "auto", weights: str | Path | None = None) -> Model:
-    """A model from its folder, from a fold of a run, or from a run of one fold.
+    """Load a model from its folder, from a fold of a run, or from a run of one fold.
 
     Args:
         device: "auto" takes CUDA where there is one; also "cpu" or "cuda".
-        weights: Where the pretrained trunk is now, if it has moved since the training.
+        weights: Place of the pretrained trunk, if it has moved since the training.
     Raises:
         ModelError: There is no model, or it cannot be used.
     """
@@ -93,7 +113,11 @@ def load(path: str | Path, device: str = "auto", weights: str | Path | None = No
 
 
 def model_folder(path: Path) -> Path:
-    """The model folder that a path means."""
+    """Find the model folder that a path means.
+
+    Raises:
+        NotAModel: The path holds none, or several.
+    """
     if not path.exists():
         raise NotAModel("does not exist.", where=path, cure="Check the path given with -m.")
     found = [
@@ -111,12 +135,12 @@ def model_folder(path: Path) -> Path:
 
 
 def with_walk(model: Model, walk: str) -> Model:
-    """The same model on another walk (Table 4)."""
+    """Return the same model with another walk (Table 4)."""
     return _with(model, model.device, walk=walk)
 
 
 def with_chunk(model: Model, chunk: int, device: torch.device | None = None) -> Model:
-    """The same model with so many slices at a time through the trunk, moved to `device` if one is given."""
+    """Return the same model with so many slices at a time through the trunk, moved to `device` if given."""
     return _with(model, device or model.device, chunk=chunk)
 
 

@@ -1,4 +1,4 @@
-"""MODEL_CARD.md: what a model is, what it was trained on, how well it does and what it is not for."""
+"""Write MODEL_CARD.md: what a model is, its training data, its scores and its limits."""
 
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,12 @@ tested. Look at the masks before anything depends on them.
 
 
 def write_model_card(path: Path, dataset: Dataset, settings: Settings, metrics: dict[str, Any]) -> None:
+    """Write the card of a model.
+
+    Args:
+        settings: With every `auto` decided.
+        metrics: The content of the model folder's metrics.json.
+    """
     data, system = settings.data, MODELS[settings.model.name]
     low, high = data.window_hu if data.modality == "ct" else data.percentiles
     kind = "HU" if data.modality == "ct" else "percentiles of non-zero voxels"
@@ -49,7 +55,7 @@ def write_model_card(path: Path, dataset: Dataset, settings: Settings, metrics: 
             intensities=f"{low:g} to {high:g} {kind} scaled to [0, 1]",
             system=system.title,
             source=system.source,
-            network=_network(settings),
+            network=_describe_network(settings),
             steps=metrics["steps"],
             minutes=metrics["minutes"],
             fold=metrics["fold"],
@@ -60,8 +66,7 @@ def write_model_card(path: Path, dataset: Dataset, settings: Settings, metrics: 
     )
 
 
-def _network(settings: Settings) -> str:
-    """What it stands on."""
+def _describe_network(settings: Settings) -> str:
     trunk, weights = getattr(settings.model, "trunk", None), getattr(settings.model, "weights", None)
     if isinstance(trunk, SamTrunkSettings):
         return f"on SAM from {trunk.weights}, LoRA rank {trunk.lora.rank}"
@@ -72,7 +77,7 @@ def _network(settings: Settings) -> str:
 
 def _scores(validation: dict[str, Any] | None) -> str:
     if validation is None:
-        return "In the study that this model was trained for: its page, and `scores` of its runs."
+        return "In the study that this model was trained for: on its page, and in `scores` of its runs."
     if not validation["cases"]:
         return "None: every case was trained on."
     rows = [

@@ -1,6 +1,6 @@
-"""A picture of a label map on its scan: a few slices with the organs' outlines, and their volumes.
+"""Draw a label map on its scan: a few slices with the organs' outlines, and the volumes.
 
-Reads and writes no medical format; draws what it is given.
+Reads and writes no medical format.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ LEGEND_IN = 2.6  # width of one column of names
 ENTRY_IN = 0.21  # height of one of them
 CT_WINDOW_HU = (-160.0, 240.0)  # the usual abdominal window: width 400, level 40
 MR_PERCENTILES = (0.5, 99.5)
-# What lies at the left and at the upper edge of a slice as it is shown.
+# The directions of the left and the upper edge of a slice as it is shown.
 EDGES: dict[Plane, tuple[str, str]] = {"axial": ("R", "A"), "coronal": ("R", "S"), "sagittal": ("A", "S")}
 
 
 def draw_preview(volume: Volume, labels: LabelMap, path: Path, reference: LabelMap | None = None) -> None:
-    """Draw six slices, spread over where the labels are, with each organ filled lightly and outlined.
+    """Draw six slices spread over the labelled ones, with each organ lightly filled and outlined.
 
     Args:
         volume: The scan.
@@ -50,7 +50,7 @@ def draw_preview(volume: Volume, labels: LabelMap, path: Path, reference: LabelM
         path: The PNG; replaced atomically.
         reference: On the same grid; its outlines are dashed and its volumes are listed too.
     Raises:
-        GridMismatch: The arrays do not lie on one grid.
+        GridMismatch: The arrays are not on one grid.
         UnwritableTarget: The picture cannot be written.
     """
     where = volume.path or "preview"
@@ -62,7 +62,7 @@ def draw_preview(volume: Volume, labels: LabelMap, path: Path, reference: LabelM
     rows = -(-len(shown) // COLUMNS)
     tall = (view.rows.stop - view.rows.start) * view.aspect / (view.columns.stop - view.columns.start)
     height = max(rows * PANEL_IN * min(tall, 1.3) + 0.6, 3.4)
-    entries = _entries(labels, reference)
+    entries = _legend_entries(labels, reference)
     columns = -(-len(entries) // int(height / ENTRY_IN))
     beside = columns * (LEGEND_IN if reference is None else LEGEND_IN + 0.9)
     size = (COLUMNS * PANEL_IN + beside, height)
@@ -78,21 +78,23 @@ def draw_preview(volume: Volume, labels: LabelMap, path: Path, reference: LabelM
     panels.suptitle(_title(volume), x=0.01, ha="left", fontsize=10, color="#26323d", parse_math=False)
     names = legend.legend(handles=entries, loc="center left", frameon=False, fontsize=9, ncols=columns)
     for text in names.get_texts():
-        text.set_parse_math(False)  # a dollar in a name begins no formula
-    _settle(figure)
+        text.set_parse_math(False)  # a dollar sign in a name starts no formula
+    _round_layout(figure)
     with atomic_write(path) as temporary:
         canvas.print_png(temporary)
 
 
 def thumbnail_png(volume: Volume, labels: LabelMap | None, width_px: int = 190) -> bytes:
-    """The middle slice of what is labelled, or of the scan, with outlines: a small PNG.
+    """Draw the middle slice of the labelled ones, or of the scan, with outlines as a small PNG.
 
     Args:
         volume: The scan.
         labels: On the grid of `volume`, or None.
-        width_px: The picture is as wide; as high as the slice is, up to a quarter more.
+        width_px: Width of the picture; the height follows the slice, up to a quarter more.
+    Returns:
+        The bytes of the file.
     """
-    shown = labels if labels is not None else _nothing_on(volume)
+    shown = labels if labels is not None else _empty_labels(volume)
     with_labels = np.flatnonzero(shown.array.any(axis=(1, 2)))
     index = int(with_labels[len(with_labels) // 2]) if len(with_labels) else len(volume.array) // 2
     view = _view(volume, [shown])
@@ -107,12 +109,12 @@ def thumbnail_png(volume: Volume, labels: LabelMap | None, width_px: int = 190) 
     return stream.getvalue()
 
 
-def _nothing_on(volume: Volume) -> LabelMap:
+def _empty_labels(volume: Volume) -> LabelMap:
     return LabelMap(np.zeros(volume.array.shape, np.uint8), volume.affine, volume.native, volume.plane)
 
 
-def _settle(figure: Figure) -> None:
-    """Find the layout once and round it: its solver's last digits depend on what was drawn before in this process."""
+def _round_layout(figure: Figure) -> None:
+    """Solve the layout once and round it: the solver's last digits depend on earlier figures of this process."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for part in figure.subfigs:
@@ -123,7 +125,7 @@ def _settle(figure: Figure) -> None:
 
 
 def choose_slices(occupied: NDArray[np.bool_], classes: NDArray[np.unsignedinteger]) -> list[int]:
-    """Slices spread evenly over where there are labels; within each stretch, the one with most classes.
+    """Choose slices spread evenly over the labelled ones; of each section, the one with most classes.
 
     Args:
         occupied: (d h w), where there is any label.
@@ -134,17 +136,17 @@ def choose_slices(occupied: NDArray[np.bool_], classes: NDArray[np.unsignedinteg
     with_labels = np.flatnonzero(occupied.any(axis=(1, 2)))
     low, high = (with_labels[0], with_labels[-1] + 1) if len(with_labels) else (0, len(occupied))
     edges = np.linspace(low, high, min(SLICES, high - low) + 1).round().astype(int)
-    richness = np.array([len(np.unique(plane)) for plane in classes])
+    class_counts = np.array([len(np.unique(plane)) for plane in classes])
     chosen = []
     for start, stop in pairwise(edges):
         middle_first = sorted(range(start, stop), key=lambda i: abs(i - (start + stop - 1) / 2))
-        chosen.append(max(middle_first, key=lambda i: richness[i]))
+        chosen.append(max(middle_first, key=lambda i: class_counts[i]))
     return [int(index) for index in chosen]
 
 
 @dataclass(frozen=True)
 class _View:
-    """What all panels share: the rows and columns that hold the body, a pixel's height over its width, the window."""
+    """What all panels share: rows and columns of the body, height over width of a pixel, and intensity window."""
 
     rows: slice
     columns: slice
@@ -155,19 +157,19 @@ class _View:
 def _view(volume: Volume, maps: list[LabelMap]) -> _View:
     window = display_window(volume.array)
     faint = window[0] + 0.12 * (window[1] - window[0])
-    # The share of bright voxels, not any single one, so that noise and the table do not widen the view.
-    worth = (volume.array > faint).mean(axis=0) > 0.15
-    worth |= np.any([item.array > 0 for item in maps], axis=(0, 1))
-    rows, columns = (_extent(worth.any(axis=axis)) for axis in (1, 0))
+    # A share of bright voxels, not a single one, so that noise and the table do not widen the view.
+    inside = (volume.array > faint).mean(axis=0) > 0.15
+    inside |= np.any([item.array > 0 for item in maps], axis=(0, 1))
+    rows, columns = (_extent(inside.any(axis=axis)) for axis in (1, 0))
     return _View(rows, columns, volume.spacing_mm[1] / volume.spacing_mm[2], window)
 
 
 def display_window(array: NDArray[np.float32]) -> tuple[float, float]:
-    """Black and white: the abdominal window where voxels are Hounsfield units, else percentiles of what is not zero."""
+    """Return the intensities shown black and white: the abdominal window in CT, else percentiles of non-zero voxels."""
     if array.min() < -500:  # only CT has air that far below zero
         return CT_WINDOW_HU
-    inside = array[array != 0]
-    low, high = np.percentile(inside if inside.size else array, MR_PERCENTILES)
+    nonzero = array[array != 0]
+    low, high = np.percentile(nonzero if nonzero.size else array, MR_PERCENTILES)
     return (float(low), float(high)) if high > low else (float(array.min()), float(array.min()) + 1)
 
 
@@ -185,12 +187,12 @@ def _draw_slice(
     part = (index, view.rows, view.columns)
     low, high = view.window
     axes.imshow(volume.array[part], cmap="gray", vmin=low, vmax=high, aspect=view.aspect, interpolation="bilinear")
-    found = labels.array[part]
-    tint = np.zeros((*found.shape, 4), dtype=np.float32)
-    for class_id in np.unique(found[found > 0]):
-        tint[found == class_id] = (*to_rgb(colour_of(int(class_id))), 0.22)
+    classes = labels.array[part]
+    tint = np.zeros((*classes.shape, 4), dtype=np.float32)
+    for class_id in np.unique(classes[classes > 0]):
+        tint[classes == class_id] = (*to_rgb(colour_of(int(class_id))), 0.22)
     axes.imshow(tint, aspect=view.aspect, interpolation="nearest")
-    draw_outlines(axes, found, "solid", 1.1)
+    draw_outlines(axes, classes, "solid", 1.1)
     if reference is not None:
         draw_outlines(axes, reference.array[part], "dashed", 0.9, "white")
     left, top = EDGES[volume.plane]
@@ -200,24 +202,25 @@ def _draw_slice(
 
 
 def _note(axes: Axes, x: float, y: float, text: str, across: HAlign, along: VAlign) -> None:
-    """Small text in axes units, with a dark rim so that it can be read on bright tissue too."""
+    """Write small text at a place in axes units, with a dark rim to be legible on bright tissue."""
     rim = [Stroke(linewidth=2, foreground="black"), Normal()]
     axes.text(x, y, text, ha=across, va=along, color="#c3d2de", fontsize=7, transform=axes.transAxes, path_effects=rim)
 
 
 def draw_outlines(axes: Axes, plane: NDArray[np.unsignedinteger], style: str, width: float, colour: str = "") -> None:
-    """Draw the outline of every class of a slice, in its own colour or in one.
+    """Draw the outline of every class of a slice.
 
     Args:
         plane: (h w) labels.
-        style: Of the line, as matplotlib names it.
+        style: Line style of matplotlib.
+        colour: For all outlines; by default each class has its own.
     """
     if min(plane.shape) < 2:  # contour needs two rows and columns
         return
     for class_id in np.unique(plane[plane > 0]):
         mask = plane == class_id
-        # Only the lines, found around the organ: `axes.contour` keeps three grids of numbers for each of its sets.
-        rows, columns = _around(mask.any(axis=1)), _around(mask.any(axis=0))
+        # Not `axes.contour`, which keeps three grids of the whole slice for each class.
+        rows, columns = _indices_around(mask.any(axis=1)), _indices_around(mask.any(axis=0))
         part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32)
         lines = cast(list[NDArray[np.float64]], contour_generator(columns, rows, part).lines(0.5))
         axes.add_collection(
@@ -226,15 +229,15 @@ def draw_outlines(axes: Axes, plane: NDArray[np.unsignedinteger], style: str, wi
         )
 
 
-def _around(occupied: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The indices from one before the first that is occupied to one after the last."""
+def _indices_around(occupied: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the indices from one before the first occupied one to one after the last."""
     places = np.flatnonzero(occupied)
     return np.arange(max(places[0] - 1, 0), min(places[-1] + 2, len(occupied)))
 
 
 def _title(volume: Volume) -> str:
     name = volume.path.name if volume.path is not None else "scan"
-    name = name.encode("utf-8", "replace").decode()  # bytes that are no text cannot be drawn
+    name = name.encode("utf-8", "replace").decode()  # bytes that are not UTF-8 cannot be drawn
     slice_mm, row_mm, column_mm = volume.spacing_mm
     count = len(volume.array)
     return (
@@ -243,17 +246,17 @@ def _title(volume: Volume) -> str:
     )
 
 
-def _entries(labels: LabelMap, reference: LabelMap | None) -> list[Patch | Line2D]:
+def _legend_entries(labels: LabelMap, reference: LabelMap | None) -> list[Patch | Line2D]:
     voxel_ml = abs(float(np.linalg.det(labels.affine[:3, :3]))) / 1000
     counts = labels.voxel_counts()
-    known = reference.voxel_counts() if reference is not None else {}
+    reference_counts = reference.voxel_counts() if reference is not None else {}
     names = labels.names | {value: f"label {value}" for value in labels.unknown_values()}
     entries: list[Patch | Line2D] = []
     for class_id, name in sorted(names.items()):
         count = counts.get(class_id, 0)
         text = f"{display_name(name)}  {_volume_text(count * voxel_ml)}"
         if reference is not None:
-            text += f"  ({_volume_text(known.get(class_id, 0) * voxel_ml, none='none')})"
+            text += f"  ({_volume_text(reference_counts.get(class_id, 0) * voxel_ml, none='none')})"
         entries.append(Patch(color=colour_of(class_id) if count else "#e3e7ea", label=text))
     if reference is not None:
         entries.append(Line2D([], [], color="#7d8a96", linestyle="dashed", label="reference (its volume)"))

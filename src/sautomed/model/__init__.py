@@ -1,4 +1,4 @@
-"""The networks. `load_sam` is SAM itself, for baselines and for comparisons with the official code."""
+"""The method, part by part. `load_sam` loads SAM itself, for baselines and comparisons with the official code."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ __all__ = ["load_sam"]
 
 
 def __getattr__(name: str) -> Any:
-    """transformers is imported with the first use."""
+    """Import transformers with the first use."""
     if name == "load_sam":
         from sautomed.model.sam.network import load_sam
 

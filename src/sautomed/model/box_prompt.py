@@ -1,4 +1,4 @@
-"""Box Prompt Generator: last slice's boxes become this slice's prompts (Liang et al. 2024, section 2.3, Eq. 4-5).
+"""Box Prompt Generator: the previous slice's boxes prompt this one (Liang et al. 2024, section 2.3, Eq. 4-5).
 
 One anchor query per class, so no matching is needed: query k is class k. The layers are DAB-DETR's (Liu et al. 2022):
 content and place stay apart in the cross-attention, the anchor's width and height scale its reach, and each layer
@@ -19,16 +19,22 @@ from sautomed.model.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from sautomed.model.slice_attention import zero_linear
 
 SMALLEST_SIDE = 1e-2  # of the slice; masks can give boxes of one pixel, and the reach divides by the side
-SINE_TEMPERATURE = 20.0  # DAB-DETR's for images; used for queries too, so that both sides speak alike
+SINE_TEMPERATURE = 20.0  # DAB-DETR's for images; used for queries too, so that both sides have one code
 
 
 @dataclass(frozen=True)
 class BoxPrompt:
-    """What the generator says of a slice: a prompt embedding per class, its boxes layer by layer, its presence."""
+    """Output of the generator for a slice.
 
-    embedding: Float[Tensor, "b k c"]
-    boxes: Float[Tensor, "layers b k 4"]
-    presence: Float[Tensor, "b k"]
+    Attributes:
+        embedding: One prompt per class for the decoder (E_pmt of Eq. 5); no prompt at all without a generator.
+        boxes: After each layer, xyxy in [0, 1]; None without a generator.
+        presence: Logit of "class k is in this slice"; None without a generator.
+    """
+
+    embedding: Float[Tensor, "b m c"]
+    boxes: Float[Tensor, "layers b k 4"] | None = None
+    presence: Float[Tensor, "b k"] | None = None
 
 
 class BoxPromptGenerator(nn.Module):
@@ -49,11 +55,11 @@ class BoxPromptGenerator(nn.Module):
 
     @torch.no_grad()
     def set_default_boxes(self, boxes: Float[Tensor, "k 4"]) -> None:
-        """The default query starts at the mean box (xyxy in [0, 1]) of each class in the training slices."""
+        """Set the default query to the mean box (xyxy in [0, 1]) of each class in the training slices."""
         self.default_query.copy_(_to_logits(xyxy_to_cxcywh(boxes)))
 
     def anchors(self, boxes: Float[Tensor, "b k 4"], present: Bool[Tensor, "b k"]) -> Float[Tensor, "b k 4"]:
-        """Q_anc of Eq. 4, as logits of cxcywh: the previous box, or the default query where there is none."""
+        """Return Q_anc of Eq. 4 as logits of cxcywh: the previous box, or the default query where there is none."""
         return torch.where(present[..., None], _to_logits(xyxy_to_cxcywh(boxes)), self.default_query)
 
     def forward(
@@ -75,12 +81,22 @@ class BoxPromptGenerator(nn.Module):
             content = layer(content, self.anchor_to_query(sine), sine[..., : self.dim], reach, keys, places)
             refined = anchor + self.move(content)
             found.append(cxcywh_to_xyxy(refined.sigmoid()))
-            anchor = refined.detach()  # each layer answers for its own move (DAB-DETR)
+            anchor = refined.detach()  # each layer has gradient for its own move alone (DAB-DETR)
         return BoxPrompt(self.norm(content), torch.stack(found), self.presence(content).squeeze(-1))
 
 
+class NoBoxPrompts(nn.Module):
+    """In place of `BoxPromptGenerator` where it is switched off: no prompts."""
+
+    def set_default_boxes(self, boxes: Float[Tensor, "k 4"]) -> None:
+        """Ignore them."""
+
+    def forward(self, memory: Float[Tensor, "b c h w"], boxes: Tensor, present: Tensor) -> BoxPrompt:
+        return BoxPrompt(memory.new_zeros(len(memory), 0, memory.shape[1]))
+
+
 class AnchorLayer(nn.Module):
-    """Classes talk to each other, then each looks around its anchor (DAB-DETR decoder layer, post-norm)."""
+    """Self-attention of the classes, then cross-attention around their anchors (DAB-DETR decoder layer, post-norm)."""
 
     def __init__(self, dim: int, heads: int, feedforward: int, first: bool):
         super().__init__()
@@ -112,7 +128,7 @@ class AnchorLayer(nn.Module):
     def _look(
         self, content: Tensor, anchor: Tensor, sine: Tensor, reach: Tensor, keys: Tensor, places: Tensor
     ) -> Tensor:
-        """Cross-attention whose heads see content and place side by side, never added (Conditional DETR)."""
+        """Cross-attention with content and position concatenated per head, not added (Conditional DETR)."""
         query, key = self.query(content), self.key(keys)
         if self.query_anchor is not None:
             query = query + self.query_anchor(anchor)
@@ -133,13 +149,13 @@ class AnchorLayer(nn.Module):
 
 
 def sine_of_boxes(boxes: Float[Tensor, "... 4"], dim: int) -> Float[Tensor, "... 2*dim"]:
-    """cxcywh in [0, 1] -> sines and cosines, dim/2 for each of y, x, w, h in this order."""
+    """Encode cxcywh in [0, 1] as sines and cosines, dim/2 for each of y, x, w, h in this order."""
     cx, cy, w, h = boxes.unbind(-1)
     return torch.cat([_sine(x, dim // 2) for x in (cy, cx, w, h)], -1)
 
 
 def sine_of_grid(h: int, w: int, dim: int, device: torch.device) -> Float[Tensor, "h*w dim"]:
-    """The same for the middle of every place of a grid: y, then x."""
+    """Encode the centre of every place of a grid likewise: y, then x."""
     y = _sine((torch.arange(h, device=device) + 0.5) / h, dim // 2)
     x = _sine((torch.arange(w, device=device) + 0.5) / w, dim // 2)
     both = torch.cat([y[:, None].expand(h, w, -1), x[None].expand(h, w, -1)], -1)

@@ -1,4 +1,4 @@
-"""Label slice -> one box per class, in [0, 1] xyxy of the slice; jitter and conversions.
+"""Boxes of the classes of a label slice, xyxy in [0, 1] of the slice; jitter and conversions.
 
 A box runs from the left edge of its first pixel to the right edge of its last, so one pixel has the area of a pixel.
 """
@@ -11,7 +11,7 @@ from torch import Tensor
 def boxes_of_labels(
     labels: Int[Tensor, "b h w"], classes: int, min_pixels: int = 1
 ) -> tuple[Float[Tensor, "b k 4"], Bool[Tensor, "b k"]]:
-    """The tight box of each class 1..k, and whether it is there.
+    """Return the tight box of each class 1..k, and whether the class is present.
 
     Args:
         labels: 0 is background.
@@ -29,7 +29,7 @@ def boxes_of_labels(
 
 
 def _extent(occupied: Bool[Tensor, "b k n"], length: int) -> tuple[Tensor, Tensor]:
-    """First and one past the last occupied place along an axis, as fractions of its length."""
+    """Return the first and one past the last occupied place along an axis, as fractions of its length."""
     hits = occupied.float()
     first = hits.argmax(-1)
     last = length - hits.flip(-1).argmax(-1)
@@ -47,7 +47,7 @@ def cxcywh_to_xyxy(boxes: Float[Tensor, "... 4"]) -> Float[Tensor, "... 4"]:
 
 
 def jitter(boxes: Float[Tensor, "... 4"], fraction: float, generator: torch.Generator) -> Float[Tensor, "... 4"]:
-    """Each edge moved by normal noise of `fraction` of the box's side; stays a box within [0, 1]."""
+    """Move each edge by normal noise of `fraction` of the box's side; the result is a box within [0, 1]."""
     sides = boxes[..., 2:] - boxes[..., :2]
     noise = torch.randn(boxes.shape, generator=generator).to(boxes)
     moved = (boxes + fraction * noise * torch.cat([sides, sides], -1)).clamp(0, 1)
@@ -58,7 +58,10 @@ def jitter(boxes: Float[Tensor, "... 4"], fraction: float, generator: torch.Gene
 def paired_iou(
     a: Float[Tensor, "... 4"], b: Float[Tensor, "... 4"]
 ) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
-    """IoU and generalised IoU of boxes pair by pair (Rezatofighi et al. 2019, Algorithm 1)."""
+    """Return IoU and generalised IoU of boxes pair by pair.
+
+    Source: Rezatofighi et al. 2019, Algorithm 1.
+    """
     area_a = (a[..., 2:] - a[..., :2]).clamp(min=0).prod(-1)
     area_b = (b[..., 2:] - b[..., :2]).clamp(min=0).prod(-1)
     shared = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)

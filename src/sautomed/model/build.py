@@ -1,19 +1,20 @@
-"""Settings -> the network that they describe."""
+"""Builds 3D-SAutoMed from its settings."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from sautomed.config import MaskDecoderSettings, ModelSettings, ResNetTrunkSettings, TrunkSettings
 from sautomed.errors import UnknownSetting
-from sautomed.model.box_prompt import BoxPromptGenerator
-from sautomed.model.history import HistoryTokens
+from sautomed.model.box_prompt import BoxPromptGenerator, NoBoxPrompts
+from sautomed.model.history import HistoryTokens, NoHistory
 from sautomed.model.mask_decoder import MaskDecoder
+from sautomed.model.sam.pretrained import PretrainedTrunk
 from sautomed.model.sautomed import SAutoMed, Trunk
-from sautomed.model.segmenter import PretrainedTrunk
-from sautomed.model.slice_attention import SliceAttention
+from sautomed.model.slice_attention import NoSliceAttention, SliceAttention
 from sautomed.model.trunk_resnet import ResNetTrunk
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def build(settings: ModelSettings, classes: int, image_size: int) -> SAutoMed:
-    """3D-SAutoMed for `classes` organs. A SAM trunk's weights are read here, so this may look at disk or hub.
+    """Build 3D-SAutoMed for `classes` organs. A SAM trunk's weights are read here, from disk or hub.
 
     Raises:
         ModelError: The trunk's weights cannot be found or do not fit.
@@ -38,7 +39,7 @@ def build(settings: ModelSettings, classes: int, image_size: int) -> SAutoMed:
 
 @dataclass(frozen=True)
 class MadeTrunk:
-    """A trunk; of one from SAM also the SAM, for its decoder and prompt encoder, and where from."""
+    """A trunk; if it is SAM's, also the SAM (for its decoder and prompt encoder) and the source of its weights."""
 
     net: Trunk
     sam: Sam | None = None
@@ -46,11 +47,11 @@ class MadeTrunk:
 
 
 def make_trunk(trunk: TrunkSettings, dim: int, decoder: MaskDecoderSettings, image_size: int) -> MadeTrunk:
-    """The image encoder that the settings name; with SAM's weights, its adapters in place.
+    """Build the image encoder that the settings name, with its adapters.
 
     Args:
         dim: Channels of the features.
-        decoder: What stands on the trunk; on SAM it must have SAM's sizes.
+        decoder: Sizes of the decoder on the trunk; on SAM they must be SAM's.
     Raises:
         ModelError: The weights cannot be used.
         UnknownSetting: Sizes that do not go together.
@@ -70,7 +71,7 @@ def make_trunk(trunk: TrunkSettings, dim: int, decoder: MaskDecoderSettings, ima
 
 
 def assemble(settings: ModelSettings, trunk: Trunk, classes: int) -> SAutoMed:
-    """Every part around a trunk; those that the settings switch off are not built."""
+    """Build every part around a trunk that the settings switch on."""
     dim, boxes, near = settings.dim, settings.box_prompt, settings.slice_attention
     return SAutoMed(
         trunk=trunk,
@@ -82,18 +83,22 @@ def assemble(settings: ModelSettings, trunk: Trunk, classes: int) -> SAutoMed:
             decoder_widths(settings.decoder, dim, trunk.stride),
             trunk.fine_channels,
         ),
-        slice_attention=SliceAttention(dim, near.heads, near.blocks, near.mlp_ratio) if settings.local_3d else None,
-        history=HistoryTokens(dim, settings.history.tokens) if settings.global_3d else None,
+        slice_attention=(
+            SliceAttention(dim, near.heads, near.blocks, near.mlp_ratio) if settings.local_3d else NoSliceAttention()
+        ),
+        history=HistoryTokens(dim, settings.history.tokens) if settings.global_3d else NoHistory(dim),
         generator=(
-            BoxPromptGenerator(classes, dim, boxes.layers, boxes.heads, boxes.feedforward) if settings.prompt else None
+            BoxPromptGenerator(classes, dim, boxes.layers, boxes.heads, boxes.feedforward)
+            if settings.prompt
+            else NoBoxPrompts()
         ),
         min_pixels=boxes.min_pixels,
-        memory=boxes.memory,
+        memory=attrgetter(boxes.memory),
     )
 
 
 def decoder_widths(settings: MaskDecoderSettings, dim: int, stride: int) -> tuple[int, ...]:
-    """Channels after each doubling: two of them as SAM has, or as many as full resolution needs."""
+    """Return the channels after each doubling: two doublings as in SAM, or as many as full resolution needs."""
     doublings = 2 if settings.head == "coarse" else int(math.log2(stride))
     given = settings.widths or ()
     return tuple(given[i] if i < len(given) else max(dim // 4 // 2**i, 8) for i in range(doublings))

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class HistoryTokens(nn.Module):
-    """K tokens that stand beside the output tokens in the mask decoder and come back changed.
+    """K tokens that pass through the mask decoder beside the output tokens and carry information to the next slice.
 
     The information filter is an MLP and a normalisation, as the paper says; the residual inside is ours. The
     normalisation bounds the recurrence: SAM's decoder takes tokens as content and as position, so their length
@@ -20,8 +20,25 @@ class HistoryTokens(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def start(self, batch: int) -> Float[Tensor, "b tokens c"]:
-        """The tokens before any slice was seen, filtered like all that follow."""
+        """Return the tokens before the first slice, filtered like all later ones."""
         return self.filter(self.first.expand(batch, -1, -1))
 
     def filter(self, tokens: Float[Tensor, "b tokens c"]) -> Float[Tensor, "b tokens c"]:
+        """Apply the information filter of Eq. 3 to the decoder's output."""
         return self.norm(tokens + self.mlp(tokens))
+
+
+class NoHistory(nn.Module):
+    """In place of `HistoryTokens` where they are switched off: no tokens."""
+
+    none: Tensor
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.register_buffer("none", torch.zeros(0, dim), persistent=False)
+
+    def start(self, batch: int) -> Float[Tensor, "b 0 c"]:
+        return self.none.expand(batch, -1, -1)
+
+    def filter(self, tokens: Float[Tensor, "b 0 c"]) -> Float[Tensor, "b 0 c"]:
+        return tokens

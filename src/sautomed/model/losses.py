@@ -1,8 +1,9 @@
-"""What training minimises: 0.2 CE + 0.8 Dice (SAMed's weights), and the generator's boxes and presence.
+"""Losses: 0.2 CE + 0.8 Dice (SAMed's weights), and the generator's boxes and presence.
 
-Pure functions of tensors.
+Pure functions of tensors and settings.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -10,23 +11,81 @@ import torch.nn.functional as nnf
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sautomed.model.boxes import paired_iou
+from sautomed.config import TrainSettings
+from sautomed.model.boxes import boxes_of_labels, paired_iou
+from sautomed.model.values import StepOutput
 
 L1_WEIGHT, GIOU_WEIGHT = 5.0, 2.0  # DAB-DETR's
 
 
+def walk_losses(
+    outputs: Sequence[StepOutput], labels: Int[Tensor, "b n h w"], settings: TrainSettings
+) -> dict[str, Tensor]:
+    """Average the losses of consecutive slices: the target (the last) counts 1, earlier ones `earlier_weight`.
+
+    Returns:
+        `loss`, and its parts `ce`, `dice`, `box` and `presence`.
+    """
+    s = settings
+    names = ("ce", "dice", "box", "presence")
+    weights = torch.tensor([s.earlier_weight] * (len(outputs) - 1) + [1.0], device=labels.device)
+    rows = torch.stack([torch.stack(_slice_losses(out, labels[:, t], s)) for t, out in enumerate(outputs)])
+    means = (rows * weights[:, None]).sum(0) / weights.sum()
+    shares = torch.tensor([s.ce_weight, s.dice_weight, s.box_weight, s.presence_weight], device=labels.device)
+    return {"loss": (means * shares).sum(), **dict(zip(names, means, strict=True))}
+
+
+def _slice_losses(out: StepOutput, labels: Int[Tensor, "b h w"], settings: TrainSettings) -> list[Tensor]:
+    losses = _segmentation_losses(out.logits, labels, settings)
+    if out.boxes is None or out.presence is None:
+        return [*losses, out.logits.new_zeros(()), out.logits.new_zeros(())]
+    truth, present = boxes_of_labels(labels, out.presence.shape[1])
+    return [*losses, box_loss(out.boxes, truth, present), presence_loss(out.presence, present)]
+
+
+def stack_losses(
+    outputs: Sequence[Float[Tensor, "b _ k+1 _ _"]], labels: Int[Tensor, "b n h w"], settings: TrainSettings
+) -> dict[str, Tensor]:
+    """Average the losses of several outputs, as nnU-Net's deep supervision: each counts half as much as the one before.
+
+    Returns:
+        `loss`, and its parts `ce` and `dice`.
+    """
+    rows = torch.stack([torch.stack(_stack_losses(logits, labels, settings)) for logits in outputs])
+    weights = torch.tensor([0.5**i for i in range(len(outputs))], device=labels.device)
+    ce, dice = (rows * weights[:, None]).sum(0) / weights.sum()
+    return {"loss": settings.ce_weight * ce + settings.dice_weight * dice, "ce": ce, "dice": dice}
+
+
+def _stack_losses(logits: Tensor, labels: Tensor, settings: TrainSettings) -> list[Tensor]:
+    (n, h, w), slices = labels.shape[1:], logits.shape[1]
+    if slices != n:
+        labels = nnf.interpolate(labels[:, None].float(), (slices, h, w), mode="nearest-exact")[:, 0].long()
+    return _segmentation_losses(logits.flatten(0, 1), labels.flatten(0, 1), settings)
+
+
+def _segmentation_losses(logits: Tensor, labels: Tensor, settings: TrainSettings) -> list[Tensor]:
+    """CE and Dice at the labels' resolution, or, as in SAMed, at that of the logits."""
+    if settings.loss_at == "logits":
+        labels = nnf.interpolate(labels[:, None].float(), logits.shape[-2:], mode="nearest-exact")[:, 0].long()
+    else:
+        logits = nnf.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
+    return [cross_entropy(logits, labels), dice_loss(logits, labels, settings.dice_classes)]
+
+
 def cross_entropy(logits: Float[Tensor, "b k+1 h w"], labels: Int[Tensor, "b h w"]) -> Float[Tensor, ""]:
+    """Mean cross-entropy of the pixels, in float32."""
     return nnf.cross_entropy(logits.float(), labels)
 
 
 def dice_loss(
     logits: Float[Tensor, "b k+1 h w"], labels: Int[Tensor, "b h w"], over: Literal["shown", "all"] = "shown"
 ) -> Float[Tensor, ""]:
-    """1 - soft Dice, over the batch, mean of the classes that the batch shows (background too).
+    """1 - soft Dice over the batch, mean of the classes that the batch shows (background too).
 
-    A class that is absent everywhere is left out: its Dice would be 0 / 0, and smoothing would make it a loss of 1.
-    `over="all"` keeps it nevertheless, as SAMed's, MA-SAM's and TransUNet's code does.
-    Squared denominator (Milletari et al. 2016, section 3).
+    A class that is absent everywhere is left out: its Dice is 0 / 0, which smoothing would turn into a loss of 1.
+    `over="all"` keeps it nevertheless, as the code of SAMed, MA-SAM and TransUNet does.
+    Source: Milletari et al. 2016, section 3 (squared denominator).
     """
     classes = logits.shape[1]
     probability = logits.float().softmax(1).transpose(0, 1).flatten(1)
@@ -40,7 +99,7 @@ def dice_loss(
 def box_loss(
     boxes: Float[Tensor, "layers b k 4"], truth: Float[Tensor, "b k 4"], present: Bool[Tensor, "b k"]
 ) -> Float[Tensor, ""]:
-    """5 L1 + 2 (1 - GIoU) of the classes that are there, mean over boxes and layers (DAB-DETR, without matching)."""
+    """5 L1 + 2 (1 - GIoU) of the classes that are present, mean over boxes and layers (DAB-DETR, without matching)."""
     if not present.any():
         return boxes.sum() * 0.0
     found, wanted = boxes[:, present], truth[present].expand(len(boxes), -1, -1)
@@ -50,4 +109,5 @@ def box_loss(
 
 
 def presence_loss(presence: Float[Tensor, "b k"], present: Bool[Tensor, "b k"]) -> Float[Tensor, ""]:
+    """Binary cross-entropy of "class k is in this slice"."""
     return nnf.binary_cross_entropy_with_logits(presence.float(), present.to(torch.float32))

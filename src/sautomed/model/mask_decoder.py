@@ -1,8 +1,8 @@
 """SAM's mask decoder, extended to one head per organ (Liang et al. 2024, sections 2.1 and 2.2, Eq. 3).
 
 SAM's two-way transformer and upscaling; one mask token and one hypernetwork per class and one for the background.
-History tokens and prompt embeddings stand beside the output tokens. SAM's IoU token keeps its place, since the other
-tokens were trained beside it; its head, which no loss would reach, is left out.
+History tokens and prompt embeddings are concatenated to the output tokens. SAM's IoU token stays, since the others were
+trained beside it; its head, which no loss would reach, is left out.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ SAM_NORM_EPS = 1e-5  # of the two-way transformer in the official code; transfor
 
 
 class Upscale(nn.Module):
-    """Twice the size; a finer map of the trunk, where there is one, is added and mixed in."""
+    """Doubles the size of a map; mixes in a finer map of the trunk where there is one."""
 
     def __init__(self, inputs: int, outputs: int, lateral: int | None, norm: bool):
         super().__init__()
@@ -44,7 +44,7 @@ class Upscale(nn.Module):
 
 
 class MaskDecoder(nn.Module):
-    """Tokens and one slice's features in, logits per class and the history tokens out.
+    """Decoder from tokens and one slice's features to logits per class and changed history tokens.
 
     Args:
         widths: Channels after each doubling of the size; as many as there are doublings.
@@ -98,7 +98,7 @@ class MaskDecoder(nn.Module):
 
     @torch.no_grad()
     def start_from(self, sam: SamMaskDecoder, no_mask: Float[Tensor, "1 c"]) -> None:
-        """SAM's transformer, upscaling and tokens; every class starts from SAM's first mask token, slightly apart."""
+        """Copy SAM's transformer, upscaling and tokens; every class starts near SAM's first mask token."""
         self.transformer.load_state_dict(sam.transformer.state_dict())
         self.iou_token.copy_(sam.iou_token.weight)
         self.no_mask.copy_(no_mask[0])
@@ -107,13 +107,13 @@ class MaskDecoder(nn.Module):
         own: dict[str, Tensor] = self.state_dict()
         for name, value in _upscaling_of(sam).items():
             own[name].copy_(value)
-        if len(self.upscaling) == 2:  # a full-resolution head ends in another width, so its hypernetworks start anew
+        if len(self.upscaling) == 2:  # a full-resolution head has another width, so its hypernetworks start at random
             for net in self.hypernetworks:
                 net.load_state_dict(sam.output_hypernetworks_mlps[0].state_dict())
 
 
 def _upscaling_of(sam: SamMaskDecoder) -> dict[str, Tensor]:
-    """SAM's upscaling under the names of ours."""
+    """Return SAM's upscaling weights under the names of ours."""
     parts = {"upscaling.0.up": sam.upscale_conv1, "upscaling.0.norm": sam.upscale_layer_norm,
              "upscaling.1.up": sam.upscale_conv2}  # fmt: skip
     return {f"{ours}.{name}": value for ours, part in parts.items() for name, value in part.state_dict().items()}

@@ -1,25 +1,29 @@
 """3D-SAutoMed: Fig. 1 of Liang et al. 2024 in code.
 
-A part that the settings switch off is not built: no parameters, no work.
+Parts that the settings switch off are replaced by ones without parameters or work (`NoSliceAttention`, `NoHistory`,
+`NoBoxPrompts`), so no verb asks what is on.
 """
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import SamVisionConfig
 from transformers.models.sam.modeling_sam import SamPositionalEmbedding
 
-from sautomed.model.box_prompt import BoxPromptGenerator
+from sautomed.model.box_prompt import BoxPromptGenerator, NoBoxPrompts
 from sautomed.model.boxes import boxes_of_labels
-from sautomed.model.history import HistoryTokens
+from sautomed.model.history import HistoryTokens, NoHistory
 from sautomed.model.mask_decoder import MaskDecoder
 from sautomed.model.sam.network import dense_position
-from sautomed.model.segmenter import Features, SharedFeatures, SliceState, SliceWalker, StepOutput
-from sautomed.model.slice_attention import SliceAttention
+from sautomed.model.slice_attention import NoSliceAttention, SliceAttention
+from sautomed.model.slice_walker import SliceWalker
+from sautomed.model.values import Features, SharedFeatures, SliceState, StepOutput
 
 
+@runtime_checkable
 class Trunk(Protocol):
     """The image encoder: a Module whose output is Features or one map (n c h w)."""
 
@@ -36,18 +40,18 @@ class SAutoMed(SliceWalker):
     Args:
         trunk: The image encoder, with or without finer maps.
         min_pixels: A class of fewer pixels of the input gives no box to the next slice.
-        memory: What the generator reads: "z" (after the slice attention) or "f" (before).
+        memory: Selects what the generator looks at: z (after the slice attention) or f (before).
     """
 
     def __init__(
         self,
         trunk: Trunk,
         decoder: MaskDecoder,
-        slice_attention: SliceAttention | None,
-        history: HistoryTokens | None,
-        generator: BoxPromptGenerator | None,
-        min_pixels: int = 10,
-        memory: str = "z",
+        slice_attention: SliceAttention | NoSliceAttention,
+        history: HistoryTokens | NoHistory,
+        generator: BoxPromptGenerator | NoBoxPrompts,
+        min_pixels: int,
+        memory: Callable[[SharedFeatures], Tensor],
     ):
         super().__init__()
         dim = decoder.no_mask.numel()
@@ -59,50 +63,43 @@ class SAutoMed(SliceWalker):
         self.stride, self.min_pixels, self.memory = trunk.stride, min_pixels, memory
 
     def encode(self, images: Float[Tensor, "n 3 h w"]) -> Features:
-        """f of each slice by itself (section 2.1)."""
-        out = self.trunk(images)
-        return out if isinstance(out, Features) else Features(out)
+        """Return f of each slice by itself (section 2.1)."""
+        return Features.of(self.trunk(images))
 
     def share(self, before: Features, here: Features, after: Features) -> SharedFeatures:
-        """Eq. 1-2, for n slices at once."""
+        """Return z of n slices at once (Eq. 1-2)."""
         f = here.coarse
-        if self.slice_attention is None:
-            return SharedFeatures(f, f, here.fine)
         z = self.slice_attention(before.coarse, f, after.coarse, self._positions(f))
         return SharedFeatures(z, f, here.fine)
 
     def start(self, batch: int) -> SliceState:
-        """No history, no box, nothing seen."""
-        device = self.decoder.no_mask.device
-        if self.history is None:
-            history = torch.zeros(batch, 0, self.decoder.no_mask.numel(), device=device)
-        else:
-            history = self.history.start(batch)
-        boxes = torch.zeros(batch, self.classes, 4, device=device)
-        return SliceState(history, boxes, boxes[..., 0].bool())
+        """Return a state with first history tokens, no boxes, and no class seen."""
+        boxes = torch.zeros(batch, self.classes, 4, device=self.decoder.no_mask.device)
+        return SliceState(self.history.start(batch), boxes, boxes[..., 0].bool())
 
     def step(self, shared: SharedFeatures, state: SliceState) -> StepOutput:
-        """Eq. 3-5 for one slice per row."""
+        """Predict one slice per row (Eq. 3-5)."""
         z = shared.z
-        prompt = None
-        if self.generator is not None:
-            prompt = self.generator(z if self.memory == "z" else shared.f, state.boxes, state.present)
-        prompts = z.new_zeros(len(z), 0, z.shape[1]) if prompt is None else prompt.embedding.to(z.dtype)
-        logits, history = self.decoder(z, shared.fine, self._positions(z), state.history.to(z.dtype), prompts)
-        if self.history is not None:
-            history = self.history.filter(history)
+        prompt = self.generator(self.memory(shared), state.boxes, state.present)
+        logits, history = self.decoder(
+            z, shared.fine, self._positions(z), state.history.to(z.dtype), prompt.embedding.to(z.dtype)
+        )
         boxes, present = self._boxes(logits.detach(), z)
-        after = SliceState(history, boxes, present)
-        if prompt is None:
-            return StepOutput(logits, after)
+        after = SliceState(self.history.filter(history), boxes, present)
         return StepOutput(logits, after, prompt.boxes, prompt.presence)
 
-    def _boxes(self, logits: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """bbox^pre of Eq. 4 for the next slice: each class's box in the label map of this one."""
+    def take_mean_boxes(self, mean_boxes: Callable[[], Float[Tensor, "k 4"]]) -> None:
+        """Start the default queries from them (Eq. 4)."""
+        self.generator.set_default_boxes(mean_boxes())
+
+    def _boxes(
+        self, logits: Float[Tensor, "b k+1 h w"], z: Float[Tensor, "b c h2 w2"]
+    ) -> tuple[Float[Tensor, "b k 4"], Bool[Tensor, "b k"]]:
+        """Return bbox^pre of Eq. 4 for the next slice: the box of each class in the label map of this one."""
         input_pixels_per_logit = (self.stride * z.shape[-1] / logits.shape[-1]) ** 2
         fewest = max(1, round(self.min_pixels / input_pixels_per_logit))
         return boxes_of_labels(logits.argmax(1), self.classes, fewest)
 
     def _positions(self, f: Float[Tensor, "n c h w"]) -> Float[Tensor, "c h w"]:
-        """SAM's dense position embedding: the Fourier features of the middle of every place."""
+        """Return SAM's dense position embedding: the Fourier features of the middle of every place."""
         return dense_position(self.position, *f.shape[-2:])[0].to(f.dtype)

@@ -1,7 +1,7 @@
 """Inter- and intra-slice attention: local 3D awareness (Liang et al. 2024, section 2.2, Eq. 1-2).
 
 Pre-norm, and every output projection starts at zero: an untrained block is the identity, so a pretrained trunk's
-features reach the decoder as the decoder knows them. Both choices are ours; the paper is silent.
+features reach the decoder unchanged. Both choices are ours; the paper is silent.
 """
 
 import torch
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 
 class InterSliceAttention(nn.Module):
-    """Each place in a slice looks at the same place in its neighbours (Eq. 1, yellow in Fig. 1).
+    """Attention of each place in a slice to the same place in its neighbours (Eq. 1, yellow in Fig. 1).
 
-    Only the middle slice asks, so one layer gives what full attention over the three would give the middle one.
+    Only the middle slice has queries, so one layer gives the middle one what full attention over the three would.
     """
 
     def __init__(self, dim: int, heads: int):
@@ -29,14 +29,14 @@ class InterSliceAttention(nn.Module):
         placed = slices + self.position[:, None, None]
         query = rearrange(self.query(placed[:, 1]), "n h w (e d) -> n h w e d", e=self.heads)
         key, value = rearrange(self.key_value(placed), "n t h w (two e d) -> two n t h w e d", two=2, e=self.heads)
-        # three keys a place: products by hand are several times quicker than a fused kernel on sequences this short
+        # three keys per place: explicit products are several times quicker than a fused kernel on sequences this short
         weight = (query[:, None] * key).sum(-1, keepdim=True) * query.shape[-1] ** -0.5
         mixed = (weight.softmax(1) * value).sum(1)
         return self.out(rearrange(mixed, "n h w e d -> n h w (e d)"))
 
 
 class IntraSliceAttention(nn.Module):
-    """Each place in a slice looks at the whole slice (Eq. 1, red in Fig. 1)."""
+    """Attention of each place in a slice to the whole slice (Eq. 1, red in Fig. 1)."""
 
     def __init__(self, dim: int, heads: int):
         super().__init__()
@@ -71,7 +71,7 @@ class SliceAttentionBlock(nn.Module):
 
 
 class SliceAttention(nn.Module):
-    """f of a slice and its neighbours -> z of the slice. Further blocks see the neighbours as the trunk left them."""
+    """From f of a slice and its neighbours to z of the slice; every block sees the neighbours' f."""
 
     def __init__(self, dim: int, heads: int = 8, blocks: int = 1, mlp_ratio: float = 4.0):
         super().__init__()
@@ -91,8 +91,15 @@ class SliceAttention(nn.Module):
         return z.permute(0, 3, 1, 2)
 
 
+class NoSliceAttention(nn.Module):
+    """In place of `SliceAttention` where it is switched off: z is f."""
+
+    def forward(self, before: Tensor, here: Tensor, after: Tensor, position: Tensor) -> Tensor:
+        return here
+
+
 def zero_linear(inputs: int, outputs: int) -> nn.Linear:
-    """A linear layer that says nothing until it is trained."""
+    """Return a linear layer whose output is zero until it is trained."""
     layer = nn.Linear(inputs, outputs)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)

@@ -11,11 +11,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import ResNetConfig, ResNetModel
 
-from sautomed.model.segmenter import Features
+from sautomed.model.values import Features
 
 
 class ResNetTrunk(nn.Module):
-    """Images in [0, 1] -> coarse features (stride 8) and fine ones (strides 4 and 2)."""
+    """From images in [0, 1] to coarse features (stride 8) and fine ones (strides 4 and 2)."""
 
     stride = 8
 
@@ -42,7 +42,7 @@ class ResNetTrunk(nn.Module):
 
 
 class TopDownNeck(nn.Module):
-    """Maps of falling size -> one map of the first one's size that knows what the deeper ones saw (Lin et al. 2017)."""
+    """Merges maps of falling size into one map of the first one's size (feature pyramid, Lin et al. 2017)."""
 
     def __init__(self, widths: Sequence[int], channels: int):
         super().__init__()
@@ -59,14 +59,14 @@ class TopDownNeck(nn.Module):
 
 
 def for_convolutions(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
-    """[0, 1] -> about zero mean and unit spread, channels last: the layout that CPUs convolve fastest."""
+    """Scale [0, 1] to about zero mean and unit spread, in channels-last layout, which CPUs convolve fastest."""
     return ((images - 0.25) * 4).contiguous(memory_format=torch.channels_last)
 
 
 def with_kept_layout(coarse: Tensor, fine: tuple[Tensor, ...]) -> Features:
-    """Features whose gradients arrive channels last.
+    """Return features whose gradients are converted to channels last.
 
-    Those that come back from the single slices of a run are not, and every layer of the trunk would turn them again.
+    Gradients of single slices of a run are in another layout, and every layer of the trunk would convert them again.
     """
     for x in (coarse, *fine):
         if x.requires_grad:

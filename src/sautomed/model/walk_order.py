@@ -9,14 +9,14 @@ from itertools import zip_longest
 
 @dataclass(frozen=True)
 class Step:
-    """Slices visited together, and which row of the previous step's batch each one continues."""
+    """Slices visited together; `sources` are the rows of the previous step's batch that they continue."""
 
     slices: tuple[int, ...]
     sources: tuple[int, ...]
 
 
 def mid_to_ends(depth: int) -> list[Step]:
-    """From the middle slice to both ends at once (Liang et al. 2024, section 2.1): two walkers, one batch of two.
+    """Go from the middle slice to both ends at once: two walkers in a batch of two (Liang et al. 2024, section 2.1).
 
     Both walkers start from the middle slice's state. With an even number of slices the middle is the upper of the two.
     """
@@ -32,7 +32,7 @@ def mid_to_ends(depth: int) -> list[Step]:
 
 
 def end_to_end(depth: int) -> list[Step]:
-    """From the top slice to the bottom slice (Table 4). Indices grow towards the head: from the last to the first."""
+    """Go from the top slice to the bottom slice (Table 4). Indices grow towards the head, so it begins at the last."""
     return [Step((t,), (0,)) for t in range(depth - 1, -1, -1)]
 
 
@@ -40,5 +40,5 @@ WALKS = {"mid_to_ends": mid_to_ends, "end_to_end": end_to_end}
 
 
 def neighbours(t: int, depth: int) -> tuple[int, int, int]:
-    """Slice t between its neighbours; at the ends the edge slice stands in for the missing one."""
+    """Return slice t between its neighbours; at the ends the edge slice replaces the missing one."""
     return max(t - 1, 0), t, min(t + 1, depth - 1)

@@ -1,8 +1,8 @@
-"""Phantoms: synthetic patients with exact truth, for the demo and for tests.
+"""Phantoms: synthetic patients with exact labels, for the demo and for tests.
 
-The rooms: `shapes` and `combine` (solids as signed distances), `grid` (where the voxels lie), `parts` (solids made of
-tissue); `torso`, `bones`, `bowel`, `abdomen`, `chest`, `vessels` (anatomy) and `patient` (all of it); `tissues` (how
-bright), `render` (paint), `scanner` (blur and noise), `generate` (one case), `write` (a folder).
+Modules, from geometry to files: `shapes` and `combine` (solids as signed distances), `grid` (voxel positions), `parts`
+(solids made of tissue); `torso`, `bones`, `bowel`, `abdomen`, `chest`, `vessels` (anatomy) and `patient` (all parts);
+`tissues` (brightness), `render` (painting), `scanner` (blur and noise), `generate` (one case), `write` (a folder).
 """
 
 from sautomed.phantom.generate import KINDS, Kind, PhantomCase, make_phantom

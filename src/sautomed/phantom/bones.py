@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from sautomed.phantom.combine import Union
-from sautomed.phantom.parts import Dice, Layer, Part
+from sautomed.phantom.parts import Layer, Part, Variation
 from sautomed.phantom.shapes import Barrel, Ellipsoid, Point, Tube
-from sautomed.phantom.torso import HOLLOW, Build
+from sautomed.phantom.torso import CAVITY, Build
 
 # (middle, height, half width) of the vertebral bodies from the fifth lumbar to the first thoracic.
 VERTEBRAE = (
@@ -16,29 +16,29 @@ VERTEBRAE = (
     (250, 18, 15), (270, 18, 15), (290, 17, 15),
 )  # fmt: skip
 TWELFTH = 5  # index of the twelfth thoracic vertebra
-BACK_DEG, FRONT_DEG = 14.0, 168.0  # where a rib leaves the spine and where its cartilage meets the breast bone
+BACK_DEG, FRONT_DEG = 14.0, 168.0  # angles at which a rib leaves the spine and its cartilage meets the breast bone
 
 
-def skeleton(build: Build, dice: Dice) -> list[Part]:
+def skeleton(build: Build, vary: Variation) -> list[Part]:
     """All bones of the trunk above the pelvis."""
-    return ribs(build, dice) + girdle() + spine(dice)
+    return ribs(build, vary) + girdle() + spine(vary)
 
 
-def spine(dice: Dice) -> list[Part]:
+def spine(vary: Variation) -> list[Part]:
     """Discs, vertebrae, and the canal behind them."""
     low, high = -200.0, 330.0
     column: list[Point] = [(0, -1, low), (0, -1, 0), (0, -1, 180), (0, -1, high)]
     parts = [Part("disc", Tube(column, [21.5, 19, 14, 13], pieces=2, squash=(1.15, 0.85, 1)))]
     parts.append(Part("bone", Tube([(0, -29, low), (0, -29, high)], [14, 13], pieces=1)))
     for middle, height, width in VERTEBRAE:
-        parts += _vertebra(middle, height, width, dice)
+        parts += _vertebra(middle, height, width, vary)
     canal: list[Point] = [(0, -27, low), (0, -27, high)]
     return [*parts, Part("cord", Tube(canal, [8.5, 8.0], pieces=1, squash=(1.2, 1, 1)))]
 
 
-def _vertebra(middle: float, height: float, width: float, dice: Dice) -> list[Part]:
+def _vertebra(middle: float, height: float, width: float, vary: Variation) -> list[Part]:
     low, high = middle - height / 2, middle + height / 2
-    body = Barrel([(middle, dice.size(width, 0.03), 0.75 * width, 0.0)], low=low, high=high)
+    body = Barrel([(middle, vary.size(width, 0.03), 0.75 * width, 0.0)], low=low, high=high)
     arms = [Tube([(0, -40, middle - 6), (0, -66, middle - 14)], [5.5, 6.5], squash=(0.8, 1, 1.5))]
     for side in (-1, 1):
         arms.append(Tube([(side * 14, -24, middle + 2), (side * 40, -34, middle)], [6, 4]))
@@ -46,11 +46,11 @@ def _vertebra(middle: float, height: float, width: float, dice: Dice) -> list[Pa
     return [Part("bone", body, layers=(Layer("marrow", 2.2),)), Part("bone", Union([*arms, *facets]))]
 
 
-def ribs(build: Build, dice: Dice) -> list[Part]:
-    """Each rib falls as it comes forward; its cartilage rises again to the breast bone (the last two end free)."""
+def ribs(build: Build, vary: Variation) -> list[Part]:
+    """Ribs that descend to the front, with cartilage that rises to the breast bone; the last two end free."""
     parts: list[Part] = []
     for number, (start, _, _) in zip(range(12, 0, -1), VERTEBRAE[TWELFTH:], strict=True):
-        fall = dice.size({1: 30.0, 2: 50.0}.get(number, 88.0))
+        fall = vary.size({1: 30.0, 2: 50.0}.get(number, 88.0))
         bony = {12: 55.0, 11: 85.0, 1: 140.0, 2: 140.0}.get(number, 124.0)
         way = np.linspace(BACK_DEG, bony, 8)
         drop = start - 4 - fall * (way - BACK_DEG) / (124.0 - BACK_DEG)
@@ -61,17 +61,17 @@ def ribs(build: Build, dice: Dice) -> list[Part]:
                 rise = drop[-1] + np.array([0.0, 4.0, 18.0, max(28.0, 120.0 - drop[-1])])
                 ends = _along_wall(build, side, np.linspace(bony, FRONT_DEG, 4), rise)
                 parts.append(Part("cartilage", Tube(ends, [5.0] * 4, pieces=2)))
-    front = [(z, c + b) for z, _, b, c in HOLLOW if 110 < z < 290]
+    front = [(z, c + b) for z, _, b, c in CAVITY if 110 < z < 290]
     breast: list[Point] = [(0.0, y + build.wall / 2, z) for z, y in front]
     return [*parts, Part("rib", Tube(breast, [9.0] * len(breast), squash=(1.9, 0.7, 1)))]
 
 
 def _along_wall(build: Build, side: int, degrees: np.ndarray, z: np.ndarray) -> list[Point]:
-    """Points in the middle of the wall, `degrees` round from the back."""
-    heights, widths, depths, centres = np.array(HOLLOW).T
+    """Return points in the middle of the wall at angles `degrees` from the back."""
+    heights, widths, depths, centres = np.array(CAVITY).T
     a, b, c = (np.interp(z, heights, v) for v in (widths, depths, centres))
     sine, cosine = np.sin(np.radians(degrees)), np.cos(np.radians(degrees))
-    # The hollow is a rounded box of exponent 3, so its outline takes sine and cosine to the power 2 / 3.
+    # The cavity is a rounded box of exponent 3, so its outline takes sine and cosine to the power 2 / 3.
     x = side * (a + build.wall / 2) * sine ** (2 / 3)
     y = c - (b + build.wall / 2) * np.sign(cosine) * np.abs(cosine) ** (2 / 3)
     return [(float(p), float(q), float(r)) for p, q, r in zip(x, y, z, strict=True)]

@@ -1,4 +1,4 @@
-"""Solids made of solids: joined, cut, grown, roughened."""
+"""Solids made of other solids: union, intersection, difference, growth, roughness."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sautomed.phantom.shapes import Bounds, Solid, far
 
 @dataclass(frozen=True)
 class Union(Solid):
-    """All of the solids, grown together where they meet over `blend_mm`."""
+    """Union of solids, blended over `blend_mm` where they meet."""
 
     solids: Sequence[Solid]
     blend_mm: float = 0.0
@@ -25,7 +25,7 @@ class Union(Solid):
     def distance(self, grid: Grid, window: Window) -> Array:
         out = far(window)
         for solid in self.solids:
-            local = _around(solid, self.blend_mm, grid, window)
+            local = _window_around(solid, self.blend_mm, grid, window)
             if local is not None:
                 part = out[inside(window, local)]
                 part[...] = _soft_min(part, solid.distance(grid, local), self.blend_mm)
@@ -33,8 +33,8 @@ class Union(Solid):
 
 
 @dataclass(frozen=True)
-class Common(Solid):
-    """What two solids share."""
+class Intersection(Solid):
+    """Intersection of two solids."""
 
     a: Solid
     b: Solid
@@ -49,7 +49,7 @@ class Common(Solid):
 
 
 @dataclass(frozen=True)
-class Cut(Solid):
+class Difference(Solid):
     """`solid` without `tool`."""
 
     solid: Solid
@@ -61,7 +61,7 @@ class Cut(Solid):
 
     def distance(self, grid: Grid, window: Window) -> Array:
         out = self.solid.distance(grid, window)
-        local = _around(self.tool, self.blend_mm, grid, window)
+        local = _window_around(self.tool, self.blend_mm, grid, window)
         if local is not None:
             part = out[inside(window, local)]
             part[...] = -_soft_min(-part, self.tool.distance(grid, local), self.blend_mm)
@@ -70,7 +70,7 @@ class Cut(Solid):
 
 @dataclass(frozen=True)
 class Grown(Solid):
-    """`solid` with its surface moved out by `by_mm` (in, if negative)."""
+    """`solid` with its surface moved outwards by `by_mm` (inwards if negative)."""
 
     solid: Solid
     by_mm: float
@@ -99,8 +99,8 @@ class Rough(Solid):
 
 
 @dataclass(frozen=True, eq=False)
-class Shared(Solid):
-    """`solid`, evaluated once for the whole grid because many others refer to it."""
+class Cached(Solid):
+    """`solid`, evaluated once for the whole grid because many other solids use it."""
 
     solid: Solid
 
@@ -108,19 +108,19 @@ class Shared(Solid):
         return self.solid.bounds()
 
     def distance(self, grid: Grid, window: Window) -> Array:
-        if id(self) not in grid.memo:
-            grid.memo[id(self)] = self.solid.distance(grid, grid.everything())
-        return grid.memo[id(self)][window].copy()
+        if id(self) not in grid.cache:
+            grid.cache[id(self)] = self.solid.distance(grid, grid.everything())
+        return grid.cache[id(self)][window].copy()
 
 
-def _around(solid: Solid, margin_mm: float, grid: Grid, window: Window) -> Window | None:
-    """The part of `window` that can see `solid` from `margin_mm` away."""
+def _window_around(solid: Solid, margin_mm: float, grid: Grid, window: Window) -> Window | None:
+    """Return the part of `window` within `margin_mm` of `solid`, or None."""
     low, high = solid.bounds()
     return overlap(window, grid.window(low - margin_mm, high + margin_mm))
 
 
 def _soft_min(a: Array, b: Array, blend_mm: float) -> Array:
-    """The smaller of two distances, rounded over `blend_mm` (quadratic smooth minimum)."""
+    """Return the minimum of two distances, smoothed over `blend_mm` (quadratic smooth minimum)."""
     if blend_mm <= 0:
         return np.minimum(a, b)
     width = np.float32(blend_mm)

@@ -1,7 +1,7 @@
 """Paint parts onto a grid: an image with partial volumes, and labels that are exact at the voxel centres.
 
-Each slice is painted as `SUB_SLICES` thin ones; the image is their mean, as a scanner's slice profile would give it,
-and the labels come from the middle one. An edge is softened over `EDGE_MM` about the surface.
+Each slice is painted as `SUB_SLICES` thin ones. The image is their mean, like a scanner's slice profile; the labels are
+those of the middle one. Edges are softened over `EDGE_MM` around the surface.
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ import numpy as np
 
 from sautomed.phantom.grid import Array, Grid, Window, inside, overlap, smooth_field
 from sautomed.phantom.parts import Part
-from sautomed.phantom.tissues import Look
+from sautomed.phantom.tissues import Brightness
 
 SUB_SLICES = 3
 EDGE_MM = np.float32(1.6)
 
 
 def paint(
-    parts: Sequence[Part], grid: Grid, looks: dict[str, Look], labels: dict[str, int], rng: np.random.Generator
+    parts: Sequence[Part],
+    grid: Grid,
+    brightness: dict[str, Brightness],
+    labels: dict[str, int],
+    rng: np.random.Generator,
 ) -> tuple[Array, Array]:
     """Paint `parts` in order over air.
 
@@ -29,7 +33,9 @@ def paint(
     Returns:
         Image (s, r, c) float32 without noise, and labels uint8, on the unrefined slices.
     """
-    values = {name: look.mean + look.between * np.clip(rng.standard_normal(), -2, 2) for name, look in looks.items()}
+    values = {
+        name: look.mean + look.between * np.clip(rng.standard_normal(), -2, 2) for name, look in brightness.items()
+    }
     texture = 0.75 * smooth_field(grid.lattice, 7, rng) + 0.66 * smooth_field(grid.lattice, 20, rng)
     image = np.full(grid.lattice.shape, values["air"], dtype=np.float32)
     truth = np.zeros((grid.lattice.shape[0] // SUB_SLICES, *grid.lattice.shape[1:]), dtype=np.uint8)
@@ -42,17 +48,17 @@ def paint(
         for tissue, here, distance, structure in _strokes(part, grid, window):
             share = np.float32(0.5) - distance / EDGE_MM
             np.clip(share, 0, 1, out=share)
-            colour = texture[here] * np.float32(looks[tissue].within)
+            colour = texture[here] * np.float32(brightness[tissue].within)
             colour += np.float32(values[tissue])
             colour -= image[here]
             colour *= share
             image[here] += colour
-            _claim(truth, here, distance, labels.get(structure or "", 0))
+            _set_label(truth, here, distance, labels.get(structure or "", 0))
     return image.reshape(-1, SUB_SLICES, *image.shape[1:]).mean(axis=1), truth
 
 
 def _strokes(part: Part, grid: Grid, window: Window) -> Iterator[tuple[str, Window, Array, str | None]]:
-    """Tissue, window, signed distance and structure of the rim, the part and its layers."""
+    """Yield tissue, window, signed distance and structure of the rim, the part and its layers."""
     surface = part.solid.distance(grid, window)
     if part.rim_mm > 0:
         yield "fat", window, surface - np.float32(part.rim_mm), None
@@ -66,13 +72,13 @@ def _strokes(part: Part, grid: Grid, window: Window) -> Iterator[tuple[str, Wind
         deep = surface[inside(window, here)] + np.float32(layer.depth_mm)
         if layer.inside is not None:
             np.maximum(deep, layer.inside.distance(grid, here), out=deep)
-        yield layer.tissue, here, deep, None if layer.hollow else part.structure
+        yield layer.tissue, here, deep, None if layer.unlabelled else part.structure
 
 
-def _claim(truth: Array, window: Window, distance: Array, label: int) -> None:
-    """Give the voxels whose centre lies inside to `label`."""
+def _set_label(truth: Array, window: Window, distance: Array, label: int) -> None:
+    """Set the label of the voxels whose centre is inside."""
     middle = SUB_SLICES // 2
-    first = (middle - window[0].start) % SUB_SLICES  # of the window's sub-slices, the first that is a slice's middle
+    first = (middle - window[0].start) % SUB_SLICES  # the window's first sub-slice that is the middle of a slice
     start = (window[0].start + first) // SUB_SLICES
-    seen = distance[first::SUB_SLICES] < 0
-    truth[start : start + len(seen), window[1], window[2]][seen] = label
+    inside_slices = distance[first::SUB_SLICES] < 0
+    truth[start : start + len(inside_slices), window[1], window[2]][inside_slices] = label

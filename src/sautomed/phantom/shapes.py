@@ -1,8 +1,8 @@
-"""Continuous solids as signed distances: negative inside, positive outside, about millimetres near the surface.
+"""Continuous solids as signed distances: negative inside, positive outside, roughly in mm near the surface.
 
-A solid is evaluated on a window of a `Grid`; its tissue and label are told elsewhere. Coordinates are those of the
-reference patient: x to his right, y to the front, z to the head, in mm. Distances hold near the surface; further out
-than the rim that `Grid.window` adds they are only known to be positive.
+A solid is evaluated on a window of a `Grid`; `parts` gives it tissue and label. Coordinates are those of the reference
+patient: x to the right, y to the front, z to the head, in mm. Distances are accurate near the surface; beyond the rim
+that `Grid.window` adds they are only positive.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ FAR_MM = np.float32(1e3)
 
 
 class Solid(ABC):
-    """Something with an inside."""
+    """A solid, given by its signed distance."""
 
     @abstractmethod
     def bounds(self) -> Bounds:
-        """Lowest and highest corner (x, y, z) of a box that holds the solid."""
+        """Return lowest and highest corner (x, y, z) of a box that holds the solid."""
 
     @abstractmethod
     def distance(self, grid: Grid, window: Window) -> Array:
-        """Signed distance at each point of the window, shape (s, r, c)."""
+        """Return the signed distance at each point of the window, (s, r, c)."""
 
 
 @dataclass(frozen=True)
 class Ellipsoid(Solid):
-    """Half axes `radii` about `centre`, turned by `turn` degrees about z, then about y, then about x."""
+    """An ellipsoid with half axes `radii`, rotated by `turn` degrees about z, then about y, then about x."""
 
     centre: Point
     radii: Point
@@ -56,7 +56,7 @@ class Ellipsoid(Solid):
             near += along
             along /= radius * radius
             steep += along
-        # Level over gradient: exact at the surface, unlike (level - 1) * radius for a flat ellipsoid.
+        # Level over gradient is accurate at the surface; (level - 1) * radius is not for a flat ellipsoid.
         near = np.sqrt(near)
         return near * (near - 1) / np.sqrt(steep)
 
@@ -99,7 +99,7 @@ class Tube(Solid):
 
     @cached_property
     def _way(self) -> tuple[np.ndarray, np.ndarray]:
-        """Ends of the straight pieces (n, 3) and the radii there (n,): a Catmull-Rom curve through the points."""
+        """Ends (n, 3) and radii (n,) of the straight pieces of a Catmull-Rom curve through the points."""
         points = np.asarray(self.points, dtype=float)
         slopes = np.gradient(points, axis=0)
         share = np.arange(self.pieces)[:, None] / self.pieces
@@ -136,21 +136,21 @@ class Barrel(Solid):
         width, depth, centre = (np.interp(level, heights, c).astype(np.float32)[:, None, None] for c in columns)
         across = np.abs((x - np.float32(self.centre_x)) / width)
         along = np.abs((y - centre) / depth)
-        # The cube root is slow; near 1, where the surface is, (s + 2) / 3 stands for it.
+        # The cube root of s is slow to compute; near the surface, where s is 1, (s + 2) / 3 approximates it.
         radial = (across * across * across + along * along * along - 1) * (np.minimum(width, depth) / 3)
         return np.maximum(radial, np.maximum(np.float32(self.low) - z, z - np.float32(self.high)))
 
 
 @dataclass(frozen=True)
 class HalfSpace(Solid):
-    """Everything on the side of `point` to which `outward` does not look."""
+    """Everything behind the plane through `point` with the normal `outward`."""
 
     point: Point
     outward: Point
 
     def bounds(self) -> Bounds:
         low, high = np.full(3, -1e4), np.full(3, 1e4)
-        if np.count_nonzero(self.outward) == 1:  # upright or level, so the plane bounds one axis
+        if np.count_nonzero(self.outward) == 1:  # the plane is perpendicular to an axis, so it bounds that axis
             axis = int(np.flatnonzero(self.outward)[0])
             (high if self.outward[axis] > 0 else low)[axis] = self.point[axis]
         return low, high
@@ -171,12 +171,12 @@ class Seams(Solid):
         return np.full(3, -1e4), np.full(3, 1e4)
 
     def distance(self, grid: Grid, window: Window) -> Array:
-        # The field of unit variance climbs about 1 in 6 mm.
+        # The field of unit variance changes by about 1 in 6 mm.
         return np.abs(grid.lobes[window]) * np.float32(6) - np.float32(self.width_mm / 2)
 
 
 def rotation(degrees: Sequence[float]) -> np.ndarray:
-    """The 3x3 turn about x, y and z by `degrees`, z first."""
+    """Return the 3x3 rotation about x, y and z by `degrees`, z first."""
     a, b, c = np.radians(degrees)
     about_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
     about_y = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
@@ -185,5 +185,5 @@ def rotation(degrees: Sequence[float]) -> np.ndarray:
 
 
 def far(window: Window) -> Array:
-    """Nothing in sight: `FAR_MM` everywhere."""
+    """Return `FAR_MM` everywhere: the distance to an empty solid."""
     return np.full([s.stop - s.start for s in window], FAR_MM, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""A folder of phantoms in nnU-Net's raw layout."""
+"""Write a folder of phantoms in nnU-Net's raw layout."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ def write_phantoms(folder: Path, count: int, kind: str, seed: int, on_case: OnCa
     """Write cases `phantom_000` and on as `imagesTr/CASE_0000.nii.gz`, `labelsTr/CASE.nii.gz` and `dataset.json`.
 
     Args:
-        folder: Is made if absent; phantoms of the same names in it are replaced.
-        count: How many; case i is the same whatever the count.
+        folder: Made if absent; phantoms of the same names in it are replaced.
+        count: Number of cases; case i is the same for every count.
         kind: A key of `KINDS`.
         on_case: Called after each case with (written so far, count, case id).
     Returns:
         The folder.
     Raises:
         UnknownSetting: `kind` is not in `KINDS`, `seed` is negative, or `count` is not positive.
-        TargetExists: The folder holds scans that would not be replaced and so mix with the phantoms.
+        TargetExists: The folder holds other scans, which would be mixed with the phantoms.
         UnwritableTarget: The folder cannot be written.
     """
     kind_named(kind)
     if count < 1:
-        raise UnknownSetting(f"{count} phantoms were asked for.", where="count", cure="Ask for at least 1.")
+        raise UnknownSetting(f"cannot make {count} phantoms.", where="count", cure="Give at least 1.")
     case_ids = [f"phantom_{index:03d}" for index in range(count)]
-    _refuse_strangers(folder, case_ids)
+    _refuse_other_scans(folder, case_ids)
     for done, case_id in enumerate(case_ids, start=1):
         case = make_phantom(kind, seed, done - 1)
         _save(case.image, case, folder / "imagesTr" / f"{case_id}_0000{FILE_ENDING}")
@@ -58,13 +58,13 @@ def _description(count: int, kind: str, seed: int) -> dict[str, object]:
     }
 
 
-def _refuse_strangers(folder: Path, case_ids: list[str]) -> None:
-    ours = {f"imagesTr/{i}_0000{FILE_ENDING}" for i in case_ids} | {f"labelsTr/{i}{FILE_ENDING}" for i in case_ids}
+def _refuse_other_scans(folder: Path, case_ids: list[str]) -> None:
+    phantoms = {f"imagesTr/{i}_0000{FILE_ENDING}" for i in case_ids} | {f"labelsTr/{i}{FILE_ENDING}" for i in case_ids}
     for sub in ("imagesTr", "labelsTr"):
         for path in sorted((folder / sub).glob("*")):
-            if f"{sub}/{path.name}" not in ours and not path.name.startswith("."):
+            if f"{sub}/{path.name}" not in phantoms and not path.name.startswith("."):
                 raise TargetExists(
-                    f"holds {sub}/{path.name}, which is none of the {len(case_ids)} phantoms to be written, and one "
+                    f"holds {sub}/{path.name}, which is not one of the {len(case_ids)} phantoms to be written, and one "
                     "dataset.json cannot describe both.",
                     where=folder,
                     cure="Choose another folder or empty this one.",

@@ -1,37 +1,35 @@
-"""One self-contained HTML page about the health of a dataset."""
+"""One self-contained HTML page about the state of a dataset: findings, volumes, and every case."""
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from sautomed.datasets.doctor.diagnosis import SEVERITIES, Diagnosis, Finding
 from sautomed.datasets.doctor.facts import CaseFacts
 from sautomed.datasets.doctor.mending import Mended
+from sautomed.report.figures import TEXT_COLOUR, figure_png, image_url
+from sautomed.report.table import NOTHING
 from sautomed.report.templates import page_template
 from sautomed.scans.files import write_text
 from sautomed.scans.palette import colour_of, display_name
 
 TEMPLATE = "report/doctor.html"
-COLUMNS_LIMIT = 8  # structures with a column of their own; more are listed within a cell
-PLOTTED = 40
+COLUMNS_LIMIT = 8  # ours: structures that have a column each; more are listed in one cell
+PLOTTED = 40  # ours: structures in the chart of volumes
 _OPEN = 4  # findings of one kind that are shown without a click
-_INK, _FAINT = "#26323d", "#dfe4e8"
-NOTHING = "–"
+_LINE_COLOUR = "#dfe4e8"  # --line of style.css
 
 
 @dataclass(frozen=True)
 class LabelView:
-    """A label as it is shown."""
+    """A label with its readable name and colour."""
 
     value: int
     name: str
@@ -40,7 +38,7 @@ class LabelView:
 
 @dataclass(frozen=True)
 class FindingView:
-    """Findings of one kind with one cure: a row of the table."""
+    """Findings of one check with one cure; `open` of them are shown without a click."""
 
     severity: str
     check: str
@@ -53,7 +51,7 @@ class FindingView:
 
 @dataclass(frozen=True)
 class CaseView:
-    """A case as text; `volumes` follow the columns, `listed` holds what has none."""
+    """A case as text; `volumes` has one entry per column, `listed` names and volumes where there are no columns."""
 
     id: str
     group: str
@@ -70,7 +68,7 @@ class CaseView:
 
 @dataclass(frozen=True)
 class MendedView:
-    """What `--fix` wrote."""
+    """The corrected copies that `--fix` wrote."""
 
     line: str
     left_out: Sequence[tuple[str, str]]
@@ -78,7 +76,7 @@ class MendedView:
 
 @dataclass(frozen=True)
 class PageView:
-    """All that the template shows."""
+    """All values of the template."""
 
     verdict: str
     worst: str
@@ -98,8 +96,8 @@ def write_doctor_page(path: str | Path, diagnosis: Diagnosis, mended: Mended | N
 
     Args:
         path: The HTML file; replaced atomically.
-        diagnosis: From `doctor.examine`.
-        mended: What `doctor.fix` wrote, if it did.
+        diagnosis: Result of `examine`.
+        mended: Result of `fix`, if corrected copies were written.
     Raises:
         UnwritableTarget: The page cannot be written.
     """
@@ -112,7 +110,7 @@ def _page(diagnosis: Diagnosis, mended: Mended | None) -> PageView:
     columns = labels if len(labels) <= COLUMNS_LIMIT else []
     worst = _worst(diagnosis.findings)
     return PageView(
-        verdict={"error": "Must be mended", "warning": "Worth a look"}.get(worst, "Sound"),
+        verdict={"error": "Must be corrected", "warning": "Worth a look"}.get(worst, "Sound"),
         worst=worst,
         counts=diagnosis.summary,
         facts=_facts(diagnosis),
@@ -120,7 +118,7 @@ def _page(diagnosis: Diagnosis, mended: Mended | None) -> PageView:
         columns=columns,
         findings=_grouped(diagnosis.findings),
         cases=[_case(case, diagnosis, labels, columns) for case in diagnosis.cases],
-        volumes=_embedded(volumes_png(diagnosis.cases, labels)) if any(case.voxels for case in diagnosis.cases) else "",
+        volumes=image_url(volumes_png(diagnosis.cases, labels)) if any(case.voxels for case in diagnosis.cases) else "",
         plotted=PLOTTED,
         mended=None if mended is None else _mended(mended),
     )
@@ -145,25 +143,25 @@ def _worst(findings: Sequence[Finding]) -> str:
 
 
 def _grouped(findings: Sequence[Finding]) -> list[FindingView]:
-    """One row for findings of one check, severity and cure."""
+    """Put findings of the same check, severity and cure into one row."""
     groups: dict[tuple[str, str, str], list[Finding]] = {}
     for finding in findings:
         groups.setdefault((finding.severity, finding.check, finding.cure), []).append(finding)
     return [
-        FindingView(severity, check, found[0].error_id, cure, all(f.fixable for f in found), found, _opened(found))
+        FindingView(severity, check, found[0].error_id, cure, all(f.fixable for f in found), found, _open_lines(found))
         for (severity, check, cure), found in groups.items()
     ]
 
 
-def _opened(found: Sequence[Finding]) -> int:
-    """A click that hides a single line is not worth it."""
+def _open_lines(found: Sequence[Finding]) -> int:
+    """Return how many findings are shown without a click; a single line is never hidden."""
     return len(found) if len(found) <= _OPEN + 1 else _OPEN
 
 
 def _case(case: CaseFacts, diagnosis: Diagnosis, labels: Sequence[LabelView], columns: Sequence[LabelView]) -> CaseView:
-    own = [finding for finding in diagnosis.findings if finding.case == case.id]
-    worst = _worst(own)
-    same = sum(1 for finding in own if finding.severity == worst)
+    findings = [finding for finding in diagnosis.findings if finding.case == case.id]
+    worst = _worst(findings)
+    count = sum(finding.severity == worst for finding in findings)
     picture = diagnosis.pictures.get(case.id)
     found, grid = case.intensities, case.image
     present = [(label.name, _ml(case.millilitres[label.value])) for label in labels if label.value in case.millilitres]
@@ -171,8 +169,8 @@ def _case(case: CaseFacts, diagnosis: Diagnosis, labels: Sequence[LabelView], co
         id=case.id,
         group=case.group if case.group != case.id else "",
         worst=worst,
-        tag=f"{same} {worst}{'' if same == 1 else 's'}",
-        picture="" if picture is None else _embedded(picture),
+        tag=f"{count} {worst}{'' if count == 1 else 's'}",
+        picture="" if picture is None else image_url(picture),
         shape=NOTHING if grid is None else " × ".join(map(str, grid.shape)),
         spacing="" if grid is None else f"{_times(grid.spacing_mm)} mm",
         axes="" if grid is None else f"{grid.axis_codes}, {case.plane}",
@@ -187,33 +185,31 @@ def _mended(mended: Mended) -> MendedView:
 
 
 def volumes_png(cases: Sequence[CaseFacts], labels: Sequence[LabelView]) -> bytes:
-    """A strip per structure with a dot per case, on a logarithmic axis."""
+    """Draw one line of dots per structure, a dot per case, over the volume in ml on a logarithmic axis, as PNG."""
     shown = labels[:PLOTTED]
     figure = Figure(figsize=(9.6, 0.9 + 0.34 * len(shown)), dpi=120, layout="constrained", facecolor="white")
     axes = figure.add_subplot()
-    spread = np.random.default_rng(0)  # dots of like volumes are set a little apart, always in the same way
+    spread = np.random.default_rng(0)  # fixed seed: the same data gives the same picture
     for row, label in enumerate(shown):
         volumes = [case.millilitres[label.value] for case in cases if label.value in case.millilitres]
         if volumes:
             heights = row + spread.uniform(-0.22, 0.22, len(volumes)) * min(1.0, len(volumes) / 10)
-            axes.scatter(volumes, heights, s=16, color=label.colour, edgecolors=_INK, linewidths=0.3, alpha=0.85)
+            axes.scatter(volumes, heights, s=16, color=label.colour, edgecolors=TEXT_COLOUR, linewidths=0.3, alpha=0.85)
         if len(volumes) > 2:
-            axes.plot([np.median(volumes)] * 2, [row - 0.34, row + 0.34], color=_INK, linewidth=1.3)
+            axes.plot([np.median(volumes)] * 2, [row - 0.34, row + 0.34], color=TEXT_COLOUR, linewidth=1.3)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7), numticks=24))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_yticks(range(len(shown)), [label.name for label in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_xlabel("ml, a dot per case; the line is the median", fontsize=8, color=_INK)
-    axes.grid(axis="x", color=_FAINT, linewidth=0.6)
+    axes.set_xlabel("ml, a dot per case; the line is the median", fontsize=8, color=TEXT_COLOUR)
+    axes.grid(axis="x", color=_LINE_COLOUR, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(_FAINT)
-    axes.tick_params(colors=_INK, labelsize=8, length=0)
-    stream = BytesIO()
-    FigureCanvasAgg(figure).print_png(stream)
-    return stream.getvalue()
+    axes.spines["bottom"].set_color(_LINE_COLOUR)
+    axes.tick_params(colors=TEXT_COLOUR, labelsize=8, length=0)
+    return figure_png(figure)
 
 
 def _ml(volume: float) -> str:
@@ -222,8 +218,3 @@ def _ml(volume: float) -> str:
 
 def _times(lengths: Iterable[float]) -> str:
     return " × ".join(f"{length:.3g}" for length in lengths)
-
-
-def _embedded(png: bytes) -> str:
-    """The picture as a data URL."""
-    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from pathlib import Path
 
 from sautomed.report.curves import learning_curve_png, read_log
-from sautomed.report.tables import read_case_rows, read_score_table
+from sautomed.report.figures import image_url
+from sautomed.report.scores import read_cases, read_evaluation
 from sautomed.report.templates import page_template
 from sautomed.scans.files import write_text
 from sautomed.scans.paths import require_file
@@ -36,29 +36,24 @@ def write_report(
         summary: summary.json of the evaluation.
         pictures: Caption and PNG.
     Raises:
-        MissingFile: One of the files is not there.
-        BadTable: One of the tables is not what sautomed writes.
+        MissingFile: One of the files does not exist.
+        BadTable: One of the tables was not written by sautomed.
         UnwritableTarget: The page cannot be written.
     """
-    table = read_score_table(summary)
-    cases = read_case_rows(scores, table.convention)
+    evaluation = read_evaluation(summary)
+    cases = read_cases(scores, evaluation.convention)
     drawn = learning_curve_png(read_log(curve))
     page = page_template(TEMPLATE).render(
         title=title,
         facts=facts,
-        curve=_embedded(drawn),
-        table=table,
+        curve=image_url(drawn),
+        evaluation=evaluation,
         cases=cases,
-        pictures=[(caption, _embedded(_bytes_of(picture))) for caption, picture in pictures],
+        pictures=[(caption, _picture_url(picture)) for caption, picture in pictures],
     )
     write_text(path, page)
 
 
-def _bytes_of(picture: Path) -> bytes:
-    require_file(picture)
-    return picture.read_bytes()
-
-
-def _embedded(png: bytes) -> str:
-    """The picture as a data URL."""
-    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+def _picture_url(png: Path) -> str:
+    require_file(png)
+    return image_url(png.read_bytes())

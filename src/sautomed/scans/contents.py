@@ -1,10 +1,11 @@
-"""What the first bytes of a file tell: its format, or what it is instead."""
+"""Recognise the format of a file by its first bytes."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-START_BYTES = 4096  # enough to meet NDims in a MetaImage that begins with comments
+START_BYTES = 4096  # enough to reach NDims in a MetaImage that begins with comments
 _NIFTI_SIZES = {size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")}
 _NDIMS = re.compile(rb"^[ \t]*NDims[ \t]*=", re.MULTILINE)
 _DICOM_TYPES = frozenset(
@@ -28,34 +29,34 @@ _OTHERS = {
 
 
 def is_nifti(start: bytes) -> bool:
-    """Whether a file begins as NIfTI, or as its ancestor Analyze."""
+    """Return whether a file begins as NIfTI, or as its predecessor Analyze."""
     return start[:4] in _NIFTI_SIZES
 
 
-def is_nrrd(start: bytes) -> bool:
-    """Whether a file begins as NRRD."""
-    return start.startswith(b"NRRD000")
+def starts_with(magic: bytes) -> Callable[[bytes], bool]:
+    """Return a function that checks whether a file begins with these bytes."""
+    return lambda start: start.startswith(magic)
 
 
 def is_metaimage(start: bytes) -> bool:
-    """Whether a file begins as the text header of a MetaImage."""
+    """Return whether a file begins as the text header of a MetaImage."""
     return _NDIMS.search(start) is not None
 
 
 def is_dicom(start: bytes) -> bool:
-    """Whether a file begins as DICOM (with its preamble or a first element of group 0002 or 0008), or a zip."""
+    """Return whether a file begins as DICOM (a preamble, or an element of group 0002 or 0008), or as a zip."""
     if start[128:132] == b"DICM" or start.startswith(b"PK\x03\x04"):
         return True
     little = start[:2] in (b"\x02\x00", b"\x08\x00") and start[3:4] == b"\0"
     big = start[:2] in (b"\x00\x02", b"\x00\x08") and start[2:3] == b"\0"
     if not (little or big) or len(start) < 12:
         return False
-    length = int.from_bytes(start[4:8], "little")  # without explicit types, which only little endian may lack
+    length = int.from_bytes(start[4:8], "little")  # only little endian may leave out the value type
     return start[4:6] in _DICOM_TYPES or (little and 0 < length <= len(start))
 
 
-def kind_of(start: bytes) -> str:
-    """A word on what a file of no known format may be."""
+def describe_start(start: bytes) -> str:
+    """Return a phrase for the content of a file in no readable format, such as "a PNG picture"."""
     if not start:
         return "empty"
     for magic, name in _OTHERS.items():

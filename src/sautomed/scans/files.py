@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the whole file or none.
+"""Write files atomically: a reader sees the whole file or none.
 
 Knows nothing of what the files mean.
 """
@@ -24,8 +24,8 @@ import psutil
 
 from sautomed.errors import UnwritableTarget
 
-# Faults of the place, not of the program that writes.
-_PLACE_FAULTS = {
+# Errors of the target's disk or folder, not of the program that writes.
+_TARGET_ERRORS = {
     getattr(errno, name)
     for name in (
         "EACCES",
@@ -43,16 +43,16 @@ _PLACE_FAULTS = {
     )
     if hasattr(errno, name)  # Windows lacks some
 }
-# A temporary file is called .PLACE-PROCESS-CHANCE.NAME, so that the next run can tell whether its writer still lives.
-_TEMPORARY = re.compile(r"\.(?P<place>[0-9a-f]{4})-(?P<process>[0-9a-f]+)-[0-9a-f]{8}\.(?P<name>.+)")
-_FOREIGN_LIFE_S = 24 * 3600.0  # ours: a file is written in minutes; the writers of another machine cannot be asked
+# A temporary file is called .MACHINE-PROCESS-RANDOM.NAME, so that the next run can tell whether its writer still runs.
+_TEMPORARY = re.compile(r"\.(?P<machine>[0-9a-f]{4})-(?P<process>[0-9a-f]+)-[0-9a-f]{8}\.(?P<name>.+)")
+_FOREIGN_LIFETIME_S = 24 * 3600.0  # ours: writing takes minutes; processes of another machine cannot be checked
 _PROBE = "probe"
 _being_written: set[Path] = set()
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on success it becomes `path`, on failure it vanishes.
+    """Yield a temporary path beside `path`; rename it to `path` on success, delete it on failure.
 
     The temporary name ends as `path` does, for libraries that choose the format by the name. Parent folders are made.
     The bytes reach the disk before the rename, so that a crash leaves the old file or the new one.
@@ -62,7 +62,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     Yields:
         An existing empty file in the same folder, to be written or replaced.
     Raises:
-        UnwritableTarget: The folder or the file cannot be written, the disk is full, or what stands there is no file.
+        UnwritableTarget: The folder or the file cannot be written, the disk is full, or `path` is no regular file.
     """
     target = Path(path)
     temporary = _temporary_for(target)
@@ -76,7 +76,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         temporary.replace(target)
         _flush_folder(target.parent)
     except OSError as error:
-        if error.errno in _PLACE_FAULTS and _concerns(error, target, temporary):
+        if error.errno in _TARGET_ERRORS and _concerns(error, target, temporary):
             raise UnwritableTarget(
                 f"cannot be written: {error.strerror}.",
                 where=target,
@@ -85,21 +85,21 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         raise
     finally:
         _being_written.discard(temporary)
-        with suppress(OSError):  # nothing there, or a place that takes no file; the fault itself is on its way
+        with suppress(OSError):  # never made, or renamed; an error is raised already
             temporary.unlink()
 
 
 def sweep_leftovers(folder: Path, names: Collection[str]) -> list[Path]:
-    """Take away what `atomic_write` left when its process was killed.
+    """Delete the temporary files that `atomic_write` left behind when its process was killed.
 
-    Only temporary files of the given final names go, and only if their writer is dead: a process of this machine that
-    no longer runs, or a file of another machine that nobody has written to for a day.
+    Deletes only temporary files of the given final names, and only if their writer is dead: a process of this machine
+    that no longer runs, or a process of another machine whose file is unchanged for a day.
 
     Args:
-        folder: Searched, without the folders in it; it may be missing.
+        folder: Searched without its subfolders; it may be missing.
         names: Names of files that the caller is about to write itself.
     Returns:
-        What was taken away.
+        The deleted files.
     """
     if not folder.is_dir():
         return []
@@ -109,7 +109,7 @@ def sweep_leftovers(folder: Path, names: Collection[str]) -> list[Path]:
         if (
             found
             and (found["name"] in names or found["name"].rstrip("_") == _PROBE)
-            and not _has_living_writer(path, found["place"], int(found["process"], 16))
+            and not _has_living_writer(path, found["machine"], int(found["process"], 16))
         ):
             path.unlink(missing_ok=True)
             swept.append(path)
@@ -117,26 +117,26 @@ def sweep_leftovers(folder: Path, names: Collection[str]) -> list[Path]:
 
 
 def require_writable(folder: Path, name: str = _PROBE) -> None:
-    """Find out whether files can be written below `folder`, which need not exist yet, and leave no trace.
+    """Check that files can be written below `folder`, which need not exist yet; leaves no file.
 
     Args:
         name: The longest name that a file there will have.
     Raises:
         UnwritableTarget: A file is in the way, or the system refuses to write.
     """
-    standing = nearest_folder(folder)
-    if not standing.is_dir():
+    existing = nearest_folder(folder)
+    if not existing.is_dir():
         raise UnwritableTarget(
-            "is a file, but a folder is needed there.", where=standing, cure="Choose another place with -o."
+            "is a file, but a folder is needed there.", where=existing, cure="Choose another place with -o."
         )
-    probe = _temporary_for(standing / _PROBE.ljust(len(os.fsencode(name)), "_"))
+    probe = _temporary_for(existing / _PROBE.ljust(len(os.fsencode(name)), "_"))
     try:
         probe.write_bytes(b"?")
         _flush(probe)
     except OSError as error:
         raise UnwritableTarget(
             f"cannot be written to: {error.strerror}.",
-            where=standing / name if error.errno == errno.ENAMETOOLONG else standing,
+            where=existing / name if error.errno == errno.ENAMETOOLONG else existing,
             cure="Choose another place or a shorter name with -o, or free space and permissions there.",
         ) from error
     finally:
@@ -145,10 +145,10 @@ def require_writable(folder: Path, name: str = _PROBE) -> None:
 
 
 def require_writable_file(path: Path) -> None:
-    """As `require_writable`, for one file, which may be there already.
+    """Check that one file can be written or replaced.
 
     Raises:
-        UnwritableTarget: Also if a folder or a device stands there.
+        UnwritableTarget: As `require_writable`, or `path` is a folder, a device or a pipe.
     """
     if path.is_dir():
         raise UnwritableTarget(
@@ -159,23 +159,23 @@ def require_writable_file(path: Path) -> None:
 
 
 def nearest_folder(path: Path) -> Path:
-    """`path` itself if it exists, else the nearest of its parents that does."""
+    """Return `path` itself if it exists, else its nearest parent that exists."""
     return next((place for place in (path, *path.absolute().parents) if place.exists()), path)
 
 
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text atomically, with the newlines as given; raises UnwritableTarget.
 
-    What of a file's name is no text is written as an escape, which JSON reads back.
+    Bytes of a file name that are not UTF-8 are written as an escape, which JSON reads back.
     """
     with atomic_write(path) as temporary:
         temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
-    """Rows as CSV with Unix line ends, which any reader gives back field by field.
+    """Return rows as CSV text with Unix line ends.
 
-    A carriage return becomes a line feed: Python's writer leaves a lone one unquoted, and a reader ends the line there.
+    Carriage returns become line feeds: Python's writer leaves a lone one unquoted, where readers end the line.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -188,7 +188,7 @@ def write_json(path: str | Path, value: Any) -> None:
     """Write `value` atomically as indented JSON.
 
     Raises:
-        ValueError: A number is not finite, which JSON cannot say; put None instead.
+        ValueError: A number is not finite, which JSON lacks; put None instead.
         UnwritableTarget: As `atomic_write`.
     """
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
@@ -199,11 +199,11 @@ def _unix_lines(text: str) -> str:
 
 
 def _temporary_for(target: Path) -> Path:
-    return target.with_name(f".{_place()}-{os.getpid():x}-{secrets.token_hex(4)}.{target.name}")
+    return target.with_name(f".{_machine()}-{os.getpid():x}-{secrets.token_hex(4)}.{target.name}")
 
 
-def _place() -> str:
-    """What process numbers are valid in: this machine, and on Linux this container."""
+def _machine() -> str:
+    """Return a hash of what process numbers belong to: this machine, and on Linux this container."""
     try:
         container = str(Path("/proc/self/ns/pid").readlink())
     except OSError:
@@ -211,19 +211,19 @@ def _place() -> str:
     return hashlib.sha256(f"{platform.node()} {container}".encode()).hexdigest()[:4]
 
 
-def _has_living_writer(path: Path, place: str, process: int) -> bool:
+def _has_living_writer(path: Path, machine: str, process: int) -> bool:
     if path in _being_written:
         return True
-    if place == _place() and (process == os.getpid() or not psutil.pid_exists(process)):
+    if machine == _machine() and (process == os.getpid() or not psutil.pid_exists(process)):
         return False
-    try:  # of another machine, or a number that another process may have been given since
-        return time.time() - path.stat().st_mtime < _FOREIGN_LIFE_S
-    except FileNotFoundError:  # it became what it was to become
+    try:  # on another machine, or the number may have been given to another process since
+        return time.time() - path.stat().st_mtime < _FOREIGN_LIFETIME_S
+    except FileNotFoundError:  # renamed to its final name just now
         return True
 
 
 def _refuse_devices(target: Path) -> None:
-    """A device or a pipe would be replaced by a file, on which other programs rely."""
+    """Raise UnwritableTarget for a device or a pipe: other programs rely on it, and a file would replace it."""
     if target.exists() and not (target.is_file() or target.is_dir()):
         raise UnwritableTarget(
             "is a device or a pipe, which no file may replace.", where=target, cure="Choose another place with -o."
@@ -231,7 +231,7 @@ def _refuse_devices(target: Path) -> None:
 
 
 def _concerns(error: OSError, target: Path, temporary: Path) -> bool:
-    """Whether the fault lies with the target; a body may also fail on files of its own, which keep their own error."""
+    """Return whether an error is about the target; errors of other files in the caller's block stay as they are."""
     if error.filename is None:
         return True
     named = Path(os.fsdecode(error.filename))

@@ -1,7 +1,7 @@
-"""Where the voxels of a file lie in the patient, and how slices of a plane are cut from them.
+"""Grid of a scan in the patient, and how its array is turned into the slices of a plane.
 
 An affine takes an index to mm in RAS: x grows to the patient's right, y to anterior, z to superior. Turning an array
-only permutes and flips its axes, so it loses nothing. Knows no files.
+only permutes and flips its axes, so no voxel changes. Knows nothing of files.
 """
 
 from __future__ import annotations
@@ -19,32 +19,35 @@ Plane = Literal["axial", "coronal", "sagittal"]
 PLANES: tuple[Plane, ...] = get_args(Plane)
 
 AXIS_CODES: dict[Plane, tuple[str, str, str]] = {
-    # Where slice, row and column indices grow to: superior or anterior is up, and the patient's left is on the right.
+    # Directions of slice, row and column indices: superior or anterior is up, the patient's left is on the right.
     "axial": ("S", "P", "L"),
     "coronal": ("P", "I", "L"),
     "sagittal": ("L", "I", "P"),
 }
 _PLANE_ACROSS_RAS: tuple[Plane, ...] = ("sagittal", "coronal", "axial")
-ANISOTROPY = 1.25  # ours: from this ratio on, the coarsest axis is taken for the one that the scanner stacked
+ANISOTROPY = 1.25  # ours: from this ratio on, the coarsest axis is taken as the one across the scanned slices
+
+
+class ScanSource:
+    """Base of what a format keeps of a scan's file, to write another one like it or to refer to it."""
 
 
 @dataclass(frozen=True, eq=False)
 class NativeGrid:
-    """The grid as the file had it.
+    """Grid of a scan in the axis order of its file.
 
     Args:
         shape: Voxels along the file's three axes.
-        affine: 4x4, index in the file's axis order to RAS mm; what everything is computed with.
-        header: The nibabel header, or None if the array came from no NIfTI file.
-        stored_affine: What the file said, if `affine` is a correction of it; it is written again. None if they agree.
-        source: What a format needs to refer to the scan again (`io.dicom.DicomSource`), or None.
+        affine: 4x4, index in the file's axis order to RAS mm; used in all computations.
+        stored_affine: Affine of the file if `affine` is a correction of it, written again on saving; else None.
+        source: Of a NIfTI file its header (`nifti_file.NiftiSource`), of a DICOM series its files
+            (`dicom.source.DicomSource`), otherwise None.
     """
 
     shape: tuple[int, int, int]
     affine: NDArray[np.float64]
-    header: Any = None
     stored_affine: NDArray[np.float64] | None = None
-    source: Any = None
+    source: ScanSource | None = None
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -52,31 +55,36 @@ class NativeGrid:
         return spacing_of(self.affine)
 
     @property
+    def affine_to_write(self) -> NDArray[np.float64]:
+        """Affine for a file on this grid: the scan's own, uncorrected."""
+        return self.affine if self.stored_affine is None else self.stored_affine
+
+    @property
     def axis_codes(self) -> str:
-        """Where the file's three indices grow to, for example "LAS"."""
+        """Directions in which the file's three indices grow, for example "LAS"."""
         return "".join(orientations.aff2axcodes(self.affine))
 
 
 def spacing_of(affine: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Distance in mm of neighbouring voxels along each index."""
+    """Return the distance in mm of neighbouring voxels along each index."""
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     return float(lengths[0]), float(lengths[1]), float(lengths[2])
 
 
 def corners_mm(affine: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Where the eight corner voxels of an array lie, (8 3)."""
+    """Return the positions of the eight corner voxels of an array, (8 3)."""
     far = np.array(shape) - 1
     corners = np.array([[i, j, k, 1] for i in (0, far[0]) for j in (0, far[1]) for k in (0, far[2])], dtype=np.float64)
     return (corners @ affine.T)[:, :3]
 
 
 def corner_gap_mm(first: NDArray[np.float64], second: NDArray[np.float64], shape: tuple[int, ...]) -> float:
-    """How far two affines lay the corner voxels of one array apart at most."""
+    """Return the largest distance between a corner voxel placed by one affine and by the other."""
     return float(np.linalg.norm(corners_mm(first, shape) - corners_mm(second, shape), axis=1).max())
 
 
-def orthonormalised(affine: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The nearest affine with axes at right angles: same first voxel, spacings and handedness.
+def with_orthogonal_axes(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the nearest affine with orthogonal axes, and the same first voxel, spacings and handedness.
 
     The directions are the orthogonal factor of their polar decomposition.
     Source: Higham 1986, SIAM J. Sci. Stat. Comput. 7(4).
@@ -89,12 +97,12 @@ def orthonormalised(affine: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def orient(array: NDArray[Any], native: NativeGrid, plane: Plane) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Turn an array of the file's axes into (slice, row, col) of a plane.
+    """Turn an array from the file's axes into (slice, row, col) of a plane.
 
     Args:
         array: (native.shape), any type.
         native: The grid of `array`.
-        plane: Which plane the slices shall be. On an oblique grid, the nearest one.
+        plane: Plane of the slices; on an oblique grid, the nearest one.
     Returns:
         A view of `array`, (d h w), and its affine.
     Raises:
@@ -112,7 +120,7 @@ def unorient(array: NDArray[Any], native: NativeGrid, plane: Plane) -> NDArray[A
 
 
 def plane_of(spacing_by_ras_axis_mm: tuple[float, float, float]) -> Plane:
-    """The plane that was scanned: across the axis with the coarsest spacing, or axial if none stands out.
+    """Return the scanned plane: across the axis with the coarsest spacing, or axial if none is clearly coarser.
 
     Args:
         spacing_by_ras_axis_mm: Spacing along right-left, anterior-posterior and superior-inferior.
@@ -123,7 +131,7 @@ def plane_of(spacing_by_ras_axis_mm: tuple[float, float, float]) -> Plane:
 
 
 def choose_plane(native: NativeGrid, plane: Plane | Literal["auto"] = "auto") -> Plane:
-    """The plane asked for; for "auto" that of a single slice, otherwise as `plane_of`."""
+    """Return the requested plane; for "auto" that of a single slice, otherwise `plane_of` the spacings."""
     if plane != "auto":
         return plane
     ras_axes = axes_of(native.affine)[:, 0].astype(int)
@@ -137,7 +145,7 @@ def choose_plane(native: NativeGrid, plane: Plane | Literal["auto"] = "auto") ->
 
 
 def axes_of(affine: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Which RAS axis each index follows most closely, and in which direction (nibabel's rule)."""
+    """Return the RAS axis that each index follows most closely, and its direction (nibabel's rule), (3 2)."""
     axes = orientations.io_orientation(affine)
     if np.isnan(axes).any():
         raise BadGeometry(

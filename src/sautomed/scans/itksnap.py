@@ -1,4 +1,4 @@
-"""ITK-SNAP's label descriptions: a text file of names and colours."""
+"""Label descriptions of ITK-SNAP: a text file with names and colours."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HEAD = """\
 
 
 def label_description(names: Mapping[int, str]) -> str:
-    """The text that ITK-SNAP imports; label 0 is clear, the others have their colours of every picture."""
+    """Return the text that ITK-SNAP imports; label 0 is clear, the others have the colours of `palette`."""
     lines = [_line(0, (0, 0, 0), 0, "Clear Label")]
     for value, name in sorted(names.items()):
         colour = colour_of(value)
@@ -35,6 +35,6 @@ def label_description(names: Mapping[int, str]) -> str:
     return _HEAD + "\n".join(lines) + "\n"
 
 
-def _line(value: int, colour: tuple[int, int, int], shown: int, name: str) -> str:
+def _line(value: int, colour: tuple[int, int, int], visible: int, name: str) -> str:
     red, green, blue = colour
-    return f'{value:5d}  {red:5d}{green:5d}{blue:5d}  {shown:8.2f}  {shown}  {shown}    "{name}"'
+    return f'{value:5d}  {red:5d}{green:5d}{blue:5d}  {visible:8.2f}  {visible}  {visible}    "{name}"'

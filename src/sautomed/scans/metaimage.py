@@ -1,4 +1,4 @@
-"""MetaImage: a text header and voxels behind it (.mha) or in a file beside it (.mhd).
+"""Read MetaImage: a text header, with the voxels after it (.mha) or in a file beside it (.mhd).
 
 Format: https://itk.org/Wiki/ITK/MetaIO/Documentation
 """
@@ -19,11 +19,11 @@ from sautomed.scans.affine import (
     check_affine,
     check_choice,
     check_spacing,
-    refuse_unknown_orientation,
     spacing_notes,
+    unknown_orientation,
 )
 from sautomed.scans.grid import NativeGrid
-from sautomed.scans.payload import CUT_SHORT, Encoding, Payload, check_promise, end_notes, read_payload
+from sautomed.scans.payload import CUT_SHORT, Encoding, Payload, check_size, end_notes, read_payload
 from sautomed.scans.stored import Geometry, ReadOptions, Stored
 from sautomed.scans.text_header import damaged
 
@@ -41,8 +41,8 @@ _TYPES = {
     "met_float": "f4",
     "met_double": "f8",
 }
-_YES = {"true": "1", "t": "1", "1": "1", "false": "", "f": "", "0": ""}
-# Several names of one field; the first is today's.
+_BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+# Older names of a field, and its name today.
 _SYNONYMS = {
     "elementbyteordermsb": "binarydatabyteordermsb",
     "orientation": "transformmatrix",
@@ -54,7 +54,7 @@ _SYNONYMS = {
 
 @dataclass(frozen=True, eq=False)
 class _Header:
-    """A header understood. The first stored axis is that of the channels, whether or not there are several."""
+    """A parsed header. The first stored axis is that of the channels, even if there is only one."""
 
     payload: Payload
     fields: dict[str, str]
@@ -68,23 +68,23 @@ class _Header:
 
 
 def read_geometry(path: Path, options: ReadOptions) -> Geometry:
-    """As `io.read_geometry`, of a MetaImage."""
-    return _described(_read_header(path, options), path, options)
+    """Read the header; as `scans.read_geometry`."""
+    return _geometry(_read_header(path, options), path, options)
 
 
 def read_stored(path: Path, options: ReadOptions) -> Stored:
-    """As `io.read_stored`, of a MetaImage. The header is judged first: it is cheap."""
+    """Read header and voxels; as `scans.read_stored`. The header is checked first, which is cheap."""
     header = _read_header(path, options)
-    geometry = _described(header, path, options)
+    geometry = _geometry(header, path, options)
     channels, *axes = header.payload.shape
-    if channels == 1:  # then a volume is one run of bytes
+    if channels == 1:  # the bytes of a volume are then consecutive
         plain = replace(header.payload, shape=tuple(axes))
         return Stored(geometry, read_payload(plain, path, header.frame))
     voxels = read_payload(header.payload, path).reshape(channels, *header.shape, -1, order="F")
     return Stored(geometry, np.array(voxels[header.channel, ..., header.frame], order="F"))
 
 
-def _described(header: _Header, path: Path, options: ReadOptions) -> Geometry:
+def _geometry(header: _Header, path: Path, options: ReadOptions) -> Geometry:
     affine, notes = _affine(header, path, options)
     check_affine(affine, path)
     native = NativeGrid(header.shape, affine)
@@ -101,8 +101,8 @@ def _described(header: _Header, path: Path, options: ReadOptions) -> Geometry:
 
 def _read_header(path: Path, options: ReadOptions) -> _Header:
     fields, end = _fields(path)
-    axes = text_header.whole_numbers(fields["dimsize"], path, "DimSize")
-    if text_header.whole_numbers(fields["ndims"], path, "NDims") != [len(axes)] or min(axes) < 1:
+    axes = text_header.parse_integers(fields["dimsize"], path, "DimSize")
+    if text_header.parse_integers(fields["ndims"], path, "NDims") != [len(axes)] or min(axes) < 1:
         raise damaged(path, f"NDims {fields['ndims'][:20]!r} and DimSize {fields['dimsize'][:60]!r} fit no image")
     if not 3 <= len(axes) <= 4:
         raise NotThreeD(
@@ -110,18 +110,19 @@ def _read_header(path: Path, options: ReadOptions) -> _Header:
             where=path,
             cure="Stack the slices first, or give one volume.",
         )
-    channels = text_header.whole_numbers(fields.get("elementnumberofchannels", "1"), path, "ElementNumberOfChannels")[0]
+    name = "ElementNumberOfChannels"
+    channels = text_header.parse_integers(fields.get(name.lower(), "1"), path, name)[0]
     payload = _payload(fields, (channels, *axes), end, path)
-    check_promise(payload, path)
+    check_size(payload, path)
     volumes = axes[3] if len(axes) == 4 else 1
     frame = check_choice(options.frame, volumes, path, NotThreeD, "--frame", f"holds {volumes} volumes")
-    told = f"stores {channels} channels{' (RGB?)' if channels in (3, 4) else ''} per voxel"
-    channel = check_choice(options.channel, channels, path, UnsupportedVoxels, "--channel", told)
+    content = f"stores {channels} channels{' (RGB?)' if channels in (3, 4) else ''} per voxel"
+    channel = check_choice(options.channel, channels, path, UnsupportedVoxels, "--channel", content)
     return _Header(payload, fields, channel, frame)
 
 
 def _fields(path: Path) -> tuple[dict[str, str], int]:
-    """The fields in lower case, and the byte behind the header, which the field of the data file ends."""
+    """Return the fields in lower case, and the byte after the header, whose last field is that of the data file."""
     start = text_header.read_start(path)
     fields: dict[str, str] = {}
     end = 0
@@ -149,14 +150,14 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
 
 
 def _payload(fields: dict[str, str], shape: tuple[int, ...], end: int, path: Path) -> Payload:
-    dtype = np.dtype(text_header.one_of(fields["elementtype"], _TYPES, path, "ElementType"))
-    dtype = dtype.newbyteorder(">" if _yes(fields, "binarydatabyteordermsb", "False", path) else "<")
+    dtype = np.dtype(text_header.look_up(fields["elementtype"], _TYPES, path, "ElementType"))
+    dtype = dtype.newbyteorder(">" if _flag(fields, "binarydatabyteordermsb", "False", path) else "<")
     encoding: Encoding = "raw"
-    if not _yes(fields, "binarydata", "True", path):
+    if not _flag(fields, "binarydata", "True", path):
         encoding = "text"
-    elif _yes(fields, "compresseddata", "False", path):
+    elif _flag(fields, "compresseddata", "False", path):
         encoding = "zlib"
-    skip = text_header.whole_numbers(fields.get("headersize", "0"), path, "HeaderSize")[0]
+    skip = text_header.parse_integers(fields.get("headersize", "0"), path, "HeaderSize")[0]
     attached = fields["elementdatafile"].upper() == "LOCAL"
     if skip < -1 or (skip != 0 and attached) or (skip == -1 and encoding != "raw"):
         raise damaged(path, f"it skips {skip} bytes (HeaderSize), which is not read")
@@ -168,12 +169,12 @@ def _payload(fields: dict[str, str], shape: tuple[int, ...], end: int, path: Pat
     return payload
 
 
-def _yes(fields: dict[str, str], name: str, default: str, path: Path) -> bool:
-    return bool(text_header.one_of(fields.get(name, default), _YES, path, name))
+def _flag(fields: dict[str, str], name: str, default: str, path: Path) -> bool:
+    return text_header.look_up(fields.get(name, default), _BOOLEANS, path, name)
 
 
 def _affine(header: _Header, path: Path, options: ReadOptions) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """Index to RAS mm, and warnings."""
+    """Return the affine from index to RAS mm, and warnings."""
     fields = header.fields
     axes = len(header.payload.shape) - 1
     notes: tuple[str, ...] = _other_notes(fields, path)
@@ -182,26 +183,26 @@ def _affine(header: _Header, path: Path, options: ReadOptions) -> tuple[NDArray[
         raise UnknownSpacing(
             "gives no ElementSpacing, so its voxels have no size.", where=path, cure="Write it again from its source."
         )
-    spacing_mm = text_header.numbers(spacing, axes, path, "ElementSpacing")[:3]
+    spacing_mm = text_header.parse_floats(spacing, axes, path, "ElementSpacing")[:3]
     check_spacing(spacing_mm, path, "spacing (ElementSpacing)")
     if "transformmatrix" in fields:
-        # Each axis in turn gives its direction, in left-posterior-superior.
-        turns = text_header.numbers(fields["transformmatrix"], axes * axes, path, "TransformMatrix").reshape(axes, axes)
-        directions = turns[:3, :3].T
+        # Rows are the directions of the axes, in left-posterior-superior.
+        rows = text_header.parse_floats(fields["transformmatrix"], axes * axes, path, "TransformMatrix")
+        directions = rows.reshape(axes, axes)[:3, :3].T
     elif options.assume_spacing:
         directions = np.eye(3)
         notes += (f"{path}: gives no TransformMatrix; axes to left, posterior and superior are assumed, as ITK does.",)
     else:
-        raise refuse_unknown_orientation(path, "no TransformMatrix")
+        raise unknown_orientation(path, "no TransformMatrix")
     if "offset" not in fields:
         notes += (f"{path}: gives no Offset; its first voxel is put at 0 mm.",)
-    origin_mm = text_header.numbers(fields.get("offset", "0 " * axes), axes, path, "Offset")[:3]
-    with np.errstate(all="ignore"):  # what is not finite is refused next
+    origin_mm = text_header.parse_floats(fields.get("offset", "0 " * axes), axes, path, "Offset")[:3]
+    with np.errstate(all="ignore"):  # check_affine refuses what is not finite
         return affine_of(directions * spacing_mm, origin_mm, LPS_TO_RAS), notes
 
 
 def _other_notes(fields: dict[str, str], path: Path) -> tuple[str, ...]:
-    """Warnings for fields that other readers pass over too."""
+    """Return warnings about fields that are ignored, as in other readers."""
     notes: tuple[str, ...] = ()
     unit = fields.get("distanceunits", "mm")
     if unit.lower() not in ("mm", "?", ""):
@@ -209,6 +210,6 @@ def _other_notes(fields: dict[str, str], path: Path) -> tuple[str, ...]:
     scaling = [
         fields.get(f"elementtointensityfunction{name}", plain) for name, plain in (("slope", "1"), ("offset", "0"))
     ]
-    if [text_header.numbers(value, 1, path, "the intensity function")[0] for value in scaling] != [1, 0]:
+    if [text_header.parse_floats(value, 1, path, "the intensity function")[0] for value in scaling] != [1, 0]:
         notes += (f"{path}: names an intensity function; it is not applied, as in ITK.",)
     return notes

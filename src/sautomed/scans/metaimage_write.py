@@ -1,6 +1,6 @@
-"""MetaImage out: a text header and compressed voxels in one file.
+"""Write MetaImage: a text header and compressed voxels in one file.
 
-Written here and not by SimpleITK, whose writers do not tell a full disk from any other fault.
+Not with SimpleITK, whose writers do not distinguish a full disk from other errors.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sautomed.scans.affine import LPS_TO_RAS
 from sautomed.scans.files import atomic_write
 from sautomed.scans.grid import NativeGrid, spacing_of
+from sautomed.scans.volume import LabelMap
 
 _TYPES = {
     "i1": "MET_CHAR",
@@ -36,9 +37,8 @@ def save_metaimage(array: NDArray[Any], native: NativeGrid, path: Path) -> None:
     Args:
         array: (native.shape), any integer type or 32- or 64-bit floats.
     """
-    affine = native.affine if native.stored_affine is None else native.stored_affine
-    lps = LPS_TO_RAS @ affine  # its own inverse
-    spacing_mm = np.array(spacing_of(affine))
+    lps = LPS_TO_RAS @ native.affine_to_write  # the matrix is its own inverse
+    spacing_mm = np.array(spacing_of(lps))
     packed = zlib.compress(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes(order="F"), 6)
     lines = [
         "ObjectType = Image",
@@ -58,6 +58,11 @@ def save_metaimage(array: NDArray[Any], native: NativeGrid, path: Path) -> None:
     with atomic_write(path) as temporary, temporary.open("wb") as stream:
         stream.write(("\n".join(lines) + "\n").encode("ascii"))
         stream.write(packed)
+
+
+def save_metaimage_labels(labels: LabelMap, path: Path) -> None:
+    """Write a label map, without its names, which the format lacks."""
+    save_metaimage(labels.to_smallest_native(), labels.native, path)
 
 
 def _row(values: NDArray[np.float64]) -> str:

@@ -1,4 +1,4 @@
-"""NIfTI: one file with header and voxels, compressed or not."""
+"""Read NIfTI: one file with header and voxels, compressed or not."""
 
 from __future__ import annotations
 
@@ -18,24 +18,22 @@ from sautomed.scans.payload import read_payload
 from sautomed.scans.stored import Geometry, ReadOptions, Stored
 from sautomed.scans.values import require_numbers
 
-_CHANNEL = (UnsupportedVoxels, "--channel")
-
 
 @dataclass(frozen=True)
 class _Choice:
-    """Which volume of the axes behind the third, and which part of a colour; None for plain voxels."""
+    """Index of the volume along the axes after the third, and name of the colour channel; None for plain voxels."""
 
     volume: int
     colour: str | None
 
 
 def read_geometry(path: Path, options: ReadOptions) -> Geometry:
-    """As `io.read_geometry`, of a NIfTI file."""
+    """Read the header; as `scans.read_geometry`."""
     return _read(path, options)[1]
 
 
 def read_stored(path: Path, options: ReadOptions) -> Stored:
-    """As `io.read_stored`, of a NIfTI file. The header is judged first: it is cheap."""
+    """Read header and voxels; as `scans.read_stored`. The header is checked first, which is cheap."""
     found, geometry, choice = _read(path, options)
     require_numbers(geometry.dtype, path)
     slope, intercept = _slope_and_intercept(found, path)
@@ -54,7 +52,7 @@ def _read(path: Path, options: ReadOptions) -> tuple[NiftiHeader, Geometry, _Cho
 
 
 def _choose(found: NiftiHeader, path: Path, options: ReadOptions) -> _Choice:
-    """The fourth axis is time; the fifth, or the parts of a colour, are channels."""
+    """Return the volume to read: the fourth axis is time; the fifth, or the parts of a colour, are channels."""
     axes = found.stored_shape
     frames = axes[3] if len(axes) > 3 else 1
     vectors = axes[4] if len(axes) > 4 else 1
@@ -64,14 +62,16 @@ def _choose(found: NiftiHeader, path: Path, options: ReadOptions) -> _Choice:
             where=path,
             cure="Split it and give one volume, for example with nibabel.four_to_three.",
         )
-    told = f"has {len(axes)} axes of lengths {' x '.join(map(str, axes))}, that is {frames} volumes"
-    frame = check_choice(options.frame, frames, path, NotThreeD, "--frame", told)
+    content = f"has {len(axes)} axes of lengths {' x '.join(map(str, axes))}, that is {frames} volumes"
+    frame = check_choice(options.frame, frames, path, NotThreeD, "--frame", content)
     names = found.payload.dtype.names
     if names is None:
-        told = f"stores {vectors} channels per voxel (its fifth axis)"
-        return _Choice(frame + frames * check_choice(options.channel, vectors, path, *_CHANNEL, told), None)
-    told = f"stores colours, {len(names)} channels ({', '.join(names)}) per voxel"
-    return _Choice(frame, names[check_choice(options.channel, len(names), path, *_CHANNEL, told)])
+        content = f"stores {vectors} channels per voxel (its fifth axis)"
+        channel = check_choice(options.channel, vectors, path, UnsupportedVoxels, "--channel", content)
+        return _Choice(frame + frames * channel, None)
+    content = f"stores colours, {len(names)} channels ({', '.join(names)}) per voxel"
+    channel = check_choice(options.channel, len(names), path, UnsupportedVoxels, "--channel", content)
+    return _Choice(frame, names[channel])
 
 
 def _slope_and_intercept(found: NiftiHeader, path: Path) -> tuple[float, float]:
@@ -95,5 +95,5 @@ def _name_notes(found: NiftiHeader, path: Path) -> tuple[str, ...]:
     named_gzip = path.name.lower().endswith(".gz")
     if found.compressed == named_gzip:
         return ()
-    told = "is gzip but not named .gz" if found.compressed else "is plain NIfTI named .gz"
-    return (f"{path}: {told}; it is read by its content, but other tools may refuse it.",)
+    oddity = "is gzip but not named .gz" if found.compressed else "is plain NIfTI named .gz"
+    return (f"{path}: {oddity}; it is read by its content, but other tools may refuse it.",)

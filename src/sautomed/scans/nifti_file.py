@@ -1,7 +1,6 @@
-"""The header of a NIfTI file and where its voxels are, or a named fault.
+"""Read the header of a NIfTI file, and find its voxels.
 
-Files are read here and not by nibabel's own loader, which fills in zero spacings and cannot say where a compressed
-stream broke.
+Not with nibabel's own loader, which replaces zero spacings and cannot report where a compressed stream broke off.
 """
 
 from __future__ import annotations
@@ -15,22 +14,34 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
 from sautomed.errors import BadGeometry, NotAScan, TruncatedFile, UnsupportedVoxels
-from sautomed.scans.contents import kind_of
-from sautomed.scans.payload import CUT_SHORT, Payload, check_promise, first_bytes
+from sautomed.scans.contents import describe_start
+from sautomed.scans.grid import ScanSource
+from sautomed.scans.payload import CUT_SHORT, Payload, check_size, first_bytes
 
 _HEADER_BYTES = 540  # of NIfTI-2, the longer of the two
 
 
 @dataclass(frozen=True, eq=False)
-class NiftiHeader:
-    """What stands before the voxels.
+class NiftiSource(ScanSource):
+    """Header of a NIfTI scan, whose codes, units and texts are repeated when labels or voxels are written on its grid.
 
     Args:
-        header: nibabel's Nifti1Header or Nifti2Header, unrepaired.
+        header: As in the file, unrepaired; a Nifti2Header (its subclass) for NIfTI-2.
+    """
+
+    header: nibabel.Nifti1Header
+
+
+@dataclass(frozen=True, eq=False)
+class NiftiHeader:
+    """A NIfTI header, and the voxels that it describes.
+
+    Args:
+        header: As in `NiftiSource`.
         payload: The voxels: all axes as stored, in the file's byte order.
     """
 
-    header: Any
+    header: nibabel.Nifti1Header
     payload: Payload
 
     @property
@@ -50,8 +61,8 @@ def read_header(path: Path) -> NiftiHeader:
     Raises:
         MissingFile: There is no such file, or it may not be read.
         NotAScan: The content is no single-file NIfTI.
-        TruncatedFile: Even the header is cut short, or the file is too small for the voxels that it promises.
-        BadGeometry: The header gives no voxels at all, or lets them begin within itself.
+        TruncatedFile: The file ends within the header, or is too small for the voxels of its header.
+        BadGeometry: The header gives no voxels, or an offset of the voxels within the header.
         UnsupportedVoxels: The type of the voxels is unknown.
         DataError: The system cannot read the file.
     """
@@ -64,11 +75,11 @@ def read_header(path: Path) -> NiftiHeader:
     found = NiftiHeader(
         header, Payload(path, shape, dtype, "gzip" if compressed else "raw", skip=_offset_of(header, path))
     )
-    check_promise(found.payload, path)
+    check_size(found.payload, path)
     return found
 
 
-def _dtype_of(header: Any, path: Path) -> np.dtype[Any]:
+def _dtype_of(header: nibabel.Nifti1Header, path: Path) -> np.dtype[Any]:
     try:
         dtype = header.get_data_dtype()
     except (HeaderDataError, KeyError):
@@ -82,8 +93,8 @@ def _dtype_of(header: Any, path: Path) -> np.dtype[Any]:
     return dtype
 
 
-def _header_type(start: bytes, path: Path) -> Any:
-    """nibabel's header class for these first bytes."""
+def _header_type(start: bytes, path: Path) -> type[nibabel.Nifti1Header]:
+    """Return nibabel's header class for these first bytes."""
     for header_type, size, magic_at in ((nibabel.Nifti1Header, 348, 344), (nibabel.Nifti2Header, 540, 4)):
         sizes = (size.to_bytes(4, "little"), size.to_bytes(4, "big"))
         if start[:4] in sizes:
@@ -99,10 +110,12 @@ def _header_type(start: bytes, path: Path) -> Any:
                 where=path,
                 cure="Convert it to .nii.gz, for example with nibabel or dcm2niix.",
             )
-    raise NotAScan(f"is not a NIfTI file: it is {kind_of(start)}.", where=path, cure="Give a .nii or .nii.gz file.")
+    raise NotAScan(
+        f"is not a NIfTI file: it is {describe_start(start)}.", where=path, cure="Give a .nii or .nii.gz file."
+    )
 
 
-def _check_axes(header: Any, path: Path) -> None:
+def _check_axes(header: nibabel.Nifti1Header, path: Path) -> None:
     axes = [int(length) for length in header["dim"]]
     if not 1 <= axes[0] <= 7:
         raise BadGeometry(
@@ -112,10 +125,10 @@ def _check_axes(header: Any, path: Path) -> None:
         )
 
 
-def _offset_of(header: Any, path: Path) -> int:
-    """Where the voxels begin, uncompressed; a header that says 0 means right behind itself.
+def _offset_of(header: nibabel.Nifti1Header, path: Path) -> int:
+    """Return the first byte of the voxels, uncompressed; 0 in the header means right after it.
 
-    A start within the header, or one that is no number, is refused: header bytes would become voxels.
+    An offset within the header, or not a number, is refused: header bytes would become voxels.
     """
     offset, least = float(header["vox_offset"]), int(header.single_vox_offset)
     if not np.isfinite(offset) or offset < 0 or 0 < offset < least:

@@ -1,4 +1,4 @@
-"""NIfTI out: in the likeness of the file that the scan came from."""
+"""Write NIfTI with the header fields of the scan it belongs to."""
 
 from __future__ import annotations
 
@@ -11,35 +11,38 @@ from numpy.typing import NDArray
 
 from sautomed.scans.files import atomic_write
 from sautomed.scans.grid import NativeGrid
+from sautomed.scans.nifti_file import NiftiSource
+from sautomed.scans.volume import LabelMap
 
-_NIFTI1_LONGEST = 32767  # its axes are counted in 16 bits
+_NIFTI1_LONGEST = 32767  # 16 bits per axis length
 _LABEL_INTENT = 1002
 _KNOWN_CODES = range(6)
 _ALIGNED = 2
-_EOL_CHECK = (13, 10, 26, 10)  # by which NIfTI-2 tells that no line ends were converted
+_EOL_CHECK = (13, 10, 26, 10)  # of NIfTI-2, to detect that line ends were converted
 
 
 def save_nifti(array: NDArray[Any], native: NativeGrid, path: Path, *, labels: bool = False) -> None:
     """Write voxels with the affine, the qform and sform codes and the units of the scan's header; atomically.
 
-    A grid that came from no NIfTI file is written as scanner coordinates in mm (codes 1).
+    The grid of a scan in another format is written as scanner coordinates in mm (codes 1).
 
     Args:
-        array: (native.shape), any integer or float type; stored as it is, unscaled.
-        labels: Whether to say that the values are labels.
+        array: (native.shape), any integer or float type; stored unscaled.
+        labels: Whether to mark the values as labels in the header.
     """
     kind = array.dtype.newbyteorder("=")
     array = array.astype(kind, copy=False)
-    affine = native.affine if native.stored_affine is None else native.stored_affine
-    two = isinstance(native.header, nibabel.Nifti2Header) or max(array.shape) > _NIFTI1_LONGEST
+    affine = native.affine_to_write
+    scan_header = native.source.header if isinstance(native.source, NiftiSource) else None
+    two = isinstance(scan_header, nibabel.Nifti2Header) or max(array.shape) > _NIFTI1_LONGEST
     image_type = nibabel.Nifti2Image if two else nibabel.Nifti1Image
-    if isinstance(native.header, nibabel.Nifti1Header):  # NIfTI-2's derives from it
-        header = native.header.copy()
-        _mend(header)
+    if scan_header is not None:
+        header = scan_header.copy()
+        _repair(header)
         if labels:
             header["cal_min"] = header["cal_max"] = 0  # the scan's display window would hide labels
         elif int(header["intent_code"]) > _LABEL_INTENT:
-            header.set_intent("none")  # vectors and the like, of which one channel was picked
+            header.set_intent("none")  # vectors and the like, of which one channel was read
         image = image_type(array, affine, header, dtype=kind)
     else:
         image = image_type(array, affine, dtype=kind)
@@ -53,16 +56,21 @@ def save_nifti(array: NDArray[Any], native: NativeGrid, path: Path, *, labels: b
         nibabel.save(image, temporary)
 
 
-def _mend(header: Any) -> None:
-    """Replace what reading is lenient about, but what nibabel would refuse, or unset and the orientation with it."""
+def save_nifti_labels(labels: LabelMap, path: Path) -> None:
+    """Write a label map, without its names, which the format lacks."""
+    save_nifti(labels.to_smallest_native(), labels.native, path, labels=True)
+
+
+def _repair(header: nibabel.Nifti1Header) -> None:
+    """Correct fields that reading accepts, but nibabel would refuse to write or unset together with the orientation."""
     for name in ("qform_code", "sform_code"):
         if int(header[name]) not in _KNOWN_CODES:
             header[name] = _ALIGNED if int(header[name]) > 0 else 0
     try:
         header.get_qform()
-    except (HeaderDataError, ValueError):  # no rotation; reading did not use it either
+    except (HeaderDataError, ValueError):  # no rotation; reading ignores it too
         header["qform_code"] = 0
     header["magic"] = header.single_magic
-    header["vox_offset"] = 0  # nibabel puts the voxels where they belong
+    header["vox_offset"] = 0  # chosen by nibabel
     if isinstance(header, nibabel.Nifti2Header):
         header["eol_check"] = _EOL_CHECK

@@ -1,4 +1,4 @@
-"""NRRD: a text header and voxels behind it (.nrrd) or in a file beside it (.nhdr).
+"""Read NRRD: a text header, with the voxels after it (.nrrd) or in a file beside it (.nhdr).
 
 Format: https://teem.sourceforge.net/nrrd/format.html
 """
@@ -8,23 +8,24 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sautomed.errors import NotThreeD, TruncatedFile, UnknownSpacing, UnsupportedVoxels
+from sautomed.errors.text import listed
 from sautomed.scans import text_header
 from sautomed.scans.affine import (
     LPS_TO_RAS,
     affine_of,
     check_affine,
     check_choice,
-    refuse_unknown_orientation,
     spacing_notes,
+    unknown_orientation,
 )
 from sautomed.scans.grid import NativeGrid
-from sautomed.scans.payload import CUT_SHORT, Payload, check_promise, end_notes, read_payload
+from sautomed.scans.payload import CUT_SHORT, Encoding, Payload, check_size, end_notes, read_payload
 from sautomed.scans.stored import Geometry, ReadOptions, Stored
 from sautomed.scans.text_header import damaged
 
@@ -44,8 +45,15 @@ _TYPES = {
     }.items()
     for name in names.split("|")
 }
-_ENCODINGS = {"raw": "raw", "gzip": "gzip", "gz": "gzip", "ascii": "text", "text": "text", "txt": "text"}
-_ENDIANS = {"little": "little", "big": "big"}
+_ENCODINGS: dict[str, Encoding] = {
+    "raw": "raw",
+    "gzip": "gzip",
+    "gz": "gzip",
+    "ascii": "text",
+    "text": "text",
+    "txt": "text",
+}
+_BYTE_ORDERS: dict[str, Literal["<", ">"]] = {"little": "<", "big": ">"}
 _TO_RAS = {
     name: np.diag([*signs, 1.0])
     for names, signs in (
@@ -63,35 +71,35 @@ _OVER_TIME = ("list", "time")
 
 @dataclass(frozen=True, eq=False)
 class _Header:
-    """A header understood: its voxels, and which stored axes are the three of space."""
+    """A parsed header.
+
+    Args:
+        space_axes: The stored axes that are those of space.
+        picked: Index to read along each other axis.
+    """
 
     payload: Payload
     fields: dict[str, str]
     space_axes: tuple[int, int, int]
-    pick: dict[int, int]  # of each further axis, the index to read
+    picked: dict[int, int]
 
 
 def read_geometry(path: Path, options: ReadOptions) -> Geometry:
-    """As `io.read_geometry`, of an NRRD file."""
-    return _described(_read_header(path, options), path, options)
+    """Read the header; as `scans.read_geometry`."""
+    return _geometry(_read_header(path, options), path, options)
 
 
 def read_stored(path: Path, options: ReadOptions) -> Stored:
-    """As `io.read_stored`, of an NRRD file. The header is judged first: it is cheap."""
+    """Read header and voxels; as `scans.read_stored`. The header is checked first, which is cheap."""
     header = _read_header(path, options)
-    geometry = _described(header, path, options)
-    return Stored(geometry, picked(read_payload(header.payload, path), header.space_axes, header.pick))
+    geometry = _geometry(header, path, options)
+    voxels = read_payload(header.payload, path)
+    if header.picked:  # copied, so that the other volumes need not stay in memory
+        voxels = np.array(voxels[tuple(header.picked.get(axis, slice(None)) for axis in range(voxels.ndim))], order="F")
+    return Stored(geometry, voxels)
 
 
-def picked(voxels: NDArray[Any], space_axes: tuple[int, int, int], pick: dict[int, int]) -> NDArray[Any]:
-    """One volume of an array of more axes; copied, so that the others need not stay in memory."""
-    if not pick:
-        return voxels
-    index = tuple(slice(None) if axis in space_axes else pick[axis] for axis in range(voxels.ndim))
-    return np.array(voxels[index], order="F")
-
-
-def _described(header: _Header, path: Path, options: ReadOptions) -> Geometry:
+def _geometry(header: _Header, path: Path, options: ReadOptions) -> Geometry:
     affine, notes = _affine(header, path, options)
     check_affine(affine, path)
     a, b, c = (header.payload.shape[axis] for axis in header.space_axes)
@@ -111,13 +119,13 @@ def _read_header(path: Path, options: ReadOptions) -> _Header:
     sizes = _sizes(fields, path)
     payload = _payload(fields, sizes, end, path)
     space_axes, others = _axes(fields, sizes, path)
-    pick = {axis: _choose(sizes[axis], kind, path, options) for axis, kind in others.items()}
-    check_promise(payload, path)
-    return _Header(payload, fields, space_axes, pick)
+    picked = {axis: _choose(sizes[axis], kind, path, options) for axis, kind in others.items()}
+    check_size(payload, path)
+    return _Header(payload, fields, space_axes, picked)
 
 
 def _fields(path: Path) -> tuple[dict[str, str], int]:
-    """The fields in lower case, and the byte behind the header. Comments and free key/value pairs are passed over."""
+    """Return the fields in lower case, and the byte after the header. Comments and free key/value pairs are skipped."""
     start = text_header.read_start(path)
     match = re.search(rb"\r?\n\r?\n", start)
     end = match.end() if match else len(start)
@@ -130,7 +138,7 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
             raise damaged(path, f"its line {line[:60]!r} is no field")
         name = name.strip().lower()
         fields.setdefault(_SYNONYMS.get(name, name), value.strip())
-    if match is None and ("data file" not in fields or end == text_header.HEADER_LIMIT):
+    if match is None and ("data file" not in fields or end == text_header.MAX_HEADER_BYTES):
         raise TruncatedFile(f"is truncated: it ends at byte {end}, within the NRRD header.", where=path, cure=CUT_SHORT)
     missing = [name for name in ("type", "dimension", "sizes", "encoding") if name not in fields]
     if missing:
@@ -139,23 +147,22 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
 
 
 def _sizes(fields: dict[str, str], path: Path) -> tuple[int, ...]:
-    sizes = text_header.whole_numbers(fields["sizes"], path, "sizes")
-    dimension = text_header.whole_numbers(fields["dimension"], path, "dimension")
-    if dimension != [len(sizes)] or len(sizes) > text_header.MOST_AXES or min(sizes) < 1:
+    sizes = text_header.parse_integers(fields["sizes"], path, "sizes")
+    dimension = text_header.parse_integers(fields["dimension"], path, "dimension")
+    if dimension != [len(sizes)] or len(sizes) > text_header.MAX_AXES or min(sizes) < 1:
         raise damaged(path, f"dimension {fields['dimension'][:20]!r} and sizes {fields['sizes'][:60]!r} fit no image")
     return tuple(sizes)
 
 
 def _payload(fields: dict[str, str], sizes: tuple[int, ...], end: int, path: Path) -> Payload:
-    encoding: Any = text_header.one_of(fields["encoding"], _ENCODINGS, path, "encoding")
-    dtype = np.dtype(text_header.one_of(fields["type"], _TYPES, path, "type"))
+    encoding = text_header.look_up(fields["encoding"], _ENCODINGS, path, "encoding")
+    dtype = np.dtype(text_header.look_up(fields["type"], _TYPES, path, "type"))
     if dtype.itemsize > 1 and encoding != "text":
         if "endian" not in fields:
             raise damaged(path, "it lacks the field 'endian', without which its voxels cannot be understood")
-        little = text_header.one_of(fields["endian"], _ENDIANS, path, "endian") == "little"
-        dtype = dtype.newbyteorder("<" if little else ">")
-    lines = text_header.whole_numbers(fields.get("line skip", "0"), path, "line skip")[0]
-    skip = text_header.whole_numbers(fields.get("byte skip", "0"), path, "byte skip")[0]
+        dtype = dtype.newbyteorder(text_header.look_up(fields["endian"], _BYTE_ORDERS, path, "endian"))
+    lines = text_header.parse_integers(fields.get("line skip", "0"), path, "line skip")[0]
+    skip = text_header.parse_integers(fields.get("byte skip", "0"), path, "byte skip")[0]
     if lines != 0 or skip < -1 or (skip == -1 and encoding != "raw"):
         raise damaged(path, f"it skips {lines} lines and {skip} bytes, which is not read")
     detached = "data file" in fields
@@ -168,14 +175,14 @@ def _payload(fields: dict[str, str], sizes: tuple[int, ...], end: int, path: Pat
 
 
 def _axes(fields: dict[str, str], sizes: tuple[int, ...], path: Path) -> tuple[tuple[int, int, int], dict[int, str]]:
-    """The three axes of space, and the kinds of the others."""
+    """Return the three axes of space, and the kinds of the others."""
     kinds = fields.get("kinds", "").lower().split() or ["???"] * len(sizes)
     vectors = _vectors(fields, path) or [np.zeros(3)] * len(sizes)
     if len(kinds) != len(sizes) or len(vectors) != len(sizes):
         raise damaged(path, "the fields 'kinds', 'space directions' and 'sizes' differ in their numbers of axes")
     in_space = [axis for axis, kind in enumerate(kinds) if vectors[axis] is not None and kind in _IN_SPACE]
     while len(in_space) > 3 and all(kinds[axis] in _IN_SPACE for axis in in_space):
-        in_space.pop()  # nothing tells which axes are those of space: the fastest are, as in every other format
+        in_space.pop()  # the header leaves open which axes are those of space: the fastest, as in every other format
     if len(in_space) < 3:
         raise NotThreeD(
             f"has {len(in_space)} axes in space (sizes {' x '.join(map(str, sizes))}), but a 3D volume is needed.",
@@ -187,7 +194,7 @@ def _axes(fields: dict[str, str], sizes: tuple[int, ...], path: Path) -> tuple[t
 
 
 def _choose(length: int, kind: str, path: Path, options: ReadOptions) -> int:
-    """The index along an axis that is not of space: of a list or of time a frame, of anything else a channel."""
+    """Return the index along an axis that is not of space: a frame of a list or of time, otherwise a channel."""
     if kind in _OVER_TIME or kind in _IN_SPACE:
         return check_choice(options.frame, length, path, NotThreeD, "--frame", f"holds {length} volumes")
     if kind == "complex":
@@ -197,29 +204,29 @@ def _choose(length: int, kind: str, path: Path, options: ReadOptions) -> int:
             cure="Convert it to magnitude.",
         )
     colours = " (RGB?)" if length in (3, 4) else ""
-    told = f"stores {length} channels{colours} per voxel, of the kind {kind[:30]!r}"
-    return check_choice(options.channel, length, path, UnsupportedVoxels, "--channel", told)
+    content = f"stores {length} channels{colours} per voxel, of the kind {kind[:30]!r}"
+    return check_choice(options.channel, length, path, UnsupportedVoxels, "--channel", content)
 
 
 def _vectors(fields: dict[str, str], path: Path) -> list[NDArray[np.float64] | None] | None:
-    """The step of each axis in mm, None for axes that are not of space; None if the field is absent."""
+    """Return the step of each axis in mm, None for axes that are not of space; None if the field is absent."""
     if "space directions" not in fields:
         return None
     text = fields["space directions"]
     found = list(_VECTOR.finditer(text))
-    if not found or len(found) > text_header.MOST_AXES or _VECTOR.sub("", text).strip():
+    if not found or len(found) > text_header.MAX_AXES or _VECTOR.sub("", text).strip():
         raise damaged(path, f"its space directions are {text[:60]!r}")
     return [None if match[2] else _vector(match[1], path, "a space direction") for match in found]
 
 
 def _vector(text: str, path: Path, name: str) -> NDArray[np.float64]:
-    """A vector in space; of a fourth component, which is time, nothing is kept."""
+    """Return a vector in space; a fourth component, which is time, is dropped."""
     count = min(max(text.count(",") + 1, 3), 4)
-    return text_header.numbers(text.replace(",", " "), count, path, name)[:3]
+    return text_header.parse_floats(text.replace(",", " "), count, path, name)[:3]
 
 
 def _affine(header: _Header, path: Path, options: ReadOptions) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """Index in the three axes of space to RAS mm, and warnings."""
+    """Return the affine from index along the three axes of space to RAS mm, and warnings."""
     fields = header.fields
     notes: tuple[str, ...] = _unit_notes(fields, path)
     space = " ".join(fields.get("space", "").lower().split()).removesuffix("-time")
@@ -227,7 +234,7 @@ def _affine(header: _Header, path: Path, options: ReadOptions) -> tuple[NDArray[
     to_ras = _TO_RAS.get(space) if vectors else None
     if to_ras is None:
         if not options.assume_spacing:
-            raise refuse_unknown_orientation(path, f"space is {space[:40]!r}" if space else "no space is named")
+            raise unknown_orientation(path, f"space is {space[:40]!r}" if space else "no space is named")
         notes += (f"{path}: names no space of the patient; left-posterior-superior is assumed, as ITK does.",)
         to_ras = LPS_TO_RAS
     if vectors:
@@ -250,7 +257,7 @@ def _spacings(header: _Header, path: Path) -> NDArray[np.float64]:
             where=path,
             cure="Write it again from its source.",
         )
-    every = text_header.numbers(header.fields["spacings"], len(header.payload.shape), path, "spacings")
+    every = text_header.parse_floats(header.fields["spacings"], len(header.payload.shape), path, "spacings")
     return every[list(header.space_axes)]
 
 
@@ -258,5 +265,5 @@ def _unit_notes(fields: dict[str, str], path: Path) -> tuple[str, ...]:
     units = {unit for unit in re.findall(r'"([^"]*)"', fields.get("space units", "")) if unit.strip()}
     if units <= {"mm", "millimeter", "millimeters", "s", "sec", "ms"}:
         return ()
-    listed = ", ".join(sorted(unit[:20] for unit in units))
-    return (f"{path}: the header gives lengths in {listed}; they are taken as mm, as other readers do.",)
+    names = listed(sorted(unit[:20] for unit in units))
+    return (f"{path}: the header gives lengths in {names}; they are taken as mm, as other readers do.",)

@@ -1,4 +1,4 @@
-"""What stands at a path: a file or not, its JSON, its hash; every fault with a name.
+"""Check that a path is a file, read its JSON, compute its hash; each error names the file.
 
 Knows nothing of what the files mean.
 """
@@ -16,7 +16,7 @@ from sautomed.errors import BadDatasetJson, MissingFile, SautomedError
 
 
 def sha256_of(paths: Iterable[Path]) -> str:
-    """The SHA-256 of one file's bytes; of several files, that of their sorted hashes, whatever they are called.
+    """Return the SHA-256 of one file's bytes; of several files, that of their sorted hashes, whatever their names.
 
     Raises:
         MissingFile: A file cannot be read.
@@ -39,6 +39,8 @@ def _sha256_of_file(path: Path) -> str:
 def read_json(path: str | Path, fault: type[SautomedError] = BadDatasetJson) -> Any:
     """Read a JSON file.
 
+    Args:
+        fault: Class of the error for a file that is not JSON.
     Raises:
         MissingFile: There is no such file.
         fault: It is not JSON; the message names line and column.
@@ -56,7 +58,7 @@ def read_json(path: str | Path, fault: type[SautomedError] = BadDatasetJson) -> 
     except UnicodeDecodeError as error:
         raise fault("is not UTF-8 text.", where=path, cure="Save it as UTF-8.") from error
     except (RecursionError, ValueError) as error:  # brackets within brackets, or a number of thousands of digits
-        raise fault("is no JSON that can be read: it is nested too deep or holds too long a number.", where=path,
+        raise fault("is no JSON that can be read: it is nested too deep or has too long a number.", where=path,
                     cure="Write the file again.") from error  # fmt: skip
 
 
@@ -66,11 +68,11 @@ def require_file(path: Path) -> None:
         return
     if path.is_dir():
         raise MissingFile("is a folder, but a file is needed here.", where=path, cure="Name one file in it.")
-    if is_dangling(path):
+    if is_broken_link(path):
         raise MissingFile(
             f"is a link to {path.readlink()}, which is not there.",
             where=path,
-            cure="Fetch the file that it stands for (as with git annex get), or take the link out.",
+            cure="Fetch the file that it links to (as with git annex get), or remove the link.",
         )
     if path.exists():
         raise MissingFile("is a device or a pipe, but a file is needed here.", where=path, cure="Name a file.")
@@ -85,14 +87,14 @@ def require_file(path: Path) -> None:
     raise MissingFile("does not exist.", where=path, cure=cure)
 
 
-def true_place(path: Path) -> Path:
-    """Where a path leads through all links; of links that run in a circle the path itself."""
+def resolved_path(path: Path) -> Path:
+    """Return a path with all links resolved; for links that run in a circle, the absolute path itself."""
     try:
         return path.resolve()
     except (OSError, RuntimeError):  # which of them depends on the version of Python
         return path.absolute()
 
 
-def is_dangling(path: Path) -> bool:
-    """Whether a path is a link to nothing, as a file of git-annex whose content was not fetched."""
+def is_broken_link(path: Path) -> bool:
+    """Return whether a path is a link to a missing file, such as a git-annex file whose content was not fetched."""
     return path.is_symlink() and not path.exists()

@@ -1,7 +1,7 @@
-"""Voxels as bytes: raw or compressed, behind a header or in a file beside it.
+"""Read voxels from bytes: raw, compressed or as text, after a header or in a file beside it.
 
-They are read whole, to the last checksum, or refused with the byte where they end. No memory is taken for what the
-bytes that are there cannot hold.
+Voxels are read whole, to the last checksum, or refused with the byte where they end. Sizes in a header are checked
+against the size of the file before memory is allocated for them.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ Encoding = Literal["raw", "gzip", "zlib", "text"]
 
 GZIP_MAGIC = b"\x1f\x8b"
 CUT_SHORT = "Copy or download it again: the transfer probably stopped early."
-_DEFLATE_LIMIT = 1032  # deflate cannot shrink anything by more than this factor
-_MOST_TEXT_BYTES = 1 << 26  # ours: numbers as text are met in examples, and take much memory to read
-_CHUNK_BYTES = 1 << 16  # also how precisely the end of a broken stream is told
-_PACKED_BYTES = 540  # the header of NIfTI-2; a compressed file is unpacked no further to tell its format
+_DEFLATE_LIMIT = 1032  # largest compression factor of deflate
+_MAX_TEXT_BYTES = 1 << 26  # ours: voxels as text occur in examples, and take much memory to read
+_CHUNK_BYTES = 1 << 16  # also the precision with which the end of a broken stream is reported
+_UNPACKED_BYTES = 540  # the header of NIfTI-2; a compressed file is unpacked no further to recognise its format
 _BROKEN_STREAM = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
 @dataclass(frozen=True)
 class Payload:
-    """Where the voxels of a file are, and how they are stored.
+    """Position and encoding of the voxels of a file.
 
     Args:
         path: The file that holds them.
         shape: All axes as stored, the first running fastest.
         dtype: In the byte order of the file.
-        encoding: What must be undone; "text" is numbers with blanks between them.
-        start: Byte of the file where they begin, or where their compressed stream does.
+        encoding: "text" is numbers separated by blanks.
+        start: Byte of the file where the voxels or their compressed stream begin.
         skip: Bytes before the voxels once the stream is uncompressed.
     """
 
@@ -56,21 +56,21 @@ class Payload:
 
     @property
     def voxel_bytes(self) -> int:
-        """Bytes that the voxels take, uncompressed."""
+        """Size of the voxels in bytes, uncompressed."""
         return prod(self.shape) * self.dtype.itemsize
 
     @property
     def end(self) -> int:
-        """The byte behind the last voxel: of the file, or of the uncompressed stream."""
+        """Byte after the last voxel: of the file, or of the uncompressed stream."""
         return self.skip + self.voxel_bytes + (self.start if self.encoding == "raw" else 0)
 
 
 @contextmanager
 def open_bytes(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to read its bytes; faults of the disk in here are named.
+    """Open a file to read its bytes; errors of the disk within the block become a DataError.
 
     Raises:
-        MissingFile: There is no such file, or it may not be read.
+        MissingFile: There is no such file, or reading it is not permitted.
         DataError: The system cannot read the file.
     """
     try:
@@ -83,12 +83,12 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
         raise DataError(
             f"cannot be read: {error.strerror or error}.",
             where=path,
-            cure="Check the disk or the network drive that it lies on, then try again.",
+            cure="Check the disk or the network drive that it is on, then try again.",
         ) from error
 
 
 def first_bytes(path: Path, count: int) -> tuple[bytes, bool]:
-    """The first bytes of a file, uncompressed, and whether it is gzip.
+    """Return the first bytes of a file, uncompressed, and whether it is gzip.
 
     Raises:
         TruncatedFile: The compressed stream breaks off within them. MissingFile, DataError as `open_bytes`.
@@ -100,7 +100,7 @@ def first_bytes(path: Path, count: int) -> tuple[bytes, bool]:
         stream.seek(0)
         try:
             with gzip.GzipFile(fileobj=stream) as unpacked:
-                return unpacked.read(min(count, _PACKED_BYTES)), True
+                return unpacked.read(min(count, _UNPACKED_BYTES)), True
         except _BROKEN_STREAM as error:
             raise TruncatedFile(
                 "is truncated or damaged: its compressed stream breaks off within the header, at byte 0.",
@@ -109,8 +109,8 @@ def first_bytes(path: Path, count: int) -> tuple[bytes, bool]:
             ) from error
 
 
-def check_promise(payload: Payload, where: Path) -> None:
-    """Refuse axes without voxels, and more voxels than the bytes that are there can hold.
+def check_size(payload: Payload, where: Path) -> None:
+    """Refuse axes without voxels, and more voxels than the bytes of the file can hold.
 
     Raises:
         BadGeometry, TruncatedFile, NotAScan; MissingFile, DataError as `open_bytes`.
@@ -125,7 +125,7 @@ def check_promise(payload: Payload, where: Path) -> None:
         size = stream.seek(0, io.SEEK_END)
     stored = size - payload.start
     if payload.encoding == "text":
-        if stored > _MOST_TEXT_BYTES:
+        if stored > _MAX_TEXT_BYTES:
             raise NotAScan(
                 f"keeps its voxels as {stored / 1e6:.0f} MB of text, which is not read.",
                 where=where,
@@ -138,7 +138,7 @@ def check_promise(payload: Payload, where: Path) -> None:
         fits, promised = payload.end <= stored * _DEFLATE_LIMIT, f"{payload.end} bytes"
     if fits and payload.start >= 0 and payload.skip >= 0:
         return
-    held = f"{_file_words(payload, where)} ends at byte {size}"
+    held = f"{_name_of_file(payload, where)} ends at byte {size}"
     if payload.encoding in ("gzip", "zlib"):
         held = f"no {max(stored, 0)} compressed bytes can hold that many"
     raise TruncatedFile(
@@ -149,18 +149,18 @@ def check_promise(payload: Payload, where: Path) -> None:
 
 
 def end_notes(payload: Payload, where: Path) -> tuple[str, ...]:
-    """Warnings about how a file ends that promises no more than it has.
+    """Return a warning about the end of a file that is long enough.
 
-    A raw file that goes on behind its last voxel may belong to another header; text that ends with a digit may have
-    lost further ones.
+    A raw file with bytes after its last voxel may belong to another header; text that ends with a digit may have lost
+    further ones.
     """
-    held = _file_words(payload, where)
+    held = _name_of_file(payload, where)
     with open_bytes(payload.path) as stream:
         size = stream.seek(0, io.SEEK_END)
         stream.seek(max(size - 1, 0))
         last = stream.read(1)
     if payload.encoding == "raw" and size > payload.end:
-        return (f"{where}: {held} goes on for {size - payload.end} bytes behind the voxels; they are left out.",)
+        return (f"{where}: {held} has {size - payload.end} bytes after the voxels; they are ignored.",)
     if payload.encoding == "text" and not last.isspace():
         return (f"{where}: {held} ends without a blank or a new line, so its last number may have been cut short.",)
     return ()
@@ -170,13 +170,13 @@ def read_payload(payload: Payload, where: Path, volume: int | None = None) -> ND
     """Read the voxels as stored, and check the stream to its end.
 
     Args:
-        payload: As `check_promise` passed it.
-        where: The file to name in a fault.
-        volume: Keep only this one of the volumes that all axes behind the third count, from 0.
+        payload: Accepted by `check_size`.
+        where: The file to name in errors.
+        volume: Index from 0 of the only volume to keep, over all axes after the third.
     Returns:
         (payload.shape), or its first three axes; the first axis runs fastest in memory.
     Raises:
-        TruncatedFile: The voxels end early, or the compressed stream is damaged; tells the byte.
+        TruncatedFile: The voxels end early, or the compressed stream is damaged; gives the byte.
         MemoryShortage: The voxels do not fit into memory.
     """
     shape = payload.shape if volume is None else payload.shape[:3]
@@ -186,7 +186,7 @@ def read_payload(payload: Payload, where: Path, volume: int | None = None) -> ND
         return kept.reshape(shape, order="F")
     wanted = prod(shape) * payload.dtype.itemsize
     before = 0 if volume is None else volume * wanted
-    # Asked for first: systems lend more than they have, and end the process once it is used.
+    # Checked first: systems grant more memory than they have, and kill the process once it is used.
     free = psutil.virtual_memory().available
     if wanted > free:
         raise MemoryShortage(
@@ -207,7 +207,7 @@ def read_payload(payload: Payload, where: Path, volume: int | None = None) -> ND
 
 
 class _ZlibStream(io.RawIOBase):
-    """What a zlib stream unpacks to, read forward; a stream that breaks off raises EOFError, as in gzip."""
+    """Uncompressed bytes of a zlib stream, read forward; a stream that breaks off raises EOFError, as in gzip."""
 
     def __init__(self, packed: BinaryIO) -> None:
         super().__init__()
@@ -239,9 +239,9 @@ def _unpacked(stream: BinaryIO, encoding: Encoding) -> Any:
 
 
 def _fill(stream: Any, content: bytearray, before: int, payload: Payload, where: Path) -> None:
-    """Fill `content` from behind `before` bytes of voxels, then read to the end so that the checksum is verified."""
+    """Fill `content` with the bytes after the first `before`, then read to the end, which verifies the checksum."""
     scrap = bytearray(_CHUNK_BYTES)
-    lead = payload.end - payload.skip - payload.voxel_bytes  # so that bytes of a raw file are counted from its start
+    lead = payload.end - payload.skip - payload.voxel_bytes  # bytes of a raw file are counted from its start
     total = payload.skip + payload.voxel_bytes
     begin = payload.skip + before
     at = 0
@@ -256,7 +256,7 @@ def _fill(stream: Any, content: bytearray, before: int, payload: Payload, where:
                     piece = waste[: min(total - at, _CHUNK_BYTES)]
                 count = stream.readinto(piece)
                 if not count:
-                    held = _file_words(payload, where) if payload.encoding == "raw" else "its compressed stream"
+                    held = _name_of_file(payload, where) if payload.encoding == "raw" else "its compressed stream"
                     raise TruncatedFile(
                         f"is truncated: its header promises {lead + total} bytes, but {held} ends at byte {lead + at}.",
                         where=where,
@@ -280,14 +280,15 @@ def _fill(stream: Any, content: bytearray, before: int, payload: Payload, where:
 
 
 def _read_text(payload: Payload, where: Path) -> NDArray[Any]:
-    """Numbers with blanks between them, in the machine's own byte order."""
+    """Return numbers separated by blanks, in the machine's own byte order."""
     with open_bytes(payload.path) as stream:
         stream.seek(payload.start)
         words = stream.read()[payload.skip :].split()
     count = prod(payload.shape)
     if len(words) < count:
         raise TruncatedFile(
-            f"is truncated: its header promises {count} numbers, but {_file_words(payload, where)} holds {len(words)}.",
+            f"is truncated: its header promises {count} numbers, but {_name_of_file(payload, where)} "
+            f"holds {len(words)}.",
             where=where,
             cure=CUT_SHORT,
         )
@@ -299,5 +300,5 @@ def _read_text(payload: Payload, where: Path) -> NDArray[Any]:
         raise TruncatedFile(f"is damaged: {error}, among its voxels.", where=where, cure=CUT_SHORT) from error
 
 
-def _file_words(payload: Payload, where: Path) -> str:
+def _name_of_file(payload: Payload, where: Path) -> str:
     return "the file" if payload.path == where else f"its data file {payload.path.name}"

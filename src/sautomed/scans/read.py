@@ -1,4 +1,4 @@
-"""Scans and label maps in, oriented and checked, whatever their format."""
+"""Read scans and label maps of any format, oriented and checked."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from sautomed.errors import MemoryShortage, UnknownLabels
+from sautomed.errors.text import listed, listed_labels
 from sautomed.scans.formats import format_of
 from sautomed.scans.grid import Plane, choose_plane, orient
 from sautomed.scans.stored import Geometry, ReadOptions, Stored
@@ -17,56 +18,58 @@ from sautomed.scans.straight import straight_geometry, straight_stored
 from sautomed.scans.values import intensities, require_numbers, whole_numbers
 from sautomed.scans.volume import LabelMap, Volume
 
-PLAIN = ReadOptions()
+DEFAULT_OPTIONS = ReadOptions()
 
 
-def read_geometry(path: str | Path, options: ReadOptions = PLAIN) -> Geometry:
-    """Read what stands before the voxels of a scan or label map.
+def read_geometry(path: str | Path, options: ReadOptions = DEFAULT_OPTIONS) -> Geometry:
+    """Read the header of a scan or label map, without its voxels.
 
     Raises:
         DataError: MissingFile, NotAScan, TruncatedFile, UnsupportedVoxels, NotThreeD, BadGeometry, UnknownSpacing,
             ShearedGrid, or a fault of DICOM.
     """
     path = Path(path)
-    found = format_of(path).read_geometry(path, options)
-    require_numbers(found.dtype, path)
-    return straight_geometry(found, options)
+    geometry = format_of(path).reader.read_geometry(path, options)
+    require_numbers(geometry.dtype, path)
+    return straight_geometry(geometry, options)
 
 
-def read_stored(path: str | Path, options: ReadOptions = PLAIN, *, labels: bool = False) -> Stored:
+def read_stored(path: str | Path, options: ReadOptions = DEFAULT_OPTIONS, *, labels: bool = False) -> Stored:
     """Read the voxels as they are stored, in the file's axis order.
 
     Args:
-        labels: Whether it is a label map: if `options` ask for resampling, it takes the nearest voxel's label.
+        labels: Whether it is a label map: if `options` ask for resampling, the nearest voxel's label is taken.
     Raises:
         DataError: As `read_geometry`.
-        MemoryShortage: It does not fit into memory.
+        MemoryShortage: The voxels do not fit into memory.
     """
     path = Path(path)
     with _within_memory(path):
-        stored = format_of(path).read_stored(path, options)
+        stored = format_of(path).reader.read_stored(path, options)
         require_numbers(stored.voxels.dtype, path)
         return straight_stored(stored, options, nearest=labels)
 
 
-def read_scan(path: str | Path, plane: Plane | Literal["auto"] = "auto", options: ReadOptions = PLAIN) -> Volume:
-    """Read a scan, scaled as its header says.
+def read_scan(
+    path: str | Path, plane: Plane | Literal["auto"] = "auto", options: ReadOptions = DEFAULT_OPTIONS
+) -> Volume:
+    """Read a scan, with the scaling of its header applied.
 
-    A file is known by its content, so plain NIfTI named .gz is read, with a warning.
+    The format is recognised by the content of the file, so plain NIfTI named .gz is read, with a warning.
 
     Args:
-        path: A file of any format that is read, with one 3D volume (further axes of length 1 are dropped), a folder
-            with DICOM files, or a zip of one.
-        plane: Which plane the slices shall be; "auto" takes the one that was scanned.
+        path: A file of any readable format with one 3D volume (further axes of length 1 are dropped), a folder with
+            DICOM files, or a zip of one.
+        plane: Plane of the slices; "auto" takes the scanned one.
     Raises:
         DataError: As `read_geometry`, and NonFiniteVoxels or ConstantImage.
-        MemoryShortage: It does not fit into memory.
+        MemoryShortage: The voxels do not fit into memory.
     """
     stored = read_stored(path, options)
     geometry = stored.geometry
     with _within_memory(geometry.path):
         scaled, repairs = intensities(stored)
-        del stored  # a large scan should not lie in memory three times
+        del stored  # a large scan should not be in memory three times
         chosen = choose_plane(geometry.native, plane)
         turned, affine = orient(scaled, geometry.native, chosen)
         notes = (*geometry.warnings, *repairs)
@@ -77,17 +80,17 @@ def read_labels(
     path: str | Path,
     plane: Plane | Literal["auto"] = "auto",
     names: dict[int, str] | None = None,
-    options: ReadOptions = PLAIN,
+    options: ReadOptions = DEFAULT_OPTIONS,
 ) -> LabelMap:
-    """Read a label map; floats are taken if they are whole numbers within `values.LABEL_TOLERANCE`.
+    """Read a label map; floats are accepted if they are whole numbers within `values.LABEL_TOLERANCE`.
 
     Args:
         path: As for `read_scan`.
-        plane: The plane of the scan it belongs to.
-        names: Name of each label without the background; None names every value that occurs after itself.
+        plane: Plane of the scan it belongs to.
+        names: Name of each label without the background; None names each value that occurs "label 1" and so on.
     Raises:
         DataError: As `read_geometry`, and NonFiniteVoxels, NotIntegerLabels, or UnknownLabels if `names` lacks a value.
-        MemoryShortage: It does not fit into memory.
+        MemoryShortage: The voxels do not fit into memory.
     """
     stored = read_stored(path, options, labels=True)
     native = stored.geometry.native
@@ -104,27 +107,25 @@ def read_labels(
 
 
 def refuse_unknown_values(labels: LabelMap, *, where: str | Path, declared_in: str = "dataset.json") -> None:
-    """Raise UnknownLabels, with value and voxel count, if `labels` holds values that its names lack."""
+    """Raise UnknownLabels, with values and voxel counts, if `labels` holds values that its names lack."""
     unknown = labels.unknown_values()
     if not unknown:
         return
-    listed = ", ".join(f"{value} ({count} voxels)" for value, count in unknown.items())
-    known = ", ".join(f"{value} {name}" for value, name in sorted(labels.names.items()))
+    counts = listed(f"{value} ({count} voxels)" for value, count in unknown.items())
+    known = listed_labels({0: "background"} | dict(sorted(labels.names.items())))
     raise UnknownLabels(
-        f"holds label values that have no name in {declared_in}: {listed}. Known are: 0 background, {known}.",
+        f"holds label values that have no name in {declared_in}: {counts}. Known are: {known}.",
         where=where,
         cure=f"Add the labels to {declared_in}, or correct the label map."
         if declared_in == "dataset.json"
-        else "Correct the label map, or say with --layout how the folder is meant.",
+        else "Correct the label map, or name the layout of the folder with --layout.",
     )
 
 
 @contextmanager
 def _within_memory(path: Path) -> Iterator[None]:
-    """Name the fault of a scan that is larger than the memory, wherever on the way that shows."""
+    """Raise MemoryShortage in place of a MemoryError."""
     try:
         yield
     except MemoryError as error:
-        raise MemoryShortage(
-            "does not fit into the memory that there is.", where=path, cure="Use a larger machine."
-        ) from error
+        raise MemoryShortage("does not fit into memory.", where=path, cure="Use a larger machine.") from error

@@ -1,7 +1,7 @@
-"""What a file holds before it is turned and judged: where the formats meet.
+"""Content of a scan file before it is oriented and checked, the same for all formats.
 
 Each format is two functions, `read_geometry(path, options) -> Geometry` and `read_stored(path, options) -> Stored`.
-Warnings are values, kept with what was read; nothing is printed or logged here.
+Warnings are values, kept with the content; nothing is printed or logged here.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ from sautomed.scans.grid import NativeGrid
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What a user may say about a scan that a file alone leaves open.
+    """Choices of a user about a scan whose file leaves something open.
 
     Args:
-        series: Of DICOM: a number of the series table, a SeriesInstanceUID, or a part of a description.
-        frame: Of a file with several volumes, which one, from 0.
-        channel: Of a file with several values per voxel (colours), which one, from 0.
-        resample: Bring a grid that is not regular (gantry tilt, uneven gaps, shear) onto one that is, instead of
-            refusing it.
-        assume_spacing: Take the spacings of a NIfTI header that gives no orientation.
+        series: DICOM series: its number in the series table, its SeriesInstanceUID, or a part of its description.
+        frame: Index from 0 of the volume, in a file with several.
+        channel: Index from 0 of the value, in a file with several values per voxel (colours).
+        resample: Resample an irregular grid (gantry tilt, uneven gaps, shear) to a regular one instead of refusing it.
+        assume_spacing: Accept a header that gives spacings but no orientation.
     """
 
     series: str | None = None
@@ -38,11 +37,11 @@ class ReadOptions:
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """What a file says about itself without its voxels.
+    """Header of a scan, in the terms of every format.
 
     Args:
         path: The file, or the folder or archive of a DICOM series.
-        format: For example "NIfTI-1, gzip" or "DICOM CT, 20 files, JPEG 2000 Lossless".
+        format: For example "NIfTI-1, gzip" or "DICOM CT, 20 files, JPEG 2000 Lossless"; for display.
         native: Shape and affine in the file's axis order.
         dtype: Type of the stored voxels.
         warnings: What is odd, as whole sentences that name the file.
@@ -75,9 +74,9 @@ class Stored:
     """Voxels as they are stored, in the file's axis order.
 
     Args:
-        geometry: What the file says about itself; its warnings hold for the voxels too.
+        geometry: The header, with the warnings about the voxels too.
         voxels: (native.shape), any integer or float type. Intensity = voxel * slope + intercept.
-        slope: 1 where the format scales nothing, or scaled already.
+        slope: 1 if there is no scaling, or it is applied already.
         intercept: Likewise 0.
     """
 

@@ -1,6 +1,6 @@
-"""What stored numbers mean: intensities or labels; what cannot be trusted is refused by name.
+"""Convert stored numbers to intensities or labels, and refuse those that cannot be trusted.
 
-Knows no format.
+Knows nothing of file formats.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def require_numbers(dtype: np.dtype[Any], path: Path) -> None:
 
 
 def intensities(stored: Stored) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """Scaled voxels of a scan, in the file's axis order, and warnings.
+    """Return the scaled voxels of a scan, in the file's axis order, and warnings.
 
     NaN and infinite voxels below `NON_FINITE_LIMIT` become the smallest finite value, with a warning.
 
@@ -51,7 +51,7 @@ def intensities(stored: Stored) -> tuple[NDArray[np.float32], tuple[str, ...]]:
 
 
 def whole_numbers(stored: Stored) -> NDArray[np.unsignedinteger[Any]]:
-    """Labels in the smallest unsigned type; floats are taken if they are whole numbers within `LABEL_TOLERANCE`.
+    """Return labels in the smallest unsigned type; floats are accepted if whole within `LABEL_TOLERANCE`.
 
     Raises:
         NonFiniteVoxels, NotIntegerLabels.
@@ -59,7 +59,7 @@ def whole_numbers(stored: Stored) -> NDArray[np.unsignedinteger[Any]]:
     path = stored.geometry.path
     values: NDArray[Any] = stored.voxels
     if values.dtype.kind == "f" or (stored.slope, stored.intercept) != (1.0, 0.0):
-        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused next
+        with np.errstate(over="ignore", invalid="ignore"):  # overflow is refused by _rounded
             values = _rounded(values.astype(np.float64) * stored.slope + stored.intercept, path)
     low, high = values.min(), values.max()
     if low < 0 or high > MAX_LABEL:
@@ -72,7 +72,7 @@ def whole_numbers(stored: Stored) -> NDArray[np.unsignedinteger[Any]]:
 
 
 def _scale(stored: Stored) -> NDArray[np.float32]:
-    """Intensities as float32. Values beyond its range become infinite and are judged with those that were."""
+    """Return intensities as float32; values beyond its range become infinite, and are then treated as such."""
     voxels, slope, intercept = stored.voxels, stored.slope, stored.intercept
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         if (slope, intercept) == (1.0, 0.0):
@@ -84,22 +84,22 @@ def _scale(stored: Stored) -> NDArray[np.float32]:
 
 
 def _repair(scaled: NDArray[np.float32], path: Path) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """Replace few voxels that are not finite by the smallest finite value; refuse many."""
+    """Replace voxels that are not finite by the smallest finite value; refuse too many of them."""
     broken = ~np.isfinite(scaled)
     count = int(np.count_nonzero(broken))
     if count == 0:
         return scaled, ()
     first = tuple(int(axis[0]) for axis in np.nonzero(broken))
     share = count / scaled.size
-    told = f"{count} of {scaled.size} voxels ({share:.2%}) are NaN or infinite, the first at index {first}"
+    finding = f"{count} of {scaled.size} voxels ({share:.2%}) are NaN or infinite, the first at index {first}"
     if share >= NON_FINITE_LIMIT:
         raise NonFiniteVoxels(
-            f"{told}; above {NON_FINITE_LIMIT:.1%} the image cannot be trusted.",
+            f"{finding}; above {NON_FINITE_LIMIT:.1%} the image cannot be trusted.",
             where=path,
             cure="Export the scan again, or replace them by the background value.",
         )
     scaled[broken] = scaled[~broken].min()
-    return scaled, (f"{path}: {told}; they were set to the image's minimum.",)
+    return scaled, (f"{path}: {finding}; they were set to the image's minimum.",)
 
 
 def _rounded(values: NDArray[np.float64], path: Path) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
-"""A scan or a label map together with the place of its voxels in the patient.
+"""A scan or a label map with the position of its voxels in the patient.
 
-Arrays are (slice, row, col). They are turned once on reading, so that every slice looks as a radiologist sees it, and
+Arrays are (slice, row, col). They are turned once on reading, so that slices look as in a radiologist's viewer, and
 turned back once on writing.
 """
 
@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sautomed.errors import GridMismatch
+from sautomed.scans.formats import label_writer
 from sautomed.scans.grid import NativeGrid, Plane, corner_gap_mm, spacing_of, unorient
 
 CORNER_TOLERANCE_MM = 0.1  # ours: a tenth of a fine voxel; rounding in headers stays far below
-ROUNDING_MM = 0.01  # ours: what headers with six digits lose over half a metre, and more
+ROUNDING_MM = 0.01  # ours: above the rounding of headers with six digits over half a metre
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +28,8 @@ class Volume:
     Args:
         array: float32 (d h w), in the file's own units.
         affine: 4x4, index (slice, row, col) to RAS mm.
-        native: What the file had.
-        plane: Which plane the slices are.
+        native: Grid of the file.
+        plane: Plane of the slices.
         path: The file, or None.
         warnings: What was odd but could be read, as whole sentences.
     """
@@ -53,8 +54,8 @@ class LabelMap:
     Args:
         array: uint8 or uint16 (d h w).
         affine: 4x4, index (slice, row, col) to RAS mm.
-        native: The grid to return to.
-        plane: Which plane the slices are.
+        native: Grid of the file to write.
+        plane: Plane of the slices.
         names: Name of each label without the background.
     """
 
@@ -70,37 +71,41 @@ class LabelMap:
         return spacing_of(self.affine)
 
     def voxel_counts(self) -> dict[int, int]:
-        """How many voxels each value has that occurs, background included."""
-        # Slice by slice: counting turns what it counts into eight bytes per voxel.
+        """Return the number of voxels of each value that occurs, background included."""
+        # Slice by slice, because bincount makes a copy with eight bytes per voxel.
         counts = np.zeros(int(self.array.max(initial=0)) + 1, np.int64)
         for plane in self.array:
             counts += np.bincount(plane.ravel(), minlength=len(counts))
         return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
 
     def unknown_values(self) -> dict[int, int]:
-        """Values other than the background that have no name, with their voxel counts."""
+        """Return the values other than the background that have no name, with their voxel counts."""
         return {value: count for value, count in self.voxel_counts().items() if value != 0 and value not in self.names}
 
     def to_native(self) -> NDArray[np.unsignedinteger[Any]]:
-        """The labels in the axis order and direction of the file they belong to, (native.shape)."""
+        """Return the labels in the axes of the file, (native.shape)."""
         return np.ascontiguousarray(unorient(self.array, self.native, self.plane))
 
+    def to_smallest_native(self) -> NDArray[np.unsignedinteger[Any]]:
+        """Return the labels as `to_native`, in the smallest unsigned type that holds them."""
+        array = self.to_native()
+        return array.astype(np.uint8 if array.max(initial=0) <= 255 else np.uint16, copy=False)
+
     def save(self, path: str | Path) -> None:
-        """Write the labels on the native grid, with their names and colours; atomically.
+        """Write the labels on the native grid, with the names and colours that the format can hold; atomically.
 
         Args:
-            path: Ends in one of `io.write.LABEL_ENDINGS`, such as .nii.gz or .nrrd. An existing file is replaced.
+            path: Ends in one of `formats.LABEL_ENDINGS`, such as .nii.gz or .nrrd. An existing file is replaced.
         Raises:
-            UnknownFormat: The name ends otherwise.
-            UnwritableTarget: The place cannot be written.
+            UnknownFormat: The name has another ending.
+            UnwritableTarget: The file cannot be written.
+            SautomedError: The format cannot hold the labels; see its writer.
         """
-        from sautomed.scans.write import write_labels  # the formats stand above this module (see the import contract)
-
-        write_labels(self, path)
+        label_writer(path)(self, Path(path))
 
 
 def corner_distance_mm(first: Volume | LabelMap, second: Volume | LabelMap) -> float:
-    """How far the corner voxels of two equally shaped arrays lie apart at most; inf if the shapes differ."""
+    """Return the largest distance between corresponding corner voxels; inf if the shapes differ."""
     if first.array.shape != second.array.shape:
         return float("inf")
     return corner_gap_mm(first.affine, second.affine, first.array.shape)
@@ -109,12 +114,12 @@ def corner_distance_mm(first: Volume | LabelMap, second: Volume | LabelMap) -> f
 def require_same_grid(
     first: Volume | LabelMap, second: Volume | LabelMap, *, first_name: str, second_name: str, where: str | Path
 ) -> None:
-    """Refuse two arrays that do not lie on one grid in the patient.
+    """Raise GridMismatch unless two arrays lie on one grid in the patient.
 
     Both are compared as oriented, so files that store the same grid in another axis order agree.
 
     Raises:
-        GridMismatch: Shapes differ, or corner voxels lie more than `CORNER_TOLERANCE_MM` apart; names both geometries.
+        GridMismatch: Shapes differ, or corner voxels are more than `CORNER_TOLERANCE_MM` apart; gives both geometries.
     """
     gap_mm = corner_distance_mm(first, second)
     if gap_mm <= CORNER_TOLERANCE_MM:
@@ -130,7 +135,7 @@ def require_same_grid(
 
 
 def small_gap_notes(image: Volume, labels: LabelMap, where: str | Path) -> tuple[str, ...]:
-    """A warning if a scan and its label map lie apart by less than is refused, but by more than rounding."""
+    """Return a warning if a scan and its label map are further apart than rounding, but not so far as to be refused."""
     gap_mm = corner_distance_mm(image, labels)
     if not ROUNDING_MM < gap_mm <= CORNER_TOLERANCE_MM:
         return ()
@@ -143,5 +148,5 @@ def small_gap_notes(image: Volume, labels: LabelMap, where: str | Path) -> tuple
 def _geometry_line(item: Volume | LabelMap) -> str:
     spacing = " x ".join(f"{length:.4g}" for length in item.native.spacing_mm)
     shape = " x ".join(map(str, item.native.shape))
-    origin = ", ".join(f"{place:.1f}" for place in item.native.affine[:3, 3])
+    origin = ", ".join(f"{position:.1f}" for position in item.native.affine[:3, 3])
     return f"{shape} voxels of {spacing} mm, axes {item.native.axis_codes}, first voxel at ({origin}) mm"

@@ -1,4 +1,4 @@
-"""What a system costs: numbers of its parameters, floating point operations of a volume, and the machine."""
+"""Costs of a system: its parameters, the floating point operations of a volume, and the machine it runs on."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Parameters:
-    """Numbers in a network: all of them, and those that training changes."""
+class ParameterCounts:
+    """Number of a network's parameters: of all, and of those that training changes."""
 
     all: int
     trained: int
 
 
-def count_parameters(network: nn.Module) -> Parameters:
-    """A tensor that two layers share counts once."""
+def count_parameters(network: nn.Module) -> ParameterCounts:
+    """Count parameters; a tensor that two layers share counts once."""
     parameters = list(network.parameters())
-    return Parameters(sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad))
+    return ParameterCounts(sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad))
 
 
 def count_flops(
     network: Segmenter, volume: Volume, settings: Settings, labels: Mapping[int, str], truth: LabelMap | None
 ) -> float | None:
-    """Floating point operations of segmenting a volume, two to a multiplication with addition; None if not countable.
+    """Count the floating point operations of segmenting a volume, a multiply-add as two; None if that is impossible.
 
-    Counts matrix products, convolutions and attention, as PyTorch's own counter does; what else there is takes little.
+    PyTorch's counter covers matrix products, convolutions and attention; the rest is small.
     """
     counter = FlopCounterMode(display=False)
     try:
         with counter:
             deque(segment_slices(network, volume, settings, labels, truth), maxlen=0)
-    except (RuntimeError, NotImplementedError, TypeError) as error:  # what operators say that it cannot follow
+    except (RuntimeError, NotImplementedError, TypeError) as error:  # an operator that the counter does not support
         log.warning("floating point operations could not be counted: %s", error)
         return None
     return float(counter.get_total_flops())
 
 
-def machine() -> str:
-    """What the runs of this process run on: `Intel(R) Xeon(R) Gold 6226R, 16 cores, 8 threads used, Linux, no GPU`."""
+def describe_machine() -> str:
+    """Return the machine of this process: `Intel(R) Xeon(R) Gold 6226R, 16 cores, 8 threads used, Linux, no GPU`."""
     cores, threads = os.cpu_count() or 1, torch.get_num_threads()
     graphics = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     used = f"{threads} thread{'s' * (threads != 1)} used"
@@ -62,7 +62,7 @@ def machine() -> str:
 
 
 def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name as Linux knows it; elsewhere, and where that has none, what Python knows."""
+    """Return the processor's name as Linux gives it, or else as Python does."""
     try:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # not Linux

@@ -1,5 +1,17 @@
-"""How a model learns: one loop for all of them, driven by Lightning."""
+"""Training of any system of this package.
 
-from sautomed.training.learner import Budget, Clock, Learner, now_s
-
-__all__ = ["Budget", "Clock", "Learner", "now_s"]
+train.py         the verb: a data set in, a run with a model folder out
+plan.py          its request
+materials.py     cases of the fold, resolved settings
+prepare.py       slices resized and scaled once, memory-mapped
+classes.py       does every class occur in the training cases?
+slice_runs.py    examples: runs of consecutive slices
+augment*.py      their augmentation, ours and that of other systems
+fit.py           the loop: Lightning with our examples, checkpoints and log
+learner.py       Lightning module around any Segmenter
+budget.py        steps, or seconds of a clock
+optimization.py  optimiser, weight decay, averaged weights
+validation.py    DSC at the network's resolution
+log.py           log.csv and the learning curve
+write_model.py   the model folder and its scores
+"""

@@ -1,6 +1,6 @@
 """One spatial transform for all slices of a run, then changes of intensity: MONAI's, seeded by the example.
 
-Ours does not mirror: left and right kidneys are different labels. The recipes of other systems stand beside it.
+Ours does not mirror: left and right kidneys are different labels. The other recipes are in modules beside it.
 """
 
 from collections.abc import Callable
@@ -30,12 +30,12 @@ AugmentRun = Callable[
 
 
 def make_augment(settings: AugmentSettings) -> AugmentRun:
-    """What the settings name: images in [0, 1] and labels of a run, changed alike."""
+    """Return the augmentation that the settings name: it changes images in [0, 1] and labels of a run alike."""
     return RECIPES[settings.recipe](settings)
 
 
 class Augment:
-    """Slices are channels to MONAI, so one draw moves them all alike."""
+    """Our recipe. Slices are channels to MONAI, so one draw moves all of them alike."""
 
     def __init__(self, settings: AugmentSettings):
         self.settings = settings
@@ -75,12 +75,12 @@ class Augment:
 
 
 def _plain(image: Tensor) -> Tensor:
-    """Without MONAI's metadata."""
+    """Drop MONAI's metadata."""
     return image.as_tensor() if hasattr(image, "as_tensor") else torch.as_tensor(image)
 
 
 class NoAugment:
-    """Slices as they are."""
+    """No augmentation."""
 
     def __init__(self, settings: AugmentSettings):
         pass

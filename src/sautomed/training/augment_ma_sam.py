@@ -1,4 +1,4 @@
-"""MA-SAM's augmentation: turns, gamma and an erased patch by chance, then two of ten further changes.
+"""MA-SAM's augmentation: turns, gamma and an erased patch at random, then two of ten further changes.
 
 All slices of a run change alike. Strengths and chances are those of the public code (Chen et al. 2024); there each
 change also rounds the images to 256 grey levels, here only the one that is meant to coarsen them does.
@@ -30,7 +30,7 @@ BITS = (4, 8)
 
 
 class MaSamAugment:
-    """Each of four changes by a chance of one half, then two different ones of ten.
+    """Each of four changes with a chance of one half, then two different ones of ten.
 
     It mirrors left into right and scales from the upper left corner, as the authors' code does. The numbers in the
     settings are another recipe's and change nothing here.
@@ -49,7 +49,7 @@ class MaSamAugment:
 
 
 def _turn(images: Tensor, labels: Tensor, rng: np.random.Generator) -> Pair:
-    """0 to 3 quarter turns, then mirrored along rows or columns."""
+    """Turn by 0 to 3 quarters, then mirror rows or columns."""
     turns, axis = int(rng.integers(4)), int(rng.integers(2))
     return turned(images, turns, axis), turned(labels, turns, axis)
 
@@ -59,7 +59,7 @@ def turned(slices: Tensor, turns: int, axis: int) -> Tensor:
 
 
 def _rotate(images: Tensor, labels: Tensor, rng: np.random.Generator) -> Pair:
-    """About the middle; nearest pixel for images too."""
+    """Rotate about the centre, nearest pixel for images too."""
     angle = np.deg2rad(int(rng.integers(-LARGEST_ANGLE, LARGEST_ANGLE)))
     cos, sin = float(np.cos(angle)), float(np.sin(angle))
     matrix = [[cos, -sin, 0.0], [sin, cos, 0.0]]
@@ -71,7 +71,7 @@ def _gamma(images: Tensor, labels: Tensor, rng: np.random.Generator) -> Pair:
 
 
 def _erase(images: Tensor, labels: Tensor, rng: np.random.Generator) -> Pair:
-    """One patch of noise, the same in all slices, labelled background."""
+    """Replace one patch by noise, the same in all slices, labelled background."""
     h, w = images.shape[1:]
     area, ratio = rng.uniform(*ERASED_AREA) * h * w, rng.uniform(*ERASED_RATIO)
     wide, high = int(np.sqrt(area * ratio)), int(np.sqrt(area / ratio))  # at most 0.41 of a side
@@ -84,7 +84,7 @@ def _erase(images: Tensor, labels: Tensor, rng: np.random.Generator) -> Pair:
 
 
 def moved(slices: Tensor, matrix: list[list[float]], mode: str) -> Tensor:
-    """Each output place looks up the input at `matrix` (2 x 3) times (x, y, 1), in half sides from the middle.
+    """Sample each output place from the input at `matrix` (2 x 3) times (x, y, 1), in half sides from the centre.
 
     Zero comes from outside. For labels too, with the mode "nearest".
     """
@@ -109,7 +109,7 @@ def _intensity(limits: tuple[float, float], function: Callable[[Tensor, float], 
 
 
 def contrasted(images: Tensor, factor: float) -> Tensor:
-    """Away from each slice's mean, or towards it."""
+    """Move values away from each slice's mean, or towards it."""
     mean = images.mean((1, 2), keepdim=True)
     return mean + factor * (images - mean)
 
@@ -119,7 +119,7 @@ def brightened(images: Tensor, factor: float) -> Tensor:
 
 
 def sharpened(images: Tensor, factor: float) -> Tensor:
-    """Away from a smoothed image (3 x 3, the middle counts 5 times), or towards it; the outermost pixels stay."""
+    """Move values away from a smoothed image (3 x 3, the middle counts 5 times), or towards it; border pixels stay."""
     kernel = torch.ones(1, 1, 3, 3)
     kernel[..., 1, 1] = 5
     smooth = images.clone()
@@ -128,7 +128,7 @@ def sharpened(images: Tensor, factor: float) -> Tensor:
 
 
 def posterized(images: Tensor, bits: float) -> Tensor:
-    """Only the first so many of 8 bits, 4 to 8 alike often."""
+    """Keep only the first 4 to 8 of 8 bits, each number equally likely."""
     coarse = 2 ** (8 - min(int(bits), 8))
     return ((images * 255).int() // coarse * coarse).float() / 255
 

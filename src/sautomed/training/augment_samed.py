@@ -12,7 +12,7 @@ LARGEST_ANGLE = 20  # degrees either way, drawn in whole degrees
 
 
 class SamedAugment:
-    """Half of the examples: 0 to 3 quarter turns, then mirrored along rows or columns. A quarter: rotated a little.
+    """Turn half of the examples by 0 to 3 quarters and mirror rows or columns; rotate a quarter of them a little.
 
     It mirrors left into right, which the authors' code does too. The rotation takes the nearest pixel, of images as of
     labels, and zeros from outside. The numbers in the settings are another recipe's and change nothing here.

@@ -1,4 +1,4 @@
-"""Whether the cases of a fold show what a model shall learn."""
+"""Check that the cases of a fold show every class."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from sautomed.errors import ClassMissing
+from sautomed.errors.text import listed
 from sautomed.training.prepare import PreparedCase
 
 log = logging.getLogger(__name__)
@@ -16,26 +17,26 @@ log = logging.getLogger(__name__)
 def require_classes(
     train: Sequence[PreparedCase], val: Sequence[PreparedCase], labels: Mapping[int, str], fold: str
 ) -> None:
-    """Refuse to train what no training case shows; warn of classes that validation lacks and of empty label maps.
+    """Refuse to train a class that no training case shows; warn of classes that validation lacks, and of empty maps.
 
     Args:
         train: Cases to train on.
         val: Cases to validate with; may be empty.
         labels: Name of each label, in ascending order of its value.
-        fold: As the user calls it.
+        fold: As the user names it.
     Raises:
         ClassMissing: A class has no voxel in any training case.
     """
     shown = {case.id: np.asarray(case.presence.any(0)) for case in (*train, *val)}
     names = [f"{value} {name}" for value, name in sorted(labels.items())]
-    untaught, unscored = (_lacking([shown[case.id] for case in cases], names) for cases in (train, val))
-    if untaught:
+    missing, unscored = (_lacking([shown[case.id] for case in cases], names) for cases in (train, val))
+    if missing:
         raise ClassMissing(
-            f"fold {fold} cannot be trained: {', '.join(untaught)} "
-            f"{'has' if len(untaught) == 1 else 'have'} no voxel in its {len(train)} training cases "
-            f"({_listed([case.id for case in train])}).",
+            f"fold {fold} cannot be trained: {', '.join(missing)} "
+            f"{'has' if len(missing) == 1 else 'have'} no voxel in its {len(train)} training cases "
+            f"({listed(case.id for case in train)}).",
             where="training split",
-            cure=_cure(untaught, [shown[case.id] for case in val], names),
+            cure=_cure(missing, [shown[case.id] for case in val], names),
         )
     if unscored:
         log.warning("fold %s: no validation case shows %s, so its score leaves them out.", fold, ", ".join(unscored))
@@ -45,7 +46,7 @@ def require_classes(
 
 
 def _lacking(presence: Sequence[np.ndarray], names: Sequence[str]) -> list[str]:
-    """The classes that none of the cases shows; none without cases."""
+    """Return the classes that none of the cases shows; none without cases."""
     if not presence:
         return []
     return [name for name, found in zip(names, np.any(presence, axis=0), strict=True) if not found]
@@ -59,7 +60,3 @@ def _cure(lacking: Sequence[str], val: Sequence[np.ndarray], names: Sequence[str
         f"Leave it out with --ignore {value}, correct the label maps, or, if it is only a few pixels large, raise "
         "data.image_size."
     )
-
-
-def _listed(ids: Sequence[str]) -> str:
-    return ", ".join(ids[:8]) + (", ..." if len(ids) > 8 else "")

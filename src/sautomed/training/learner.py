@@ -1,8 +1,6 @@
-"""What Lightning drives: a training step of any Segmenter, validation, the schedule and the average."""
+"""Lightning module around any Segmenter: training step, validation, schedule and averaged weights."""
 
-import time
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import lightning
 import torch
@@ -12,59 +10,19 @@ from torch.optim.swa_utils import AveragedModel
 from sautomed.config import SegmentSettings, TrainSettings
 from sautomed.errors import TrainingDiverged
 from sautomed.model.segmenter import Segmenter
+from sautomed.training.budget import Budget, now_s
 from sautomed.training.optimization import make_optimizer, warming_average
 from sautomed.training.prepare import PreparedCase
-from sautomed.training.runs import Run
-from sautomed.training.steps import run_losses
+from sautomed.training.slice_runs import SliceRun
 from sautomed.training.validation import network_dice
-
-Clock = Literal["wall", "processor"]
-
-
-def now_s(clock: Clock) -> float:
-    """A moment on that clock, in seconds; only differences mean something."""
-    return time.process_time() if clock == "processor" else time.monotonic()
-
-
-@dataclass
-class Budget:
-    """How far training is: by the clock if there is a limit in seconds, else by steps.
-
-    Attributes:
-        steps: So many, unless `seconds` rules.
-        seconds: So long, from the command to the finished model.
-        spent_s: Seconds gone before `start`: earlier parts of a resumed training, and preparing.
-        reserve_s: Seconds to keep for the final validation; known once a validation was timed.
-        clock: "wall" counts seconds that pass, "processor" those that this process computes, all threads together: so a
-            comparison stays fair on a machine that others use too.
-    """
-
-    steps: int
-    seconds: float | None = None
-    spent_s: float = 0.0
-    reserve_s: float = 0.0
-    clock: Clock = "wall"
-    _since: float | None = None
-
-    def start(self) -> None:
-        self._since = now_s(self.clock)
-
-    def elapsed_s(self) -> float:
-        return self.spent_s + (0.0 if self._since is None else now_s(self.clock) - self._since)
-
-    def progress(self, step: int) -> float:
-        """0 at the start, 1 at the end."""
-        if self.seconds is None:
-            return min(step / self.steps, 1.0)
-        return min(self.elapsed_s() / max(self.seconds - self.reserve_s, 1e-9), 1.0)
 
 
 class Learner(lightning.LightningModule):
-    """Trains `model`; validates and hands out the averaged weights if there are any.
+    """Trains `model`; validates with the averaged weights if there are any.
 
     Args:
         channels: As in `DataSettings`.
-        final_cases: Cases that will be segmented once training is over, for which a timed budget keeps a reserve.
+        final_cases: Cases that are segmented after training, for which a timed budget reserves seconds.
     """
 
     def __init__(
@@ -81,6 +39,7 @@ class Learner(lightning.LightningModule):
         self.model = model
         self.settings, self.budget, self.seed = settings, budget, seed
         self.channels, self.walking, self.final_cases = channels, walking, final_cases
+        self.last_losses: dict[str, Tensor] = {}
         self._validation_began = 0.0
         self._case_dsc: list[Tensor] = []
         self.average = None
@@ -90,13 +49,14 @@ class Learner(lightning.LightningModule):
 
     @property
     def best_model(self) -> Segmenter:
+        """Model with the averaged weights if there are any."""
         return self.model if self.average is None else cast(Segmenter, self.average.module)
 
     # -- training ------------------------------------------------------------------------------------------------
 
-    def training_step(self, run: Run, _: int) -> Tensor:
+    def training_step(self, run: SliceRun, _: int) -> Tensor:
         generator = torch.Generator().manual_seed(hash((self.seed, self.global_step)) % 2**63)
-        losses = run_losses(self.model, run, self.settings, generator)
+        losses = self.model.losses(run, self.settings, generator)
         parts = {name: value.detach() for name, value in losses.items()}
         if not torch.isfinite(parts["loss"]):
             raise TrainingDiverged(
@@ -104,6 +64,7 @@ class Learner(lightning.LightningModule):
                 where="training",
                 cure="Use a smaller train.learning_rate, or train.precision=32-true.",
             )
+        self.last_losses = parts
         self.log_dict(parts, batch_size=len(run.labels))
         return losses["loss"]
 
@@ -138,11 +99,11 @@ class Learner(lightning.LightningModule):
         self.budget.reserve_s = 1.2 * per_case_s * (len(self.trainer.val_dataloaders) + self.final_cases) + 1
 
     def validation_step(self, case: PreparedCase, _: int) -> None:
-        """DSC of one case at the network's resolution; native scores come from `evaluate`."""
+        """Measure the DSC of one case at the network's resolution; native scores come from `evaluate`."""
         self._case_dsc.append(network_dice(self.best_model, case, self.channels, self.walking).nanmean())
 
     def on_validation_epoch_end(self) -> None:
-        """Always logged, as the best checkpoint needs it; nan if no case has an organ, and none was found."""
+        """Log the mean, which the best checkpoint needs; nan if no case has an organ and none was found."""
         self.log("val_dsc", torch.stack(self._case_dsc).nanmean())
 
     # -- what a checkpoint holds beyond weights and optimiser --------------------------------------------------------
@@ -156,7 +117,7 @@ class Learner(lightning.LightningModule):
         self.budget.reserve_s = checkpoint["reserve_s"]
 
 
-def _of_cases(run: Run) -> str:
-    """The cases of a step, so that a broken one can be found."""
+def _of_cases(run: SliceRun) -> str:
+    """Name the cases of a step, so that a broken one can be found."""
     ids = sorted(set(run.cases))
     return f", on slices of {', '.join(ids)}" if ids else ""

@@ -1,45 +1,26 @@
-"""What a training leaves to be looked at while it runs: log.csv and a picture of the learning curve."""
+"""The log of a training while it runs: log.csv, a picture of the learning curve, and steps for a progress bar."""
 
 import csv
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning
 
 from sautomed.report.curves import draw_learning_curve
+from sautomed.scans.files import write_text
 
 if TYPE_CHECKING:
-    from sautomed.training import Learner
+    from sautomed.training.learner import Learner
 
-LOG_EVERY = 10  # steps a row
-
-
-@dataclass
-class LogRow:
-    """One row of log.csv: means since the row before; a validation has a row of its own."""
-
-    step: int
-    elapsed_s: float
-    lr: float | None = None
-    loss: float | None = None
-    ce: float | None = None
-    dice: float | None = None
-    box: float | None = None
-    presence: float | None = None
-    focal: float | None = None
-    iou: float | None = None
-    val_dsc: float | None = None
-
-
-COLUMNS = [field.name for field in fields(LogRow)]
-LOSSES = ("loss", "ce", "dice", "box", "presence", "focal", "iou")  # no system has all of them
+LOG_EVERY = 10  # steps per row
 
 
 @dataclass(frozen=True)
 class RunningStep:
-    """For a progress bar: how far training is (0 to 1), the step, the seconds gone and the latest numbers."""
+    """Progress for a bar: the fraction done (0 to 1), the step, the seconds spent and the latest numbers."""
 
     progress: float
     step: int
@@ -48,35 +29,68 @@ class RunningStep:
     val_dsc: float | None
 
 
+class LogTable:
+    """log.csv: a row per `LOG_EVERY` steps with means since the row before, and one per validation.
+
+    Columns are step, elapsed_s, lr, the losses of the system by name, and val_dsc; blank where not measured.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.columns = ["step", "elapsed_s", "lr", "loss", "val_dsc"]
+
+    def begin(self, step: int) -> None:
+        """Start the file, or keep its rows up to a step from which training goes on."""
+        rows = [row for row in self._rows() if int(row["step"]) <= step] if step else []
+        self.columns = list(rows[0]) if rows else self.columns
+        self._write(rows)
+
+    def append(self, row: Mapping[str, float]) -> None:
+        """Add a row; a name that is new becomes a column."""
+        new = [name for name in row if name not in self.columns]
+        if new:
+            rows = self._rows()
+            self.columns[-1:-1] = new  # before val_dsc
+            self._write(rows)
+        values = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self.columns).writerow(values)
+
+    def _rows(self) -> list[dict[str, str]]:
+        if not self.path.exists():
+            return []
+        with self.path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    def _write(self, rows: list[dict[str, str]]) -> None:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self.columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.path, text.getvalue())
+
+
 class CurveLog(lightning.Callback):
     """Writes log.csv row by row and draws learning_curve.png after each validation."""
 
     def __init__(self, folder: Path, on_step: Callable[[RunningStep], None] | None = None):
-        self.path, self.picture, self.on_step = folder / "log.csv", folder / "learning_curve.png", on_step
+        self.table, self.picture, self.on_step = LogTable(folder / "log.csv"), folder / "learning_curve.png", on_step
         self.sums: dict[str, float] = {}
         self.count = 0
         self.loss: float | None = None
         self.val_dsc: float | None = None
 
     def on_train_start(self, trainer: lightning.Trainer, module: "Learner") -> None:
-        """A resumed training keeps the rows up to its checkpoint; what came after them is trained again."""
-        kept = []
-        if self.path.exists():
-            with self.path.open(newline="") as file:
-                kept = [row for row in csv.DictReader(file) if int(row["step"]) <= trainer.global_step]
-        with self.path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(kept if trainer.global_step else [])
+        """Keep the rows up to the checkpoint of a resumed training; later steps are trained again."""
+        self.table.begin(trainer.global_step)
 
     def on_train_batch_end(self, trainer: lightning.Trainer, module: "Learner", *_: Any) -> None:
-        for name in LOSSES:
-            if name in trainer.callback_metrics:
-                self.sums[name] = self.sums.get(name, 0.0) + float(trainer.callback_metrics[name])
+        for name, value in module.last_losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value)
         self.count += 1
         if self.count == LOG_EVERY:
             self._write_means(trainer, module)
-        self._tell(trainer, module)
+        self._report_step(trainer, module)
 
     def on_validation_end(self, trainer: lightning.Trainer, module: "Learner") -> None:
         if trainer.sanity_checking:  # only timed, before training
@@ -86,36 +100,26 @@ class CurveLog(lightning.Callback):
         found = trainer.callback_metrics.get("val_dsc")
         if found is not None and not found.isnan():
             self.val_dsc = float(found)
-            self._append(LogRow(trainer.global_step, module.budget.elapsed_s(), val_dsc=self.val_dsc))
-            draw_learning_curve(self.path, self.picture)
-        self._tell(trainer, module)
+            self._append(trainer, module, {"val_dsc": self.val_dsc})
+            draw_learning_curve(self.table.path, self.picture)
+        self._report_step(trainer, module)
 
     def on_train_end(self, trainer: lightning.Trainer, module: "Learner") -> None:
         if self.count:
             self._write_means(trainer, module)
-        draw_learning_curve(self.path, self.picture)
+        draw_learning_curve(self.table.path, self.picture)
 
     def _write_means(self, trainer: lightning.Trainer, module: "Learner") -> None:
         means = {name: total / self.count for name, total in self.sums.items()}
         self.loss = means["loss"]
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self._append(LogRow(trainer.global_step, module.budget.elapsed_s(), rate, **means))
+        self._append(trainer, module, {"lr": trainer.optimizers[0].param_groups[0]["lr"], **means})
         self.sums, self.count = {}, 0
 
-    def _append(self, row: LogRow) -> None:
-        values = {k: "" if v is None else f"{v:.6g}" if isinstance(v, float) else v for k, v in asdict(row).items()}
-        with self.path.open("a", newline="") as file:
-            csv.DictWriter(file, COLUMNS).writerow(values)
+    def _append(self, trainer: lightning.Trainer, module: "Learner", values: Mapping[str, float]) -> None:
+        self.table.append({"step": trainer.global_step, "elapsed_s": module.budget.elapsed_s(), **values})
 
-    def _tell(self, trainer: lightning.Trainer, module: "Learner") -> None:
-        if self.on_step:
-            budget = module.budget
-            self.on_step(
-                RunningStep(
-                    budget.progress(trainer.global_step),
-                    trainer.global_step,
-                    budget.elapsed_s(),
-                    self.loss,
-                    self.val_dsc,
-                )
-            )
+    def _report_step(self, trainer: lightning.Trainer, module: "Learner") -> None:
+        if self.on_step is None:
+            return
+        step, budget = trainer.global_step, module.budget
+        self.on_step(RunningStep(budget.progress(step), step, budget.elapsed_s(), self.loss, self.val_dsc))

@@ -10,7 +10,7 @@ from sautomed.config import TrainSettings
 
 
 def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """The optimiser that the settings name, over what is trained."""
+    """Return the optimiser that the settings name, over the trained parameters."""
     groups = _groups(model, settings.weight_decay)
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, settings.learning_rate, settings.momentum, nesterov=settings.nesterov)
@@ -18,7 +18,7 @@ def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Opt
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for the matrices of layers only; norms, biases and tokens are left to themselves."""
+    """Give weight decay to the matrices of layers only, not to norms, biases and tokens."""
 
     def decays(name: str, parameter: nn.Parameter) -> bool:
         return parameter.ndim >= 2 and name.endswith("weight")
@@ -31,7 +31,7 @@ def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 
 def warming_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
-    """Exponential average that forgets quickly at first, so that it is not ruled by weights from before training."""
+    """Return an exponential average that forgets quickly at first, so that the untrained weights soon drop out."""
 
     @torch.no_grad()
     def update(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:

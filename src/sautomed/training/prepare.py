@@ -49,7 +49,7 @@ class PreparedCase(NamedTuple):
 
 
 def resolve_data(dataset: Dataset, settings: DataSettings) -> DataSettings:
-    """The settings with nothing left on "auto": decided once, on the training data, and kept with the model.
+    """Decide every setting that is on "auto" from the training data; the result is kept with the model.
 
     The plane is the commonest, the size that of the median case. Reads headers, no voxels.
     """
@@ -63,7 +63,7 @@ def resolve_data(dataset: Dataset, settings: DataSettings) -> DataSettings:
 
 
 def _in_plane(grid: NativeGrid, plane: Plane) -> tuple[float, float]:
-    """The longer side of a slice in mm and the finer spacing in it."""
+    """Return the longer side of a slice in mm and the finer spacing in it."""
     turned, affine = orient(np.broadcast_to(np.uint8(0), grid.shape), grid, plane)
     spacing = np.linalg.norm(affine[:3, 1:3], axis=0)
     return float((turned.shape[1:] * spacing).max()), float(spacing.min())
@@ -76,7 +76,7 @@ def prepare(
     folder: Path,
     on_case: Callable[[int, int, str], None] | None = None,
 ) -> list[PreparedCase]:
-    """Each case prepared, or found as an earlier call left it; `settings` as `resolve_data` gives them.
+    """Prepare each case, unless an earlier call did; `settings` as `resolve_data` returns them.
 
     Several processes may share the folder: one prepares, the others wait.
 
@@ -90,7 +90,7 @@ def prepare(
         for done, case in enumerate(cases):
             stamp, sources = target / f"{case.id}.sources.json", _sources_of(dataset, case)
             if not stamp.exists() or stamp.read_text(encoding="utf-8") != sources:
-                stamp.unlink(missing_ok=True)  # it vouches for the arrays, so it is written after them
+                stamp.unlink(missing_ok=True)  # written after the arrays, so its presence means they are whole
                 _prepare_case(dataset, case, settings, target)
                 write_text(stamp, sources)
             if on_case:
@@ -99,8 +99,8 @@ def prepare(
 
 
 def _sources_of(dataset: Dataset, case: Case) -> str:
-    """The case's own files, those of its folders too, as they are now; where they change, it is prepared anew."""
-    there = (path for path in dataset.sources(case) if path.exists())  # what is not is told when it is read
+    """Describe the case's files as they are now; where the description changes, the case is prepared anew."""
+    there = (path for path in dataset.sources(case) if path.exists())  # a missing one is reported when it is read
     files = [(str(path.resolve()), path.stat()) for path in there]
     return json.dumps([(name, found.st_size, found.st_mtime_ns) for name, found in files])
 
@@ -126,7 +126,7 @@ def _prepare_case(dataset: Dataset, case: Case, settings: DataSettings, folder: 
 
 
 def mean_boxes(cases: Sequence[PreparedCase], classes: int) -> torch.Tensor:
-    """Each class's mean box (xyxy in [0, 1]) over the slices that show it; the whole slice's middle if none does."""
+    """Return each class's mean box (xyxy in [0, 1]) over the slices that show it; a centred box if none does."""
     total, count = torch.zeros(classes, 4), torch.zeros(classes, 1)
     for case in cases:
         for rows in _chunks(len(case.labels), 16):

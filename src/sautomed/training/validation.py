@@ -8,7 +8,7 @@ import torch.nn.functional as nnf
 from torch import Tensor
 
 from sautomed.config import SegmentSettings
-from sautomed.inference.segmenting import predict_slices, with_channels
+from sautomed.inference.view import with_channels
 from sautomed.model.segmenter import Segmenter
 from sautomed.training.prepare import PreparedCase
 
@@ -36,7 +36,7 @@ def network_dice(model: Segmenter, case: PreparedCase, channels: str, walking: S
     device = next(model.parameters()).device
     view = PreparedView(case, channels, device)
     sums = torch.zeros(3, model.classes, dtype=torch.float64, device=device)
-    for predicted in predict_slices(model, view, walking):
+    for predicted in model.predict(view, walking):
         truth = view.truth([predicted.index])[0]
         found = nnf.interpolate(predicted.logits[None].float(), truth.shape, mode="bilinear").argmax(1)[0]
         sums += _overlap(found, truth, model.classes)

@@ -4,7 +4,7 @@ import torch
 
 from sautomed.baselines import build_segmenter
 from sautomed.baselines.ma_sam import MaSam
-from sautomed.config import MaSamSettings
+from sautomed.config.baselines import MaSamSettings
 
 from ...conftest import SMALL_MODEL
 from ...model.sam.official_layout import noise

@@ -10,14 +10,14 @@ from safetensors.torch import load_file
 from sautomed import errors
 from sautomed.baselines import build_segmenter
 from sautomed.baselines.ma_sam.network import MaSam, assemble
-from sautomed.config import MaSamSettings, Settings, TrainSettings, load_settings, parse_settings
+from sautomed.config import Settings, TrainSettings, load_settings, parse_settings
+from sautomed.config.baselines import MaSamSettings
 from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
 from sautomed.model.build import MadeTrunk
 from sautomed.model.sam.keys import SIZES
 from sautomed.model.sam.network import Sam
 from sautomed.model.sam.trunk import SamTrunk
-from sautomed.training.runs import Run
-from sautomed.training.steps import run_losses
+from sautomed.training.slice_runs import SliceRun
 
 from .small import ORGANS, SIZE, answer, from_scratch, made, on_sam, stacks
 
@@ -113,11 +113,11 @@ def example(seed=0):
     labels[:, 1:3, 90:110, 40:120] = 2
     images = 0.4 * labels.float() + 0.1 * torch.rand(labels.shape, generator=torch.Generator().manual_seed(seed))
     with_neighbours = torch.cat([images[:, :1], images, images[:, -1:]], dim=1)
-    return Run(with_neighbours[:, :, None].expand(-1, -1, 3, -1, -1).contiguous(), labels, torch.tensor([True]))
+    return SliceRun(with_neighbours[:, :, None].expand(-1, -1, 3, -1, -1).contiguous(), labels, torch.tensor([True]))
 
 
 def loss_of(model):
-    return run_losses(model, example(), TrainSettings(dice_classes="all"), torch.Generator())["loss"]
+    return model.losses(example(), TrainSettings(dice_classes="all"), torch.Generator())["loss"]
 
 
 def test_gradients_reach_what_is_trained_and_nothing_else(settings):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sautomed.baselines import build_segmenter
-from sautomed.config import SlideSamSettings
+from sautomed.config.baselines import SlideSamSettings
 
 from ...conftest import SMALL_MODEL
 from ...model.sam.official_layout import noise, write_official

@@ -7,7 +7,8 @@ from pydantic import ValidationError
 from sautomed import errors
 from sautomed.baselines import build_segmenter
 from sautomed.baselines.slide_sam.checkpoint import read_published
-from sautomed.config import Settings, SlideSamSettings
+from sautomed.config import Settings
+from sautomed.config.baselines import SlideSamSettings
 from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
 
 from ...conftest import SMALL_MODEL

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from sautomed.baselines.slide_sam.loss import (
     MOST_NOISE,
     Drawn,
+    add_noise,
     draw_examples,
     hypothesis_losses,
+    mean_error,
     prompt_losses,
     random_pixels,
-    shaken,
 )
 
 SIDE = 40
@@ -76,10 +77,10 @@ def test_every_pixel_of_a_mask_may_be_the_point():
 
 def test_a_box_moves_by_a_hundredth_of_its_side_and_no_more_than_the_cap():
     box = torch.tensor([0.3, 0.3, 0.5, 0.7]).expand(4000, 4)
-    moved = shaken(box, generator()) - box
+    moved = add_noise(box, generator()) - box
     assert moved.std(0).sub(0.003).abs().max() < 3e-4
     large = torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(4000, 1) * 50  # clamped to the slice in the end
-    assert (shaken(large / 100 + 0.25, generator()) - (large / 100 + 0.25)).abs().max() <= MOST_NOISE + 1e-6
+    assert (add_noise(large / 100 + 0.25, generator()) - (large / 100 + 0.25)).abs().max() <= MOST_NOISE + 1e-6
 
 
 # --- the loss ---
@@ -155,7 +156,7 @@ def test_all_hypotheses_may_learn_their_iou():
     truth[..., :4] = 1
     logits = torch.stack([4 * (2 * truth - 1), -4 * (2 * truth - 1), 4 * torch.ones_like(truth)], 1)
     iou = torch.tensor([[1.0, 0.6, 0.5]], requires_grad=True)  # they reach 1, 0 and 0.5
-    _, _, error = hypothesis_losses(logits, iou, truth, "all")
+    _, _, error = hypothesis_losses(logits, iou, truth, mean_error)
     assert error.item() == pytest.approx(0.36 / 3)
     error.sum().backward()
     assert iou.grad[0].tolist() == pytest.approx([0, 0.4, 0])

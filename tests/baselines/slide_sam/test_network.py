@@ -6,17 +6,17 @@ from safetensors.torch import load_file
 
 from sautomed import errors
 from sautomed.baselines import build_segmenter
-from sautomed.baselines.slide_sam.network import assemble
-from sautomed.config import SamTrunkSettings, SegmentSettings, Settings, SlideSamSettings, TrainSettings, load_settings
+from sautomed.baselines.slide_sam.build import assemble
+from sautomed.config import SamTrunkSettings, SegmentSettings, Settings, TrainSettings, load_settings
+from sautomed.config.baselines import SlideSamSettings
 from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
 from sautomed.inference.fit import channel_slices
-from sautomed.inference.segmenting import predict_slices, with_channels
+from sautomed.inference.view import with_channels
 from sautomed.model.build import MadeTrunk
 from sautomed.model.sam.keys import SIZES
 from sautomed.model.sam.network import Sam
 from sautomed.model.sam.trunk import SamTrunk
-from sautomed.training.runs import Run
-from sautomed.training.steps import run_losses
+from sautomed.training.slice_runs import SliceRun
 
 from ...model.sam import sam_reference
 from ...model.sam.official_layout import official_state
@@ -110,12 +110,12 @@ def example(batch=2):
     image = 0.2 + 0.3 * labels.float()
     padded = torch.cat([image[:, :1], image, image[:, -1:]], 1)
     trios = [channel_slices(t, 5, "neighbours") for t in range(5)]
-    return Run(padded[:, torch.tensor(trios)], labels, torch.ones(batch, dtype=torch.bool))
+    return SliceRun(padded[:, torch.tensor(trios)], labels, torch.ones(batch, dtype=torch.bool))
 
 
 def test_gradients_reach_what_is_trained_and_nothing_else(settings):
     model = made(settings).train()
-    model.losses(example(), torch.Generator())["loss"].backward()
+    model.losses(example(), TrainSettings(), torch.Generator())["loss"].backward()
     reached = {name for name, p in model.named_parameters() if p.grad is not None}
     assert reached == {name for name, p in model.named_parameters() if p.requires_grad}
     if model.pretrained:
@@ -129,7 +129,7 @@ def test_an_example_without_an_organ_has_no_loss_but_a_gradient(settings):
     model, run = made(settings).train(), example()
     labels = run.labels.clone()
     labels[:, 1] = 0  # the neighbours show them
-    losses = model.losses(run._replace(labels=labels), torch.Generator())
+    losses = model.losses(run._replace(labels=labels), TrainSettings(), torch.Generator())
     assert {name: value.item() for name, value in losses.items()} == {"loss": 0, "focal": 0, "dice": 0, "iou": 0}
     losses["loss"].backward()
     assert all(not p.grad.any() for p in model.parameters() if p.grad is not None)
@@ -141,8 +141,10 @@ def test_the_middle_slice_with_its_neighbours_is_what_the_network_sees(settings)
     changed = run.images.clone()
     changed[:, [0, 1, 3, 4]] = 0
     for images_of_run in (run.images, changed):
-        losses = model.losses(run._replace(images=images_of_run), torch.Generator().manual_seed(3))
-        torch.testing.assert_close(losses["loss"], model.losses(run, torch.Generator().manual_seed(3))["loss"])
+        losses = model.losses(run._replace(images=images_of_run), TrainSettings(), torch.Generator().manual_seed(3))
+        torch.testing.assert_close(
+            losses["loss"], model.losses(run, TrainSettings(), torch.Generator().manual_seed(3))["loss"]
+        )
 
 
 @pytest.mark.slow
@@ -152,7 +154,7 @@ def test_it_learns_one_example(settings):
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-3)
     losses = []
     for _ in range(6):
-        loss = run_losses(model, example(1), TrainSettings(), torch.Generator().manual_seed(0))["loss"]
+        loss = model.losses(example(1), TrainSettings(), torch.Generator().manual_seed(0))["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -181,12 +183,12 @@ class View:
 def test_volumes_of_any_depth_whatever_the_chunk(settings, depth):
     model, view = made(settings), View(depth)
     model.rules = model.rules.__class__(0.05, 0, -1e9, 0.0, 0)  # an untrained network is never sure
-    whole = list(predict_slices(model, view, SegmentSettings(chunk=8)))
+    whole = list(model.predict(view, SegmentSettings(chunk=8)))
     assert [p.index for p in whole] == list(range(depth))
     assert whole[depth // 2].present.tolist() == [True, False]
     torch.testing.assert_close(whole[depth // 2].boxes[0], torch.tensor([30 / SIZE, 20 / SIZE, 80 / SIZE, 60 / SIZE]))
     assert not any((p.logits[2] > 0).any() for p in whole)
-    for p, other in zip(whole, predict_slices(model, view, SegmentSettings(chunk=1)), strict=True):
+    for p, other in zip(whole, model.predict(view, SegmentSettings(chunk=1)), strict=True):
         torch.testing.assert_close(other.logits, p.logits, rtol=1e-2, atol=1e-2)
         assert torch.equal(other.present, p.present)
 
@@ -197,7 +199,7 @@ def test_a_volume_without_its_truth_is_refused(weights):
             raise errors.PromptsNeeded("no truth", where="prompts", cure="")
 
     with pytest.raises(errors.PromptsNeeded):
-        list(predict_slices(made(on_sam(weights)), Untold(2), SegmentSettings()))
+        list(made(on_sam(weights)).predict(Untold(2), SegmentSettings()))
 
 
 # --- model folders, settings ---

@@ -15,10 +15,10 @@ from sautomed.baselines.slide_sam.propagation import (
     largest_slices,
     opening,
     propagate,
-    without_specks,
+    remove_specks,
 )
 from sautomed.model.boxes import boxes_of_labels
-from sautomed.model.segmenter import Features
+from sautomed.model.values import Features
 from sautomed.model.walk_order import neighbours
 
 SIDE = 32
@@ -267,8 +267,8 @@ def test_specks_change_sign_and_masks_stay():
     logits = torch.full((1, 3, 64, 64), -3.0)
     logits[0, :, 10:40, 10:40] = 2.0
     logits[0, 1, 50, 50] = 7.0
-    cleared = without_specks(logits, largest_side=64)
+    cleared = remove_specks(logits, largest_side=64)
     assert cleared[0, 1, 50, 50] == -7
     cleared[0, 1, 50, 50] = 7
     assert torch.equal(cleared, logits)
-    assert torch.equal(without_specks(logits, 0), logits)
+    assert torch.equal(remove_specks(logits, 0), logits)

@@ -1,4 +1,4 @@
-"""CHAOS: series in DICOM, labels as pictures; which picture belongs to which slice is verified, not assumed."""
+"""CHAOS: DICOM series with labels as pictures, whose order is verified against the scan."""
 
 import shutil
 
@@ -9,11 +9,13 @@ from PIL import Image
 from sautomed import errors
 from sautomed.datasets import read_dataset
 
+from ..miniatures import CHAOS, make_patient, save_series, write_chaos_mr, write_miniature
+
 
 @pytest.fixture
-def place(tmp_path, on_disk):
+def place(tmp_path):
     """One patient, T2-SPIR and both phases of T1."""
-    on_disk.write("chaos-t2spir", tmp_path, ["7"])
+    write_miniature("chaos-t2spir", tmp_path, ["7"])
     return tmp_path / "Train_Sets" / "MR" / "7"
 
 
@@ -62,7 +64,7 @@ def test_pictures_that_do_not_lie_on_their_slices_are_refused(ground, place, wro
     assert str(ground) in str(fault)
 
 
-def test_numbers_that_run_against_the_slices_are_corrected_and_told(ground, place):
+def test_numbers_that_run_against_the_slices_are_corrected_with_a_warning(ground, place):
     _, right = load(place)
     for number, path in enumerate(sorted(ground.glob("*.png"), reverse=True)):
         path.rename(ground / f"liver_GT_{number:03d}.png")
@@ -147,9 +149,9 @@ def test_coloured_damaged_and_misshapen_pictures_are_refused(ground, place):
 
 
 @pytest.mark.parametrize("kept_as", ["phase within DICOM_anon", "DICOM_anon within phase", "phase alone", "flat"])
-def test_both_phases_of_t1_are_found_however_they_are_kept(tmp_path, on_disk, kept_as):
-    patient = on_disk.make_patient(on_disk.chaos, 0)
-    on_disk.chaos_mr(tmp_path, {"7": patient}, flat=kept_as == "flat")
+def test_both_phases_of_t1_are_found_however_they_are_kept(tmp_path, kept_as):
+    patient = make_patient(CHAOS, 0)
+    write_chaos_mr(tmp_path, {"7": patient}, flat=kept_as == "flat")
     dual = tmp_path / "Train_Sets" / "MR" / "7" / "T1DUAL"
     for phase in ("InPhase", "OutPhase"):
         if kept_as == "DICOM_anon within phase":
@@ -160,43 +162,43 @@ def test_both_phases_of_t1_are_found_however_they_are_kept(tmp_path, on_disk, ke
     for sequence in ("t1in", "t1out"):
         volume, labels = load(dual.parent, f"chaos-{sequence}")
         np.testing.assert_array_equal(volume.array, patient.mr(sequence))
-        np.testing.assert_array_equal(labels.array > 0, patient.labels(on_disk.chaos) > 0)
+        np.testing.assert_array_equal(labels.array > 0, patient.labels(CHAOS) > 0)
 
 
-def test_phases_that_cannot_be_told_apart_are_refused(tmp_path, on_disk):
-    patient = on_disk.make_patient(on_disk.chaos, 0)
-    on_disk.chaos_mr(tmp_path, {"7": patient})
+def test_phases_that_cannot_be_told_apart_are_refused(tmp_path):
+    patient = make_patient(CHAOS, 0)
+    write_chaos_mr(tmp_path, {"7": patient})
     anon = tmp_path / "Train_Sets" / "MR" / "7" / "T1DUAL" / "DICOM_anon"
     shutil.rmtree(anon)
-    on_disk.save_series(anon, patient.mr("t1in"))
+    save_series(anon, patient.mr("t1in"))
     refused(errors.SeveralSeries, "both phases of T1, but has 0 echo times", anon.parents[1], "chaos-t1in")
 
 
 # --- the dataset ------------------------------------------------------------------------------------------------------
 
 
-def test_all_sequences_of_a_patient_are_one_group(tmp_path, on_disk):
-    on_disk.write("chaos-mr", tmp_path, ["2", "10"])
+def test_all_sequences_of_a_patient_are_one_group(tmp_path):
+    write_miniature("chaos-mr", tmp_path, ["2", "10"])
     dataset = read_dataset(tmp_path, "chaos-mr")
     assert [case.id for case in dataset.cases] == ["2_t2spir", "2_t1in", "2_t1out", "10_t2spir", "10_t1in", "10_t1out"]
     assert dataset.groups["10_t1out"] == "10"
     assert dataset.channel == "MR"
 
 
-def test_patients_are_in_the_order_of_their_numbers(tmp_path, on_disk):
-    on_disk.write("chaos-t2spir", tmp_path, ["10", "2"])
+def test_patients_are_in_the_order_of_their_numbers(tmp_path):
+    write_miniature("chaos-t2spir", tmp_path, ["10", "2"])
     assert [case.id for case in read_dataset(tmp_path).cases] == ["2", "10"]
 
 
-def test_a_patient_without_pictures_is_named(tmp_path, on_disk):
-    on_disk.write("chaos-t2spir", tmp_path, ["1", "2"])
+def test_a_patient_without_pictures_is_named(tmp_path):
+    write_miniature("chaos-t2spir", tmp_path, ["1", "2"])
     shutil.rmtree(tmp_path / "Train_Sets" / "MR" / "2" / "T2SPIR" / "Ground")
     with pytest.raises(errors.UnpairedFiles, match="1 of 2 cases have no label pictures in Ground: 2"):
         read_dataset(tmp_path)
 
 
-def test_test_sets_without_labels_are_scans_alone(tmp_path, on_disk):
-    on_disk.write("chaos-t2spir", tmp_path, ["1"])
+def test_test_sets_without_labels_are_scans_alone(tmp_path):
+    write_miniature("chaos-t2spir", tmp_path, ["1"])
     shutil.rmtree(tmp_path / "Train_Sets" / "MR" / "1" / "T2SPIR" / "Ground")
     dataset = read_dataset(tmp_path)
     assert dataset.cases[0].label is None
@@ -205,8 +207,8 @@ def test_test_sets_without_labels_are_scans_alone(tmp_path, on_disk):
         dataset.load(dataset.cases[0])
 
 
-def test_a_sequence_that_no_patient_has_is_told(tmp_path, on_disk):
-    on_disk.write("chaos-t2spir", tmp_path, ["1"])
+def test_a_sequence_that_no_patient_has_is_refused(tmp_path):
+    write_miniature("chaos-t2spir", tmp_path, ["1"])
     shutil.rmtree(tmp_path / "Train_Sets" / "MR" / "1" / "T1DUAL")
     with pytest.raises(errors.NoCases, match="no patient has t1in"):
         read_dataset(tmp_path, "chaos-t1in")

@@ -1,4 +1,4 @@
-"""Preprocessed BTCV: slices are put together again, and labels are held against the organs' usual sizes."""
+"""Preprocessed BTCV: slices are stacked to volumes, and labels are checked against the usual sizes of organs."""
 
 import io
 import zipfile
@@ -12,11 +12,13 @@ from sautomed.config import DataSettings
 from sautomed.datasets import read_dataset
 from sautomed.training.prepare import resolve_data
 
+from ..miniatures import write_miniature
+
 
 @pytest.fixture
-def folder(tmp_path, on_disk):
+def folder(tmp_path):
     """Case 0005 slice by slice, case 0008 as a volume."""
-    on_disk.write("transunet", tmp_path, ["5", "8"])
+    write_miniature("transunet", tmp_path, ["5", "8"])
     return tmp_path
 
 
@@ -45,11 +47,11 @@ def test_cases_of_both_kinds_are_one_dataset(folder):
     assert dataset.labels[8] == "stomach"
 
 
-def test_intensities_are_scaled_already_so_no_window_in_hu_is_laid_over_them(folder):
+def test_scaled_intensities_get_no_window_in_hu(folder):
     assert resolve_data(read_dataset(folder), DataSettings(image_size=128)).modality == "other"
 
 
-def test_a_millimetre_is_stated_with_a_warning(folder):
+def test_1_mm_is_assumed_with_a_warning(folder):
     dataset = read_dataset(folder)
     geometry = dataset.geometry(dataset.cases[0])
     assert geometry.spacing_mm == (1, 1, 1)
@@ -57,23 +59,23 @@ def test_a_millimetre_is_stated_with_a_warning(folder):
 
 
 @pytest.mark.parametrize(("written", "read"), [("transunet", "transunet-samed"), ("transunet-samed", "transunet")])
-def test_labels_in_the_other_order_are_found_by_the_sizes_of_the_organs(tmp_path, on_disk, written, read):
-    on_disk.write(written, tmp_path, ["1"])
+def test_labels_in_the_other_order_are_found_by_the_sizes_of_the_organs(tmp_path, written, read):
+    write_miniature(written, tmp_path, ["1"])
     fault = refused(errors.UnknownLabels, "labels in another order", tmp_path, read)
     assert f"--layout {written}" in fault.cure
     assert "5 liver" in fault.fault
 
 
-def test_kidneys_that_changed_places_are_told(folder):
+def test_swapped_kidneys_give_a_warning(folder):
     path = folder / "test_vol_h5" / "case0008.npy.h5"
     with h5py.File(path, "r+") as file:
         labels = file["label"][:]
         file["label"][:] = np.select([labels == 3, labels == 4], [4, 3], labels)
     dataset = read_dataset(folder)
-    assert any("left and right may have changed places" in note for note in dataset.load(dataset.cases[1])[0].warnings)
+    assert any("left and right may be swapped" in note for note in dataset.load(dataset.cases[1])[0].warnings)
 
 
-def test_turned_slices_are_kept_and_told(folder):
+def test_rotated_slices_are_kept_with_a_warning(folder):
     path = folder / "test_vol_h5" / "case0008.npy.h5"
     with h5py.File(path) as file:
         arrays = {key: file[key][:].transpose(0, 2, 1) for key in ("image", "label")}
@@ -83,7 +85,7 @@ def test_turned_slices_are_kept_and_told(folder):
     dataset = read_dataset(folder)
     volume, labels = dataset.load(dataset.cases[1])
     np.testing.assert_array_equal(labels.array, arrays["label"])
-    assert any("turned or mirrored" in note for note in volume.warnings)
+    assert any("rotated or mirrored" in note for note in volume.warnings)
 
 
 def test_a_missing_slice_is_named(folder):

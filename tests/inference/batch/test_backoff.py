@@ -1,4 +1,4 @@
-"""What is tried when memory runs out in the middle."""
+"""What is tried when memory runs out while segmenting."""
 
 import logging
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sautomed import errors
-from sautomed.inference.batch.backoff import ladder, segment_with_backoff
+from sautomed.inference.batch.backoff import attempts, segment_with_backoff
 from sautomed.inference.model import Model, with_chunk
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -15,10 +15,10 @@ CPU_FULL = RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocat
 CUDA_FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore lines.")
 
 
-def test_the_ladder_halves_and_ends_on_the_cpu():
-    assert ladder(CPU, 8) == [(CPU, 8), (CPU, 4), (CPU, 2), (CPU, 1)]
-    assert ladder(CUDA, 3) == [(CUDA, 3), (CUDA, 1), (CPU, 3), (CPU, 1)]
-    assert ladder(CPU, 1) == [(CPU, 1)]
+def test_attempts_halve_the_slices_and_end_on_the_cpu():
+    assert attempts(CPU, 8) == [(CPU, 8), (CPU, 4), (CPU, 2), (CPU, 1)]
+    assert attempts(CUDA, 3) == [(CUDA, 3), (CUDA, 1), (CPU, 3), (CPU, 1)]
+    assert attempts(CPU, 1) == [(CPU, 1)]
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def volume(model, write, tmp_path):
 
 @pytest.fixture
 def full_above(model, monkeypatch):
-    """A trunk that takes only so many slices at a time."""
+    """A trunk that takes only a limited number of slices at a time."""
 
     def limit(most, fault):
         encode = model.network.encode
@@ -44,13 +44,13 @@ def full_above(model, monkeypatch):
 
 
 @pytest.mark.parametrize("fault", [MemoryError(), CUDA_FULL, CPU_FULL])
-def test_fewer_slices_at_a_time_are_tried_and_told(model, volume, full_above, caplog, fault):
-    wanted = model.segment(volume).array
+def test_fewer_slices_at_a_time_are_tried_and_reported(model, volume, full_above, caplog, fault):
+    expected = model.segment(volume).array
     full_above(2, fault)
     with caplog.at_level(logging.WARNING):
         found = segment_with_backoff(model, volume)
     assert (found.chunk, found.device, len(found.notes)) == (2, CPU, 2)
-    assert np.array_equal(found.labels.array, wanted)
+    assert np.array_equal(found.labels.array, expected)
     assert "large.nii.gz: 8 slices at a time on cpu ran out of memory" in found.notes[0]
     assert "trying 4 on cpu" in found.notes[0]
     assert list(found.notes) == [record.message for record in caplog.records]
@@ -76,20 +76,20 @@ def test_the_cpu_is_the_last_to_be_tried(model, volume, monkeypatch):
     assert "(CUDA out of memory. Tried to allocate 2.00 GiB.); trying 2 on cpu." in found.notes[1]
 
 
-def test_where_nothing_helps_the_scan_is_named(model, volume, full_above):
+def test_if_no_attempt_succeeds_the_scan_is_named(model, volume, full_above):
     full_above(0, CPU_FULL)
     with pytest.raises(errors.MemoryShortage, match=r"large\.nii\.gz: needs more memory") as caught:
         segment_with_backoff(model, volume)
     assert caught.value.exit_code == 5
 
 
-def test_any_other_fault_is_not_taken_for_a_want_of_memory(model, volume, full_above):
+def test_any_other_error_is_not_mistaken_for_a_shortage_of_memory(model, volume, full_above):
     full_above(0, RuntimeError("shapes do not fit"))
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         segment_with_backoff(model, volume)
 
 
-def test_the_report_tells_of_the_steps_down(run, write, full_above, tmp_path):
+def test_the_report_lists_the_failed_attempts(run, write, full_above, tmp_path):
     import json
 
     full_above(4, CUDA_FULL)

@@ -1,4 +1,4 @@
-"""What CASE.json says, and what it takes for a case to count as done."""
+"""The content of CASE.json, and when a case counts as done."""
 
 import json
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 
 from sautomed import errors
 from sautomed.inference.batch import SegmentOptions
-from sautomed.inference.batch.case_report import Origin, is_report, organ_volumes, why_not_done
+from sautomed.inference.batch.case_report import Provenance, is_report, organ_volumes, why_not_done
 from sautomed.scans import ReadOptions
 from sautomed.scans.grid import NativeGrid
 from sautomed.scans.paths import sha256_of
@@ -53,7 +53,7 @@ def reported(run, write, tmp_path):
     return tmp_path / "out" / "a.json"
 
 
-def test_a_report_says_what_went_in_what_came_out_and_how(reported, model, tmp_path):
+def test_a_report_names_input_outputs_and_settings(reported, model, tmp_path):
     report = json.loads(reported.read_text())
     scan = tmp_path / "in" / "a.nii.gz"
     assert (report["schema"], report["case"], report["status"], report["qc"]) == ("sautomed case 1", "a", "done", "ok")
@@ -76,7 +76,7 @@ def test_a_report_says_what_went_in_what_came_out_and_how(reported, model, tmp_p
     assert {organ["name"]: organ["value"] for organ in report["organs"]} == {"bright": 1, "dark": 5}
 
 
-def test_nothing_found_asks_for_a_review(run, model, write, tmp_path, monkeypatch):
+def test_a_case_without_any_organ_is_marked_for_review(run, model, write, tmp_path, monkeypatch):
     def nothing(self, volume, on_slice=None):
         return LabelMap(np.zeros(volume.array.shape, np.uint8), volume.affine, volume.native, volume.plane, self.labels)
 
@@ -100,48 +100,48 @@ def test_a_failed_case_says_so_with_the_cure(run, tmp_path):
     assert set(report) == set(json.loads(json.dumps(report)))
 
 
-def origin_of(report):
+def provenance_of(report):
     read = json.loads(report.read_text())
-    return Origin(
+    return Provenance(
         read["input"]["path"], read["input"]["sha256"], read["model"]["path"], read["model"]["sha256"],
         read["settings"]["walk"], tuple(read["settings"]["formats"]), ReadOptions(**read["settings"]["read"]),
     )  # fmt: skip
 
 
-def test_a_case_is_done_if_everything_is_whole_and_of_this_making(reported):
+def test_a_case_is_done_if_everything_is_complete_and_of_the_same_provenance(reported):
     outputs = [reported.with_name(name) for name in ("a.nii.gz", "a.nii", "a.png")]
-    origin = origin_of(reported)
+    provenance = provenance_of(reported)
     assert is_report(reported)
-    assert why_not_done(reported, origin, outputs) is None
+    assert why_not_done(reported, provenance, outputs) is None
     for changed, reason in (
-        (replace(origin, input_sha256="0"), "scan has changed"),
-        (replace(origin, model_sha256="0"), "another model"),
-        (replace(origin, model_sha256=None), "another model"),
-        (replace(origin, walk="end_to_end"), "other settings"),
-        (replace(origin, reading=ReadOptions(frame=1)), "other settings"),
+        (replace(provenance, input_sha256="0"), "scan has changed"),
+        (replace(provenance, model_sha256="0"), "another model"),
+        (replace(provenance, model_sha256=None), "another model"),
+        (replace(provenance, walk="end_to_end"), "other settings"),
+        (replace(provenance, reading=ReadOptions(frame=1)), "other settings"),
     ):
         assert reason in why_not_done(reported, changed, outputs)
-    assert "other settings" in why_not_done(reported, origin, outputs[:-1])
+    assert "other settings" in why_not_done(reported, provenance, outputs[:-1])
     outputs[0].write_bytes(outputs[0].read_bytes() + b"x")
-    assert "a.nii.gz has changed" in why_not_done(reported, origin, outputs)
+    assert "a.nii.gz has changed" in why_not_done(reported, provenance, outputs)
     outputs[0].unlink()
-    assert "a.nii.gz is missing" in why_not_done(reported, origin, outputs)
+    assert "a.nii.gz is missing" in why_not_done(reported, provenance, outputs)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema": 1}', '{"schema": "sautomed case 1"}', "\udcff"])
-def test_a_damaged_report_vouches_for_nothing(reported, text):
-    origin = origin_of(reported)
+def test_a_damaged_report_does_not_count(reported, text):
+    provenance = provenance_of(reported)
     reported.write_bytes(text.encode("utf-8", "surrogateescape"))
-    assert why_not_done(reported, origin, []) == "it was not finished"
+    assert why_not_done(reported, provenance, []) == "it was not finished"
 
 
 @pytest.mark.parametrize("part", ["input", "model", "outputs", "settings"])
-def test_a_report_with_strange_parts_vouches_for_nothing(reported, part):
-    origin = origin_of(reported)
+def test_a_report_with_wrong_parts_does_not_count(reported, part):
+    provenance = provenance_of(reported)
     report = json.loads(reported.read_text())
     for strange in (None, 7, "x", [3], {}):
         reported.write_text(json.dumps(report | {part: strange}))
-        assert why_not_done(reported, origin, [reported.with_name("a.nii.gz")]) is not None
+        assert why_not_done(reported, provenance, [reported.with_name("a.nii.gz")]) is not None
 
 
 def test_options_are_plain_values():

@@ -1,4 +1,4 @@
-"""Where outputs go, and what stands in their way: found before any work."""
+"""Where outputs go, and which of them are refused before any work."""
 
 import os
 
@@ -9,7 +9,7 @@ from sautomed.inference.batch import Job, SegmentOptions, plan_jobs
 from sautomed.inference.batch.case_report import FAILURES_SCHEMA, SCHEMA
 from sautomed.scans.files import write_json
 
-PLAIN = SegmentOptions(preview=False)
+WITHOUT_PREVIEW = SegmentOptions(preview=False)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_a_folders_scans_go_to_a_folder_with_reports(scans, tmp_path):
     [("x.nii.gz", "x.nii.gz"), ("x.nii", "x.nii"), ("folder", "folder/b.nii.gz"), ("v1.2", "v1.2/b.nii.gz")],
 )
 def test_a_file_goes_to_a_file_or_into_a_folder(scans, tmp_path, output, target):
-    plan = plan_jobs(scans / "b_0000.nii.gz", tmp_path / output, PLAIN)
+    plan = plan_jobs(scans / "b_0000.nii.gz", tmp_path / output, WITHOUT_PREVIEW)
     assert plan.jobs[0].outputs == (tmp_path / target,)
     assert not plan.several
 
@@ -60,7 +60,7 @@ def test_an_output_in_an_unknown_format_is_no_folder(scans, tmp_path, output):
         plan_jobs(scans / "a.nii", tmp_path / output)
 
 
-def test_an_unknown_format_is_told(scans, tmp_path):
+def test_an_unknown_format_is_named(scans, tmp_path):
     with pytest.raises(errors.UnknownFormat, match=r"--format: 'obj'.*nii\.gz"):
         plan_jobs(scans, tmp_path / "out", SegmentOptions(("obj",)))
 
@@ -70,7 +70,7 @@ def test_a_folder_of_scans_needs_a_folder(scans, tmp_path):
         plan_jobs(scans, tmp_path / "out.nii.gz")
 
 
-def test_outputs_that_are_there_are_refused_unless_told_otherwise(scans, tmp_path):
+def test_existing_outputs_are_refused_unless_allowed(scans, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "b.nii.gz").write_bytes(b"")
     with pytest.raises(errors.TargetExists, match=r"b\.nii\.gz: 1 of 6 .*--overwrite.*--resume") as caught:

@@ -1,4 +1,4 @@
-"""The run: the scan's own grid, bad scans beside good ones, and what a killed run leaves."""
+"""Running a plan: the scan's own grid, bad scans beside good ones, and killed runs."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def stored_as(image, codes):
 
 
 @pytest.mark.parametrize("codes", ["LAS", "LPS", "RAI", "PIR", "SLA", "AIL"])
-def test_however_a_scan_is_stored_the_same_labels_lie_at_the_same_place(run, write, tmp_path, codes):
+def test_labels_are_at_the_same_place_however_a_scan_is_stored(run, write, tmp_path, codes):
     scan = write(tmp_path / "ras.nii.gz")
     turned = stored_as(nibabel.load(scan), codes)
     nibabel.save(turned, tmp_path / "turned.nii.gz")
@@ -89,7 +89,7 @@ def test_several_formats_hold_the_same_labels(run, write, tmp_path):
 
 
 def test_dicom_output_of_another_scan_is_refused_before_the_work(run, write, tmp_path):
-    from sautomed.scans.write import LABEL_ENDINGS
+    from sautomed.scans.formats import LABEL_ENDINGS
 
     if ".seg.dcm" not in LABEL_ENDINGS:
         pytest.skip("DICOM is not written yet")
@@ -156,7 +156,7 @@ def test_a_case_whose_place_fails_does_not_end_the_run(run, write, tmp_path, mon
     assert "b.nii.gz" in written
 
 
-def test_a_disk_that_is_full_for_everything_is_told_all_the_same(model, write, tmp_path, monkeypatch):
+def test_a_disk_that_is_full_even_for_the_report_is_reported(model, write, tmp_path, monkeypatch):
     write(tmp_path / "in" / "a.nii.gz")
 
     def full(path):
@@ -172,8 +172,8 @@ def test_a_disk_that_is_full_for_everything_is_told_all_the_same(model, write, t
 
 @pytest.mark.parametrize("ending", ["nii", "nii.gz", "nrrd", "seg.nrrd", "mha"])
 def test_a_file_that_the_system_cuts_short_is_taken_away(run, write, tmp_path, ending):
-    """As a full disk or a quota does it, in the middle of a write."""
-    from sautomed.scans.write import LABEL_ENDINGS
+    """As by a full disk or a quota, in the middle of a write."""
+    from sautomed.scans.formats import LABEL_ENDINGS
 
     if f".{ending}" not in LABEL_ENDINGS:
         pytest.skip(f"{ending} is not written yet")
@@ -198,7 +198,7 @@ def test_too_little_space_is_found_before_the_work(run, write, tmp_path, monkeyp
     assert not (tmp_path / "out").exists()
 
 
-def test_a_bug_is_not_taken_for_a_bad_case(run, model, write, tmp_path, monkeypatch):
+def test_a_bug_is_not_mistaken_for_a_bad_case(run, model, write, tmp_path, monkeypatch):
     def broken(*_):
         raise RuntimeError("shapes do not fit")
 
@@ -282,7 +282,7 @@ def test_other_settings_are_segmented_again(run, model, write, tmp_path):
 
 def test_what_a_killed_run_left_is_swept(run, write, tmp_path):
     write(tmp_path / "in" / "a.nii.gz")
-    leftover = tmp_path / "out" / f".{files._place()}-{2**22 + 1:x}-01234567.a.nii.gz"
+    leftover = tmp_path / "out" / f".{files._machine()}-{2**22 + 1:x}-01234567.a.nii.gz"
     leftover.parent.mkdir()
     leftover.write_bytes(b"half")
     run(tmp_path / "in", tmp_path / "out", resume=True)
@@ -297,7 +297,7 @@ def test_progress_reaches_its_end_although_cases_are_done(run, write, tmp_path):
     assert seen == [("a", 1, 1)]
 
 
-def test_a_report_is_written_after_what_it_vouches_for(run, write, tmp_path, monkeypatch):
+def test_a_report_is_written_after_the_files_it_lists(run, write, tmp_path, monkeypatch):
     order = []
     replace = os.replace
     monkeypatch.setattr(type(tmp_path), "replace", lambda self, to: (order.append(to.name), replace(self, to))[1])

@@ -1,4 +1,4 @@
-"""Which scans a path means, whatever they are called."""
+"""Which scans are found at a path."""
 
 import zipfile
 from pathlib import Path

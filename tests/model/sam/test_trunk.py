@@ -9,6 +9,7 @@ from sautomed.config import SamTrunkSettings
 from sautomed.errors import UnknownSetting
 from sautomed.model.sam.keys import SamSizes
 from sautomed.model.sam.network import build_sam, load_sam
+from sautomed.model.sam.parts import checkpoint_block
 from sautomed.model.sam.trunk import SAM_MEAN, SAM_STD, SamTrunk, sam_trunk
 from sautomed.model.sam.weights import read_sam_weights
 
@@ -128,7 +129,7 @@ def test_settings_make_the_trunk(tmp_path):
     trunk, sam, origin = sam_trunk(settings, 128)
     assert trunk.vision is sam.vision
     assert (origin.sha256, origin.input_norm) == (read_sam_weights(path).sha256, "medsam")
-    assert trunk.gradient_checkpointing
+    assert trunk.run_block is checkpoint_block
     assert {name.split(".")[-3] for name, p in trunk.named_parameters() if p.requires_grad} == {"lora_A", "lora_B"}
     with torch.no_grad():
         expected = load_sam(path, image_size=128).encode_image(_images())  # MedSAM by name: images as they are

@@ -216,7 +216,7 @@ def test_missing_unexpected_and_misshapen_keys_are_all_listed(official):
 def test_long_lists_are_counted(official):
     path = official(lambda state: {k: v for k, v in state.items() if not k.startswith("mask_decoder.transformer")})
     missing = sum(name.startswith("mask_decoder.transformer") for name in STATE)
-    with pytest.raises(WrongWeights, match=rf"{missing} missing: .*, and {missing - 24} more"):
+    with pytest.raises(WrongWeights, match=rf"{missing} missing: .* and {missing - 24} more"):
         read_sam_weights(path)
 
 

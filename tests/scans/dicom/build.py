@@ -1,6 +1,6 @@
-"""DICOM series on disk as scanners write them, and what a reader should make of them.
+"""Write DICOM series as scanners do, and return what a reader should find.
 
-Everything may be changed: tags of all files or of one, places, transfer syntax, type of the stored numbers.
+Elements of all files or of one, positions, transfer syntax and type of the stored numbers can be changed.
 """
 
 import zipfile
@@ -27,13 +27,13 @@ PLAIN = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, De
 
 @dataclass
 class Written:
-    """What was written.
+    """A series on disk, with the volume that a reader should find.
 
     Args:
         path: The folder or the file.
-        voxels: Intensities (column row slice), slices in the order of their normal.
+        voxels: Intensities (column row slice), slices in order along their normal.
         affine: 4x4, index to RAS mm.
-        files: In the same order.
+        files: In the order of the slices.
     """
 
     path: Path
@@ -48,7 +48,7 @@ def make_series(
     *,
     orientation=AXIAL,
     pixel_mm=(0.7, 0.9),
-    places_mm=None,
+    offsets_mm=None,
     origin=(-31.25, 12.5, 104.0),
     slope=1,
     intercept=-1024,
@@ -58,27 +58,27 @@ def make_series(
     prefix="",
     **tags,
 ) -> Written:
-    """A folder with one file per slice; names and numbers are shuffled, so that only the positions tell the order.
+    """Write a folder with one file per slice; the names are shuffled, so that only the positions give the order.
 
     Args:
-        stored: Numbers as they are stored (slices rows columns), or a shape for random 12-bit ones.
-        orientation: Along a row, then along a column, LPS.
-        pixel_mm: Between rows, between columns.
-        places_mm: Where each slice lies along the normal; 2.5 mm apart by default.
-        edit: Called with each slice's index and data set before it is written; a returned False leaves the file out.
-        tags: Elements of every file; None takes one away.
+        stored: Stored numbers (slices rows columns), or a shape for random 12-bit ones.
+        orientation: Directions along a row and along a column, LPS.
+        pixel_mm: Distance of rows and of columns.
+        offsets_mm: Position of each slice along the normal; 2.5 mm apart by default.
+        edit: Called with each slice's index and data set before it is written; if it returns False, no file is written.
+        tags: Elements of every file; None removes one.
     """
     rng = np.random.default_rng(seed)
     if isinstance(stored, tuple):
         stored = rng.integers(0, 4096, stored).astype(np.uint16)
-    places_mm = np.arange(len(stored)) * 2.5 if places_mm is None else np.array(places_mm, dtype=float)
+    offsets_mm = np.arange(len(stored)) * 2.5 if offsets_mm is None else np.array(offsets_mm, dtype=float)
     uids = {name: generate_uid() for name in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")}
     folder.mkdir(parents=True, exist_ok=True)
     names = [f"{prefix}{number:03d}.dcm" for number in rng.permutation(len(stored))]
     files = []
     for index, (name, plane) in enumerate(zip(names, stored, strict=True)):
         dataset = slice_of(plane, syntax)
-        place = np.array(origin) + places_mm[index] * _normal(orientation)
+        place = np.array(origin) + offsets_mm[index] * _normal(orientation)
         dataset.ImagePositionPatient = [f"{mm:.12g}" for mm in place]
         dataset.ImageOrientationPatient = [f"{cosine:.12g}" for cosine in orientation]
         dataset.PixelSpacing = list(pixel_mm)
@@ -89,14 +89,14 @@ def make_series(
             save(dataset, folder / name)
             files.append(folder / name)
     voxels = (stored.astype(np.float64) * slope + intercept).transpose(2, 1, 0)
-    gap_mm = (places_mm[-1] - places_mm[0]) / max(len(stored) - 1, 1)
+    gap_mm = (offsets_mm[-1] - offsets_mm[0]) / max(len(stored) - 1, 1)
     return Written(folder, voxels, affine_of(orientation, pixel_mm, gap_mm, origin), files)
 
 
 def make_multi_frame(
     path: Path, stored=(4, 5, 6), *, orientation=AXIAL, pixel_mm=(0.7, 0.9), gap_mm=2.5, order=None, edit=None, **tags
 ) -> Written:
-    """An enhanced MR file, its frames in any order; everything but the positions stands in the shared groups."""
+    """Write an enhanced MR file with frames in any order; all elements but the positions are in the shared groups."""
     if isinstance(stored, tuple):
         stored = np.random.default_rng(0).integers(0, 4096, stored).astype(np.uint16)
     order = list(range(len(stored))) if order is None else order
@@ -131,7 +131,7 @@ def make_multi_frame(
 
 
 def slice_of(plane: np.ndarray, syntax=ExplicitVRLittleEndian) -> Dataset:
-    """A CT image without geometry or series."""
+    """Return a CT image without geometry or series."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax if syntax in PLAIN else ExplicitVRLittleEndian
@@ -157,7 +157,7 @@ def slice_of(plane: np.ndarray, syntax=ExplicitVRLittleEndian) -> Dataset:
 
 
 def to_jpeg(file: Path, kind: str = "JPEGLosslessProcess14_1") -> None:
-    """Compress a file by a kind of JPEG that only GDCM writes; lossless by default."""
+    """Compress a file with a kind of JPEG that only GDCM writes; lossless by default."""
     import gdcm
 
     reader = gdcm.ImageReader()
@@ -175,7 +175,7 @@ def to_jpeg(file: Path, kind: str = "JPEGLosslessProcess14_1") -> None:
 
 
 def set_tag(dataset: Dataset, keyword: str, value) -> None:
-    """Change an element; None takes it away."""
+    """Set an element; None removes it."""
     if value is not None:
         setattr(dataset, keyword, value)
     elif keyword in dataset:
@@ -191,7 +191,7 @@ def save(dataset: Dataset, path: Path) -> Path:
 
 
 def affine_of(orientation, pixel_mm, gap_mm, origin) -> np.ndarray:
-    """4x4, index (column row slice) to RAS mm, as the standard has it (PS3.3 C.7.6.2.1.1)."""
+    """Return the affine, index (column row slice) to RAS mm, by PS3.3 C.7.6.2.1.1."""
     lps = np.eye(4)
     lps[:3, 0] = np.array(orientation[:3]) * pixel_mm[1]
     lps[:3, 1] = np.array(orientation[3:]) * pixel_mm[0]
@@ -201,7 +201,7 @@ def affine_of(orientation, pixel_mm, gap_mm, origin) -> np.ndarray:
 
 
 def zip_of(folder: Path, path: Path) -> Path:
-    """All files of a folder, deflated."""
+    """Write all files of a folder to a zip, deflated."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(folder.rglob("*")):
             if file.is_file():

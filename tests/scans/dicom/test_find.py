@@ -22,7 +22,7 @@ from .build import make_series, save, slice_of
 PLAIN = ReadOptions()
 
 
-def test_a_folder_is_searched_through_and_what_is_not_dicom_is_passed_over(tmp_path):
+def test_a_folder_is_searched_recursively_and_other_files_are_skipped(tmp_path):
     written = make_series(tmp_path / "scan" / "deep" / "er")
     shutil.move(written.files[0], tmp_path / "scan" / "no ending")
     (tmp_path / "scan" / "notes.txt").write_text("of no interest")
@@ -55,7 +55,7 @@ def test_files_without_any_meta_information_are_read(tmp_path, implicit):
     np.testing.assert_array_equal(read_stored(written.path, PLAIN).voxels, written.voxels)
 
 
-def test_a_file_that_is_only_named_dicom_is_told(tmp_path):
+def test_a_file_that_is_only_named_dicom_gives_a_warning(tmp_path):
     written = make_series(tmp_path / "s")
     (tmp_path / "s" / "lost.dcm").touch()
     (warning,) = read_geometry(written.path, PLAIN).warnings
@@ -71,7 +71,7 @@ def test_exact_copies_are_read_once(tmp_path):
     assert "exact copies of other files, left out: 4" in stored.geometry.warnings[0]
 
 
-def test_other_pixels_under_the_same_identity_are_no_copies(tmp_path):
+def test_other_pixels_with_the_same_uid_are_no_copies(tmp_path):
     written = make_series(tmp_path / "s")
     dataset = pydicom.dcmread(written.files[0])
     dataset.PixelData = bytes(len(dataset.PixelData))
@@ -80,7 +80,7 @@ def test_other_pixels_under_the_same_identity_are_no_copies(tmp_path):
         read_geometry(written.path, PLAIN)
 
 
-def test_a_folder_without_dicom_says_what_was_looked_for(tmp_path):
+def test_a_folder_without_dicom_is_refused_with_what_to_give(tmp_path):
     (tmp_path / "scan.nii.gz").write_bytes(b"x" * 500)
     with pytest.raises(NotAScan, match=r"no DICOM file: none of its 1 files.*Give the folder or the zip"):
         read_geometry(tmp_path, PLAIN)
@@ -108,7 +108,7 @@ def without_image(modality, sop_class):
     return dataset
 
 
-def test_a_table_of_contents_is_passed_over_whatever_its_name(tmp_path):
+def test_a_table_of_contents_is_skipped_whatever_its_name(tmp_path):
     written = make_series(tmp_path / "s")
     table = Dataset()
     table.file_meta = slice_of(np.zeros((2, 2), np.uint16)).file_meta
@@ -120,7 +120,7 @@ def test_a_table_of_contents_is_passed_over_whatever_its_name(tmp_path):
 
 
 @pytest.mark.parametrize(("modality", "sop_class"), [("SR", ComprehensiveSRStorage), ("MR", RawDataStorage)])
-def test_reports_and_raw_data_beside_a_scan_are_no_hindrance(tmp_path, modality, sop_class):
+def test_reports_and_raw_data_beside_a_scan_are_skipped(tmp_path, modality, sop_class):
     written = make_series(tmp_path / "s")
     save(without_image(modality, sop_class), tmp_path / "s" / "another")
     np.testing.assert_array_equal(read_stored(written.path, PLAIN).voxels, written.voxels)
@@ -135,6 +135,6 @@ def test_reports_and_raw_data_beside_a_scan_are_no_hindrance(tmp_path, modality,
         ("", "1.2.840.10008.5.1.4.1.1.104.1", "it is Encapsulated PDF Storage"),
     ],
 )
-def test_a_file_without_a_scan_is_called_what_it_is(tmp_path, modality, sop_class, words):
+def test_a_file_without_a_scan_is_refused_by_its_kind(tmp_path, modality, sop_class, words):
     with pytest.raises(NotAVolume, match=words):
         read_geometry(save(without_image(modality, sop_class), tmp_path / "a"), PLAIN)

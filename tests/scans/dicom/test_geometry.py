@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sautomed.scans.dicom.geometry import straightened
+from sautomed.scans.dicom.geometry import orthogonal_directions
 from sautomed.scans.dicom.read import read_stored
 from sautomed.scans.stored import ReadOptions
 
@@ -18,7 +18,7 @@ PLAIN = ReadOptions()
 
 
 def turned(orientation, angles_deg):
-    """An orientation turned about the three axes, one after the other."""
+    """Return an orientation rotated about the three axes, one after the other."""
     columns, rows = np.array(orientation[:3], float), np.array(orientation[3:], float)
     for axis, angle in enumerate(np.radians(angles_deg)):
         turn = np.eye(3)
@@ -47,7 +47,7 @@ def test_voxels_and_affine_come_back_in_any_orientation_and_file_order(
             shape,
             orientation=turned(orientation, angles),
             pixel_mm=pixel_mm,
-            places_mm=np.arange(shape[0]) * gap_mm,
+            offsets_mm=np.arange(shape[0]) * gap_mm,
             seed=seed,
         )
         stored = read_stored(written.path, PLAIN)
@@ -66,7 +66,7 @@ def test_the_directions_are_those_of_the_patient(tmp_path, orientation, codes):
     assert lengths == pytest.approx([0.9, 0.7, 2.5])  # PixelSpacing names the distance of rows first
 
 
-def test_slice_thickness_says_nothing_of_the_slice_distance(tmp_path):
+def test_slice_thickness_does_not_change_the_slice_distance(tmp_path):
     for thickness in (None, "", 3, 99):
         folder = tmp_path / f"thickness {thickness}"
         found = read_stored(make_series(folder, SliceThickness=thickness, SpacingBetweenSlices=7).path, PLAIN)
@@ -75,7 +75,7 @@ def test_slice_thickness_says_nothing_of_the_slice_distance(tmp_path):
 
 def test_directions_a_little_off_a_right_angle_are_straightened_evenly():
     angle = np.radians(90.2)
-    directions, missed = straightened((1, 0, 0, np.cos(angle), np.sin(angle), 0))
+    directions, missed = orthogonal_directions((1, 0, 0, np.cos(angle), np.sin(angle), 0))
     assert missed == pytest.approx(0.2)
     np.testing.assert_allclose(directions @ directions.T, np.eye(3), atol=1e-12)
     first, second = (np.degrees(np.arctan2(vector[1], vector[0])) for vector in directions[:2])

@@ -11,7 +11,7 @@ from .build import CORONAL, make_multi_frame, make_series
 PLAIN = ReadOptions()
 
 
-def test_a_multi_frame_file_is_sorted_by_the_places_of_its_frames(tmp_path):
+def test_a_multi_frame_file_is_sorted_by_the_positions_of_its_frames(tmp_path):
     written = make_multi_frame(tmp_path / "scan", (5, 3, 4), orientation=CORONAL, order=[3, 0, 4, 1, 2])
     stored = read_stored(written.path, PLAIN)
     np.testing.assert_array_equal(stored.voxels, written.voxels)
@@ -23,7 +23,7 @@ def test_a_multi_frame_file_is_sorted_by_the_places_of_its_frames(tmp_path):
     assert stored.geometry.format == "DICOM MR, 1 file of 5 frames, Explicit VR Little Endian"
 
 
-def test_a_frame_may_say_what_the_shared_groups_say_otherwise(tmp_path):
+def test_a_frame_may_override_the_shared_groups(tmp_path):
     def edit(dataset):
         own = Dataset()
         own.RescaleSlope, own.RescaleIntercept = 3, -5
@@ -43,7 +43,7 @@ def test_frames_that_are_not_described_are_refused(tmp_path):
         read_geometry(make_multi_frame(tmp_path / "scan", edit=edit).path, PLAIN)
 
 
-def test_a_film_has_no_places(tmp_path):
+def test_a_film_is_refused_since_its_frames_have_no_positions(tmp_path):
     written = make_multi_frame(tmp_path / "film", PerFrameFunctionalGroupsSequence=None)
     with pytest.raises(NotAVolume, match="4 frames without a position for each"):
         read_geometry(written.path, PLAIN)
@@ -64,7 +64,7 @@ def test_time_points_of_a_multi_frame_file_are_chosen_one_by_one(tmp_path):
 
 
 def rewrite(file, before, after):
-    """Change bytes of a file that pydicom would not write."""
+    """Replace bytes of a file, to values that pydicom would not write."""
     content = file.read_bytes()
     assert before in content
     file.write_bytes(content.replace(before, after))
@@ -81,7 +81,7 @@ def test_a_decimal_comma_is_read(tmp_path):
 
 @pytest.mark.parametrize("keyword", ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "ImageType"])
 @pytest.mark.parametrize("value", [None, ""])
-def test_what_an_anonymiser_takes_away_is_not_needed(tmp_path, keyword, value):
+def test_elements_that_an_anonymiser_removes_are_not_needed(tmp_path, keyword, value):
     written = make_series(tmp_path / "s", **{keyword: value})
     np.testing.assert_array_equal(read_stored(written.path, PLAIN).voxels, written.voxels)
 

@@ -13,7 +13,7 @@ PLAIN = ReadOptions()
 
 @pytest.fixture
 def study(tmp_path):
-    """A localiser, a series with a gap, and two volumes; in one folder, as scanners export them."""
+    """Folder with a localiser, a series with a gap, and two volumes, as scanners export them."""
     folder = tmp_path / "study"
     localizer = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"], "SeriesDescription": "Topogram", "SeriesNumber": 1}
     make_series(folder, (2, 9, 8), prefix="a", **localizer)
@@ -24,7 +24,7 @@ def study(tmp_path):
     return folder
 
 
-def test_the_table_tells_of_each_series_what_it_is_and_why_not(study):
+def test_the_table_describes_each_series_and_why_it_is_not_usable(study):
     rows = series_table(study)
     assert [row.number for row in rows] == [1, 2, 3, 4]
     assert [row.description for row in rows] == ["Topogram", "Arterial 3.0", "Portal venous 3.0", "Thin"]
@@ -40,7 +40,7 @@ def test_the_table_tells_of_each_series_what_it_is_and_why_not(study):
     assert series_table(study, resample=True)[3].usable
 
 
-def test_several_volumes_are_asked_about_with_the_table(study):
+def test_several_volumes_are_refused_with_the_table(study):
     with pytest.raises(SeveralSeries, match=r"holds 4 series, and 2 of them are volumes") as fault:
         read_geometry(study, PLAIN)
     for row in series_table(study):
@@ -54,22 +54,22 @@ def test_a_series_is_chosen_by_number_description_or_uid(study, wanted):
     assert read_geometry(study, ReadOptions(series=wanted)).shape == (4, 3, 6)
 
 
-def test_a_name_that_several_have_is_asked_about(study):
+def test_a_name_that_fits_several_series_is_refused(study):
     with pytest.raises(SeveralSeries, match=r"2 of them named '3\.0'"):
         read_geometry(study, ReadOptions(series="3.0"))
 
 
-def test_a_name_that_none_has_is_refused_with_the_table(study):
+def test_a_name_that_fits_no_series_is_refused_with_the_table(study):
     with pytest.raises(SeveralSeries, match=r"(?s)holds no series 'delayed'.*Topogram"):
         read_geometry(study, ReadOptions(series="delayed"))
 
 
-def test_a_series_that_is_named_but_no_volume_says_why(study):
+def test_a_named_series_that_is_no_volume_is_refused_with_the_reason(study):
     with pytest.raises(NotAVolume, match="localiser"):
         read_geometry(study, ReadOptions(series="1"))
 
 
-def test_the_only_volume_is_taken_and_that_is_told(tmp_path):
+def test_the_only_volume_is_taken_with_a_warning(tmp_path):
     make_series(tmp_path, (2, 3, 4), prefix="a", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], SeriesNumber=1)
     written = make_series(tmp_path, prefix="b")
     stored = read_stored(tmp_path, PLAIN)
@@ -77,7 +77,7 @@ def test_the_only_volume_is_taken_and_that_is_told(tmp_path):
     assert "series 2 is taken, the only volume of 2 series" in stored.geometry.warnings[0]
 
 
-def test_a_localiser_within_the_series_itself_is_set_aside(tmp_path):
+def test_a_localiser_within_a_series_is_left_out(tmp_path):
     def edit(index, dataset):
         if index == 4:
             dataset.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]

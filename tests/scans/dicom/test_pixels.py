@@ -23,7 +23,7 @@ LOSSLESS = (JPEG2000Lossless, JPEGLSLossless, RLELossless)
 
 
 def smooth(dtype=np.uint16, low=0, high=4000):
-    """Numbers that a lossy code keeps nearly."""
+    """Return smooth images, which lossy compression changes little."""
     planes = np.linspace(low, high, 3 * 40 * 36).reshape(3, 40, 36)
     return planes.astype(dtype)
 
@@ -33,9 +33,7 @@ def smooth(dtype=np.uint16, low=0, high=4000):
 def test_every_syntax_gives_the_same_numbers(tmp_path, syntax, dtype):
     limits = np.iinfo(dtype)
     stored = np.random.default_rng(0).integers(limits.min, limits.max, (3, 40, 36), endpoint=True).astype(dtype)
-    if (
-        syntax == JPEGLSLossless and dtype == np.int16
-    ):  # its encoder takes no signed numbers, but the code does not care
+    if syntax == JPEGLSLossless and dtype == np.int16:  # the encoder refuses signed numbers; the format does not
         written = make_series(tmp_path / "s", stored.view(np.uint16), syntax=syntax, PixelRepresentation=1)
     else:
         written = make_series(tmp_path / "s", stored, syntax=syntax)
@@ -147,7 +145,7 @@ def test_a_slope_of_zero_is_refused(tmp_path):
         read_stored(make_series(tmp_path / "s", slope=0).path, PLAIN)
 
 
-def test_padding_is_kept_and_told(tmp_path):
+def test_padding_is_kept_with_a_warning(tmp_path):
     stored = smooth(np.int16, 0, 1000)
     stored[:, :4] = -2000
     found = read_stored(make_series(tmp_path / "s", stored, PixelPaddingValue=-2000, intercept=0).path, PLAIN)
@@ -157,7 +155,7 @@ def test_padding_is_kept_and_told(tmp_path):
     )
 
 
-def test_inverted_display_and_unscaled_ct_are_told(tmp_path):
+def test_inverted_display_and_unscaled_ct_give_warnings(tmp_path):
     def edit(index, dataset):
         del dataset.RescaleSlope, dataset.RescaleIntercept
 
@@ -201,7 +199,7 @@ def test_a_damaged_compressed_image_is_named_with_its_syntax(tmp_path, syntax, c
 
 
 @pytest.mark.parametrize("syntax", LOSSLESS, ids=lambda uid: uid.name)
-def test_a_compressed_image_of_another_size_than_the_header_says_is_refused_before_decoding(tmp_path, syntax):
+def test_a_compressed_image_of_another_size_than_in_the_header_is_refused_before_decoding(tmp_path, syntax):
     written = make_series(tmp_path / "s", smooth(), syntax=syntax, Rows=60000, Columns=60000)
     with pytest.raises(DamagedDicom, match="60000 x 60000"):
         read_stored(written.path, PLAIN)
@@ -224,7 +222,7 @@ def test_the_header_alone_needs_no_pixels(tmp_path):
     assert geometry.dtype == np.int32  # 16 bits less 1024
 
 
-def test_no_warning_of_a_library_reaches_the_user(tmp_path):
+def test_warnings_of_libraries_do_not_reach_the_user(tmp_path):
     def edit(index, dataset):
         dataset.PixelData += b"\0\0\0\0"  # excess padding, which pydicom warns of
 

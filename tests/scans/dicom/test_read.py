@@ -15,7 +15,7 @@ READABLE = ("ge_mr_implicit", "jpeg2000", "non_isotropic", "rle", "siemens_mr")
 REFUSED = {
     "gantry_tilt": (GantryTilt, r"gantry tilt of 14\.0 degrees.*--resample"),
     "mixed_orientation": (MixedOrientation, r"2 of 4 images are turned against the others.*97\.5 degrees"),
-    "not_a_volume": (NotAVolume, "all 4 images lie at one place"),
+    "not_a_volume": (NotAVolume, "all 4 images have the same position"),
     "slice_count": (TooFewSlices, "has 2 slices, but a volume needs at least 3"),
     "uneven_gap": (UnevenGaps, r"most lie 5 mm apart, but 10 mm between .*0009.*0010.*1 slice missing.*--resample"),
 }
@@ -26,7 +26,7 @@ def in_ras(voxels, affine):
 
 
 @pytest.mark.parametrize("name", READABLE)
-def test_real_series_are_what_another_converter_made_of_them(shared_data, name):
+def test_real_series_equal_the_output_of_another_converter(shared_data, name):
     stored = read_stored(shared_data / "dicom_series" / name)
     ours = in_ras(stored.voxels, stored.geometry.affine)
     image = nibabel.load(shared_data / "dicom_series" / "reference" / f"{name}.nii.gz")
@@ -50,7 +50,7 @@ def test_real_series_that_resampling_cures(shared_data, name):
     assert volume.array.min() >= -1024
 
 
-def test_a_real_ct_lies_where_its_labels_lie(shared_data):
+def test_a_real_ct_is_aligned_with_its_labels(shared_data):
     folder = shared_data / "totalsegmentator"
     volume = read_scan(folder / "ct_dicom")
     labels = read_labels(folder / "ct_dicom_labels.nii.gz")
@@ -76,7 +76,7 @@ def test_a_folder_of_many_real_series_is_a_table(shared_data):
     assert sum(row.usable for row in rows) == 5
 
 
-def test_folder_zip_and_scan_go_the_same_way_in(tmp_path):
+def test_a_zip_is_read_as_its_folder(tmp_path):
     written = make_series(tmp_path / "s", (5, 8, 7))
     packed = zip_of(written.path, tmp_path / "scan.dat")
     for path in (written.path, packed):
@@ -86,7 +86,7 @@ def test_folder_zip_and_scan_go_the_same_way_in(tmp_path):
         np.testing.assert_array_equal(volume.array, written.voxels.transpose(2, 1, 0))
 
 
-def test_whatever_becomes_of_a_header_the_fault_is_named(tmp_path):
+def test_randomly_damaged_files_raise_only_our_errors(tmp_path):
     written = make_series(tmp_path / "s", (3, 6, 5))
     content = written.files[1].read_bytes()
     rng = np.random.default_rng(0)

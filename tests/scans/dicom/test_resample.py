@@ -11,7 +11,7 @@ RESAMPLED = ReadOptions(resample=True)
 
 
 def ramp(affine, shape):
-    """Intensities that grow evenly through the patient: what linear interpolation gives back exactly."""
+    """Return intensities that are linear in the patient's coordinates, which linear interpolation restores exactly."""
     index = np.indices(shape).reshape(3, -1)
     place = affine[:3, :3] @ index + affine[:3, 3:]
     return (2 * place[0] + 3 * place[1] + 4 * place[2]).reshape(shape)
@@ -23,7 +23,7 @@ def stored_ramp(affines, rows, columns):
 
 
 def slices_at(positions, orientation, pixel_mm):
-    """The affine of each slice, RAS."""
+    """Return the affine of each slice, RAS."""
     affines = []
     for position in positions:
         lps = np.eye(4)
@@ -35,14 +35,14 @@ def slices_at(positions, orientation, pixel_mm):
 
 
 @pytest.mark.parametrize("kept", [[0, 1, 2, 4, 5], [0, 3, 4, 5, 6], [0, 1, 2, 6]])
-def test_missing_slices_are_filled_in_between_their_neighbours(tmp_path, kept):
+def test_missing_slices_are_interpolated_from_their_neighbours(tmp_path, kept):
     orientation, pixel_mm = (1, 0, 0, 0, 1, 0), (0.7, 0.9)
     affines = slices_at([(0, 0, 2 * number) for number in range(7)], orientation, pixel_mm)
     stored = stored_ramp(affines, 5, 6)
     written = make_series(
         tmp_path / "s",
         stored[kept],
-        places_mm=2.0 * np.array(kept),
+        offsets_mm=2.0 * np.array(kept),
         origin=(0, 0, 0),
         intercept=0,
     )
@@ -70,7 +70,7 @@ def test_a_tilted_stack_becomes_a_right_angled_one_in_the_same_place(tmp_path):
     affine, shape = found.geometry.affine, found.geometry.shape
     np.testing.assert_allclose(affine[:3, :3].T @ affine[:3, :3], np.diag(found.geometry.spacing_mm) ** 2, atol=1e-9)
     assert shape[2] == 6
-    assert shape[1] > 30  # the shifts need room
+    assert shape[1] > 30  # extended by the shifts
     inside = found.voxels > found.voxels.min()
     assert inside.mean() > 0.6
     np.testing.assert_allclose(found.voxels[inside], ramp(affine, shape)[inside], atol=1e-3)
@@ -85,7 +85,7 @@ def test_whole_numbers_stay_whole(tmp_path):
     assert np.abs(found[:, :, 3] - mean).max() <= 0.5
 
 
-def test_a_grid_that_would_be_invented_is_refused(tmp_path):
-    written = make_series(tmp_path / "s", (5, 2, 2), places_mm=[0, 1, 2, 3, 300])
+def test_a_grid_of_mostly_interpolated_voxels_is_refused(tmp_path):
+    written = make_series(tmp_path / "s", (5, 2, 2), offsets_mm=[0, 1, 2, 3, 300])
     with pytest.raises(UnevenGaps, match="times the voxels, most of them invented"):
         read_stored(written.path, RESAMPLED)

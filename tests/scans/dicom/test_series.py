@@ -13,14 +13,14 @@ TWICE = [0, 2.5, 5, 7.5, 0, 2.5, 5, 7.5]
 
 
 def dual(folder, **by_part):
-    """Eight images at four places; elements of the first and the second four."""
+    """Write eight images at four positions, with different elements in the first and the second four."""
 
     def edit(index, dataset):
         dataset.Modality = "MR"
         for keyword, values in by_part.items():
             setattr(dataset, keyword, values[index // 4])
 
-    return make_series(folder, (8, 3, 4), places_mm=TWICE, edit=edit)
+    return make_series(folder, (8, 3, 4), offsets_mm=TWICE, edit=edit)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def dual(folder, **by_part):
         ("ImageType", (["DERIVED", "WATER"], ["DERIVED", "FAT"]), ("DERIVED\\FAT", "DERIVED\\WATER")),
     ],
 )
-def test_two_images_at_each_place_are_two_volumes(tmp_path, keyword, values, labels):
+def test_two_images_at_each_position_are_two_volumes(tmp_path, keyword, values, labels):
     written = dual(tmp_path / "s", **{keyword: values})
     with pytest.raises(SeveralSeries, match="holds 2 series"):
         read_geometry(written.path, PLAIN)
@@ -46,12 +46,12 @@ def test_two_images_at_each_place_are_two_volumes(tmp_path, keyword, values, lab
         np.testing.assert_array_equal(found.voxels, written.voxels[:, :, 4 * part : 4 * part + 4])
 
 
-def test_two_elements_together_may_tell_four_volumes_apart(tmp_path):
+def test_two_elements_together_may_distinguish_four_volumes(tmp_path):
     def edit(index, dataset):
         part = index // 3
         dataset.EchoTime, dataset.FlipAngle = 2 + part % 2, 10 + 5 * (part // 2)
 
-    written = make_series(tmp_path / "s", (12, 2, 2), places_mm=[0, 1, 2] * 4, edit=edit)
+    written = make_series(tmp_path / "s", (12, 2, 2), offsets_mm=[0, 1, 2] * 4, edit=edit)
     found = [row.description for row in series_table(written.path)]
     assert found == [f"Abdomen (echo time {echo}, flip angle {angle})" for echo in (2, 3) for angle in (10, 15)]
 
@@ -64,7 +64,7 @@ def test_numbers_that_change_along_one_volume_do_not_split_it(tmp_path):
     assert len(series_table(written.path)) == 1
 
 
-def test_series_without_uid_are_told_apart_by_their_folders(tmp_path):
+def test_series_without_uid_are_distinguished_by_their_folders(tmp_path):
     for name in ("first", "second"):
         make_series(tmp_path / name, SeriesInstanceUID=None, SeriesDescription=None)
     assert [row.description for row in series_table(tmp_path)] == ["first", "second"]

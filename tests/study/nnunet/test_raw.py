@@ -1,4 +1,4 @@
-"""What nnU-Net is handed, and what comes back from it."""
+"""Data sets in nnU-Net's raw layout, and its predictions as label maps on our grids."""
 
 import json
 from dataclasses import replace
@@ -12,14 +12,13 @@ from sautomed.datasets.dataset import Case, Dataset
 from sautomed.datasets.folds import Fold
 from sautomed.errors import ExternalFailed, GridMismatch
 from sautomed.scans import read_labels
-from sautomed.scans.files import write_json
 from sautomed.study.nnunet.raw import (
-    bring_back,
     class_numbers,
+    convert_prediction,
     image_path,
     raw_name,
-    write_image_alone,
     write_raw,
+    write_scan,
     write_split,
 )
 
@@ -124,7 +123,7 @@ def test_a_prediction_comes_back_with_our_values_on_the_scans_grid(tmp_path, lab
     theirs = np.select([truth == value for value in numbers], list(numbers.values()), 0).astype(np.uint8)
     turned = nibabel.as_closest_canonical(nibabel.Nifti1Image(theirs, stored.affine))  # another axis order
     nibabel.save(turned, tmp_path / "theirs.nii.gz")
-    bring_back(tmp_path / "theirs.nii.gz", dataset, case, tmp_path / "out" / "one.nii.gz")
+    convert_prediction(tmp_path / "theirs.nii.gz", dataset, case, tmp_path / "out" / "one.nii.gz")
     back = nibabel.load(tmp_path / "out" / "one.nii.gz")
     assert (np.asarray(back.dataobj) == truth).all()
     assert np.allclose(back.affine, stored.affine)
@@ -133,8 +132,8 @@ def test_a_prediction_comes_back_with_our_values_on_the_scans_grid(tmp_path, lab
 def test_a_prediction_of_unknown_classes_is_refused(tmp_path):
     dataset = one_case(tmp_path / "data")
     nibabel.save(nibabel.Nifti1Image(np.full((9, 8, 7), 3, np.uint8), TURNED), tmp_path / "theirs.nii.gz")
-    with pytest.raises(ExternalFailed, match=r"classes \[3\]"):
-        bring_back(tmp_path / "theirs.nii.gz", dataset, dataset.cases[0], tmp_path / "one.nii.gz")
+    with pytest.raises(ExternalFailed, match="classes 3, but was trained on 1, 2"):
+        convert_prediction(tmp_path / "theirs.nii.gz", dataset, dataset.cases[0], tmp_path / "one.nii.gz")
     assert not (tmp_path / "one.nii.gz").exists()
 
 
@@ -142,18 +141,17 @@ def test_a_prediction_on_another_grid_is_refused(tmp_path):
     dataset = one_case(tmp_path / "data")
     nibabel.save(nibabel.Nifti1Image(np.ones((9, 8, 6), np.uint8), TURNED), tmp_path / "theirs.nii.gz")
     with pytest.raises(GridMismatch):
-        bring_back(tmp_path / "theirs.nii.gz", dataset, dataset.cases[0], tmp_path / "one.nii.gz")
+        convert_prediction(tmp_path / "theirs.nii.gz", dataset, dataset.cases[0], tmp_path / "one.nii.gz")
 
 
 def test_a_scan_to_predict_needs_no_label_map(tmp_path):
     dataset = one_case(tmp_path / "data")
-    write_image_alone(dataset, replace(dataset.cases[0], label=None), tmp_path / "one_0000.nii.gz")
+    write_scan(dataset, replace(dataset.cases[0], label=None), tmp_path / "one_0000.nii.gz")
     assert nibabel.load(tmp_path / "one_0000.nii.gz").shape == (9, 8, 7)
 
 
-def test_what_is_written_is_a_data_set_of_ours(dataset_folder, tmp_path):
+def test_our_reader_accepts_the_written_data_set(dataset_folder, tmp_path):
     root = write_raw(read_dataset(dataset_folder), [f"block_{n}" for n in range(6)], tmp_path)
     again = read_dataset(root)
     assert len(again.cases) == 6
     assert again.labels == {1: "bright", 2: "dark"}
-    write_json(tmp_path / "seen.json", {})

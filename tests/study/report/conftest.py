@@ -1,24 +1,32 @@
-"""A small study on disk: seven systems, two folds, with predictions, boxes, learning logs and costs.
+"""A small study on disk: seven systems, two folds, with predictions, boxes, training logs and costs.
 
-Its dataset has eight cases with blobs for three organs, four cases a fold; case_1 has no gallbladder. Who is who:
+Its dataset has eight cases with blobs for three organs, four cases per fold; case_1 has no gallbladder. The systems:
 
-- 3D-SAutoMed: nearly right, and knows boxes of its own.
+- 3D-SAutoMed: nearly right, with its own boxes.
 - SAMed: one voxel off; misses the gallbladder of case_0.
 - TransUNet: two voxels off; invents a gallbladder in case_1.
-- Slide-SAM: right, but a box from the truth prompted it.
+- Slide-SAM: right, but prompted with a box from the truth.
 - MA-SAM: done on fold 0, failed on fold 1.
 - Swin-Unet: failed on both folds.
 - SAM: left out.
 """
 
+import base64
 import csv
 import json
 import shutil
+from io import BytesIO
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+from PIL import Image
+
+from sautomed.report.table import Cell, Table
+from sautomed.study.report.grouping import Group, comparable_groups
+from sautomed.study.report.runs import read_study
+from sautomed.study.report.tables import study_tables
 
 LABELS = {1: "liver", 2: "left_kidney", 3: "gallbladder"}
 FOLDS = ([f"case_{i}" for i in range(4)], [f"case_{i}" for i in range(4, 8)])
@@ -52,7 +60,7 @@ def fake_dataset(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def fake_study(fake_dataset, tmp_path_factory) -> Path:
-    """The study's folder; look at it, change nothing (else take `study_copy`)."""
+    """The study's folder; tests only read it (others take `study_copy`)."""
     folder = tmp_path_factory.mktemp("study") / "blobs"
     runs = []
     for fold in (0, 1):
@@ -67,6 +75,40 @@ def fake_study(fake_dataset, tmp_path_factory) -> Path:
 def study_copy(fake_study, tmp_path) -> Path:
     """A copy of the study that a test may change."""
     return shutil.copytree(fake_study, tmp_path / "blobs")
+
+
+@pytest.fixture(scope="session")
+def group(fake_study) -> Group:
+    """The first group: all systems that were scored on both folds."""
+    return comparable_groups(read_study(fake_study))[0]
+
+
+@pytest.fixture(scope="session")
+def image_of():
+    """Decode a data URL: image_of(url)."""
+
+    def decode(url: str) -> Image.Image:
+        return Image.open(BytesIO(base64.b64decode(url.partition(",")[2])))
+
+    return decode
+
+
+@pytest.fixture(scope="session")
+def tables(fake_study) -> dict[str, Table]:
+    """Tables of the first group, by the end of their name: overview, dsc, against_best_nsd."""
+    (of_group, _) = study_tables(read_study(fake_study))
+    return {table.name.removeprefix(f"{of_group.group.name}_"): table for table in of_group.tables}
+
+
+@pytest.fixture(scope="session")
+def cell():
+    """Find a cell: cell(table, system, column key)."""
+
+    def find(table: Table, system: str, key: str) -> Cell:
+        row = next(row for row in table.rows if row.name == system)
+        return row.cells[[column.key for column in table.columns].index(key)]
+
+    return find
 
 
 @pytest.fixture
@@ -198,7 +240,7 @@ def _box(mask: np.ndarray) -> list[int]:
 
 
 def _truth(case: str) -> np.ndarray:
-    """Blobs that differ from patient to patient."""
+    """Make blobs that differ between patients."""
     rng, labels = np.random.default_rng(100 + _number(case)), np.zeros(SHAPE, np.uint8)
     grid = np.moveaxis(np.indices(SHAPE), 0, -1)
     for value in LABELS:
@@ -210,7 +252,7 @@ def _truth(case: str) -> np.ndarray:
 
 
 def _with_noise(labels: np.ndarray, case: str, share: float) -> np.ndarray:
-    """Holes in the organs, a share of their voxels."""
+    """Remove a share of the voxels of every organ."""
     return np.where(np.random.default_rng(_number(case)).random(SHAPE) < share, 0, labels)
 
 

@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sautomed.errors import UsageError
-from sautomed.study.report.grouping import Row, ScoredRun, comparable_groups, folds_listed
-from sautomed.study.report.runs import CaseScore, Run, read_study
+from sautomed.report.scores import CaseScore
+from sautomed.study.report.grouping import Row, ScoredRun, comparable_groups, folds_text
+from sautomed.study.report.runs import Run, read_study
 
 AUTOMED = "3d_sautomed__blobs__fold0__seed0"
 
@@ -31,7 +32,7 @@ def test_systems_without_scores_are_named_with_their_reasons(fake_study):
     assert (absent["SAM"].status, absent["SAM"].prompts) == ("left out", "points from the truth")
 
 
-def test_a_system_that_lacks_a_fold_stands_apart_and_both_groups_say_so(fake_study):
+def test_a_system_that_lacks_a_fold_is_in_a_group_of_its_own_and_both_groups_give_the_reason(fake_study):
     home, apart = comparable_groups(read_study(fake_study))
     assert names(apart) == ["MA-SAM"]
     assert "lacks fold 1, which others have" in apart.caption
@@ -41,7 +42,7 @@ def test_a_system_that_lacks_a_fold_stands_apart_and_both_groups_say_so(fake_stu
     assert "a table of its own" in reason
 
 
-def test_an_oracle_is_told_so(fake_study):
+def test_an_oracle_has_its_prompts_in_words(fake_study):
     group = comparable_groups(read_study(fake_study))[0]
     assert [row.prompts for row in group.rows if row.is_oracle] == ["box from the truth"]
     assert "Slide-SAM" not in [row.name for row in group.unprompted]
@@ -152,6 +153,6 @@ def test_the_scope_of_a_row_does_not_depend_on_the_order_of_its_runs(runs, rando
 
 
 def test_folds_read_as_words():
-    assert [folds_listed(folds) for folds in ([], [2], [0, 1], [0, 1, 3])] == [
+    assert [folds_text(folds) for folds in ([], [2], [0, 1], [0, 1, 3])] == [
         "no fold", "fold 2", "folds 0 and 1", "folds 0, 1 and 3",
     ]  # fmt: skip

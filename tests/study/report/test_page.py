@@ -43,14 +43,14 @@ def test_the_page_has_every_picture(page):
 
 
 @pytest.mark.slow
-def test_the_page_says_who_failed_who_was_left_out_and_who_was_told(page):
+def test_the_page_shows_which_systems_failed_were_left_out_or_were_prompted(page):
     assert "8.1 GB were needed and 4.0 GB are there" in page
     assert "an untrained trunk cannot segment zero-shot" in page
     assert "box from the truth: Slide-SAM" in page
 
 
 @pytest.mark.slow
-def test_the_tables_of_errors_stand_beside_those_of_scores(report):
+def test_the_tables_of_errors_are_written_beside_those_of_scores(report):
     written = {path.name for path in (report / "tables").iterdir()}
     for ending in (".csv", ".md", ".tex"):
         assert {f"blobs_errors{ending}", f"blobs_slice_places{ending}", f"blobs_overview{ending}"} <= written
@@ -67,9 +67,9 @@ def test_what_is_gone_is_left_out_and_text_is_shown_as_it_is(study_copy, change_
         change_run(study_copy, path.name, dataset_folder="/moved/away", note="a <i>note</i>")
 
     assert cli.run(["report", str(study_copy)]) == 0
-    told = capsys.readouterr().out
-    assert str(study_copy / "report" / "report.html") in told
-    assert str(study_copy / "report" / "tables") in told
+    printed = capsys.readouterr().out
+    assert str(study_copy / "report" / "report.html") in printed
+    assert str(study_copy / "report" / "tables") in printed
 
     page = (study_copy / "report" / "report.html").read_text(encoding="utf-8")
     assert "Pictures and the analysis of errors are left out" in page

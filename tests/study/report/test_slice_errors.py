@@ -27,7 +27,7 @@ def causes_of(truth, found) -> dict[str, int]:
 
 @given(truth=masks, found=masks)
 @settings(max_examples=60, deadline=None)
-def test_every_wrong_voxel_stands_under_one_cause(truth, found):
+def test_every_wrong_voxel_has_one_cause(truth, found):
     counts = split_errors(truth, found, near_surface(truth, SPACING_MM))
     assert set(counts) == set(CAUSES)
     assert sum(counts.values()) == (truth ^ found).sum()
@@ -65,7 +65,7 @@ def test_a_false_piece_beside_the_organ_lies_farther_off():
 
 
 @pytest.mark.parametrize(("distance", "is_near"), [(1, True), (5, True), (6, False)])
-def test_what_is_near_is_told_in_mm(distance, is_near):
+def test_near_is_measured_in_mm(distance, is_near):
     near = near_surface(cube(), SPACING_MM)
     assert near[4, 20, 29 + distance] == is_near
 

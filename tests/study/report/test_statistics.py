@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sautomed.evaluation.conventions import convention_named
+from sautomed.report.scores import CaseScore
 from sautomed.study.report.grouping import Group, Row, ScoredRun
-from sautomed.study.report.runs import CaseScore, Run
+from sautomed.study.report.runs import Run
 from sautomed.study.report.statistics import (
     best_row,
     comparisons_with_best,
@@ -30,8 +31,9 @@ def row(label: str, *seeds: dict[str, float], prompts="none", metric="dsc", pati
     """A system with one organ: per seed, the score of each case."""
     scored = []
     for seed, of_seed in enumerate(seeds):
-        told = {"seed": seed, "prompts": prompts, "patients": dict(patients)}
-        run = Run(f"{label}{seed}", label, "m", "d", 0, "done", Path("x"), **told)
+        run = Run(
+            f"{label}{seed}", label, "m", "d", 0, "done", Path("x"), seed=seed, prompts=prompts, patients=dict(patients)
+        )
         scores = [CaseScore(case, 1, "liver", {"dsc": v, metric: v}, "scored") for case, v in of_seed.items()]
         scored.append(ScoredRun(run, tuple(scores)))
     return Row(tuple(scored))
@@ -151,8 +153,7 @@ def test_seeds_are_averaged_for_each_patient_first():
 
 
 def test_scans_of_one_patient_count_once():
-    told = row("A", cases([0.2, 0.4, 0.9]), patients={"case_00": "p", "case_01": "p"})
-    found = group(told)
+    found = group(row("A", cases([0.2, 0.4, 0.9]), patients={"case_00": "p", "case_01": "p"}))
     assert found.patients == ("case_02", "p")
     assert group_means(found, "dsc")[0].overall.mean == pytest.approx((0.9 + 0.3) / 2)
     assert group_means(found, "dsc")[0].overall.cases == 2
@@ -174,7 +175,7 @@ def test_the_best_is_never_an_oracle():
     assert comparisons_with_best(group(oracle), "dsc") == []
 
 
-def test_a_system_that_is_worse_in_every_patient_is_told_from_the_best():
+def test_a_system_that_is_worse_in_every_patient_differs_from_the_best():
     steps = np.linspace(0, 0.09, 10)
     found = group(row("G", cases(0.8 + steps)), row("P", cases(0.5 + steps**2)), row("Q", cases(0.79 - steps)))
     worse, _ = comparisons_with_best(found, "dsc")

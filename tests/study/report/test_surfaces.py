@@ -5,7 +5,7 @@ from matplotlib.colors import rgb_to_hsv, to_rgb
 from sautomed.scans.grid import NativeGrid, Plane, orient
 from sautomed.scans.palette import colour_of
 from sautomed.scans.volume import LabelMap
-from sautomed.study.report.surfaces import Stage, render_surfaces, stage_of
+from sautomed.study.report.surfaces import View, render_surfaces, view_of
 
 AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])  # RAS
 
@@ -28,7 +28,7 @@ def places_of(picture: np.ndarray, value: int) -> np.ndarray:
 
 
 def render(labels: LabelMap) -> np.ndarray:
-    return render_surfaces(labels, stage_of([labels]))
+    return render_surfaces(labels, view_of([labels]))
 
 
 RIGHT_LEFT = ((1, (40, 55), (20, 32), (8, 16)), (2, (5, 20), (20, 32), (8, 16)))
@@ -47,7 +47,7 @@ def test_the_head_is_up():
 
 
 def test_what_lies_in_front_hides_what_lies_behind():
-    alone = render_surfaces(label_map(FRONT_BACK[1]), stage_of([label_map(*FRONT_BACK)]))
+    alone = render_surfaces(label_map(FRONT_BACK[1]), view_of([label_map(*FRONT_BACK)]))
     both = render(label_map(*FRONT_BACK))
     assert len(places_of(both, 2)) < len(places_of(alone, 2))
 
@@ -55,8 +55,8 @@ def test_what_lies_in_front_hides_what_lies_behind():
 @pytest.mark.parametrize("plane", ["coronal", "sagittal"])
 def test_a_label_map_looks_nearly_the_same_whatever_its_slices_are(plane):
     axial, other = label_map(*RIGHT_LEFT), label_map(*RIGHT_LEFT, plane=plane)
-    stage = stage_of([axial])
-    seen, other_seen = (np.any(render_surfaces(labels, stage) < 250, axis=2) for labels in (axial, other))
+    view = view_of([axial])
+    seen, other_seen = (np.any(render_surfaces(labels, view) < 250, axis=2) for labels in (axial, other))
     assert 2 * (seen & other_seen).sum() / (seen.sum() + other_seen.sum()) > 0.93
 
 
@@ -75,7 +75,7 @@ def test_a_ball_is_round_in_spite_of_thick_slices():
 
 def test_nothing_to_be_seen_is_white():
     empty = label_map()
-    assert (render_surfaces(empty, Stage((0, 0, 0), (10, 10))) == 255).all()
+    assert (render_surfaces(empty, View((0, 0, 0), (10, 10))) == 255).all()
     assert (render(empty) == 255).all()
 
 

@@ -1,4 +1,4 @@
-"""The two things that MA-SAM adds to an encoder: 3D adapters, which let slices see each other, and FacT.
+"""MA-SAM's additions to an encoder: 3D adapters, which mix neighbouring slices, and FacT.
 
 Source: Chen et al. 2024 (Medical Image Analysis), section 3; FacT is Jie and Deng 2023 (AAAI), its tensor train.
 """
@@ -7,15 +7,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-NORM_EPS = 1e-6  # of every layer norm in SAM's encoder, which the adapters' copy
+NORM_EPS = 1e-6  # as in SAM's encoder
 DROPOUT = 0.1  # public code
 
 
 class StackAdapter(nn.Module):
-    """Down, each place with the same place in the slices beside it, up, and added (Chen et al. 2024, Fig. 2).
+    """A bottleneck with a residual, whose convolution mixes each place with the same place in both neighbouring slices.
 
-    The convolution sees zeros beyond a stack's ends. As in the public code the last layer does not start at zero, so
-    an encoder with fresh adapters is no longer what it was.
+    A stack is padded with zeros. As in the public code the last layer does not start at zero, so new adapters already
+    change the encoder's output (Chen et al. 2024, Fig. 2).
     """
 
     def __init__(self, channels: int, width: int):
@@ -27,14 +27,14 @@ class StackAdapter(nn.Module):
         self.up = nn.Linear(width, channels, bias=False)
 
     def forward(self, x: Float[Tensor, "bn h w c"], slices: int) -> Float[Tensor, "bn h w c"]:
-        """Places of b stacks of `slices` slices each, one stack after the other."""
+        """Apply the adapter to b stacks of `slices` slices each, one stack after the other."""
         thin = self.down(self.norm(x)).unflatten(0, (-1, slices))
         mixed = self.conv(thin.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1)
         return x + self.up(self.activation(mixed).flatten(0, 1))
 
 
 class FacT(nn.Module):
-    """What is added to the queries and values of every block: V S U x, where only S is the block's own.
+    """Low-rank changes of the queries and values of every block: V S U x, where each block has an S of its own.
 
     V starts at zero.
     """
@@ -51,9 +51,9 @@ class FacT(nn.Module):
     def forward(
         self, qkv: Float[Tensor, "b h w 3*c"], x: Float[Tensor, "b h w c"], block: int
     ) -> Float[Tensor, "b h w 3*c"]:
-        """A block's queries, keys and values with the change; x is what they were made of."""
+        """Return the changed queries, keys and values of a block, which it computed from x."""
         thin = self.u(x)
         q, k, v = qkv.chunk(3, dim=-1)
-        more_q = self.v(self.dropout(self.q_cores[block](thin)))
-        more_v = self.v(self.dropout(self.v_cores[block](thin)))
-        return torch.cat([q + more_q, k, v + more_v], dim=-1)
+        change_q = self.v(self.dropout(self.q_cores[block](thin)))
+        change_v = self.v(self.dropout(self.v_cores[block](thin)))
+        return torch.cat([q + change_q, k, v + change_v], dim=-1)

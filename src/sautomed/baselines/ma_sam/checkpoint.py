@@ -1,4 +1,4 @@
-"""MA-SAM's published checkpoints: what its code trains, without SAM's encoder."""
+"""MA-SAM's published checkpoints: the parameters that its code trains, without SAM's encoder."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _ADAPTER_PARTS = {"norm": "norm", "down": "linear_down", "conv": "conv", "up": "
 
 @torch.no_grad()
 def load_published(trunk: SamStackTrunk, head: SamHead, source: str) -> None:
-    """Put a published checkpoint (`epoch_299.pth`) into the parts of a MA-SAM.
+    """Copy a published checkpoint (`epoch_299.pth`) into the parts of a MA-SAM.
 
     Args:
-        trunk: On the SAM that the checkpoint was trained on.
-        source: Holds `q_FacTs_000...`, `v_FacTs_000...`, `image_encoder.FacTu` and `.FacTv`, the adapters under
+        trunk: With the SAM that the checkpoint was trained on.
+        source: A file with `q_FacTs_000...`, `v_FacTs_000...`, `image_encoder.FacTu` and `.FacTv`, the adapters under
             `image_encoder.ImageEncoderViT.blocks.N.Block.`, and all of `prompt_encoder.` and `mask_decoder.`.
     Raises:
         WeightsNotFound: There is no such file.
@@ -46,7 +46,7 @@ def load_published(trunk: SamStackTrunk, head: SamHead, source: str) -> None:
 
 
 def by_published_name(trunk: SamStackTrunk, head: SamHead) -> Mapping[str, Tensor]:
-    """A model's own tensors under the names of a published checkpoint."""
+    """Return a model's trained parameters under the names of a published checkpoint."""
     fact = trunk.fact
     own: dict[str, Tensor] = {"image_encoder.FacTu.weight": fact.u.weight, "image_encoder.FacTv.weight": fact.v.weight}
     for letter, cores in (("q", fact.q_cores), ("v", fact.v_cores)):

@@ -1,6 +1,6 @@
-"""From features to logits at full resolution, without a prompt: SAM's decoder with two doublings more.
+"""MA-SAM's head on SAM: SAM's decoder without prompts, with two more doublings, for logits at full resolution.
 
-Names of modules are those of SAM's and MA-SAM's published files, so that their weights find their places.
+Modules have the names of SAM's and MA-SAM's published files.
 """
 
 import torch
@@ -15,15 +15,15 @@ from transformers.models.sam.modeling_sam import (
 from sautomed.model.sam.keys import CHANNELS
 from sautomed.model.sam.network import dense_position
 from sautomed.model.sam.parts import ChannelNorm, fix_positions, make_decoder
-from sautomed.model.segmenter import Features
+from sautomed.model.values import Features
 
 WIDTHS = (64, 32, 16, 8)  # channels after each doubling, public code
 
 
 class FullDecoder(nn.Module):
-    """SAM's mask decoder with one mask token per class and one for the background, and four doublings.
+    """SAM's mask decoder with four doublings, and mask tokens of every class and the background.
 
-    The IoU head is in the published files and in the count of parameters; nothing is made of it.
+    The IoU head is not used; it is here for the published files and the published number of parameters.
     """
 
     def __init__(self, classes: int):
@@ -57,7 +57,7 @@ class FullDecoder(nn.Module):
 
     @torch.no_grad()
     def start_from(self, sam: SamMaskDecoder) -> None:
-        """SAM's transformer, IoU token and first two doublings; all else starts anew, as in the public code."""
+        """Copy SAM's transformer, IoU token and first two doublings; all else stays random, as in the public code."""
         self.transformer.load_state_dict(sam.transformer.state_dict())
         self.iou_token.load_state_dict(sam.iou_token.state_dict())
         for own, part in ((0, sam.upscale_conv1), (1, sam.upscale_layer_norm), (3, sam.upscale_conv2)):
@@ -65,7 +65,7 @@ class FullDecoder(nn.Module):
 
 
 def _doublings() -> list[nn.Module]:
-    """Transposed convolution, norm, GELU, four times; the last without norm."""
+    """Make four times a transposed convolution, a norm and GELU; the last has no norm."""
     parts: list[nn.Module] = []
     for inputs, outputs in zip((CHANNELS, *WIDTHS), WIDTHS, strict=False):
         parts += [nn.ConvTranspose2d(inputs, outputs, kernel_size=2, stride=2), ChannelNorm(outputs), nn.GELU()]
@@ -73,7 +73,7 @@ def _doublings() -> list[nn.Module]:
 
 
 class SamHead(nn.Module):
-    """Decoder and prompt encoder, which MA-SAM trains too, though without a prompt only "no mask" of it is used."""
+    """The decoder, and SAM's prompt encoder, which is trained too, though only its embedding of "no mask" is used."""
 
     def __init__(self, prompt: SamPromptEncoder, decoder: FullDecoder):
         super().__init__()

@@ -1,4 +1,4 @@
-"""MA-SAM on SAM's encoder, and the same idea on the small one."""
+"""MA-SAM on SAM's encoder or on a trunk from scratch."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from sautomed.baselines.fresh_head import FreshHead
 from sautomed.baselines.ma_sam.checkpoint import load_published
 from sautomed.baselines.ma_sam.decoder import FullDecoder, SamHead
 from sautomed.baselines.ma_sam.trunks import ResNetStackTrunk, SamStackTrunk
-from sautomed.config import MaSamSettings
+from sautomed.config.baselines import MaSamSettings
 from sautomed.model.build import MadeTrunk, make_trunk
 from sautomed.model.sam.trunk import SamTrunk
-from sautomed.model.segmenter import StackSegmenter
+from sautomed.model.stack_segmenter import StackSegmenter
 from sautomed.model.trunk_resnet import ResNetTrunk
 
 
 class MaSam(StackSegmenter):
-    """A stack of slices through an encoder that mixes them, then a decoder that takes each by itself.
+    """An encoder that mixes the slices of a stack, and a decoder of each slice by itself.
 
     Args:
-        trunk: Stacks (b n 3 s s) -> Features of b n slices.
-        head: Features -> logits of each slice at the images' size.
+        trunk: Encodes stacks (b n 3 s s) into the Features of b n slices.
+        head: Computes logits at the images' resolution from Features.
     """
 
     def __init__(self, trunk: nn.Module, head: nn.Module, classes: int, slices: int = 5, stride: int = 1):
@@ -35,7 +35,7 @@ class MaSam(StackSegmenter):
 
 
 def build(settings: MaSamSettings, classes: int, image_size: int) -> MaSam:
-    """MA-SAM for `classes` organs. The trunk's weights are read here, and the checkpoint if there is one.
+    """Build MA-SAM for `classes` organs. The trunk's weights are read here, and the checkpoint if there is one.
 
     Raises:
         ModelError: Weights cannot be found or do not fit.
@@ -53,7 +53,7 @@ def build(settings: MaSamSettings, classes: int, image_size: int) -> MaSam:
 def assemble(
     settings: MaSamSettings, made: MadeTrunk, classes: int
 ) -> tuple[SamStackTrunk, SamHead] | tuple[ResNetStackTrunk, FreshHead]:
-    """The encoder of stacks around a trunk, and the head that goes with it."""
+    """Return the encoder of stacks around a trunk, and the head that goes with it."""
     if made.sam is None:
         stacks = ResNetStackTrunk(cast(ResNetTrunk, made.net), settings.adapter_share)
         return stacks, FreshHead(settings.dim, settings.decoder, made.net, classes)

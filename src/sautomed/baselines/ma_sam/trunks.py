@@ -1,28 +1,25 @@
-"""Encoders that look at whole stacks: SAM's with FacT and 3D adapters, and the small one with 3D adapters.
+"""Encoders of stacks of slices: SAM's with FacT and 3D adapters (as published), and a ResNet with 3D adapters (ours).
 
-On SAM's frozen encoder this is MA-SAM's own. The small encoder is convolutional: it has no queries and values, so no
-FacT, and as it is trained from scratch, nothing of it is frozen; adapters after each of its stages are what remains.
+The ResNet has no queries and values, so no FacT; it is trained from scratch, so none of it is frozen.
 """
 
 from typing import cast
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers.models.sam.modeling_sam import SamVisionLayer
 
 from sautomed.baselines.ma_sam.adapters import FacT, StackAdapter
 from sautomed.model.sam.trunk import SamTrunk
-from sautomed.model.segmenter import Features
 from sautomed.model.trunk_resnet import ResNetTrunk, for_convolutions, with_kept_layout
+from sautomed.model.values import Features
 
 
 class SamStackTrunk(nn.Module):
-    """SAM's encoder; each block has one adapter before its attention and one before its MLP.
+    """SAM's encoder with one adapter before the attention and one before the MLP of each block.
 
     Args:
-        sam: Its encoder stays as it is; freezing is its own affair.
+        sam: Already frozen.
         rank: Of FacT.
         width: Channels inside an adapter.
     """
@@ -36,15 +33,11 @@ class SamStackTrunk(nn.Module):
         self.before_mlp = nn.ModuleList(StackAdapter(channels, width) for _ in range(blocks))
 
     def forward(self, images: Float[Tensor, "b n 3 s s"]) -> Features:
-        """Features of images in [0, 1], b n in a row; their side is s / 16."""
+        """Encode images in [0, 1]: features of b n slices, h = w = s / 16."""
         vision, slices = self.sam.vision, images.shape[1]
         tokens = vision.patch_embed(self.sam.normalise(images.flatten(0, 1))) + vision.pos_embed
-        checkpointing = self.sam.gradient_checkpointing and self.training and torch.is_grad_enabled()
         for block in range(len(vision.layers)):
-            if checkpointing:
-                tokens = checkpoint(self._block, tokens, block, slices, use_reentrant=False)
-            else:
-                tokens = self._block(tokens, block, slices)
+            tokens = self.sam.run_block(self._block, tokens, block, slices)
         return Features(vision.neck(tokens))
 
     def _block(self, tokens: Float[Tensor, "bn h w c"], block: int, slices: int) -> Float[Tensor, "bn h w c"]:
@@ -63,10 +56,10 @@ class SamStackTrunk(nn.Module):
 
 
 class ResNetStackTrunk(nn.Module):
-    """The small trunk with an adapter after each stage.
+    """The ResNet trunk with an adapter after each stage.
 
     Args:
-        share: Channels inside an adapter, in units of the stage's.
+        share: Channels inside an adapter, as a share of the stage's.
     """
 
     def __init__(self, net: ResNetTrunk, share: float):
@@ -76,7 +69,7 @@ class ResNetStackTrunk(nn.Module):
         self.adapters = nn.ModuleList(StackAdapter(width, max(1, round(width * share))) for width in widths)
 
     def forward(self, images: Float[Tensor, "b n 3 s s"]) -> Features:
-        """Features of images in [0, 1], b n in a row: at stride 8, and finer ones at strides 4 and 2."""
+        """Encode images in [0, 1]: features of b n slices at stride 8, and finer ones at strides 4 and 2."""
         slices = images.shape[1]
         finest = self.net.stem(for_convolutions(images.flatten(0, 1)))
         x = self.net.pool(finest)

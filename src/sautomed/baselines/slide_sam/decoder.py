@@ -1,4 +1,4 @@
-"""SAM's prompt encoder, and SAM's mask decoder with three upscaling heads: one prompt, the masks of three slices."""
+"""SAM's prompt encoder, and SAM's mask decoder with three upscaling heads, one for each slice of a triplet."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from transformers.models.sam.modeling_sam import (
 from sautomed.model.mask_decoder import SAM_NORM_EPS, Upscale
 from sautomed.model.sam.network import dense_position
 from sautomed.model.sam.parts import fix_positions
-from sautomed.model.segmenter import Features
+from sautomed.model.values import Features
 
 SLICES = 3
-MASK_TOKENS = 4  # SAM's: one for a single answer, which this system never asks for, and three hypotheses
+MASK_TOKENS = 4  # SAM's: one for a single mask, which is not used here, and three hypotheses
 
 
 class Prompts(nn.Module):
-    """SAM's prompt encoder for one prompt of one organ.
+    """SAM's prompt encoder, for one prompt of each organ.
 
     Args:
-        encoder: Taken over.
+        encoder: Used, not copied.
         image_size: Side of the network's square in pixels.
     """
 
@@ -41,7 +41,10 @@ class Prompts(nn.Module):
 
     @classmethod
     def of_sam(cls, encoder: SamPromptEncoder, image_size: int) -> Prompts:
-        """SAM's, frozen; its mask prompt, of which no use is made, takes three slices as in the published network."""
+        """Take SAM's prompt encoder, frozen.
+
+        Its mask prompt, which is not used, gets three channels as in the published network.
+        """
         first = encoder.mask_embed.conv1
         three = nn.Conv2d(SLICES, first.out_channels, first.kernel_size, first.stride, device=first.weight.device)
         three.load_state_dict({"weight": first.weight.expand(-1, SLICES, -1, -1), "bias": first.bias})
@@ -50,30 +53,34 @@ class Prompts(nn.Module):
 
     @classmethod
     def fresh(cls, dim: int, image_size: int, stride: int) -> Prompts:
-        """Untrained, of any dim, for trunks from scratch: trained but for the place codes; no mask prompt."""
-        kinds = SamPromptEncoderConfig(hidden_size=dim, image_size=image_size, patch_size=stride)
-        places = SamVisionConfig(num_pos_feats=dim // 2)
-        encoder = SamPromptEncoder(SamConfig(vision_config=places.to_dict(), prompt_encoder_config=kinds.to_dict()))
+        """Make a random prompt encoder of any dim, for trunks from scratch; without a mask prompt.
+
+        Everything but the position encoding is trained.
+        """
+        prompt = SamPromptEncoderConfig(hidden_size=dim, image_size=image_size, patch_size=stride)
+        vision = SamVisionConfig(num_pos_feats=dim // 2)
+        encoder = SamPromptEncoder(SamConfig(vision_config=vision.to_dict(), prompt_encoder_config=prompt.to_dict()))
         encoder.mask_embed = nn.Identity()
-        encoder.point_embed[0].requires_grad_(False)  # of negative points, which are never given
+        encoder.point_embed[0].requires_grad_(False)  # of negative points, which are not used
         nn.init.normal_(encoder.shared_embedding.positional_embedding)
         nn.init.zeros_(encoder.no_mask_embed.weight)
         return cls(encoder, image_size)
 
     def points(self, points: Float[Tensor, "m 2"]) -> Float[Tensor, "m 2 c"]:
-        """A positive point each, xy in [0, 1], beside SAM's "not a point"."""
+        """Embed positive points, xy in [0, 1], each as a prompt with SAM's "not a point" as its second token."""
         with torch.autocast(points.device.type, enabled=False):  # half precision would move the points
             pixels = (points.float() * self.image_size - 0.5)[:, None, None]
             return self.encoder(pixels, torch.ones_like(pixels[..., 0]), None, None)[0][:, 0]
 
     def boxes(self, boxes: Float[Tensor, "m 4"]) -> Float[Tensor, "m 2 c"]:
-        """A box each, xyxy in [0, 1] from edge to edge; SAM's corners are the middles of its first and last pixel."""
+        """Embed boxes, xyxy in [0, 1], each as a prompt."""
         with torch.autocast(boxes.device.type, enabled=False):
+            # Ours end at the outer edges of pixels, SAM's at their centres.
             corners = boxes.float() * self.image_size - boxes.new_tensor([0.0, 0.0, 1.0, 1.0])
             return self.encoder(None, None, corners[:, None], None)[0][:, 0]
 
     def position(self, h: int, w: int) -> Float[Tensor, "1 c h w"]:
-        """The code of every place of the features."""
+        """Return the position encoding of features."""
         with torch.autocast(self.no_mask.device.type, enabled=False):
             return dense_position(self.encoder.shared_embedding, h, w)
 
@@ -83,11 +90,11 @@ class Prompts(nn.Module):
 
 
 class TripletDecoder(nn.Module):
-    """One token set, three upscaling heads: three hypotheses, each of three slices with one predicted IoU.
+    """SAM's mask decoder with three upscaling heads: three hypotheses, each with the masks of three slices and one IoU.
 
     Args:
-        widths: Channels after each doubling of the size.
-        fine_channels: Channels of the trunk's finer maps, coarsest first; mixed in by the first doublings.
+        widths: Channels after each doubling.
+        fine_channels: Channels of the trunk's finer maps, coarsest first; the first doublings mix them in.
     """
 
     def __init__(self, dim: int, heads: int, mlp: int, widths: Sequence[int], fine_channels: Sequence[int] = ()):
@@ -101,14 +108,20 @@ class TripletDecoder(nn.Module):
         self.mask_tokens = nn.Parameter(torch.randn(MASK_TOKENS, dim) * 0.02)
         self.upscaling = nn.ModuleList(UpscalingHead(dim, widths, fine_channels) for _ in range(SLICES))
         self.hypernetworks = nn.ModuleList(SamFeedForward(dim, dim, widths[-1], 3) for _ in range(MASK_TOKENS))
-        self.hypernetworks[0].requires_grad_(False)  # of the single answer: no loss reaches it
+        self.hypernetworks[0].requires_grad_(False)  # of the single mask, which no loss reaches
         self.iou_head = SamFeedForward(dim, dim, MASK_TOKENS, 3)
 
     def forward(
         self, features: Features, position: Float[Tensor, "1 c h w"], no_mask: Float[Tensor, "1 c"],
         prompts: Float[Tensor, "m p c"],
     ) -> tuple[Float[Tensor, "m 3 3 h2 w2"], Float[Tensor, "m 3"]]:  # fmt: skip
-        """Masks (logits) of hypothesis and slice, and the IoU of each hypothesis; a row of features for each prompt."""
+        """Return masks (logits) of hypotheses x slices, and the predicted IoU of each hypothesis.
+
+        Args:
+            features: One row for each prompt.
+            position: Their position encoding.
+            no_mask: SAM's embedding of "no mask".
+        """
         image = features.coarse
         m, c, h, w = image.shape
         output = torch.cat([self.iou_token, self.mask_tokens]).expand(m, -1, -1)
@@ -126,7 +139,7 @@ class TripletDecoder(nn.Module):
 
     @torch.no_grad()
     def start_from(self, sam: SamMaskDecoder) -> None:
-        """All of SAM's decoder; each of the three heads is a copy of its upscaling."""
+        """Copy SAM's decoder; each of the three heads gets SAM's upscaling."""
         self.transformer.load_state_dict(sam.transformer.state_dict())
         self.iou_token.copy_(sam.iou_token.weight)
         self.mask_tokens.copy_(sam.mask_tokens.weight)
@@ -137,7 +150,7 @@ class TripletDecoder(nn.Module):
 
 
 class UpscalingHead(nn.Module):
-    """SAM's upscaling; finer maps of the trunk, where there are any, are mixed in."""
+    """SAM's upscaling, with the trunk's finer maps mixed in where it has them."""
 
     def __init__(self, dim: int, widths: Sequence[int], fine_channels: Sequence[int]):
         super().__init__()
@@ -153,11 +166,12 @@ class UpscalingHead(nn.Module):
         return pixels
 
     def layers(self) -> dict[str, nn.Module]:
-        """Those that SAM has too, under their place in SAM's sequence."""
+        """Return the layers that SAM has too, by their index in SAM's sequence."""
         first, second = cast(Upscale, self.stages[0]), cast(Upscale, self.stages[1])
         return {"0": first.up, "1": first.norm, "3": second.up}
 
     def start_from(self, sam: SamMaskDecoder) -> None:
+        """Copy SAM's upscaling."""
         layers = self.layers()
         for place, layer in (("0", sam.upscale_conv1), ("1", sam.upscale_layer_norm), ("3", sam.upscale_conv2)):
             layers[place].load_state_dict(layer.state_dict())

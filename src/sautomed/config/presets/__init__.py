@@ -1,1 +1,1 @@
-"""Presets: one YAML file each, holding what differs from the defaults in `sautomed.config`."""
+"""Presets: one YAML file each, with what differs from the defaults in `sautomed.config`."""

@@ -1,1 +1,1 @@
-"""CHAOS: DICOM series with PNG label maps whose order is verified."""
+"""CHAOS: DICOM series with label maps as PNG pictures, whose order is verified against the scan."""

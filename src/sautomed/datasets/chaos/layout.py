@@ -4,8 +4,8 @@
     Train_Sets/MR/PATIENT/T1DUAL/{DICOM_anon/{InPhase,OutPhase},Ground}
     Train_Sets/CT/PATIENT/{DICOM_anon,Ground}
 
-The paper's 20 MR volumes are one sequence of each patient; T2-SPIR is the one that the literature takes. Both phases of
-T1 share one set of pictures. In CT only the liver is labelled.
+The paper's 20 MR volumes are one sequence of each patient; the literature uses T2-SPIR. Both phases of T1 share one set
+of pictures. In CT only the liver is labelled.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from sautomed.datasets.chaos.reader import Phase, SeriesWithPictures
+from sautomed.datasets.chaos.reader import DicomPngReader, Phase
 from sautomed.datasets.dataset import Case, Dataset
-from sautomed.datasets.names import files_in, first_with, folders_in, listed
+from sautomed.datasets.names import files_in, first_root, folders_in
 from sautomed.errors import NoCases, UnpairedFiles
+from sautomed.errors.text import listed
 
 LOOKS_FOR_MR = "Train_Sets/MR/PATIENT/{T2SPIR,T1DUAL}/{DICOM_anon,Ground}"
 LOOKS_FOR_CT = "Train_Sets/CT/PATIENT/{DICOM_anon,Ground}"
 LABELS: Mapping[int, str] = MappingProxyType({1: "liver", 2: "right_kidney", 3: "left_kidney", 4: "spleen"})
 CT_LABELS: Mapping[int, str] = MappingProxyType({1: "liver"})
-# Above the first, up to the second; the challenge writes 63, 126, 189 and 252. Source: nnU-Net, Task037_038.
+# Gray values above the first number, up to the second. The challenge writes 63, 126, 189 and 252.
+# Source of the ranges: nnU-Net, Task037_038.
 GRAYS: Mapping[int, tuple[int, int]] = MappingProxyType({1: (55, 70), 2: (110, 135), 3: (175, 200), 4: (240, 255)})
 CT_GRAYS: Mapping[int, tuple[int, int]] = MappingProxyType({1: (0, 255)})
 CHANNELS: Mapping[str, str] = MappingProxyType({"t2spir": "T2-SPIR", "t1in": "T1 in-phase", "t1out": "T1 out-phase"})
@@ -32,24 +34,24 @@ _PHASES: Mapping[str, tuple[Phase, str]] = MappingProxyType({"t1in": ("in", "InP
 
 
 def detect_mr(folder: Path) -> bool:
-    """Whether patients with a folder T2SPIR or T1DUAL lie under any of the usual roots."""
+    """Return whether one of the usual roots has patients with a folder T2SPIR or T1DUAL."""
     return _root(folder, "MR") is not None
 
 
 def detect_ct(folder: Path) -> bool:
-    """Whether patients with DICOM_anon right below them lie under any of the usual roots."""
+    """Return whether one of the usual roots has patients with DICOM_anon directly in their folder."""
     return _root(folder, "CT") is not None
 
 
 def mr_reader(layout: str, *sequences: str) -> Callable[[Path], Dataset]:
-    """What reads some sequences of CHAOS MR as one dataset; the cases of a patient are one group.
+    """Return a function that reads some sequences of CHAOS MR as one dataset, the cases of a patient as one group.
 
     Args:
         layout: The key of `DATASETS`.
         sequences: Keys of `CHANNELS`.
     Returns:
-        A function of the folder that raises NoCases if no patient has such a sequence, and UnpairedFiles if some have
-        pictures and others none.
+        A function of the folder. It raises NoCases if no patient has such a sequence, and UnpairedFiles if some cases
+        have label pictures and others have none.
     """
 
     def read(folder: Path) -> Dataset:
@@ -65,26 +67,28 @@ def mr_reader(layout: str, *sequences: str) -> Callable[[Path], Dataset]:
                     phases |= {case_id: phase} if phase is not None else {}
         _require_cases(cases, root, sequences)
         channel = CHANNELS[sequences[0]] if len(sequences) == 1 else "MR"
-        reader = SeriesWithPictures(GRAYS, LABELS, phases)
-        return _paired(Dataset(folder, f"CHAOS {channel}", channel, dict(LABELS), tuple(cases), layout, reader), root)
+        reader = DicomPngReader(GRAYS, LABELS, phases)
+        return _require_paired(
+            Dataset(folder, f"CHAOS {channel}", channel, dict(LABELS), tuple(cases), layout, reader), root
+        )
 
     return read
 
 
 def read_ct(folder: Path) -> Dataset:
-    """CHAOS CT; raises NoCases or UnpairedFiles as `mr_reader`."""
+    """Read CHAOS CT. Raises NoCases or UnpairedFiles as `mr_reader`."""
     root = _root(folder, "CT") or folder
     places = [place for place in folders_in(root) if _is_ct(place)]
     cases = [Case(place.name, place / "DICOM_anon", _with_pictures([place / "Ground"]), place.name) for place in places]
     _require_cases(cases, root, ["CT"])
-    reader = SeriesWithPictures(CT_GRAYS, CT_LABELS)
-    return _paired(Dataset(folder, "CHAOS CT", "CT", dict(CT_LABELS), tuple(cases), "chaos-ct", reader), root)
+    reader = DicomPngReader(CT_GRAYS, CT_LABELS)
+    return _require_paired(Dataset(folder, "CHAOS CT", "CT", dict(CT_LABELS), tuple(cases), "chaos-ct", reader), root)
 
 
 def _root(folder: Path, modality: Literal["MR", "CT"]) -> Path | None:
-    fits = _is_mr if modality == "MR" else _is_ct
+    is_patient = _is_mr if modality == "MR" else _is_ct
     below = ("", modality, f"Train_Sets/{modality}", f"CHAOS_Train_Sets/Train_Sets/{modality}")
-    return first_with(folder, below, lambda root: any(fits(place) for place in folders_in(root)))
+    return first_root(folder, below, lambda root: any(is_patient(place) for place in folders_in(root)))
 
 
 def _is_mr(place: Path) -> bool:
@@ -96,7 +100,7 @@ def _is_ct(place: Path) -> bool:
 
 
 def _series(patient: Path, sequence: str) -> tuple[Path | None, Phase | None]:
-    """The folder of a sequence, and the phase to take if it holds both."""
+    """Return the folder of a sequence, and the phase to read if the folder holds both."""
     if sequence == "t2spir":
         return _first_folder([patient / "T2SPIR" / "DICOM_anon", patient / "T2SPIR"]), None
     dual, (phase, name) = patient / "T1DUAL", _PHASES[sequence]
@@ -128,18 +132,18 @@ def _require_cases(cases: list[Case], root: Path, sequences: Iterable[str]) -> N
         raise NoCases(
             f"has no cases: no patient has {' or '.join(sequences)}.",
             where=root,
-            cure="Unpack the challenge's Train_Sets there, or name another layout of CHAOS with --layout.",
+            cure="Unpack the challenge's Train_Sets there, or choose another layout of CHAOS with --layout.",
         )
 
 
-def _paired(dataset: Dataset, root: Path) -> Dataset:
-    """The dataset, if all of its cases have label pictures, or none."""
+def _require_paired(dataset: Dataset, root: Path) -> Dataset:
+    """Return the dataset if all of its cases have label pictures, or none has; else raise UnpairedFiles."""
     without = [case.id for case in dataset.cases if case.label is None]
     if 0 < len(without) < len(dataset.cases):
         raise UnpairedFiles(
             f"{len(without)} of {len(dataset.cases)} cases have no label pictures in Ground: {listed(without)}.",
             where=root,
-            cure="Bring their PNG files back, or take the patients out.",
+            cure="Put their PNG files back, or take the patients out.",
             result=dataset,
         )
     return dataset

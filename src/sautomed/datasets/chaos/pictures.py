@@ -1,4 +1,4 @@
-"""Label maps that are kept as one PNG picture for each slice: gray values in, labels out."""
+"""Read label maps stored as one PNG picture per slice: gray values in, labels out."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sautomed.errors import GridMismatch, TruncatedFile, UnknownLabels, UnsupportedVoxels
+from sautomed.errors.text import listed
 
-GrayRange = tuple[int, int]  # above the first, up to the second
+GrayRange = tuple[int, int]  # above the first number, up to the second
 _UNKNOWN = 255
 _PILLOW_FAULTS = (OSError, SyntaxError, ValueError, OverflowError, Image.DecompressionBombError)
 
 
 def labels_of_grays(ranges: Mapping[int, GrayRange]) -> NDArray[np.uint8]:
-    """For each gray value 0..255 its label; 255 where it has none.
+    """Return a table with the label of each gray value 0 to 255; 255 where there is none.
 
     Args:
-        ranges: Label -> which gray values mean it.
+        ranges: Gray values of each label.
     """
     table = np.full(256, _UNKNOWN, np.uint8)
     table[0] = 0
@@ -35,19 +36,19 @@ def labels_of_grays(ranges: Mapping[int, GrayRange]) -> NDArray[np.uint8]:
 def read_label_pictures(
     paths: Sequence[Path], shape: tuple[int, int], table: NDArray[np.uint8], names: Mapping[int, str]
 ) -> NDArray[np.uint8]:
-    """Pictures as labels, in the order of the paths.
+    """Read pictures as labels, in the order of the paths.
 
     Args:
         shape: Rows and columns that each must have.
         table: From `labels_of_grays`.
         names: Of the labels, for the message.
     Returns:
-        (n rows columns).
+        (slice row column).
     Raises:
         TruncatedFile: A picture is damaged.
         UnsupportedVoxels: A picture is coloured.
         GridMismatch: A picture has another size.
-        UnknownLabels: Gray values have no label; told with how many pixels have them, in all pictures.
+        UnknownLabels: Gray values have no label; the message counts their pixels over all pictures.
     """
     grays = np.zeros((len(paths), *shape), np.uint16)
     for index, path in enumerate(paths):
@@ -56,12 +57,11 @@ def read_label_pictures(
     labels[grays > 255] = _UNKNOWN
     unknown = Counter(grays[labels == _UNKNOWN].tolist())
     if unknown:
-        told = ", ".join(f"{gray} ({count} pixels)" for gray, count in sorted(unknown.items())[:8])
-        more = f" and {len(unknown) - 8} more values" if len(unknown) > 8 else ""
+        counts = listed(f"{gray} ({count} pixels)" for gray, count in sorted(unknown.items()))
+        known = listed(_describe_range(table, label, name) for label, name in names.items())
         first = paths[int(np.flatnonzero((labels == _UNKNOWN).any((1, 2)))[0])]
         raise UnknownLabels(
-            f"holds gray values that mean no organ: {told}{more}, the first in {first.name}. Known are: "
-            f"{_listed(table, names)}.",
+            f"holds gray values that mean no organ: {counts}, the first in {first.name}. Known are: {known}.",
             where=first.parent,
             cure="Take the pictures from the challenge's archive again: they may have been resampled or compressed.",
         )
@@ -70,15 +70,15 @@ def read_label_pictures(
 
 def _read_gray(path: Path, shape: tuple[int, int]) -> NDArray[Any]:
     with path.open("rb") as stream:
-        with _translated(path):
+        with _as_truncated_file(path):
             picture: Image.Image = Image.open(stream)
         if (picture.height, picture.width) != shape:  # before any pixel is decoded
             raise GridMismatch(
                 f"has {picture.height} x {picture.width} pixels, but its slice {shape[0]} x {shape[1]}.",
                 where=path,
-                cure="Take the pictures of this series, as the challenge gives them.",
+                cure="Use the pictures of this series, as they are in the challenge's archive.",
             )
-        with _translated(path):
+        with _as_truncated_file(path):
             if picture.mode in ("P", "LA", "PA"):
                 picture = picture.convert("L")
             gray = np.asarray(picture)
@@ -92,8 +92,8 @@ def _read_gray(path: Path, shape: tuple[int, int]) -> NDArray[Any]:
 
 
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """Pillow's ways to fail on a damaged file, as one named fault."""
+def _as_truncated_file(path: Path) -> Iterator[None]:
+    """Turn the exceptions that Pillow raises for a damaged file into TruncatedFile."""
     try:
         yield
     except _PILLOW_FAULTS as error:
@@ -102,6 +102,6 @@ def _translated(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _listed(table: NDArray[np.uint8], names: Mapping[int, str]) -> str:
-    grays = {label: np.flatnonzero(table == label) for label in names}
-    return ", ".join(f"{found[0]} to {found[-1]} {names[label]}" for label, found in grays.items())
+def _describe_range(table: NDArray[np.uint8], label: int, name: str) -> str:
+    grays = np.flatnonzero(table == label)
+    return f"{grays[0]} to {grays[-1]} {name}"

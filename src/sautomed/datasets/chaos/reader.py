@@ -1,4 +1,4 @@
-"""A series in DICOM with its labels as pictures, one for each slice, laid on the series in verified order."""
+"""Reader of a DICOM series with its labels as PNG pictures, one per slice, in verified order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from sautomed.datasets.chaos.picture_order import propose, verify
 from sautomed.datasets.chaos.pictures import GrayRange, labels_of_grays, read_label_pictures
-from sautomed.datasets.dataset import AnyPlane, Case, files_below, labels_on
+from sautomed.datasets.dataset import AnyPlane, Case, as_label_map, files_below
 from sautomed.datasets.names import files_in
 from sautomed.errors import PictureOrder, SeveralSeries
 from sautomed.scans import Geometry, ReadOptions, read_geometry, read_scan
@@ -25,13 +25,13 @@ Phase = Literal["in", "out"]
 
 
 @dataclass(frozen=True)
-class SeriesWithPictures:
-    """Reads a folder of DICOM files as the scan and a folder of PNG files as its labels.
+class DicomPngReader:
+    """Reader of a folder of DICOM files as the scan and a folder of PNG files as its labels.
 
     Args:
-        grays: Label -> which gray values mean it.
+        grays: Gray values of each label.
         names: Of the labels.
-        phases: By case id, for folders that hold both phases of T1: which one is meant.
+        phases: Phase to read, by case id, for folders that hold both phases of T1.
     """
 
     grays: Mapping[int, GrayRange]
@@ -53,7 +53,7 @@ class SeriesWithPictures:
         slices = unorient(scan.array, scan.native, scan.plane).transpose(2, 1, 0)
         backwards, notes = verify(slices, labels, order, path)
         labels = labels[::-1] if backwards else labels
-        return labels_on(labels.transpose(2, 1, 0), scan.native, plane), notes
+        return as_label_map(labels.transpose(2, 1, 0), scan.native, plane), notes
 
     def sources(self, case: Case) -> tuple[Path, ...]:
         return tuple(file for path in (case.image, case.label) if path is not None for file in files_below(path))
@@ -64,31 +64,31 @@ class SeriesWithPictures:
 
 
 def _slices_of(scan: Volume, case: Case) -> tuple[list[str], list[int | None]]:
-    """File and InstanceNumber of each slice."""
+    """Return file and InstanceNumber of each slice."""
     source = scan.native.source
     if not isinstance(source, DicomSource):
         raise PictureOrder(
             "is no DICOM series, so it is not known which label picture belongs to which slice.",
             where=case.image,
-            cure="Keep the folder as the challenge gives it, or name another layout with --layout.",
+            cure="Use the folder as the challenge's archive has it, or choose another layout with --layout.",
         )
     numbers = {(item.file.member, item.frame): item.file.instance for item in find(case.image).slices}
     slices = list(zip(source.members, source.frames, strict=True))
-    # The frames of one file share its number; their own order counts then.
+    # The frames of one file share its InstanceNumber, so only their order is known.
     return [member for member, _ in slices], [numbers.get(one) if one[1] is None else one[1] for one in slices]
 
 
 def _series_of_phase(folder: Path, phase: Phase) -> str:
-    """The number of the series of one phase, told by the echo time: fat and water are out of phase first."""
+    """Return the number of the series of one phase, by echo time: the out-of-phase echo is the earlier one."""
     times: dict[float, str] = {}
     for number, series in enumerate(group(find(folder).slices), start=1):
-        told = {item.traits.get("EchoTime", "") for item in series.slices}
-        if len(told) == 1 and _is_number(next(iter(told))):
-            times[float(told.pop())] = str(number)
+        echo_times = {item.traits.get("EchoTime", "") for item in series.slices}
+        if len(echo_times) == 1 and _is_number(next(iter(echo_times))):
+            times[float(echo_times.pop())] = str(number)
     if len(times) != 2:
         found = ", ".join(f"{time:g} ms" for time in sorted(times)) or "none"
         raise SeveralSeries(
-            f"should hold both phases of T1, but has {len(times)} echo times ({found}), so neither can be told.",
+            f"should hold both phases of T1, but has {len(times)} echo times ({found}), so they cannot be told apart.",
             where=folder,
             cure="Put them into folders InPhase and OutPhase.",
         )

@@ -1,7 +1,7 @@
-"""What every patient has in common: which organ lies to the left of, behind or below which.
+"""Relative positions of organs that hold in nearly every patient: left of, behind, below.
 
-Only relations that hold between the centroids of whole organs in nearly everyone (situs inversus and transplants
-aside) and with room to spare are listed. Organs are known by their names; unknown names take no part.
+Only relations between the centroids of whole organs are listed that hold by a clear distance in nearly everyone, apart
+from situs inversus and transplants. Organs are recognised by their names; unknown names are ignored.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import product
 
 Point = tuple[float, float, float]
-BODY = "body"  # not a label: the middle of what is brighter than air
-MARGIN_MM = 10.0  # ours: by how much a relation must be violated to count
+BODY = "body"  # not a label: the middle of the region brighter than air
+MARGIN_MM = 10.0  # ours: a relation counts as violated beyond this distance
 AXES = ("left to right", "back to front", "down to up")  # of RAS
 _PAIRS = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"), ("lower", "upper"))
 _PAIR_AXIS = (0, 1, 2, 2)
@@ -25,7 +25,7 @@ _WORDS = {
     "vertebrae": "spine", "vertebra": "spine",
 }  # fmt: skip
 _IDLE = {"urinary", "the", "of", "gland", "organ", "whole"}
-# The first lies more to the patient's left, back or feet than any of the others.
+# Axis, organ, and others that are further to the patient's right, front or head than this organ.
 _RELATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
     (0, "spleen", ("liver", "gallbladder", "right kidney", "right lung", BODY)),
     (0, "stomach", ("liver", "gallbladder", "right kidney")),
@@ -54,14 +54,14 @@ _RELATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
 
 @dataclass(frozen=True)
 class Relation:
-    """How two organs of a case lie along one axis.
+    """Positions of two organs of a case along one axis.
 
     Args:
         axis: Index of `AXES`.
-        lower: The name of the organ that should lie further to the left, back or feet.
-        higher: The name of the other.
-        distance_mm: How much higher the other lies; negative where the relation is violated.
-        twins: Whether the two names differ by a side only, as "left kidney" and "right kidney".
+        lower: Name of the organ that should be further to the left, back or feet.
+        higher: Name of the other organ.
+        distance_mm: From `lower` to `higher` along the axis; negative if they are the wrong way round.
+        twins: Whether the names differ only by a side, as "left kidney" and "right kidney".
     """
 
     axis: int
@@ -72,25 +72,25 @@ class Relation:
 
     @property
     def violated(self) -> bool:
-        """Whether the organs lie the wrong way round, by more than a margin."""
+        """Whether the organs are the wrong way round by more than `MARGIN_MM`."""
         return self.distance_mm < -MARGIN_MM
 
     def line(self) -> str:
-        """What is seen."""
+        """Return the positions as text."""
         side = (("right", "left"), ("front", "back"), ("head", "feet"))[self.axis][self.distance_mm > 0]
         low, high = ("the body's middle" if name == BODY else name for name in (self.lower, self.higher))
         return f"{low} lies {abs(self.distance_mm):.0f} mm further to the {side} than {high}"
 
 
 def relations_of(centres_mm: Mapping[str, Point]) -> list[Relation]:
-    """Every known relation between the named places of one case.
+    """Return every known relation between the organs of one case.
 
     Args:
-        centres_mm: By the label's name (or `BODY`), its centroid in RAS mm.
+        centres_mm: Centroid in RAS mm by the label's name, or by `BODY`.
     """
     known: dict[str, tuple[str, Point]] = {}
     for name, place in centres_mm.items():
-        known.setdefault(canonical(name), (name, place))
+        known.setdefault(canonical_name(name), (name, place))
     wanted = [(axis, low, high, False) for axis, low, others in _RELATIONS for high in others]
     wanted += [(*pair, True) for pair in _twins(known)]
     return [
@@ -100,8 +100,8 @@ def relations_of(centres_mm: Mapping[str, Point]) -> list[Relation]:
     ]
 
 
-def canonical(name: str) -> str:
-    """A label's name in plain words, its side first: "R.Kid" and "kidney_right" are both "right kidney"."""
+def canonical_name(name: str) -> str:
+    """Return a label's name in one spelling, its side first: "R.Kid" and "kidney_right" are both "right kidney"."""
     text = name.lower().replace("gall bladder", "gallbladder").replace("gall_bladder", "gallbladder")
     words = [word for part in re.findall(r"[a-z0-9]+", text) for word in _WORDS.get(part, part).split()]
     words = [word for word in words if word not in _IDLE]
@@ -110,7 +110,7 @@ def canonical(name: str) -> str:
 
 
 def _twins(known: Mapping[str, object]) -> Iterator[tuple[int, str, str]]:
-    """Pairs of names that differ in one word, which says the side."""
+    """Yield axis and names of pairs that differ only in the word for the side."""
     for (low, high), axis in zip(_PAIRS, _PAIR_AXIS, strict=True):
         for one, other in product(known, repeat=2):
             first, second = one.split(), other.split()

@@ -21,6 +21,7 @@ from sautomed.errors import (
     ShearedGrid,
     UnknownSpacing,
 )
+from sautomed.errors.text import listed, listed_labels
 from sautomed.scans.volume import CORNER_TOLERANCE_MM, ROUNDING_MM
 
 LEAST_SLICES = 3
@@ -38,49 +39,49 @@ _FAULT_CHECKS: tuple[tuple[type[SautomedError], str], ...] = (
     (BadGeometry, "header"),
     (UnknownSpacing, "header"),
 )
-# Of what reading remarks: words, the check they belong to. What none of them fits is a remark on the header.
-_REMARK_CHECKS = (("NaN or infinite", "finite"), ("named .gz", "file name"), ("onto the scan's grid", "grids"))
+# The check that a warning of reading belongs to, by words in it; all other warnings are about the header.
+_WARNING_CHECKS = (("NaN or infinite", "finite"), ("named .gz", "file name"), ("onto the scan's grid", "grids"))
 
 
 @dataclass(frozen=True)
-class Frame:
-    """What the dataset says about itself, for checks of its cases."""
+class Description:
+    """What the dataset declares about its cases."""
 
     channel: str
     labels: dict[int, str]
 
 
-Check = Callable[[CaseFacts, Frame], Iterator[Finding]]
+Check = Callable[[CaseFacts, Description], Iterator[Finding]]
 
 
-def check_case(facts: CaseFacts, frame: Frame) -> list[Finding]:
-    """All findings of one case."""
-    return [finding for check in CASE_CHECKS for finding in check(facts, frame)]
+def check_case(facts: CaseFacts, description: Description) -> list[Finding]:
+    """Return all findings of one case."""
+    return [finding for check in CASE_CHECKS for finding in check(facts, description)]
 
 
-def readable(facts: CaseFacts, frame: Frame) -> Iterator[Finding]:
-    """Whatever reading stopped with."""
+def reading_faults(facts: CaseFacts, description: Description) -> Iterator[Finding]:
+    """Report the faults that stopped reading."""
     for fault in facts.faults:
         name = next((name for kind, name in _FAULT_CHECKS if isinstance(fault, kind)), "readable")
         place = f"{fault.where}: " if fault.where else ""
         yield Finding(name, "error", f"{place}{fault.fault}", fault.cure, facts.id, error_id=fault.id)
 
 
-def remarks(facts: CaseFacts, frame: Frame) -> Iterator[Finding]:
-    """What reading remarked; a copy is written without it."""
+def reading_warnings(facts: CaseFacts, description: Description) -> Iterator[Finding]:
+    """Report the warnings of reading; a corrected copy has none of them."""
     for text in facts.warnings:
-        name = next((name for words, name in _REMARK_CHECKS if words in text), "header")
-        cure = "Check it once; a copy written with --fix says it plainly."
+        name = next((name for words, name in _WARNING_CHECKS if words in text), "header")
+        cure = "Check it once; a copy written with --fix no longer has this fault."
         yield Finding(name, "warning", text, cure, facts.id, fixable=True)
 
 
-def grids(facts: CaseFacts, frame: Frame) -> Iterator[Finding]:
-    """Image and label map on different grids."""
+def grid_mismatch(facts: CaseFacts, description: Description) -> Iterator[Finding]:
+    """Report an image and a label map on different grids."""
     if facts.gap_mm is None or facts.gap_mm <= ROUNDING_MM or facts.image is None or facts.label is None:
         return
     if facts.gap_mm <= CORNER_TOLERANCE_MM:
         text = f"image and label map lie up to {facts.gap_mm:.2g} mm apart at the corners; they are taken for one grid."
-        cure = "Check once that they belong together; copies written with --fix lie on the scan's grid."
+        cure = "Check once that they belong together; copies written with --fix are on the scan's grid."
         yield Finding("grids", "warning", text, cure, facts.id, fixable=True)
         return
     how = "have different shapes"
@@ -98,113 +99,114 @@ def grids(facts: CaseFacts, frame: Frame) -> Iterator[Finding]:
     )
 
 
-def known_values(facts: CaseFacts, frame: Frame) -> Iterator[Finding]:
-    """Label values without a name."""
-    unknown = {value: count for value, count in facts.voxels.items() if value not in frame.labels}
+def unknown_values(facts: CaseFacts, description: Description) -> Iterator[Finding]:
+    """Report label values without a name."""
+    unknown = {value: count for value, count in facts.voxels.items() if value not in description.labels}
     if not unknown:
         return
-    listed = ", ".join(f"{value} ({count} voxels)" for value, count in list(unknown.items())[:8])
-    more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
-    known = ", ".join(f"{value} {name}" for value, name in frame.labels.items())
+    counts = listed(f"{value} ({count} voxels)" for value, count in unknown.items())
+    known = listed_labels(description.labels)
     first = next(iter(unknown))
     yield Finding(
         "label values",
         "error",
-        f"holds label values that have no name: {listed}{more}. Known are: 0 background, {known}.",
-        f"Say what they are with --map {first}=LABEL, leave them out with --ignore {first}, or name them in the "
+        f"holds label values that have no name: {counts}. Known are: 0 background, {known}.",
+        f"Give their labels with --map {first}=LABEL, leave them out with --ignore {first}, or name them in the "
         "dataset's description.",
         facts.id,
         error_id="SAM-E0308",
     )
 
 
-def whole_numbers(facts: CaseFacts, frame: Frame) -> Iterator[Finding]:
-    """Labels kept as floating-point numbers."""
+def float_labels(facts: CaseFacts, description: Description) -> Iterator[Finding]:
+    """Report labels stored as floating-point numbers."""
     if facts.label is not None and facts.label_dtype.startswith("float"):
         text = f"stores its labels as {facts.label_dtype}; all are whole numbers, but other tools may refuse them."
         cure = "Store them as integers, for example with --fix."
         yield Finding("label type", "note", text, cure, facts.id, fixable=True)
 
 
-def labelled(facts: CaseFacts, frame: Frame) -> Iterator[Finding]:
-    """A label map without any label."""
+def empty_labels(facts: CaseFacts, description: Description) -> Iterator[Finding]:
+    """Report a label map without any label."""
     if facts.label is not None and not facts.voxels:
         text = "has an empty label map: all its voxels are background."
         cure = "Take the case out unless the scan really shows none of the structures."
         yield Finding("empty", "warning", text, cure, facts.id)
 
 
-def size(facts: CaseFacts, frame: Frame) -> Iterator[Finding]:
-    """Scans that are hardly volumes, or hardly fit into memory."""
+def unusual_size(facts: CaseFacts, description: Description) -> Iterator[Finding]:
+    """Report scans that are too small to be whole volumes, or so large that they may not fit into memory."""
     if facts.image is None:
         return
     shape = facts.image.shape
-    listed = " x ".join(map(str, shape))
+    lengths = " x ".join(map(str, shape))
     if min(shape) < LEAST_SLICES or sorted(shape)[1] < LEAST_PIXELS:
-        text = f"is tiny: {listed} voxels."
+        text = f"is tiny: {lengths} voxels."
         yield Finding("size", "warning", text, "Check that it is the whole scan.", facts.id)
     count = shape[0] * shape[1] * shape[2]
     if count > MOST_VOXELS:
-        text = f"is huge: {listed} voxels, {count * 4 / 1e9:.1f} GB in memory."
+        text = f"is huge: {lengths} voxels, {count * 4 / 1e9:.1f} GB in memory."
         yield Finding("size", "warning", text, "Crop or resample it if memory runs out.", facts.id)
 
 
-def intensity_range(facts: CaseFacts, frame: Frame) -> Iterator[Finding]:
-    """Intensities that cannot be what the channel's name says."""
+def unlikely_intensities(facts: CaseFacts, description: Description) -> Iterator[Finding]:
+    """Report intensities that do not fit the name of the channel."""
     if facts.intensities is None:
         return
     found = facts.intensities
     span = f"intensities go from {found.least:g} to {found.most:g}"
-    if is_ct(frame.channel):
-        told = _odd_for_ct(found)
-        if told:
-            severity, fault, cure = told
+    if is_ct(description.channel):
+        unlikely = _unlikely_for_ct(found)
+        if unlikely:
+            severity, fault, cure = unlikely
             yield Finding("intensities", severity, f"{span}: {fault}", cure, facts.id)
     elif found.least <= LIKE_HU and found.most >= 100 and found.least >= LOWEST_HU:
-        text = f"{span}: these look like Hounsfield units, but the channel is called {frame.channel!r}."
+        text = f"{span}: these look like Hounsfield units, but the channel is called {description.channel!r}."
         cure = 'If it is CT, call the channel "CT", so that a fixed window is used.'
         yield Finding("intensities", "warning", text, cure, facts.id)
 
 
-def _odd_for_ct(found: Intensities) -> tuple[Severity, str, str] | None:
-    """What is wrong with these Hounsfield units, and the cure."""
+def _unlikely_for_ct(found: Intensities) -> tuple[Severity, str, str] | None:
+    """Return severity, fault and cure if these are not plausible Hounsfield units."""
     rename = 'Export the scan in Hounsfield units, or call the channel other than "CT" so that percentiles are used.'
     if found.least >= 0 and found.most <= 1.001:
-        return "error", "these are no Hounsfield units but scaled to 0 to 1.", rename
+        return "error", "these are not Hounsfield units but values scaled to 0 to 1.", rename
     if found.least >= 0 and found.most <= 255:
         return "error", "these look like a window stored as 0 to 255, not Hounsfield units.", rename
     if found.least >= 0 and found.most > 1024:
         shift = "Subtract 1024, or export the scan with its rescale intercept applied."
         return "error", "nothing is below 0, so this looks like Hounsfield units + 1024.", shift
     if found.least < LOWEST_HU:
-        crop = "Check the padding value and the rescale slope; set what lies outside the patient to -1024."
+        crop = "Check the padding value and the rescale slope; set voxels outside the patient to -1024."
         return "warning", f"no tissue is below {LOWEST_HU:g} HU.", crop
     if found.least > NOT_AIR_HU:
         return "warning", "there is no air, so the scan was probably windowed or cropped.", rename
     return None
 
 
-def orientation(facts: CaseFacts, frame: Frame) -> Iterator[Finding]:
-    """Organs that lie where no patient has them: the header, or the names of the labels, must be wrong."""
-    places = {frame.labels[value]: place for value, place in facts.centres_mm.items() if value in frame.labels}
+def misplaced_organs(facts: CaseFacts, description: Description) -> Iterator[Finding]:
+    """Report organs in places where no patient has them: the header or the names of the labels must be wrong."""
+    places = {
+        description.labels[value]: place for value, place in facts.centres_mm.items() if value in description.labels
+    }
     if facts.body_mm is not None:
         places.setdefault(BODY, facts.body_mm)
     relations = relations_of(places)
     exchanged = _exchanged(relations)
     if exchanged:
-        told = "; ".join(relation.line() for relation in exchanged)
-        values = {name: value for value, name in frame.labels.items()}
+        lines = "; ".join(relation.line() for relation in exchanged)
+        values = {name: value for value, name in description.labels.items()}
         pairs = [(values[relation.lower], values[relation.higher]) for relation in exchanged]
         maps = " ".join(f"--map {left}={right} --map {right}={left}" for left, right in pairs)
         cure = f"Exchange the labels of the case; if all cases have them exchanged, use {maps}."
-        yield Finding("orientation", "error", f"left and right labels are exchanged: {told}.", cure, facts.id)
-    of_exchanged = {name for relation in exchanged for name in (relation.lower, relation.higher)}
-    rest = [relation for relation in relations if not {relation.lower, relation.higher} & of_exchanged]
-    yield from _turned(rest, facts.id)
+        yield Finding("orientation", "error", f"left and right labels are exchanged: {lines}.", cure, facts.id)
+    names = {name for relation in exchanged for name in (relation.lower, relation.higher)}
+    others = [relation for relation in relations if not {relation.lower, relation.higher} & names]
+    yield from _wrong_axes(others, facts.id)
 
 
 def _exchanged(relations: list[Relation]) -> list[Relation]:
-    """Violated left-right twins of which the other organs say that the scan itself is the right way round."""
+    """Return violated left-right pairs if the other organs show that the scan itself is the right way round."""
     across = [relation for relation in relations if relation.axis == 0]
     wrong = [relation for relation in across if relation.twins and relation.violated]
     names = {name for relation in wrong for name in (relation.lower, relation.higher)}
@@ -213,39 +215,39 @@ def _exchanged(relations: list[Relation]) -> list[Relation]:
     return wrong if agreeing and not any(relation.violated for relation in others) else []
 
 
-def _turned(relations: list[Relation], case: str) -> Iterator[Finding]:
-    """Axes along which no organ is where it should be, and single organs that are not."""
+def _wrong_axes(relations: list[Relation], case: str) -> Iterator[Finding]:
+    """Report axes along which every organ is the wrong way round, and single organs in an unusual place."""
     cure = (
         "Compare with the original scan: correct the affine if the scan is mirrored or turned, else the label map. "
         "(Situs inversus and transplants look like this too.)"
     )
     flipped: list[str] = []
-    told: list[str] = []
-    witnesses = 0
+    lines: list[str] = []
+    organ_pairs = 0  # wrong relations between two organs; the middle of the body alone is weak evidence
     for axis, name in enumerate(AXES):
         along = [relation for relation in relations if relation.axis == axis]
         wrong = [relation for relation in along if relation.violated]
         if wrong and not any(relation.distance_mm > 0 for relation in along):
             flipped.append(name)
-            told += [relation.line() for relation in wrong]
-            witnesses += sum(1 for relation in wrong if BODY not in (relation.lower, relation.higher))
+            lines += [relation.line() for relation in wrong]
+            organ_pairs += sum(1 for relation in wrong if BODY not in (relation.lower, relation.higher))
         elif wrong:
-            lines = "; ".join(relation.line() for relation in wrong[:4])
-            yield Finding("orientation", "warning", f"an organ is in an unusual place: {lines}.", cure, case)
+            places = "; ".join(relation.line() for relation in wrong[:4])
+            yield Finding("orientation", "warning", f"an organ is in an unusual place: {places}.", cure, case)
     if flipped:
-        sure: Severity = "error" if witnesses else "warning"
-        text = f"content and header disagree {' and '.join(flipped)}: {'; '.join(told[:4])}."
-        yield Finding("orientation", sure, text, cure, case)
+        severity: Severity = "error" if organ_pairs else "warning"
+        text = f"content and header disagree {' and '.join(flipped)}: {'; '.join(lines[:4])}."
+        yield Finding("orientation", severity, text, cure, case)
 
 
 CASE_CHECKS: tuple[Check, ...] = (
-    readable,
-    grids,
-    known_values,
-    whole_numbers,
-    labelled,
-    orientation,
-    intensity_range,
-    size,
-    remarks,
+    reading_faults,
+    grid_mismatch,
+    unknown_values,
+    float_labels,
+    empty_labels,
+    misplaced_organs,
+    unlikely_intensities,
+    unusual_size,
+    reading_warnings,
 )

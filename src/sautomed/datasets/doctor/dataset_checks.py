@@ -1,6 +1,6 @@
-"""Checks of a dataset as a whole: what can only be seen by holding its cases against each other.
+"""Checks of a dataset as a whole, which compare its cases: pure functions from facts to findings.
 
-Pure functions from facts to findings; thresholds are ours.
+To add a check, write a function and put it into `DATASET_CHECKS`. Thresholds are ours.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from itertools import combinations
 
 import numpy as np
 
-from sautomed.datasets.doctor.diagnosis import Finding
+from sautomed.datasets.doctor.diagnosis import Finding, Severity
 from sautomed.datasets.doctor.facts import CaseFacts, is_ct
 from sautomed.datasets.folds import Fold
+from sautomed.errors.text import listed
 
-ENOUGH = 5  # cases from which on a median means something
+ENOUGH = 5  # with fewer cases a median means little
 SPACING_RATIO = 2.5
 EXTENT_RATIO = 2.5
 VOLUME_RATIO = 10.0
 INTENSITY_RATIO = 10.0  # MR units are arbitrary
 MEDIAN_SHIFT_HU = 500.0
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Whole:
-    """A dataset's facts.
+class DatasetFacts:
+    """Facts of a dataset.
 
     Args:
         cases: All of them, readable or not.
@@ -43,29 +43,29 @@ class Whole:
 
     @property
     def scans(self) -> list[CaseFacts]:
-        """Those whose scan can be read."""
+        """Cases whose scan can be read."""
         return [case for case in self.cases if case.image is not None]
 
 
-Check = Callable[[Whole], Iterator[Finding]]
+Check = Callable[[DatasetFacts], Iterator[Finding]]
 
 
-def check_whole(whole: Whole) -> list[Finding]:
-    """All findings that concern more than one case."""
-    return [finding for check in WHOLE_CHECKS for finding in check(whole)]
+def check_dataset(dataset: DatasetFacts) -> list[Finding]:
+    """Return all findings about more than one case."""
+    return [finding for check in DATASET_CHECKS for finding in check(dataset)]
 
 
-def labelled(whole: Whole) -> Iterator[Finding]:
-    """A dataset whose scans can be read, but without any label map; single ones are told when the files are listed."""
-    if whole.scans and not any(case.label is not None or case.faults for case in whole.cases):
-        text = f"none of the {len(whole.cases)} cases has a label map, which training needs."
+def missing_label_maps(dataset: DatasetFacts) -> Iterator[Finding]:
+    """Report a dataset without any label map; single missing ones are reported when its files are listed."""
+    if dataset.scans and not any(case.label is not None or case.faults for case in dataset.cases):
+        text = f"none of the {len(dataset.cases)} cases has a label map, which training needs."
         yield Finding("pairs", "error", text, "Add the label maps.", error_id="SAM-E0313")
 
 
-def classes_present(whole: Whole) -> Iterator[Finding]:
-    """Classes that no case shows."""
-    read = [case for case in whole.cases if case.label is not None]
-    for value, name in whole.labels.items():
+def absent_classes(dataset: DatasetFacts) -> Iterator[Finding]:
+    """Report classes that no case shows."""
+    read = [case for case in dataset.cases if case.label is not None]
+    for value, name in dataset.labels.items():
         if read and not any(value in case.voxels for case in read):
             yield Finding(
                 "classes",
@@ -77,62 +77,72 @@ def classes_present(whole: Whole) -> Iterator[Finding]:
             )
 
 
-def classes_in_folds(whole: Whole) -> Iterator[Finding]:
-    """Classes that some case shows, but none that a fold trains with, or validates on."""
-    shown = {case.id: set(case.voxels) for case in whole.cases if case.voxels}  # empty ones are told elsewhere
-    known = [value for value in whole.labels if any(value in values for values in shown.values())]
-    for part, severity in (("train", "warning"), ("val", "note")):
-        lacking: dict[int, list[int]] = defaultdict(list)
-        for number, fold in enumerate(whole.folds):
-            ids = [case for case in (fold.train if part == "train" else fold.val) if case in shown]
-            for value in known if ids else ():
-                if not any(value in shown[case] for case in ids):
-                    lacking[value].append(number)
-        for value, numbers in lacking.items():
-            text = (
-                f"class {value} {whole.labels[value]} is in no {_PART[part]} case of fold {_listed(numbers)} of seed 0."
-            )
-            cure = _PART_CURE[part]
-            yield Finding("folds", severity, text, cure)  # type: ignore[arg-type]
+def classes_absent_from_folds(dataset: DatasetFacts) -> Iterator[Finding]:
+    """Report classes that some case shows, but no training case, or no validation case, of a fold."""
+    yield from _absent_from(
+        "training",
+        [fold.train for fold in dataset.folds],
+        dataset,
+        severity="warning",
+        cure="Such a fold is refused: use another --seed, -f all, or a splits_final.json of your own in the run.",
+    )
+    yield from _absent_from(
+        "validation",
+        [fold.val for fold in dataset.folds],
+        dataset,
+        severity="note",
+        cure="Its validation score leaves the class out; the other folds, or another --seed, score it.",
+    )
 
 
-_PART = {"train": "training", "val": "validation"}
-_PART_CURE = {
-    "train": "Such a fold is refused: use another --seed, -f all, or a splits_final.json of your own in the run.",
-    "val": "Its validation score leaves the class out; the other folds, or another --seed, score it.",
-}
+def _absent_from(
+    part: str, folds: Sequence[Sequence[str]], dataset: DatasetFacts, *, severity: Severity, cure: str
+) -> Iterator[Finding]:
+    """Report classes that some case shows, but none of the given cases of a fold.
+
+    Args:
+        part: The name of this part of each fold.
+        folds: Case ids of this part, for each fold.
+    """
+    shown = {case.id: set(case.voxels) for case in dataset.cases if case.voxels}  # other checks report empty ones
+    for value, name in dataset.labels.items():
+        with_class = {case for case, values in shown.items() if value in values}
+        absent = [number for number, ids in enumerate(folds) if shown.keys() & set(ids) and not with_class & set(ids)]
+        if with_class and absent:
+            text = f"class {value} {name} is in no {part} case of fold {listed(absent)} of seed 0."
+            yield Finding("folds", severity, text, cure)
 
 
-def duplicates(whole: Whole) -> Iterator[Finding]:
-    """Cases that share their voxels."""
-    twins = _groups(whole.scans, lambda case: case.image_hash)
+def duplicates(dataset: DatasetFacts) -> Iterator[Finding]:
+    """Report cases that share their voxels."""
+    twins = _groups(dataset.scans, lambda case: case.image_hash)
     twin_pairs = {frozenset(pair) for ids in twins for pair in combinations([case.id for case in ids], 2)}
     for cases in twins:
         ids = [case.id for case in cases]
         same_labels = "the same label map" if len({case.label_hash for case in cases}) == 1 else "different label maps"
         apart = len({case.group or case.id for case in cases}) > 1
-        leak = _leaking_folds(cases, whole.folds)
-        told = (
-            f" In fold {_listed(leak)} of seed 0 one trains and another validates, so scores would be too good."
+        leak = _leaking_folds(cases, dataset.folds)
+        leak_note = (
+            f" In fold {listed(leak)} of seed 0 one trains and another validates, so scores would be too good."
             if leak
             else ""
         )
         yield Finding(
             "duplicates",
             "error" if apart else "warning",
-            f"{_listed(ids)} are the same scan, voxel for voxel, with {same_labels}.{told}",
+            f"{listed(ids)} are the same scan, voxel for voxel, with {same_labels}.{leak_note}",
             "Keep one of them; --fix keeps the first.",
             case=ids[0],
             fixable=True,
         )
-    for cases in _groups([case for case in whole.cases if case.voxels], lambda case: case.label_hash):
+    for cases in _groups([case for case in dataset.cases if case.voxels], lambda case: case.label_hash):
         ids = [case.id for case in cases]
         new = any(frozenset(pair) not in twin_pairs for pair in combinations(ids, 2))
         if new and len({case.group or case.id for case in cases}) > 1:
             yield Finding(
                 "duplicates",
                 "warning",
-                f"{_listed(ids)} are different scans with the same label map, voxel for voxel.",
+                f"{listed(ids)} are different scans with the same label map, voxel for voxel.",
                 "Either a label map was copied by mistake, or they are scans of one patient, which must not be split "
                 "between training and validation: then list them together in splits_final.json.",
                 case=ids[0],
@@ -140,7 +150,7 @@ def duplicates(whole: Whole) -> Iterator[Finding]:
 
 
 def _groups(cases: Sequence[CaseFacts], key: Callable[[CaseFacts], str]) -> list[list[CaseFacts]]:
-    """Cases with equal keys, where there are several."""
+    """Group cases by key; groups of one are left out."""
     found: dict[str, list[CaseFacts]] = defaultdict(list)
     for case in cases:
         if key(case):
@@ -153,9 +163,9 @@ def _leaking_folds(cases: Sequence[CaseFacts], folds: Sequence[Fold]) -> list[in
     return [number for number, fold in enumerate(folds) if ids & set(fold.train) and ids & set(fold.val)]
 
 
-def unlike_the_others(whole: Whole) -> Iterator[Finding]:
-    """Scans whose grid differs from what is usual in the dataset."""
-    scans = whole.scans
+def unlike_the_others(dataset: DatasetFacts) -> Iterator[Finding]:
+    """Report scans whose grid differs much from the others'."""
+    scans = dataset.scans
     if len(scans) < ENOUGH:
         return
     cure = "Check that it belongs to the dataset, and that its header is right."
@@ -165,18 +175,18 @@ def unlike_the_others(whole: Whole) -> Iterator[Finding]:
         middle = np.median(rows, axis=0)
         for case, row in zip(scans, rows, strict=True):
             if np.maximum(row / middle, middle / row).max() > ratio:
-                text = f"its {name} is {_times(row)} mm, while the median of the dataset is {_times(middle)} mm."
+                text = f"its {name} is {_as_text(row)} mm, while the median of the dataset is {_as_text(middle)} mm."
                 yield Finding("unlike", "warning", text, cure, case.id)
     usual = Counter(case.plane for case in scans).most_common(1)[0][0]
     for case in scans:
         if case.plane != usual:
-            text = f"its slices are {case.plane}, while those of most cases are {usual}; it is cut anew for training."
+            text = f"its slices are {case.plane}, while those of most cases are {usual}; it is resliced for training."
             yield Finding("unlike", "warning", text, cure, case.id)
 
 
-def unlike_intensities(whole: Whole) -> Iterator[Finding]:
-    """Scans whose intensities differ from what is usual in the dataset."""
-    scans = [case for case in whole.scans if case.intensities is not None]
+def unlike_intensities(dataset: DatasetFacts) -> Iterator[Finding]:
+    """Report scans whose intensities differ much from the others'."""
+    scans = [case for case in dataset.scans if case.intensities is not None]
     if len(scans) < ENOUGH:
         return
     rows = np.array(
@@ -185,7 +195,7 @@ def unlike_intensities(whole: Whole) -> Iterator[Finding]:
     middle = np.median(rows, axis=0)
     spans: dict[str, float] = {}
     for case, (median, span) in zip(scans, rows, strict=True):
-        if is_ct(whole.channel):
+        if is_ct(dataset.channel):
             if abs(median - middle[0]) > MEDIAN_SHIFT_HU and case.intensities and case.intensities.least < 0:
                 text = f"its median intensity is {median:g} HU, while that of the dataset is {middle[0]:g} HU."
                 yield Finding("unlike", "warning", text, "Check its rescale slope and intercept.", case.id)
@@ -196,15 +206,15 @@ def unlike_intensities(whole: Whole) -> Iterator[Finding]:
             "unlike",
             "note",
             f"the intensities of {len(spans)} scans span {min(spans.values()):.3g} to {max(spans.values()):.3g} "
-            f"(0.5 to 99.5 %), while the median of the dataset is {middle[1]:.3g}: {_listed(list(spans))}.",
+            f"(0.5 to 99.5 %), while the median of the dataset is {middle[1]:.3g}: {listed(spans)}.",
             "Harmless where units are arbitrary, as in MR: each scan is scaled by its own percentiles.",
         )
 
 
-def unlike_volumes(whole: Whole) -> Iterator[Finding]:
-    """Structures far larger or smaller than in the other cases."""
-    for value, name in whole.labels.items():
-        having = [case for case in whole.cases if value in case.millilitres]
+def unlike_volumes(dataset: DatasetFacts) -> Iterator[Finding]:
+    """Report structures far larger or smaller than in the other cases."""
+    for value, name in dataset.labels.items():
+        having = [case for case in dataset.cases if value in case.millilitres]
         if len(having) < ENOUGH:
             continue
         middle = float(np.median([case.millilitres[value] for case in having]))
@@ -215,19 +225,14 @@ def unlike_volumes(whole: Whole) -> Iterator[Finding]:
                 yield Finding("volumes", "warning", text, "Look at its label map.", case.id)
 
 
-def _times(lengths: np.ndarray) -> str:
+def _as_text(lengths: np.ndarray) -> str:
     return " x ".join(f"{length:.3g}" for length in lengths)
 
 
-def _listed(items: Sequence[object]) -> str:
-    shown = ", ".join(map(str, items[:_SHOWN]))
-    return shown + (f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else "")
-
-
-WHOLE_CHECKS: tuple[Check, ...] = (
-    labelled,
-    classes_present,
-    classes_in_folds,
+DATASET_CHECKS: tuple[Check, ...] = (
+    missing_label_maps,
+    absent_classes,
+    classes_absent_from_folds,
     duplicates,
     unlike_the_others,
     unlike_intensities,

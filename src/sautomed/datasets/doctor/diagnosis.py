@@ -1,4 +1,4 @@
-"""What examining a dataset brings to light. Knows neither how it is found nor how it is shown."""
+"""Result of examining a dataset: its facts and the findings."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # worst first
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong or odd.
+    """One fault or oddity.
 
     Args:
         check: The name of the check, such as "grids" or "orientation".
         severity: "error": training would fail or learn something wrong; "warning": look at it; "note": harmless.
-        text: What is wrong, with its numbers, as whole sentences.
+        text: What is wrong, with numbers, as whole sentences.
         cure: What to do about it, as a whole sentence.
-        case: The case concerned; empty for the dataset as a whole.
-        fixable: Whether a corrected copy of the case is free of it.
-        error_id: The fault that reading would stop with; empty if it would not.
+        case: Id of the case; empty for the dataset as a whole.
+        fixable: Whether a corrected copy of the case no longer has this fault.
+        error_id: Id of the error that reading would stop with; empty if it would not stop.
     """
 
     check: str
@@ -39,17 +39,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A dataset as it was found.
+    """Facts and findings of a dataset.
 
     Args:
-        folder: Where it lies.
+        folder: The root of the dataset.
         name: From its description, or the folder's name.
-        layout: In which layout it was read.
+        layout: The key of `DATASETS` that it was read with.
         channel: Name of the image channel.
         labels: Name of each label, without the background.
         cases: One entry per case, in order.
         findings: Worst first, then by case.
-        pictures: By case id, a small PNG; none where the scan cannot be read.
+        pictures: A small PNG by case id; none if the scan cannot be read.
     """
 
     folder: Path
@@ -62,7 +62,7 @@ class Diagnosis:
     pictures: Mapping[str, bytes] = field(default_factory=dict)
 
     def of_severity(self, severity: Severity) -> tuple[Finding, ...]:
-        """The findings of that severity."""
+        """Return the findings of one severity."""
         return tuple(finding for finding in self.findings if finding.severity == severity)
 
     @property
@@ -72,7 +72,7 @@ class Diagnosis:
 
     @property
     def summary(self) -> str:
-        """Such as "15 cases: 1 error, 2 warnings, no notes"."""
+        """Counts as text, such as "15 cases: 1 error, 2 warnings, no notes"."""
         parts = []
         for severity in SEVERITIES:
             count = len(self.of_severity(severity))
@@ -80,7 +80,7 @@ class Diagnosis:
         return f"{len(self.cases)} case{'' if len(self.cases) == 1 else 's'}: {', '.join(parts)}"
 
     def require_sound(self) -> None:
-        """Raise NeedsMending if there is any error; names checks and counts."""
+        """Raise NeedsMending if there is any error."""
         errors = self.of_severity("error")
         if not errors:
             return
@@ -95,5 +95,5 @@ class Diagnosis:
 
 
 def sorted_findings(findings: list[Finding]) -> tuple[Finding, ...]:
-    """Worst first; of the dataset before those of a case; then by case, in the order of the checks."""
+    """Sort findings: worst first, the dataset's before those of cases, then by case and in the order of the checks."""
     return tuple(sorted(findings, key=lambda finding: (SEVERITIES.index(finding.severity), finding.case)))

@@ -1,4 +1,4 @@
-"""The verb `doctor`: a dataset in, what is wrong with it out; or corrected copies. The originals stay as they are.
+"""The verb `doctor`: examine a dataset, or write corrected copies of its cases. The originals stay as they are.
 
 One case is in memory at a time.
 """
@@ -9,24 +9,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sautomed.datasets import Dataset, read_dataset
-from sautomed.datasets.doctor.case_checks import Frame, check_case
-from sautomed.datasets.doctor.dataset_checks import Whole, check_whole
+from sautomed.datasets.doctor.case_checks import Description, check_case
+from sautomed.datasets.doctor.dataset_checks import DatasetFacts, check_dataset
 from sautomed.datasets.doctor.diagnosis import Diagnosis, Finding, sorted_findings
-from sautomed.datasets.doctor.mending import Mended, require_new_target, write_mended
-from sautomed.datasets.doctor.read_case import look_at
+from sautomed.datasets.doctor.mending import Mended, OnCase, require_new_target, write_mended
+from sautomed.datasets.doctor.read_case import read_case
 from sautomed.datasets.folds import Fold, make_folds
-from sautomed.datasets.names import FILE_ENDINGS, is_hidden
+from sautomed.datasets.names import is_hidden
 from sautomed.datasets.rules import NO_RULES, LabelRules, with_rules
 from sautomed.errors import UnpairedFiles
-from sautomed.scans.paths import true_place
+from sautomed.errors.text import listed
+from sautomed.scans.formats import FILE_ENDINGS
+from sautomed.scans.paths import resolved_path
 from sautomed.scans.volume import LabelMap, Volume
 
 __all__ = ["Diagnosis", "Finding", "Mended", "examine", "fix", "require_new_target"]
 
-OnCase = Callable[[int, int, str], None]
 Thumbnail = Callable[[Volume, LabelMap | None], bytes]
-SHOWN_GAP_MM = 1.0  # a label map that lies further off is not drawn on its scan
-_LISTED = 8
+SHOWN_GAP_MM = 1.0  # ours: a label map further away from its scan is not drawn on it
 
 
 def examine(
@@ -36,35 +36,36 @@ def examine(
     rules: LabelRules = NO_RULES,
     thumbnail: Thumbnail | None = None,
 ) -> Diagnosis:
-    """Check every case of a dataset, and all of them against each other.
+    """Check every case of a dataset, and all of them together.
 
     Args:
         dataset_folder: In any layout of `DATASETS`.
-        layout: Its name, or "auto".
-        on_case: Told (done, total, case id).
-        rules: Examine the label maps as they read under these.
-        thumbnail: Draws a case as PNG; the diagnosis has no pictures without it.
+        layout: A key of `DATASETS`, or "auto".
+        on_case: Called after each case with (done, total, case id).
+        rules: Applied to the label maps as they are read.
+        thumbnail: Draws a case as PNG; without it the diagnosis has no pictures.
     Raises:
-        DataError: The description of the dataset cannot be used, or there is no case. What is wrong with a case is
-            never raised, but found.
+        DataError: The description of the dataset cannot be used, or there is no case. Faults of a case become findings
+            and are not raised.
         UnknownSetting: There is no such layout, or a rule does not fit the dataset.
     """
     dataset, findings = _open(Path(dataset_folder), layout)
-    findings = findings or _extra_files(dataset)  # a file without a partner is told already
+    findings = findings or _extra_files(dataset)  # files without a partner are reported already
     dataset = with_rules(dataset, rules)
-    frame = Frame(dataset.channel, dataset.labels)
+    description = Description(dataset.channel, dataset.labels)
     cases, pictures = [], {}
     for number, case in enumerate(dataset.cases, start=1):
-        facts, volume, labels = look_at(dataset, case)
-        if volume is not None and thumbnail is not None:
+        reading = read_case(dataset, case)
+        facts = reading.facts
+        if reading.volume is not None and thumbnail is not None:
             fits = facts.gap_mm is not None and facts.gap_mm < SHOWN_GAP_MM
-            pictures[case.id] = thumbnail(volume, labels if fits else None)
-        findings += check_case(facts, frame)
+            pictures[case.id] = thumbnail(reading.volume, reading.labels if fits else None)
+        findings += check_case(facts, description)
         cases.append(facts)
-        del volume, labels
+        del reading  # frees its voxels before the next case is read
         if on_case:
             on_case(number, len(dataset.cases), case.id)
-    findings += check_whole(Whole(cases, dataset.labels, dataset.channel, _folds(dataset)))
+    findings += check_dataset(DatasetFacts(cases, dataset.labels, dataset.channel, _folds(dataset)))
     return Diagnosis(
         folder=dataset.folder,
         name=dataset.name,
@@ -80,15 +81,15 @@ def examine(
 def fix(
     diagnosis: Diagnosis, target_folder: str | Path, rules: LabelRules = NO_RULES, on_case: OnCase | None = None
 ) -> Mended:
-    """Write corrected copies of the cases into a new folder; what cannot be corrected is left out and listed.
+    """Write corrected copies of the cases into a new folder; cases that cannot be corrected are left out and listed.
 
     Args:
         diagnosis: From `examine`.
         target_folder: Does not exist or is empty, outside the dataset.
-        rules: What to do with label values; grids are always corrected.
-        on_case: Told (done, total, case id).
+        rules: For the label values; grids are always corrected.
+        on_case: Called after each case with (done, total, case id).
     Raises:
-        TargetExists, UnwritableTarget, NoCases: As `health.mending.write_mended`.
+        TargetExists, UnwritableTarget, NoCases: As `mending.write_mended`.
         UnknownSetting: A rule does not fit the dataset.
     """
     dataset, _ = _open(diagnosis.folder, diagnosis.layout)
@@ -96,7 +97,7 @@ def fix(
 
 
 def _open(folder: Path, layout: str) -> tuple[Dataset, list[Finding]]:
-    """The dataset, and what listing its files brought to light; files without partners do not end the examination."""
+    """Read the dataset; files without a partner become a finding."""
     try:
         return read_dataset(folder, layout), []
     except UnpairedFiles as fault:
@@ -106,22 +107,20 @@ def _open(folder: Path, layout: str) -> tuple[Dataset, list[Finding]]:
 
 
 def _extra_files(dataset: Dataset) -> list[Finding]:
-    """Scans and label maps beside those of the cases that no case uses."""
+    """Report image files beside those of the cases that belong to no case."""
     sources = [path for case in dataset.cases for path in dataset.sources(case)]
-    used = {true_place(path) for path in sources}
-    folders = sorted({path.parent for path in sources})  # where links lie, not where they lead
-    beside = [path for folder in folders for path in sorted(folder.iterdir()) if true_place(path) not in used]
+    used = {resolved_path(path) for path in sources}
+    folders = sorted({path.parent for path in sources})  # of the links themselves, not of their targets
+    beside = [path for folder in folders for path in sorted(folder.iterdir()) if resolved_path(path) not in used]
     extra = [path for path in beside if path.name.lower().endswith(FILE_ENDINGS) and not is_hidden(path)]
     if not extra:
         return []
-    names = [f"{path.parent.name}/{path.name}" for path in extra]
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    told = "1 image file beside the cases belongs" if len(names) == 1 else f"{len(names)} image files belong"
-    text = f"{told} to no case: {', '.join(names[:_LISTED])}{more}."
+    count = "1 image file beside the cases belongs" if len(extra) == 1 else f"{len(extra)} image files belong"
+    text = f"{count} to no case: {listed(f'{path.parent.name}/{path.name}' for path in extra)}."
     return [Finding("extra files", "warning", text, "Correct their names if they should be cases, or take them out.")]
 
 
 def _folds(dataset: Dataset) -> Sequence[Fold]:
-    """As `train` makes them with seed 0; none if there is one patient only."""
+    """Return the folds that `train` makes with seed 0; none if there is only one patient."""
     folds = make_folds([case.id for case in dataset.cases], groups=dataset.groups)
     return folds if len(folds) > 1 else ()

@@ -1,10 +1,10 @@
-"""What examining keeps of a case: numbers, no voxels. One case is in memory at a time."""
+"""Facts of a case that the checks work on: numbers, no voxels."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,17 +15,17 @@ from sautomed.scans.grid import NativeGrid, Plane
 from sautomed.scans.volume import LabelMap, Volume, corner_distance_mm
 
 Point = tuple[float, float, float]
-CT_CHANNELS = frozenset({"ct", "cta", "ncct", "cect", "hu"})  # as training decides it
+CT_CHANNELS = frozenset({"ct", "cta", "ncct", "cect", "hu"})  # as `inference.intensity` decides
 PERCENTILES = (0.5, 50.0, 99.5)
-_SAMPLE = 4_000_000  # voxels that percentiles are taken of
+_SAMPLE = 4_000_000  # voxels that percentiles are computed from
 _CT_BODY_HU = -300.0
-_BODY_SHARE = 0.05  # of the voxels of a slice that must be brighter than air for the slice to show the body
-_BODY_LEAST_MM = 200.0  # ours: a narrower field of view need not have the patient's midline in its middle
+_BODY_SHARE = 0.05  # ours: share of the voxels of a slice that are brighter than air if it shows the body
+_BODY_LEAST_MM = 200.0  # ours: a narrower field of view may not be centred on the patient
 
 
 @dataclass(frozen=True)
 class GridFacts:
-    """Where the voxels of a file lie, in its own axis order."""
+    """Grid of a file, in its own axis order."""
 
     shape: tuple[int, int, int]
     spacing_mm: Point
@@ -34,12 +34,12 @@ class GridFacts:
 
     @classmethod
     def of(cls, native: NativeGrid) -> GridFacts:
-        """From the grid of what was read."""
+        """Return the facts of a grid."""
         x, y, z = (float(place) for place in native.affine[:3, 3])
         return cls(native.shape, native.spacing_mm, native.axis_codes, (x, y, z))
 
     def line(self) -> str:
-        """As `volume.require_same_grid` tells it."""
+        """Return the grid as text, worded as in `scans.volume.require_same_grid`."""
         shape = " x ".join(map(str, self.shape))
         spacing = " x ".join(f"{length:.4g}" for length in self.spacing_mm)
         origin = ", ".join(f"{place:.1f}" for place in self.first_voxel_mm)
@@ -48,7 +48,7 @@ class GridFacts:
 
 @dataclass(frozen=True)
 class Intensities:
-    """Of a scan, in its own units; the percentiles are `PERCENTILES`."""
+    """Intensities of a scan, in its own units; low, median and high are its `PERCENTILES`."""
 
     least: float
     low: float
@@ -66,18 +66,19 @@ class CaseFacts:
         group: The patient; cases of one group are never split.
         image: None if the scan cannot be read.
         label: None if there is no label map, or it cannot be read.
-        plane: In which the slices were scanned.
+        plane: The plane of the slices as scanned.
         intensities: None if the scan cannot be read.
-        voxels: Of each label value that occurs, without the background.
-        millilitres: Likewise.
-        centres_mm: Likewise, the centroid in RAS mm.
-        body_mm: The middle of what is brighter than air, in RAS mm; None where the field of view is too narrow to tell.
-        gap_mm: How far image and label map lie apart at the corners; inf for different shapes, None if one is missing.
-        image_hash: Of the oriented voxels.
-        label_hash: Likewise.
+        voxels: Voxel count of each label value that occurs, without the background.
+        millilitres: Volume, likewise.
+        centres_mm: Centroid in RAS mm, likewise.
+        body_mm: Middle of the region brighter than air, in RAS mm; None if the field of view is too narrow.
+        gap_mm: Largest distance between corners of image and label map; inf for different shapes, None if one of them
+            is missing.
+        image_hash: Hash of the oriented scan.
+        label_hash: Hash of the oriented labels.
         label_dtype: Type of the stored labels, or empty if unknown.
-        warnings: What reading remarked, as whole sentences.
-        faults: What reading stopped with, scan first.
+        warnings: Warnings of reading, as whole sentences.
+        faults: Faults that stopped reading, scan first.
     """
 
     id: str
@@ -99,33 +100,35 @@ class CaseFacts:
 
 
 def is_ct(channel: str) -> bool:
-    """Whether a channel of that name holds Hounsfield units."""
+    """Return whether a channel of that name holds Hounsfield units."""
     return channel.strip().lower() in CT_CHANNELS
 
 
-def facts_of_image(volume: Volume, channel: str) -> dict[str, Any]:
-    """The fields of `CaseFacts` that follow from the scan."""
-    return {
-        "image": GridFacts.of(volume.native),
-        "plane": volume.plane,
-        "intensities": _intensities(volume.array),
-        "body_mm": _body_mm(volume, is_ct(channel)),
-        "image_hash": _hash(volume.array),
-    }
+def add_scan_facts(facts: CaseFacts, volume: Volume, channel: str) -> CaseFacts:
+    """Return the facts with those of the scan filled in."""
+    return replace(
+        facts,
+        image=GridFacts.of(volume.native),
+        plane=volume.plane,
+        intensities=_intensities(volume.array),
+        body_mm=_body_mm(volume, is_ct(channel)),
+        image_hash=_hash(volume.array),
+    )
 
 
-def facts_of_labels(labels: LabelMap, volume: Volume | None) -> dict[str, Any]:
-    """The fields of `CaseFacts` that follow from the label map, and from the scan it belongs to."""
+def add_label_facts(facts: CaseFacts, labels: LabelMap, volume: Volume | None) -> CaseFacts:
+    """Return the facts with those of the label map filled in; `volume` is the scan it belongs to."""
     counts = {value: count for value, count in labels.voxel_counts().items() if value != 0}
     voxel_ml = abs(float(np.linalg.det(labels.affine[:3, :3]))) / 1000
-    return {
-        "label": GridFacts.of(labels.native),
-        "voxels": counts,
-        "millilitres": {value: count * voxel_ml for value, count in counts.items()},
-        "centres_mm": _centres_mm(labels),
-        "gap_mm": None if volume is None else corner_distance_mm(volume, labels),
-        "label_hash": _hash(labels.array.astype(np.uint16)),
-    }
+    return replace(
+        facts,
+        label=GridFacts.of(labels.native),
+        voxels=counts,
+        millilitres={value: count * voxel_ml for value, count in counts.items()},
+        centres_mm=_centres_mm(labels),
+        gap_mm=None if volume is None else corner_distance_mm(volume, labels),
+        label_hash=_hash(labels.array.astype(np.uint16)),
+    )
 
 
 def _intensities(array: NDArray[np.float32]) -> Intensities:
@@ -141,7 +144,7 @@ def _hash(array: NDArray[Any]) -> str:
 
 
 def _centres_mm(labels: LabelMap) -> dict[int, Point]:
-    """Centroids of all values, a slice at a time."""
+    """Return the centroids of all values, computed a slice at a time."""
     sums = np.zeros((int(labels.array.max()) + 1, 4))
     for t, plane in enumerate(labels.array):
         rows, columns = np.nonzero(plane)
@@ -157,7 +160,7 @@ def _centres_mm(labels: LabelMap) -> dict[int, Point]:
 
 
 def _body_mm(volume: Volume, ct: bool) -> Point | None:
-    """The middle of the slices, rows and columns that show the body."""
+    """Return the middle of the slices, rows and columns that show the body, in RAS mm."""
     array = volume.array
     low, high = (float(value) for value in np.percentile(array.reshape(-1)[:: max(1, array.size // 100_000)], (2, 98)))
     bright = array > (_CT_BODY_HU if ct else low + 0.15 * (high - low))

@@ -1,59 +1,75 @@
-"""Reading one case of a dataset whatever is wrong with it."""
+"""Read one case of a dataset, whatever is wrong with it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from sautomed.datasets.dataset import Case, Dataset
-from sautomed.datasets.doctor.facts import CaseFacts, facts_of_image, facts_of_labels
+from sautomed.datasets.doctor.facts import CaseFacts, add_label_facts, add_scan_facts
 from sautomed.errors import SautomedError
 from sautomed.scans import read_geometry
 from sautomed.scans.volume import LabelMap, Volume
 
 
-def look_at(dataset: Dataset, case: Case) -> tuple[CaseFacts, Volume | None, LabelMap | None]:
-    """The facts of a case, and its scan and label map where they can be read. Raises nothing that reading would."""
-    known: dict[str, Any] = {"id": case.id, "group": case.group}
+@dataclass(frozen=True, eq=False)
+class CaseReading:
+    """What could be read of a case.
+
+    Args:
+        facts: Including the faults that stopped reading.
+        volume: None if the scan cannot be read.
+        labels: None if there is no label map, or it cannot be read.
+    """
+
+    facts: CaseFacts
+    volume: Volume | None
+    labels: LabelMap | None
+
+
+def read_case(dataset: Dataset, case: Case) -> CaseReading:
+    """Read scan and label map of a case. Faults of reading become facts and are not raised."""
+    facts = CaseFacts(case.id, case.group)
     faults: list[SautomedError] = []
-    notes: list[str] = []
+    warnings: list[str] = []
     volume, labels = None, None
     try:
         volume = dataset.read_image(case)
-        known |= facts_of_image(volume, dataset.channel)
-        notes += volume.warnings
+        facts = add_scan_facts(facts, volume, dataset.channel)
+        warnings += volume.warnings
     except SautomedError as fault:
         faults.append(fault)
     try:
-        labels, remarks = _read_labels(dataset, case, volume)
-        notes += remarks
+        labels, label_warnings = _read_labels(dataset, case, volume)
+        warnings += label_warnings
     except SautomedError as fault:
-        if fault.where not in {earlier.where for earlier in faults}:  # where labels take their grid from the scan
+        # Labels without a grid of their own fail with the scan, for the same reason.
+        if fault.where not in {earlier.where for earlier in faults}:
             faults.append(fault)
     if labels is not None:
-        known |= facts_of_labels(labels, volume)
+        facts = add_label_facts(facts, labels, volume)
+    label_dtype = ""
     if case.label is not None and case.label.is_file():
-        known["label_dtype"], remarks = _label_header(case.label)
-        notes += remarks
-    facts = CaseFacts(**known, warnings=tuple(dict.fromkeys(notes)), faults=tuple(faults))
-    return facts, volume, labels
+        label_dtype, header_warnings = _read_label_header(case.label)
+        warnings += header_warnings
+    facts = replace(facts, label_dtype=label_dtype, warnings=tuple(dict.fromkeys(warnings)), faults=tuple(faults))
+    return CaseReading(facts, volume, labels)
 
 
 def _read_labels(dataset: Dataset, case: Case, volume: Volume | None) -> tuple[LabelMap | None, tuple[str, ...]]:
-    """The label map as the dataset's reader gives it, whatever grid and values it has."""
+    """Read the label map with any grid and any values, and warnings about it."""
     if case.label is None:
         return None, ()
     if volume is None:
         return dataset.read_label(case), ()
-    labels, notes = dataset.reader.label(case, case.label, volume.plane, volume)
-    return replace(labels, names=dict(dataset.labels)), notes
+    labels, warnings = dataset.reader.label(case, case.label, volume.plane, volume)
+    return replace(labels, names=dict(dataset.labels)), warnings
 
 
-def _label_header(path: Path) -> tuple[str, tuple[str, ...]]:
-    """Type and remarks of a label map that is an image file; nothing of one that is not."""
+def _read_label_header(path: Path) -> tuple[str, tuple[str, ...]]:
+    """Return type and warnings of a label map that is an image file; nothing for other files, such as HDF5."""
     try:
         geometry = read_geometry(path)
-    except SautomedError:  # told when its voxels were read, or no image but, for example, an HDF5 file
+    except SautomedError:  # no image, or a fault that reading the voxels reports
         return "", ()
     return str(geometry.dtype), geometry.warnings

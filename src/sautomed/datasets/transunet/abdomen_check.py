@@ -1,4 +1,4 @@
-"""Whether the labels of an abdomen mean the organs that they are said to mean: by size and by side.
+"""Check by size and side that the labels of an abdomen mean the organs that the layout says.
 
 A label map without a description can be numbered in any order. The usual volumes of eight organs differ enough to tell
 two orders apart, even if one organ is large or absent.
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sautomed.datasets.btcv import PAPER_LABELS
 from sautomed.errors import UnknownLabels
+from sautomed.errors.text import listed_labels
 
 ALPHABETICAL: Mapping[int, str] = MappingProxyType(
     {
@@ -29,8 +30,8 @@ ALPHABETICAL: Mapping[int, str] = MappingProxyType(
         8: "stomach",
     }
 )
-SAMED = PAPER_LABELS  # which follow SAMed
-# Ours: of adults, as CT of the upper abdomen shows them; only their ratios count.
+SAMED = PAPER_LABELS  # the paper follows SAMed
+# Ours: of adults, in CT of the upper abdomen; only the ratios between them are used.
 _USUAL_ML: Mapping[str, float] = MappingProxyType(
     {
         "aorta": 90,
@@ -43,8 +44,8 @@ _USUAL_ML: Mapping[str, float] = MappingProxyType(
         "stomach": 350,
     }
 )
-_LEAST_ORGANS = 4  # ours: fewer leave room for chance
-_MARGIN = 0.25  # ours: by how much the mean squared log ratio must be smaller for another order to be believed
+_LEAST_ORGANS = 4  # ours: fewer could fit by chance
+_MARGIN = 0.25  # ours: the mean squared log ratio of another order must be smaller by this much
 _LEFT_ORGANS = ("spleen", "left_kidney")
 _RIGHT_ORGANS = ("liver", "right_kidney")
 
@@ -52,15 +53,15 @@ _RIGHT_ORGANS = ("liver", "right_kidney")
 def check_labels(
     array: NDArray[np.unsignedinteger[Any]], order: str, orders: Mapping[str, Mapping[int, str]], where: Path
 ) -> tuple[str, ...]:
-    """Hold a label map against the usual sizes and sides of organs.
+    """Compare a label map with the usual sizes and sides of organs.
 
     Args:
         array: (slice row column), any voxel size.
-        order: Which of `orders` the labels are said to have.
-        orders: Name of a layout -> its labels.
+        order: The key of `orders` to check.
+        orders: Labels of each layout.
         where: The file, for the message.
     Returns:
-        What is odd.
+        Warnings.
     Raises:
         UnknownLabels: Another order fits the sizes clearly better.
     """
@@ -73,7 +74,7 @@ def check_labels(
     if misfits[best] < misfits[order] - _MARGIN:
         raise UnknownLabels(
             f"has labels in another order than the layout {order}: by the sizes of the organs they are rather "
-            f"{_listed(orders[best])} than {_listed(orders[order])}.",
+            f"{listed_labels(orders[best])} than {listed_labels(orders[order])}.",
             where=where,
             cure=f"Read the folder with --layout {best}.",
         )
@@ -81,7 +82,7 @@ def check_labels(
 
 
 def _misfit(sizes: Mapping[int, int], names: Mapping[int, str]) -> float:
-    """Mean squared log ratio to the usual sizes, whatever the voxel size."""
+    """Return the mean squared log ratio to the usual sizes; the voxel size cancels out."""
     ratios = np.array([np.log(size / _USUAL_ML[names[value]]) for value, size in sizes.items()])
     return float(((ratios - np.median(ratios)) ** 2).mean())
 
@@ -94,7 +95,7 @@ def _largest_note(sizes: Mapping[int, int], names: Mapping[int, str], where: Pat
 
 
 def _side_notes(array: NDArray[Any], names: Mapping[int, str], where: Path) -> tuple[str, ...]:
-    """Whether the organs of either side lie together, and that side where a radiologist sees it."""
+    """Warn if the organs of one side are not on one side, or the patient's left is not on the right of the slices."""
     places = {}
     for value, name in names.items():
         if name in (*_LEFT_ORGANS, *_RIGHT_ORGANS) and (array == value).any():
@@ -103,14 +104,11 @@ def _side_notes(array: NDArray[Any], names: Mapping[int, str], where: Path) -> t
         return ()
     to_left = [places[left] - places[right] for left, right in zip(_LEFT_ORGANS, _RIGHT_ORGANS, strict=True)]
     if float(np.dot(to_left[0][1:], to_left[1][1:])) <= 0:
-        return (f"{where}: spleen and left kidney lie on different sides; left and right may have changed places.",)
+        return (f"{where}: spleen and left kidney are on different sides; left and right may be swapped.",)
     mean = np.mean(to_left, axis=0)
     if mean[2] > abs(mean[1]):
         return ()
     return (
-        f"{where}: the patient's left is not on the right of the slices, so they are turned or mirrored; this is kept.",
+        f"{where}: the patient's left is not on the right of the slices, so they are rotated or mirrored; they are "
+        "kept like this.",
     )
-
-
-def _listed(names: Mapping[int, str]) -> str:
-    return ", ".join(f"{value} {name}" for value, name in names.items())

@@ -1,4 +1,4 @@
-"""Named arrays out of .npz and HDF5 files, told by their content; nothing in them is ever executed."""
+"""Read named arrays from .npz and HDF5 files, recognised by content. Nothing in a file is ever executed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sautomed.errors import NotAScan, TruncatedFile
+from sautomed.errors.text import listed
 from sautomed.scans.paths import require_file
 from sautomed.scans.values import require_numbers
 
@@ -27,36 +28,36 @@ _FAULTS = (
 
 
 def read_array(path: Path, key: str) -> NDArray[Any]:
-    """The array of that name.
+    """Read the array named `key`.
 
     Raises:
         MissingFile: There is no such file.
-        NotAScan: It is of another kind, has no such array, or one that is too large or holds Python objects.
-        TruncatedFile: It is damaged.
+        NotAScan: The file is of another kind, has no such array, or a larger one than `LIMIT_BYTES`.
+        TruncatedFile: The file is damaged, or the array holds Python objects.
         UnsupportedVoxels: The array holds no numbers.
     """
     require_file(path)
     if zipfile.is_zipfile(path):
-        array = _of_npz(path, key)
+        array = _read_npz(path, key)
     elif h5py.is_hdf5(path):
-        array = _of_hdf5(path, key)
+        array = _read_hdf5(path, key)
     else:
         raise NotAScan("is neither .npz nor HDF5.", where=path, cure="Copy or download it again.")
     require_numbers(array.dtype, path)
     return array
 
 
-def _of_npz(path: Path, key: str) -> NDArray[Any]:
-    with _translated(path), zipfile.ZipFile(path) as archive:
+def _read_npz(path: Path, key: str) -> NDArray[Any]:
+    with _as_truncated_file(path), zipfile.ZipFile(path) as archive:
         members = {info.filename: info.file_size for info in archive.infolist()}
-        _require(f"{key}.npy" in members, key, sorted(members), path)
+        _require_key(f"{key}.npy" in members, key, sorted(members), path)
         _require_small(members[f"{key}.npy"], path)
         with archive.open(f"{key}.npy") as stream:
-            return _of_npy(stream, members[f"{key}.npy"])
+            return _read_npy(stream, members[f"{key}.npy"])
 
 
-def _of_npy(stream: IO[bytes], size: int) -> NDArray[Any]:
-    """As numpy reads it, but for memory that a header claims without the file having it. Raises ValueError."""
+def _read_npy(stream: IO[bytes], size: int) -> NDArray[Any]:
+    """Read as numpy does, but without allocating more than the file holds. Raises ValueError."""
     version = np.lib.format.read_magic(stream)
     if version not in _NPY_HEADERS:
         raise ValueError(f"npy version {version[0]}.{version[1]}")
@@ -70,18 +71,18 @@ def _of_npy(stream: IO[bytes], size: int) -> NDArray[Any]:
     return np.frombuffer(content, dtype).reshape(shape, order="F" if by_column else "C")
 
 
-def _of_hdf5(path: Path, key: str) -> NDArray[Any]:
-    with _translated(path), h5py.File(path, "r") as file:
+def _read_hdf5(path: Path, key: str) -> NDArray[Any]:
+    with _as_truncated_file(path), h5py.File(path, "r") as file:
         found = file.get(key)
-        _require(isinstance(found, h5py.Dataset), key, sorted(map(str, file)), path)
+        _require_key(isinstance(found, h5py.Dataset), key, sorted(map(str, file)), path)
         _require_small(prod(found.shape) * found.dtype.itemsize, path)
         return np.asarray(found)
 
 
-def _require(there: bool, key: str, keys: list[str], path: Path) -> None:
-    if not there:
+def _require_key(present: bool, key: str, keys: list[str], path: Path) -> None:
+    if not present:
         raise NotAScan(
-            f"holds no array {key!r}, but {', '.join(keys[:8]) or 'nothing'}.",
+            f"holds no array {key!r}, but {listed(keys) or 'nothing'}.",
             where=path,
             cure="Each file needs an image and a label of one shape.",
         )
@@ -97,8 +98,8 @@ def _require_small(size: int, path: Path) -> None:
 
 
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """The libraries' ways to fail on a damaged file, as one named fault."""
+def _as_truncated_file(path: Path) -> Iterator[None]:
+    """Turn the exceptions that the libraries raise for a damaged file into TruncatedFile."""
     try:
         yield
     except _FAULTS as error:

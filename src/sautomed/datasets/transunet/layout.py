@@ -1,8 +1,8 @@
 """BTCV as TransUNet and SAMed keep it: train_npz/caseXXXX_sliceYYY.npz and test_vol_h5/caseXXXX.npy.h5.
 
-Intensities are scaled to [0, 1] already. Nothing says how the voxels lie in the patient, so 1 mm is stated, with a
-warning, and slices are taken to be axial. Reports on the order of the labels in the released files differ, so there is
-a layout for each order, and every label map that is read is held against the usual sizes of the organs.
+Intensities are already scaled to [0, 1]. The files have neither spacing nor orientation, so 1 mm and axial slices are
+assumed, with a warning. Reports on the order of the labels in the released files differ, so there is a layout for each
+order, and every label map is checked against the usual sizes of the organs.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sautomed.datasets.dataset import AnyPlane, Case, Dataset, labels_on
-from sautomed.datasets.names import files_in, first_with, listed
+from sautomed.datasets.dataset import AnyPlane, Case, Dataset, as_label_map
+from sautomed.datasets.names import files_in, first_root
 from sautomed.datasets.transunet.abdomen_check import ALPHABETICAL, SAMED, check_labels
 from sautomed.datasets.transunet.arrays import read_array
 from sautomed.errors import GridMismatch, NoCases, NotThreeD, UnpairedFiles
+from sautomed.errors.text import listed
 from sautomed.scans import Geometry, Stored
 from sautomed.scans.grid import NativeGrid, Plane, choose_plane, orient
 from sautomed.scans.values import intensities, whole_numbers
@@ -33,15 +34,15 @@ CHANNEL = "CT scaled to [0, 1]"
 _SLICE = re.compile(r"(case\w+?)_slice(\d+)\.npz")
 _VOLUME = re.compile(r"(case\w+?)(\.npy)?\.h5")
 _ROOTS = ("", "Synapse", "data/Synapse")
-_AXIAL = np.diag([-1.0, -1.0, 1.0, 1.0])  # columns grow to the left, rows to the back: as a radiologist sees a slice
+_AXIAL = np.diag([-1.0, -1.0, 1.0, 1.0])  # columns to the left, rows to posterior: the radiological view
 
 
 @dataclass(frozen=True)
-class Stacks:
-    """Reads a case from its slices, or from one file with all of them.
+class ArrayReader:
+    """Reader of a case from its slices, or from one file with all of them.
 
     Args:
-        layout: Whose order the labels have.
+        layout: The key of `ORDERS` that gives the order of the labels.
     """
 
     layout: str
@@ -66,7 +67,7 @@ class Stacks:
         geometry = _geometry(case, array.shape, array.dtype)
         whole = whole_numbers(Stored(geometry, array.transpose(2, 1, 0)))
         notes = check_labels(whole.transpose(2, 1, 0), self.layout, ORDERS, path)
-        return labels_on(whole, geometry.native, plane), notes
+        return as_label_map(whole, geometry.native, plane), notes
 
     def sources(self, case: Case) -> tuple[Path, ...]:
         return self._files(case)
@@ -92,17 +93,17 @@ class Stacks:
 
 
 def detect(folder: Path) -> bool:
-    """Whether there is a folder train_npz or test_vol_h5 with such files, under any of the usual roots."""
+    """Return whether one of the usual roots has a folder train_npz or test_vol_h5 with such files."""
     return _root(folder) is not None
 
 
 def reader(layout: str) -> Callable[[Path], Dataset]:
-    """What reads such a folder with the labels in the order of a layout.
+    """Return a function that reads such a folder, with the labels in the order of a layout.
 
     Args:
         layout: A key of `ORDERS`.
     Returns:
-        A function of the folder that raises NoCases, or UnpairedFiles if slices are missing.
+        A function of the folder. It raises NoCases, or UnpairedFiles if slices are missing or a case is in both parts.
     """
 
     def read(folder: Path) -> Dataset:
@@ -123,13 +124,13 @@ def reader(layout: str) -> Callable[[Path], Dataset]:
                 f"has no cases: there is no {LOOKS_FOR}.", where=folder, cure="Unpack the preprocessed data there."
             )
         cases = tuple(Case(case, path, path) for case, path in sorted(firsts.items()))
-        return Dataset(folder, "BTCV (preprocessed)", CHANNEL, dict(ORDERS[layout]), cases, layout, Stacks(layout))
+        return Dataset(folder, "BTCV (preprocessed)", CHANNEL, dict(ORDERS[layout]), cases, layout, ArrayReader(layout))
 
     return read
 
 
 def _root(folder: Path) -> Path | None:
-    return first_with(
+    return first_root(
         folder, _ROOTS, lambda root: bool(_slices_by_case(root / "train_npz") or _volumes(root / "test_vol_h5"))
     )
 
@@ -143,7 +144,7 @@ def _volumes(folder: Path) -> list[Path]:
 
 
 def _slices_by_case(folder: Path) -> dict[str, list[Path]]:
-    """The files of each case, in the order of their slices."""
+    """Return the files of each case, in the order of their slices."""
     found: dict[str, list[tuple[int, Path]]] = defaultdict(list)
     for path in files_in(folder, ".npz"):
         named = _SLICE.fullmatch(path.name)
@@ -158,17 +159,17 @@ def _require_no_gap(slices: dict[str, list[Path]], root: Path) -> None:
         missing = sorted(set(range(min(numbers), max(numbers) + 1)) - set(numbers))
         if missing:
             raise UnpairedFiles(
-                f"lacks {len(missing)} slices of {case}: {listed(map(str, missing))}.",
+                f"lacks {len(missing)} slices of {case}: {listed(missing)}.",
                 where=root / "train_npz",
                 cure="Unpack this case again, or take its other slices out.",
             )
 
 
 def _geometry(case: Case, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Geometry:
-    """The grid that is stated where the files give none.
+    """Return the assumed grid, with a warning.
 
     Args:
-        shape: (slices rows columns).
+        shape: (slice row column).
     """
     if len(shape) != 3 or min(shape) < 1:
         raise NotThreeD(
@@ -178,7 +179,7 @@ def _geometry(case: Case, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Geome
         )
     native = NativeGrid((shape[2], shape[1], shape[0]), _AXIAL)
     note = (
-        f"{case.image}: gives no spacing and no orientation; 1 mm and axial slices are stated, so lengths and volumes "
-        "are those of voxels."
+        f"{case.image}: has no spacing and no orientation; 1 mm and axial slices are assumed, so lengths and volumes "
+        "are in voxels."
     )
     return Geometry(case.image, "npz slices" if _is_slice(case.image) else "HDF5", native, dtype, (note,))

@@ -1,4 +1,4 @@
-"""What is tried when memory runs out in spite of the prediction: fewer slices at a time, then the CPU."""
+"""Segment with fewer slices at a time, then on the CPU, if memory runs out in spite of the prediction."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from sautomed.errors import MemoryShortage
+from sautomed.inference.device import is_memory_shortage
 from sautomed.inference.model import Model, with_chunk
-from sautomed.inference.segmenting import OnSlice, is_memory_shortage
+from sautomed.inference.segmenting import OnSlice
 from sautomed.scans.volume import LabelMap, Volume
 
 log = logging.getLogger(__name__)
@@ -18,13 +19,13 @@ CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class Segmented:
-    """A label map and how it came about.
+class SegmentedVolume:
+    """A label map, and what it took.
 
     Args:
-        device: Where the network was in the end.
-        chunk: How many slices passed the trunk together in the end.
-        notes: One sentence for each try that ran out of memory.
+        device: The device that had enough memory.
+        chunk: Slices that passed through the trunk together.
+        notes: One sentence for each attempt that ran out of memory.
     """
 
     labels: LabelMap
@@ -33,43 +34,43 @@ class Segmented:
     notes: tuple[str, ...] = ()
 
 
-def segment_with_backoff(model: Model, volume: Volume, on_slice: OnSlice | None = None) -> Segmented:
-    """Segment a volume, rung by rung of `ladder` until memory suffices; each step down is logged as a warning.
+def segment_with_backoff(model: Model, volume: Volume, on_slice: OnSlice | None = None) -> SegmentedVolume:
+    """Segment a volume; each time memory runs out, log a warning and make the next of the `attempts`.
 
     Raises:
-        MemoryShortage: Not even the last rung has room.
+        MemoryShortage: It runs out in the last attempt, too.
     """
-    rungs = ladder(model.device, model.settings.segment.chunk)
+    tries = attempts(model.device, model.settings.segment.chunk)
     notes: list[str] = []
-    for number, (device, chunk) in enumerate(rungs, start=1):
+    for number, (device, chunk) in enumerate(tries, start=1):
         shortage = ""
         try:
             labels = with_chunk(model, chunk, device).segment(volume, on_slice)
-            return Segmented(labels, device, chunk, tuple(notes))
+            return SegmentedVolume(labels, device, chunk, tuple(notes))
         except (MemoryError, RuntimeError) as error:
             if not is_memory_shortage(error):
                 raise
             shortage = str(error).split("\n", 1)[0] or type(error).__name__
-        # Only here, past the handler, is the failed try's memory free: the error held it through its traceback.
+        # Only here, after the handler, is the memory free: the traceback of the error held it.
         if device.type == "cuda":
             torch.cuda.empty_cache()
-        following = rungs[number] if number < len(rungs) else None
+        following = tries[number] if number < len(tries) else None
         notes.append(_note(volume, (device, chunk), following, shortage))
         log.warning("%s", notes[-1])
     raise memory_shortage(volume.path or "volume")
 
 
-def ladder(device: torch.device, chunk: int) -> list[tuple[torch.device, int]]:
-    """Devices and chunks from the one asked for, by halves, to a single slice on the CPU."""
+def attempts(device: torch.device, chunk: int) -> list[tuple[torch.device, int]]:
+    """Return devices and chunks to try: those requested, then halves down to one slice, then the same on the CPU."""
     chunks = [chunk]
     while chunks[-1] > 1:
         chunks.append(chunks[-1] // 2)
-    rungs = [(device, c) for c in chunks]
-    return rungs if device.type == "cpu" else [*rungs, *((CPU, c) for c in chunks)]
+    devices = [device] if device.type == "cpu" else [device, CPU]
+    return [(place, size) for place in devices for size in chunks]
 
 
 def memory_shortage(scan: str | Path) -> MemoryShortage:
-    """What is told when memory ran out while working."""
+    """Return the error for memory that ran out while a scan was processed."""
     return MemoryShortage(
         "needs more memory than there is.",
         where=scan,

@@ -1,16 +1,16 @@
-"""What CASE.json says of a case, so that a script can go on from there and a later run need not do it again.
+"""CASE.json: the results of a case for scripts, and for a later run, which skips cases that are done.
 
 {
   "schema": "sautomed case 1",
   "sautomed": version, "case": name, "status": "done" | "failed",
-  "qc": "review" if nothing was found at all, else "ok", which says no more than that; null if it failed,
+  "qc": "review" if no organ was found, else "ok", which means no more than that; null if it failed,
   "input": {"path", "sha256" (of several files: of their sorted hashes), "format", "shape" and "spacing_mm" along the
-            file's axes, "affine" (4x4, index to RAS mm), "orientation" ("LAS": where the file's axes grow to),
-            "plane" of the slices}; of a failed case there may be no more than the path,
+            file's axes, "affine" (4x4, index to RAS mm), "orientation" ("LAS": directions of the file's axes),
+            "plane" of the slices}; a failed case may have only the path,
   "warnings": [sentence],
   "model": {"path", "sha256" (of config.json, dataset.json and model.safetensors)},
   "settings": {"walk", "formats", "read": {"series", "frame", "channel", "resample", "assume_spacing"}},
-  "device": "cpu" | "cuda", "chunk": slices that passed the trunk together,
+  "device": "cpu" | "cuda", "chunk": slices that passed through the trunk together,
   "seconds": {"read", "segment", "write"},
   "memory": {"predicted_bytes", "peak_bytes" of the process, "cuda_peak_bytes" or null},
   "organs": [{"value", "name", "present", "voxels", "volume_ml", "reason"}]; an organ that was not found has present
@@ -47,8 +47,11 @@ UNFINISHED = "it was not finished"
 
 
 @dataclass(frozen=True)
-class Origin:
-    """What decides a result: the same origin gives the same labels. `sha256` of the model is None without a folder."""
+class Provenance:
+    """Everything that decides a result: the same provenance gives the same labels.
+
+    The path and the hash of the model are None if it is in no folder.
+    """
 
     input_path: Path
     input_sha256: str
@@ -65,7 +68,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class OrganVolume:
-    """How much of an organ was found; numbers that could not be computed are None, and `reason` says why."""
+    """Voxels and volume of an organ; numbers that could not be computed are None, and `reason` says why."""
 
     value: int
     name: str
@@ -76,8 +79,8 @@ class OrganVolume:
 
 
 @dataclass(frozen=True)
-class Course:
-    """How the work went: seconds of each stage, bytes, and what was odd."""
+class Execution:
+    """How a case was processed: device, slices at a time, seconds of each stage, memory and warnings."""
 
     device: str
     chunk: int
@@ -89,47 +92,53 @@ class Course:
 
 
 def organ_volumes(labels: LabelMap) -> list[OrganVolume]:
-    """Voxels and millilitres of every organ that has a name, by value."""
+    """Return voxels and millilitres of every organ that has a name, by value."""
     try:
         counts = labels.voxel_counts()
     except (MemoryError, ValueError) as error:
         reason = f"voxels could not be counted: {error or type(error).__name__}"
         return [OrganVolume(value, name, None, None, None, reason) for value, name in sorted(labels.names.items())]
     voxel_ml = abs(float(np.linalg.det(labels.affine[:3, :3]))) / 1000
-    measurable = np.isfinite(voxel_ml) and voxel_ml > 0
-    found = []
+    is_measurable = np.isfinite(voxel_ml) and voxel_ml > 0
+    volumes = []
     for value, name in sorted(labels.names.items()):
         count = counts.get(value, 0)
-        if count and not measurable:
+        if count and not is_measurable:
             reason = f"the volume of a voxel is {voxel_ml:g} ml"
-            found.append(OrganVolume(value, name, True, count, None, reason))
+            volumes.append(OrganVolume(value, name, True, count, None, reason))
         else:
-            found.append(OrganVolume(value, name, count > 0, count, count * voxel_ml if count else 0.0))
-    return found
+            volumes.append(OrganVolume(value, name, count > 0, count, count * voxel_ml if count else 0.0))
+    return volumes
 
 
 def done_report(
-    case: str, path: Path, origin: Origin, geometry: Geometry, labels: LabelMap, outputs: Sequence[Path], course: Course
+    case: str,
+    path: Path,
+    provenance: Provenance,
+    geometry: Geometry,
+    labels: LabelMap,
+    outputs: Sequence[Path],
+    execution: Execution,
 ) -> dict[str, Any]:
-    """CASE.json of a case that went well.
+    """Return the content of CASE.json for a case that was segmented.
 
     Args:
-        path: Where it will be written; outputs are named from there.
-        outputs: Written already; their hashes are taken here.
+        path: Where it will be written; outputs are given relative to its folder.
+        outputs: Files that exist; their hashes are computed here.
     """
     organs = organ_volumes(labels)
     return {
         **_head(case, "done"),
         "qc": "review" if not any(organ.present for organ in organs) else "ok",
-        "input": {**_input_of(origin), **_geometry_of(geometry, labels.plane)},
-        "warnings": list(course.warnings),
-        "model": _model_of(origin),
-        "settings": origin.settings,
-        "device": course.device,
-        "chunk": course.chunk,
-        "seconds": course.seconds,
-        "memory": {"predicted_bytes": course.predicted_bytes, "peak_bytes": course.peak_bytes,
-                   "cuda_peak_bytes": course.cuda_peak_bytes},
+        "input": {**_input_of(provenance), **_geometry_of(geometry, labels.plane)},
+        "warnings": list(execution.warnings),
+        "model": _model_of(provenance),
+        "settings": provenance.settings,
+        "device": execution.device,
+        "chunk": execution.chunk,
+        "seconds": execution.seconds,
+        "memory": {"predicted_bytes": execution.predicted_bytes, "peak_bytes": execution.peak_bytes,
+                   "cuda_peak_bytes": execution.cuda_peak_bytes},
         "organs": [asdict(organ) for organ in organs],
         "outputs": [{"path": _relative(output, path), "bytes": output.stat().st_size, "sha256": sha256_of([output])}
                     for output in outputs],
@@ -138,7 +147,7 @@ def done_report(
 
 
 def failed_report(case: str, scan: Path, geometry: Geometry | None, error: SautomedError) -> dict[str, Any]:
-    """CASE.json of a case that failed."""
+    """Return the content of CASE.json for a case that failed."""
     return {
         **_head(case, "failed"),
         "qc": None,
@@ -152,7 +161,7 @@ def failed_report(case: str, scan: Path, geometry: Geometry | None, error: Sauto
 
 
 def describe_error(error: SautomedError) -> dict[str, Any]:
-    """An error as a script wants it."""
+    """Return an error as JSON."""
     return {
         "id": error.id,
         "message": error.fault,
@@ -163,42 +172,43 @@ def describe_error(error: SautomedError) -> dict[str, Any]:
 
 
 def write_failures(path: Path, failures: Sequence[tuple[str, Path, SautomedError]], cases: int) -> None:
-    """Write failures.json; atomically.
+    """Write failures.json atomically.
 
     Args:
         failures: Case, scan and error of each.
-        cases: How many there were in all.
+        cases: Number of cases in the run.
     """
     rows = [{"case": case, "input": str(scan), **describe_error(error)} for case, scan, error in failures]
     write_json(path, {"schema": FAILURES_SCHEMA, "cases": cases, "failures": rows})
 
 
 def is_report(path: Path) -> bool:
-    """Whether a file is a whole CASE.json."""
+    """Return whether a file is a complete CASE.json."""
     return _read(path).get("schema") == SCHEMA
 
 
 def is_failure_list(path: Path) -> bool:
-    """Whether a file is a whole failures.json."""
+    """Return whether a file is a complete failures.json."""
     return _read(path).get("schema") == FAILURES_SCHEMA
 
 
-def why_not_done(path: Path, origin: Origin, outputs: Sequence[Path]) -> str | None:
-    """What keeps a case from counting as done; None if its report and its outputs are whole and of this origin.
+def why_not_done(path: Path, provenance: Provenance, outputs: Sequence[Path]) -> str | None:
+    """Return why a case must be segmented again, or None if its report and outputs are complete and still valid.
 
     Args:
         path: CASE.json.
+        provenance: That of the result which this run would write.
         outputs: The files that this run would write, without the report.
     """
     report = _read(path)
     if report.get("schema") != SCHEMA or report.get("status") != "done":
         return UNFINISHED
     listed = {row.get("path"): row.get("sha256") for row in _rows(report, "outputs")}
-    if _part(report, "input").get("sha256") != origin.input_sha256:
+    if _part(report, "input").get("sha256") != provenance.input_sha256:
         return "its scan has changed"
-    if origin.model_sha256 is None or _part(report, "model").get("sha256") != origin.model_sha256:
-        return "it is of another model"
-    if report.get("settings") != origin.settings or set(listed) != {_relative(output, path) for output in outputs}:
+    if provenance.model_sha256 is None or _part(report, "model").get("sha256") != provenance.model_sha256:
+        return "it was made with another model"
+    if report.get("settings") != provenance.settings or set(listed) != {_relative(output, path) for output in outputs}:
         return "it was made with other settings"
     for output in outputs:
         if not output.is_file():
@@ -212,12 +222,15 @@ def _head(case: str, status: str) -> dict[str, Any]:
     return {"schema": SCHEMA, "sautomed": __version__, "case": case, "status": status}
 
 
-def _input_of(origin: Origin) -> dict[str, Any]:
-    return {"path": str(origin.input_path), "sha256": origin.input_sha256}
+def _input_of(provenance: Provenance) -> dict[str, Any]:
+    return {"path": str(provenance.input_path), "sha256": provenance.input_sha256}
 
 
-def _model_of(origin: Origin) -> dict[str, Any]:
-    return {"path": None if origin.model_path is None else str(origin.model_path), "sha256": origin.model_sha256}
+def _model_of(provenance: Provenance) -> dict[str, Any]:
+    return {
+        "path": None if provenance.model_path is None else str(provenance.model_path),
+        "sha256": provenance.model_sha256,
+    }
 
 
 def _geometry_of(geometry: Geometry, plane: str | None) -> dict[str, Any]:
@@ -236,19 +249,19 @@ def _relative(output: Path, report: Path) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A JSON object, or an empty one if the file holds none: whatever it is then, it vouches for nothing."""
+    """Read a JSON object; an empty one if the file holds none, so that nothing in it counts."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _part(report: dict[str, Any], key: str) -> dict[str, Any]:
-    found = report.get(key)
-    return found if isinstance(found, dict) else {}
+    part = report.get(key)
+    return part if isinstance(part, dict) else {}
 
 
 def _rows(report: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    found = report.get(key)
-    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    rows = report.get(key)
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []

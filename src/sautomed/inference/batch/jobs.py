@@ -1,4 +1,4 @@
-"""Where the outputs of each scan go, and what stands in their way; all of it is found before any work."""
+"""Plan where the outputs of each scan go, and refuse, before any work, to replace files that must stay."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from sautomed.inference.batch.case_report import is_failure_list, is_report
 from sautomed.inference.batch.scans import Scan, find_scans
 from sautomed.scans import ReadOptions
 from sautomed.scans.files import require_writable
-from sautomed.scans.paths import true_place
-from sautomed.scans.read import PLAIN
-from sautomed.scans.write import LABEL_ENDINGS
+from sautomed.scans.formats import LABEL_ENDINGS
+from sautomed.scans.paths import resolved_path
+from sautomed.scans.read import DEFAULT_OPTIONS
 
 DEFAULT_FORMAT = "nii.gz"
 DICOM_ENDING = ".dcm"
 FAILURES_NAME = "failures.json"
 LABELS_NAME = "itksnap_labels.txt"
-# Endings that nobody gives a folder: an output called so is a file in a format that is not written.
+# Endings that no folder has: such an output is meant as a file, in a format that is not written.
 _OTHER_FILES = (".dcm", ".gz", ".mhd", ".nhdr", ".hdr", ".img", ".zip", ".json", ".png")
 
 
 @dataclass(frozen=True)
 class SegmentOptions:
-    """What a user may choose about a run.
+    """The options of a run.
 
     Args:
-        formats: Endings without their dot, such as "nrrd" or "seg.dcm"; none means what the output's name says, or
+        formats: Endings without their dot, such as "nrrd" or "seg.dcm"; by default that of the output's name, or
             `DEFAULT_FORMAT`.
-        reading: What a scan leaves open.
+        reading: How to read a scan.
         preview: Draw a picture of each case.
-        report: Write CASE.json for a single scan too; for a folder of scans it always is.
-        overwrite: Outputs that are there may be replaced.
-        resume: Cases whose CASE.json and outputs are whole and of the same making are left as they are.
-        max_ram_gb: The most main memory that the process may hold, in GB (10^9 bytes); None: what the machine has.
+        report: Write CASE.json for a single scan too; for a folder of scans it is always written.
+        overwrite: Replace existing outputs.
+        resume: Skip cases whose CASE.json and outputs are complete and of the same provenance.
+        max_ram_gb: Largest main memory of the process, in GB (10^9 bytes); None: what the machine has.
     """
 
     formats: tuple[str, ...] = ()
-    reading: ReadOptions = PLAIN
+    reading: ReadOptions = DEFAULT_OPTIONS
     preview: bool = True
     report: bool = False
     overwrite: bool = False
@@ -53,12 +53,12 @@ DEFAULTS = SegmentOptions()
 
 @dataclass(frozen=True)
 class Job:
-    """One scan and where what is made of it goes.
+    """One scan and its output files.
 
     Args:
         targets: The label map, once in each format.
-        preview: The picture, or None for none.
-        report: CASE.json, or None for none.
+        preview: The picture, if one is drawn.
+        report: CASE.json, if it is written.
     """
 
     case: str
@@ -68,18 +68,23 @@ class Job:
     report: Path | None = None
 
     @property
+    def results(self) -> tuple[Path, ...]:
+        """The files that the report lists."""
+        return self.targets if self.preview is None else (*self.targets, self.preview)
+
+    @property
     def outputs(self) -> tuple[Path, ...]:
-        """All files, in the order of writing: the report, which vouches for the others, comes last."""
-        return (*self.targets, *(path for path in (self.preview, self.report) if path is not None))
+        """All files in the order of writing; the report is last, so that it never lists a file that does not exist."""
+        return self.results if self.report is None else (*self.results, self.report)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will do.
+    """The jobs of a run.
 
     Args:
-        folder: Where failures.json and the label file for ITK-SNAP go; None if the outputs are single files.
-        several: Whether a folder of scans is worked through; then a scan that fails does not end the run.
+        folder: Of failures.json and the label file for ITK-SNAP; None if the outputs are single files.
+        several: Whether the source is a folder of scans; then a scan that fails does not end the run.
     """
 
     jobs: tuple[Job, ...]
@@ -97,54 +102,50 @@ class Plan:
 
     @property
     def shared(self) -> tuple[Path, ...]:
-        """The files of the whole run."""
+        """The files that all jobs share."""
         return tuple(path for path in (self.failures, self.label_file) if path is not None)
 
 
 def plan_jobs(source: Path, output: Path, options: SegmentOptions = DEFAULTS) -> Plan:
-    """Decide what goes where: a scan to a file or into a folder, a folder's scans into a folder.
+    """Plan a scan to a file or into a folder, or a folder's scans into a folder.
 
     Raises:
         MissingFile, NoCases: Nothing to segment.
         UnknownFormat: A format is not written.
         UsageError: A folder of scans, but a file for its label maps.
         UnpairedFiles: Two outputs would go to one file.
-        TargetExists: An output is a scan, or is there already and may not be replaced.
-        UnwritableTarget: The place cannot be written, or a folder stands where a file must go.
+        TargetExists: An output is a scan, or exists and may not be replaced.
+        UnwritableTarget: The place cannot be written, or a folder has the name of an output.
     """
     formats = _known_formats(options.formats)
-    named = None if output.is_dir() else ending_of(output)
-    if named is None and output.name.lower().endswith(_OTHER_FILES) and not output.is_dir():
+    ending = None if output.is_dir() else label_ending(output)
+    if ending is None and output.name.lower().endswith(_OTHER_FILES) and not output.is_dir():
         raise _unknown(output.name, output)
     found = find_scans(source, output)
-    if found.several and named is not None:
+    if found.several and ending is not None:
         raise UsageError("a folder of scans needs a folder for its label maps.", where=output, cure="Give -o a folder.")
     reports = options.report or options.resume or found.several
-    if named is None:
+    if ending is None:
         endings = formats or (f".{DEFAULT_FORMAT}",)
         jobs = tuple(_job(scan, output / scan.case, endings, options, reports) for scan in found.scans)
         plan = Plan(jobs, options, output, found.several)
     else:
-        stem, written = output.with_name(output.name[: -len(named)]), output.name[-len(named) :]
-        endings = (written, *(ending for ending in formats if ending != named))
+        stem, written = output.with_name(output.name[: -len(ending)]), output.name[-len(ending) :]
+        endings = (written, *(other for other in formats if other != ending))
         plan = Plan((_job(found.scans[0], stem, endings, options, reports),), options)
     _refuse_clashes(plan)
-    _refuse_what_is_there(plan)
-    longest: dict[Path, str] = {}
-    for path in (path for job in plan.jobs for path in job.outputs):
-        longest[path.parent] = max(longest.get(path.parent, ""), path.name, key=lambda name: len(os.fsencode(name)))
-    for folder, name in longest.items():
-        require_writable(folder, name)
+    _refuse_existing_outputs(plan)
+    _require_writable_folders(plan)
     return plan
 
 
-def wants_dicom(job: Job) -> bool:
-    """Whether a job writes DICOM, which refers to the images of a DICOM scan."""
+def writes_dicom(job: Job) -> bool:
+    """Return whether a job writes DICOM, which refers to the images of a DICOM scan."""
     return any(target.name.endswith(DICOM_ENDING) for target in job.targets)
 
 
-def ending_of(path: Path) -> str | None:
-    """The ending by which a name says its format, the longest that fits (.seg.nrrd before .nrrd); None if none does."""
+def label_ending(path: Path) -> str | None:
+    """Return the ending of a label map's name, the longest that fits (.seg.nrrd before .nrrd), or None."""
     name = path.name.lower()
     fitting = [ending for ending in LABEL_ENDINGS if name.endswith(ending) and name != ending]
     return max(fitting, key=len, default=None)
@@ -178,12 +179,12 @@ def _unknown(name: str, where: str | Path) -> UnknownFormat:
 
 
 def _refuse_clashes(plan: Plan) -> None:
-    """An output may replace neither a scan nor the output of another scan, whatever the user allows."""
-    owners = {true_place(path): f"the file {path.name} of the whole run" for path in plan.shared}
-    scans = {true_place(job.scan) for job in plan.jobs}
+    """Refuse outputs that would replace a scan or the output of another scan, with --overwrite too."""
+    owners = {resolved_path(path): f"the file {path.name} of the whole run" for path in plan.shared}
+    scans = {resolved_path(job.scan) for job in plan.jobs}
     for job in plan.jobs:
         for output in job.outputs:
-            place = true_place(output)
+            place = resolved_path(output)
             if place in scans:
                 raise TargetExists("is the scan itself.", where=output, cure="Give another -o.")
             if place in owners:
@@ -195,8 +196,8 @@ def _refuse_clashes(plan: Plan) -> None:
             owners[place] = job.scan.name
 
 
-def _refuse_what_is_there(plan: Plan) -> None:
-    """Files that are there stay unless the user says otherwise; `resume` covers only what an earlier run wrote."""
+def _refuse_existing_outputs(plan: Plan) -> None:
+    """Refuse to replace files without --overwrite; --resume allows it for those that an earlier run wrote."""
     options = plan.options
     outputs = [path for job in plan.jobs for path in job.outputs]
     for path in (*outputs, *plan.shared):
@@ -206,23 +207,32 @@ def _refuse_what_is_there(plan: Plan) -> None:
             )
     if options.overwrite:
         return
-    there = list(_strangers(plan)) if options.resume else [path for path in outputs if path.exists()]
-    if not there and plan.failures is not None and plan.failures.exists() and not is_failure_list(plan.failures):
-        there = [plan.failures]
-    if there and options.resume:
+    existing = list(_foreign_reports(plan)) if options.resume else [path for path in outputs if path.exists()]
+    if not existing and plan.failures is not None and plan.failures.exists() and not is_failure_list(plan.failures):
+        existing = [plan.failures]
+    if existing and options.resume:
         raise TargetExists(
-            "is there already and was not written by a segmentation, so there is nothing to resume.",
-            where=there[0],
+            "exists already and was not written by a segmentation, so there is nothing to resume.",
+            where=existing[0],
             cure="Use --overwrite to replace it, or another -o.",
         )
-    if there:
+    if existing:
         raise TargetExists(
-            f"{len(there)} of {len(outputs)} outputs are there already.",
-            where=there[0],
-            cure="Use --overwrite to replace them, --resume to go on with an earlier run, or another -o.",
+            f"{len(existing)} of {len(outputs)} outputs exist already.",
+            where=existing[0],
+            cure="Use --overwrite to replace them, --resume to continue an earlier run, or another -o.",
         )
 
 
-def _strangers(plan: Plan) -> Iterator[Path]:
-    """Reports that no run wrote: notes of other tools may well be called CASE.json."""
+def _require_writable_folders(plan: Plan) -> None:
+    """Refuse folders in which the output with the longest name cannot be written."""
+    longest: dict[Path, str] = {}
+    for path in (path for job in plan.jobs for path in job.outputs):
+        longest[path.parent] = max(longest.get(path.parent, ""), path.name, key=lambda name: len(os.fsencode(name)))
+    for folder, name in longest.items():
+        require_writable(folder, name)
+
+
+def _foreign_reports(plan: Plan) -> Iterator[Path]:
+    """Return files with the name of a report that other tools wrote."""
     return (job.report for job in plan.jobs if job.report and job.report.exists() and not is_report(job.report))

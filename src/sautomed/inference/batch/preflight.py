@@ -1,4 +1,4 @@
-"""What is found out of every scan before the first one is segmented: from its header, its hash and the disk."""
+"""Check every scan before the first one is segmented: its header, its hash, memory and space on the disk."""
 
 from __future__ import annotations
 
@@ -9,68 +9,68 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sautomed.errors import NoDicomSource, UnsupportedVoxels, UnwritableTarget
-from sautomed.inference.batch.case_report import UNFINISHED, Origin, why_not_done
-from sautomed.inference.batch.jobs import Job, Plan, ending_of, wants_dicom
+from sautomed.inference.batch.case_report import UNFINISHED, Provenance, why_not_done
+from sautomed.inference.batch.jobs import Job, Plan, label_ending, writes_dicom
 from sautomed.inference.batch.scans import scan_files
 from sautomed.inference.memory import TrunkCost, choose_chunk
 from sautomed.inference.model import Model
 from sautomed.scans import Geometry, read_geometry
 from sautomed.scans.dicom.source import DicomSource
 from sautomed.scans.files import nearest_folder, sweep_leftovers
-from sautomed.scans.paths import sha256_of, true_place
+from sautomed.scans.paths import resolved_path, sha256_of
 
 log = logging.getLogger(__name__)
 
-# Ours: bytes per voxel of a label map; long runs of one value leave little after compression.
+# Ours: bytes per voxel of a label map; long stretches of one value compress well.
 _BYTES_PER_VOXEL = {".nii.gz": 0.1, ".nrrd": 0.2, ".seg.nrrd": 0.2, ".mha": 0.2}
 _UNCOMPRESSED = 2.0
 _SMALL_FILES = 2_000_000  # picture, report and headers of one case
 
 
 @dataclass(frozen=True)
-class Task:
-    """A job that can be worked on.
+class PreparedJob:
+    """A job that can be segmented.
 
     Args:
-        origin: What its report will name; None without a report.
+        provenance: For its report; None without one.
         chunk: Slices through the trunk at a time, for which memory should suffice.
-        predicted_bytes: The peak of the process then.
+        predicted_bytes: Predicted peak of the process.
     """
 
     job: Job
     geometry: Geometry
-    origin: Origin | None
+    provenance: Provenance | None
     chunk: int
     predicted_bytes: int
 
 
-def prepare_job(model: Model, plan: Plan, job: Job, cost: TrunkCost) -> Task | None:
-    """Find out whether a scan can be segmented; None if the plan resumes and this job is done.
+def prepare_job(model: Model, plan: Plan, job: Job, cost: TrunkCost) -> PreparedJob | None:
+    """Check whether a scan can be segmented; return None if the plan resumes and this job is done.
 
     Raises:
         DataError: The header cannot be read.
-        NoDicomSource: DICOM is to be written, but the scan is none.
-        MemoryShortage: It would need more memory than there is.
+        NoDicomSource: DICOM is to be written, but the scan is not DICOM.
+        MemoryShortage: It needs more memory than there is.
     """
-    origin = None if job.report is None else _origin(model, plan, job)
-    if plan.options.resume and origin is not None and _is_done(job, origin):
+    provenance = None if job.report is None else _provenance(model, plan, job)
+    if plan.options.resume and provenance is not None and _is_done(job, provenance):
         return None
-    geometry = _geometry_of(model, plan, job)
-    if wants_dicom(job) and not isinstance(geometry.native.source, DicomSource):
+    geometry = _read_geometry(model, plan, job)
+    if writes_dicom(job) and not isinstance(geometry.native.source, DicomSource):
         raise NoDicomSource(
             f"is {geometry.format}, but DICOM output refers to the images of a DICOM scan.",
             where=job.scan,
             cure="Give the DICOM series itself with -i, or another --format, such as nii.gz or nrrd.",
         )
-    most = model.settings.segment.chunk
+    largest = model.settings.segment.chunk
     chunk, need = choose_chunk(geometry, model, cost, plan.options.max_ram_gb)
-    if chunk < most:
-        log.warning("%s: %d slices at a time instead of %d, for want of memory.", job.scan, chunk, most)
-    return Task(job, geometry, origin, chunk, need.peak)
+    if chunk < largest:
+        log.warning("%s: %d slices at a time instead of %d, to save memory.", job.scan, chunk, largest)
+    return PreparedJob(job, geometry, provenance, chunk, need.peak)
 
 
-def _geometry_of(model: Model, plan: Plan, job: Job) -> Geometry:
-    """The scan's header; where it has the wrong channels, with what the model expects."""
+def _read_geometry(model: Model, plan: Plan, job: Job) -> Geometry:
+    """Read the scan's header; if it has the wrong channels, the message names what the model expects."""
     try:
         return read_geometry(job.scan, plan.options.reading)
     except UnsupportedVoxels as fault:
@@ -78,8 +78,8 @@ def _geometry_of(model: Model, plan: Plan, job: Job) -> Geometry:
         raise UnsupportedVoxels(f"{fault.fault} {expected}", where=fault.where, cure=fault.cure) from fault
 
 
-def clear_the_way(plan: Plan) -> None:
-    """Take away what killed runs left, and the list of failures of the run before.
+def remove_leftovers(plan: Plan) -> None:
+    """Remove temporary files of killed runs, and the list of failures of the previous run.
 
     Raises:
         UnwritableTarget: The list cannot be removed.
@@ -99,19 +99,19 @@ def clear_the_way(plan: Plan) -> None:
         ) from error
 
 
-def require_space(tasks: Sequence[Task]) -> None:
-    """Refuse before the work if a disk cannot hold the outputs; a file that is replaced lies there twice for a while.
+def require_space(prepared: Sequence[PreparedJob]) -> None:
+    """Refuse to start if a disk cannot hold the outputs, next to any files that they will replace.
 
     Raises:
         UnwritableTarget: There is too little free space.
     """
-    wanted: dict[int, tuple[Path, float]] = {}
-    for task in tasks:
-        place = nearest_folder(task.job.targets[0].parent)
+    needed: dict[int, tuple[Path, float]] = {}
+    for item in prepared:
+        place = nearest_folder(item.job.targets[0].parent)
         disk = place.stat().st_dev
-        size = wanted.get(disk, (place, 0.0))[1] + _size_of_outputs(task)
-        wanted[disk] = place, size
-    for place, size in wanted.values():
+        size = needed.get(disk, (place, 0.0))[1] + _size_of_outputs(item)
+        needed[disk] = place, size
+    for place, size in needed.values():
         free = shutil.disk_usage(place).free
         if free < size:
             raise UnwritableTarget(
@@ -121,36 +121,36 @@ def require_space(tasks: Sequence[Task]) -> None:
             )
 
 
-def _size_of_outputs(task: Task) -> float:
-    depth, rows, columns = task.geometry.shape
-    per_voxel = sum(_BYTES_PER_VOXEL.get(ending_of(target) or "", _UNCOMPRESSED) for target in task.job.targets)
+def _size_of_outputs(prepared: PreparedJob) -> float:
+    depth, rows, columns = prepared.geometry.shape
+    per_voxel = sum(_BYTES_PER_VOXEL.get(label_ending(target) or "", _UNCOMPRESSED) for target in prepared.job.targets)
     return float(depth) * rows * columns * per_voxel + _SMALL_FILES
 
 
-def _is_done(job: Job, origin: Origin) -> bool:
+def _is_done(job: Job, provenance: Provenance) -> bool:
     if job.report is None or not job.report.exists():
         return False
-    reason = why_not_done(job.report, origin, job.outputs[:-1])
+    reason = why_not_done(job.report, provenance, job.results)
     if reason not in (None, UNFINISHED):
         log.warning("%s is segmented again: %s.", job.case, reason)
     return reason is None
 
 
-def _origin(model: Model, plan: Plan, job: Job) -> Origin:
-    return Origin(
+def _provenance(model: Model, plan: Plan, job: Job) -> Provenance:
+    return Provenance(
         input_path=job.scan.absolute(),
-        input_sha256=sha256_of(scan_files(job.scan, _results_within(plan, job))),
+        input_sha256=sha256_of(scan_files(job.scan, _output_places(plan, job))),
         model_path=None if model.folder is None else model.folder.absolute(),
         model_sha256=model.sha256,
         walk=model.settings.segment.walk,
-        formats=tuple((ending_of(target) or "").removeprefix(".") for target in job.targets),
+        formats=tuple((label_ending(target) or "").removeprefix(".") for target in job.targets),
         reading=plan.options.reading,
     )
 
 
-def _results_within(plan: Plan, job: Job) -> frozenset[Path]:
-    """What is no part of a DICOM folder although it may lie there."""
-    results = {true_place(path) for path in (*job.outputs, *plan.shared)}
-    if plan.folder is not None and true_place(plan.folder) != true_place(job.scan):
-        results.add(true_place(plan.folder))
+def _output_places(plan: Plan, job: Job) -> frozenset[Path]:
+    """Return the outputs, which are no part of a DICOM scan even if they are in its folder."""
+    results = {resolved_path(path) for path in (*job.outputs, *plan.shared)}
+    if plan.folder is not None and resolved_path(plan.folder) != resolved_path(job.scan):
+        results.add(resolved_path(plan.folder))
     return frozenset(results)

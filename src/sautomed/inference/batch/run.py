@@ -1,4 +1,4 @@
-"""The run over the jobs of a plan: what needs no work is left, what cannot work is told, and the rest is segmented."""
+"""Run a plan: skip jobs that are done, report those that cannot be done, and segment the rest."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from sautomed.errors import (
     UnwritableTarget,
 )
 from sautomed.inference import memory
-from sautomed.inference.batch.backoff import Segmented, memory_shortage, segment_with_backoff
-from sautomed.inference.batch.case_report import Course, done_report, failed_report, write_failures
+from sautomed.inference.batch.backoff import SegmentedVolume, memory_shortage, segment_with_backoff
+from sautomed.inference.batch.case_report import Execution, done_report, failed_report, write_failures
 from sautomed.inference.batch.jobs import Job, Plan
-from sautomed.inference.batch.preflight import Task, clear_the_way, prepare_job, require_space
+from sautomed.inference.batch.preflight import PreparedJob, prepare_job, remove_leftovers, require_space
+from sautomed.inference.device import is_memory_shortage
 from sautomed.inference.model import Model, with_chunk
 from sautomed.inference.preview import draw_preview
-from sautomed.inference.segmenting import is_memory_shortage
 from sautomed.scans import Geometry
 from sautomed.scans.files import write_json
 from sautomed.scans.volume import LabelMap, Volume
@@ -35,8 +35,8 @@ from sautomed.scans.write import write_itksnap_labels
 
 log = logging.getLogger(__name__)
 
-OnJobSlice = Callable[[Job, int, int], None]  # job, slices done, slices in all
-# What one case may suffer without the others: bad data, too large, or its own outputs cannot be written.
+OnJobSlice = Callable[[Job, int, int], None]  # job, slices done, slices in total
+# Errors of one case that do not concern the others: bad data, too large, or outputs that cannot be written.
 CASE_FAULTS = (DataError, MemoryShortage, UnwritableTarget, NoDicomSource, OutputMismatch)
 
 
@@ -49,97 +49,98 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a run ended: each job of the plan stands in one of the three."""
+class BatchOutcome:
+    """How a run ended; each job of the plan is in one of the three."""
 
     done: tuple[Job, ...] = ()
     skipped: tuple[Job, ...] = ()
     failures: tuple[Failure, ...] = ()
 
 
-def run_plan(model: Model, plan: Plan, on_slice: OnJobSlice | None = None) -> Outcome:
-    """Segment scan after scan; one that fails is noted, in failures.json too, and the rest goes on.
+def run_plan(model: Model, plan: Plan, on_slice: OnJobSlice | None = None) -> BatchOutcome:
+    """Segment scan after scan; one that fails is listed in failures.json, and the others are still segmented.
 
-    Before the first scan is segmented, every scan's header has been read, its need of memory and of space predicted,
-    and, if the plan resumes, the hashes of what is there compared.
+    Before the first scan is segmented, every header is read, memory and space are predicted and, if the plan resumes,
+    the hashes of existing outputs are compared.
 
     Args:
-        on_slice: Called after each slice; for a job that is left as it is once, as if it had one slice.
+        on_slice: Called after each slice; once for a job that is skipped, as if it had one slice.
     Raises:
         UnwritableTarget: There is no space for the outputs, or shared files cannot be written.
     """
-    clear_the_way(plan)
-    ledger, tasks, skipped, done = _Ledger(plan), [], [], []
+    remove_leftovers(plan)
+    failed, prepared, skipped, done = _FailureLog(plan), [], [], []
     cost = memory.trunk_cost(model.network, int(model.settings.data.image_size))
     for job in plan.jobs:
-        with ledger.noting(job):
-            task = prepare_job(model, plan, job, cost)
-            if task is not None:
-                tasks.append(task)
+        with failed.recording(job):
+            ready = prepare_job(model, plan, job, cost)
+            if ready is not None:
+                prepared.append(ready)
                 continue
             skipped.append(job)
             if on_slice:
                 on_slice(job, 1, 1)
-    require_space(tasks)
-    if tasks and plan.label_file is not None:
+    require_space(prepared)
+    if prepared and plan.label_file is not None:
         write_itksnap_labels(model.labels, plan.label_file)
-    for task in tasks:
-        with ledger.noting(task.job, task.geometry):
-            segment_task(model, task, plan, on_slice)
-            done.append(task.job)
-    return Outcome(tuple(done), tuple(skipped), tuple(ledger.failures))
+    for ready in prepared:
+        with failed.recording(ready.job, ready.geometry):
+            segment_job(model, ready, plan, on_slice)
+            done.append(ready.job)
+    return BatchOutcome(tuple(done), tuple(skipped), tuple(failed.failures))
 
 
-def segment_task(model: Model, task: Task, plan: Plan, on_slice: OnJobSlice | None = None) -> LabelMap:
-    """One scan to its files: label maps, then the picture, and last the report that vouches for them.
+def segment_job(model: Model, prepared: PreparedJob, plan: Plan, on_slice: OnJobSlice | None = None) -> LabelMap:
+    """Segment one scan and write its label maps, then the picture and the report.
 
     Raises:
-        One of `CASE_FAULTS`.
+        DataError: The scan cannot be used; likewise any other of `CASE_FAULTS`.
     """
-    job, clock = task.job, _Clock()
-    memory.forget_peak()
-    with _shortage_named(job.scan):
+    job, clock = prepared.job, _Clock()
+    memory.reset_peak()
+    with _naming_scan_on_shortage(job.scan):
         volume = model.read(job.scan, plan.options.reading)
         for text in volume.warnings:
             log.warning("%s", text)
         clock.stop("read")
         progress = None if on_slice is None else partial(on_slice, job)
-        segmented = segment_with_backoff(with_chunk(model, task.chunk), volume, progress)
+        segmented = segment_with_backoff(with_chunk(model, prepared.chunk), volume, progress)
         clock.stop("segment")
         for target in job.targets:
             segmented.labels.save(target)
         if job.preview is not None:
             draw_preview(volume, segmented.labels, job.preview)
         clock.stop("write")
-    if job.report is not None and task.origin is not None:
-        course = _course(task, volume, segmented, clock.seconds)
-        outputs = job.outputs[:-1]
-        report = done_report(job.case, job.report, task.origin, task.geometry, segmented.labels, outputs, course)
+    if job.report is not None and prepared.provenance is not None:
+        execution = _execution(prepared, volume, segmented, clock.seconds)
+        report = done_report(
+            job.case, job.report, prepared.provenance, prepared.geometry, segmented.labels, job.results, execution
+        )
         write_json(job.report, report)
     return segmented.labels
 
 
 class _Clock:
-    """Seconds of each stage, from the end of the one before."""
+    """Seconds of each stage, each from the end of the previous one."""
 
     def __init__(self) -> None:
-        self.began = time.perf_counter()
+        self.started = time.perf_counter()
         self.seconds: dict[str, float] = {}
 
     def stop(self, stage: str) -> None:
         now = time.perf_counter()
-        self.seconds[stage], self.began = round(now - self.began, 3), now
+        self.seconds[stage], self.started = round(now - self.started, 3), now
 
 
-class _Ledger:
-    """Notes the cases that failed, at once and on disk, so that a run that is killed has told of them."""
+class _FailureLog:
+    """The cases that failed, written to disk at once, so that a killed run has reported them."""
 
     def __init__(self, plan: Plan):
         self.plan = plan
         self.failures: list[Failure] = []
 
     @contextmanager
-    def noting(self, job: Job, geometry: Geometry | None = None) -> Iterator[None]:
+    def recording(self, job: Job, geometry: Geometry | None = None) -> Iterator[None]:
         try:
             yield
         except CASE_FAULTS as error:
@@ -147,7 +148,7 @@ class _Ledger:
             self._write(job, geometry, error)
 
     def _write(self, job: Job, geometry: Geometry | None, error: SautomedError) -> None:
-        """On a full disk neither file can be written; the terminal still tells the fault."""
+        """Write both files; on a full disk neither can be, but the error is still printed at the end."""
         rows = [(failure.job.case, failure.job.scan, failure.error) for failure in self.failures]
         try:
             if self.plan.failures is not None:
@@ -155,15 +156,17 @@ class _Ledger:
             if job.report is not None:
                 write_json(job.report, failed_report(job.case, job.scan, geometry, error))
         except UnwritableTarget as second:
-            log.warning("The failure of %s could not be written down: %s", job.case, second)
+            log.warning("The failure of %s could not be written: %s", job.case, second)
 
 
-def _course(task: Task, volume: Volume, segmented: Segmented, seconds: dict[str, float]) -> Course:
-    return Course(
+def _execution(
+    prepared: PreparedJob, volume: Volume, segmented: SegmentedVolume, seconds: dict[str, float]
+) -> Execution:
+    return Execution(
         device=segmented.device.type,
         chunk=segmented.chunk,
         seconds=seconds,
-        predicted_bytes=task.predicted_bytes,
+        predicted_bytes=prepared.predicted_bytes,
         peak_bytes=memory.peak_bytes(),
         cuda_peak_bytes=torch.cuda.max_memory_allocated() if segmented.device.type == "cuda" else None,
         warnings=(*volume.warnings, *segmented.notes),
@@ -171,8 +174,8 @@ def _course(task: Task, volume: Volume, segmented: Segmented, seconds: dict[str,
 
 
 @contextmanager
-def _shortage_named(scan: Path) -> Iterator[None]:
-    """Memory that runs out while reading or writing is told like any other fault of the case."""
+def _naming_scan_on_shortage(scan: Path) -> Iterator[None]:
+    """Turn memory that runs out while reading or writing into an error of the case."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:

@@ -1,1 +1,1 @@
-"""SAM itself: its parts, its checkpoints in every layout, LoRA, and SAM's encoder as a trunk."""
+"""SAM: its parts, its checkpoints in every layout, LoRA, and its encoder as a trunk."""

@@ -1,7 +1,7 @@
-"""Tensors out of any container that SAM weights come in: PyTorch files, safetensors, transformers folders, the hub.
+"""Tensors from any container of SAM weights: PyTorch files, safetensors, transformers folders, the hub.
 
-A container is told by its content, never by its name, and nothing in it is ever executed.
-Knows nothing of what the tensors mean.
+A container is recognised by its content, not by its name, and nothing in it is ever executed.
+Knows nothing of the meaning of the tensors.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from safetensors.torch import load_file
 
 from sautomed.errors import DamagedWeights, UnsafeWeights, WeightsNotFound, WrongWeights
 
-# What a transformers folder calls its weights, the preferred first. An index names the shards of a large model.
+# Names of the weights in a transformers folder, the preferred first. An index names the shards of a large model.
 FOLDER_FILES = (
     "model.safetensors",
     "model.safetensors.index.json",
@@ -49,7 +49,7 @@ _DOWNLOAD_CURE = (
 
 
 def find_weights(source: str | Path) -> Path:
-    """The file or folder that `source` names; a hub id is downloaded, or found in the hub's cache.
+    """Find the file or folder that `source` names; a hub id is downloaded, or found in the hub's cache.
 
     Raises:
         WeightsNotFound: There is no such path, and it is no hub id that can be reached from here.
@@ -68,7 +68,7 @@ def find_weights(source: str | Path) -> Path:
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
-    """The named entries of a weights file or of a transformers folder; PyTorch's are mapped, not read, where possible.
+    """Read the named entries of a weights file or transformers folder; PyTorch's are memory-mapped where possible.
 
     Returns:
         What the container maps its names to: tensors, and for a PyTorch file whatever else was saved.
@@ -152,7 +152,7 @@ def _refuse_pickle(path: Path, error: pickle.UnpicklingError) -> NoReturn:
     raise UnsafeWeights(
         f"besides tensors the file holds a Python object ({named[1]}), and reading it could run any code.",
         where=path,
-        cure="Where you trust it, load it there with torch.load(..., weights_only=False) and save only its state "
+        cure="If you trust it, load it with torch.load(..., weights_only=False) and save only its state "
         "dict: torch.save(content['model'], 'weights.pth').",
     ) from error
 
@@ -235,7 +235,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _fetch(hub_id: str) -> Path:
-    """The folder in the hub's cache that holds the weights of `hub_id`, downloaded if they are not there yet.
+    """Return the folder in the hub's cache with the weights of `hub_id`, downloaded if missing.
 
     Raises:
         WeightsNotFound: The hub cannot be reached, or has no such weights.
@@ -244,7 +244,7 @@ def _fetch(hub_id: str) -> Path:
         for name in FOLDER_FILES[::2]:  # the sharded forms exist only for models far larger than SAM
             weights = _download(hub_id, name, cached_only)
             if weights:
-                _download(hub_id, "config.json", cached_only)  # by which another kind of model is told at once
+                _download(hub_id, "config.json", cached_only)  # which shows another kind of model at once
                 return weights.parent
     raise WeightsNotFound(
         f"the hub's model holds neither {FOLDER_FILES[0]} nor {FOLDER_FILES[2]}.", where=hub_id, cure=_DOWNLOAD_CURE
@@ -252,7 +252,7 @@ def _fetch(hub_id: str) -> Path:
 
 
 def _download(hub_id: str, name: str, cached_only: bool) -> Path | None:
-    """One file of a hub's model, or None if the hub (the cache, if `cached_only`) does not have it."""
+    """Fetch one file of a hub's model; None if the hub (the cache, if `cached_only`) does not have it."""
     try:
         return Path(hf_hub_download(hub_id, name, local_files_only=cached_only))
     except RemoteEntryNotFoundError:

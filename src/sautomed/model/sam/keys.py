@@ -1,4 +1,4 @@
-"""The two names of every SAM parameter, and the sizes that a set of parameters tells of itself.
+"""The two names of every SAM parameter, and the sizes that follow from a set of parameters.
 
 "Official" names are those of the files that SAM's authors published (`image_encoder.blocks.0.norm1.weight`);
 "transformers" names are those of `transformers.SamModel` (`vision_encoder.layers.0.layer_norm1.weight`). The tensors
@@ -21,11 +21,11 @@ Layout = Literal["official", "transformers"]
 
 CHANNELS = 256  # of the features, the prompts and the decoder, in every published SAM
 PATCH = 16
-_DEEPEST = 128  # blocks; a key with a larger number is no SAM's
+_DEEPEST = 128  # blocks; a key with a larger number is not SAM's
 TIED_KEY = "shared_image_embedding.positional_embedding"  # transformers keeps one tensor under two names
 POSITION_KEY = "prompt_encoder.shared_embedding.positional_embedding"
 
-# From transformers to official, in this order: a later rule sees what an earlier one wrote.
+# From transformers to official, in this order: a later rule applies to the result of an earlier one.
 _RENAMES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -60,7 +60,7 @@ _RENAMES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 
 @dataclass(frozen=True)
 class SamSizes:
-    """What a SAM checkpoint's parameters tell of the network.
+    """Sizes of a SAM network, read off its parameters.
 
     Lengths are counts; `grid` is the side of the position table in patches of 16 px (64 = made for 1024 px).
     """
@@ -79,7 +79,7 @@ class SamSizes:
 
     @property
     def name(self) -> str:
-        """`ViT-B`, `ViT-L`, `ViT-H`, or the sizes where they are of none of the three."""
+        """`ViT-B`, `ViT-L`, `ViT-H`, or the sizes of another network."""
         for size, known in SIZES.items():
             if (known.dim, known.depth) == (self.dim, self.depth):
                 return f"ViT-{size.upper()}"
@@ -108,14 +108,14 @@ def _nearest_size(image_size: int) -> int:
 
 
 def official_name(key: str) -> str:
-    """The official name of one transformers parameter; a name that is of neither layout stays as it is."""
+    """Convert the transformers name of a parameter to the official one; a name of neither layout stays as it is."""
     for pattern, replacement in _RENAMES:
         key = pattern.sub(replacement, key)
     return key
 
 
 def to_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict under official names (what `sam_vit_b_01ec64.pth` holds). The tensors are not copied."""
+    """Convert a state dict to official names (as in `sam_vit_b_01ec64.pth`). The tensors are not copied."""
     return {official_name(key): tensor for key, tensor in state.items() if key != TIED_KEY}
 
 
@@ -148,7 +148,7 @@ def infer_sizes(state: Mapping[str, Tensor]) -> SamSizes | None:
 
 
 def _published(dim: int, depth: int, ends_windowed: bool) -> SamSizes | None:
-    """The published size of this width.
+    """Return the published sizes of this width.
 
     A network cut short is not taken for a smaller one: SAM's last block is global, so one of a published width that
     ends on a windowed block lacks blocks, and is held against the published depth.
@@ -160,7 +160,7 @@ def _published(dim: int, depth: int, ends_windowed: bool) -> SamSizes | None:
 
 
 def _table_size(state: Mapping[str, Tensor], block: int, axis: int) -> int:
-    """Of a block's relative position tables: rows are 2 n - 1 distances, columns a head's channels; 0 without any."""
+    """Return n of a block's relative position tables, whose rows are 2 n - 1 distances; 0 without tables."""
     key = f"image_encoder.blocks.{block}.attn.rel_pos_"
     return _size(state, f"{key}h", axis) or _size(state, f"{key}w", axis)
 

@@ -1,7 +1,7 @@
-"""Low-rank adapters in SAM's attention, and nothing else of SAM trained (Hu et al. 2021; SAMed).
+"""Low-rank adapters in SAM's attention; the rest of SAM stays frozen (Hu et al. 2021; SAMed).
 
 SAM computes query, key and value with one fused layer. An adapter on that layer would change the keys too, so it is
-taken apart into three layers with the same numbers, and the adapters sit on those that are asked for.
+split into three layers with the same weights, and the adapters are added to those that are asked for.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LoraTarget = Literal["q", "k", "v"]
 
 
 class SplitQkv(nn.Module):
-    """Query, key and value as three layers that answer like the fused one they came from."""
+    """Query, key and value as three layers with the output of the fused one."""
 
     def __init__(self, fused: nn.Linear):
         super().__init__()

@@ -47,7 +47,7 @@ class Sam(nn.Module):
 
     @classmethod
     def from_weights(cls, weights: SamWeights, image_size: int) -> Sam:
-        """A SAM with these weights, in evaluation mode, its position tables stretched to the image size."""
+        """Build a SAM with these weights, in evaluation mode, its position tables resized to the image size."""
         sam = cls.empty(weights.sizes, image_size, weights.input_norm)
         state = weights.at(image_size)
         for ours, theirs in _PARTS.items():
@@ -57,7 +57,7 @@ class Sam(nn.Module):
 
     @classmethod
     def empty(cls, sizes: SamSizes, image_size: int, input_norm: InputNorm) -> Sam:
-        """Memory without values, in evaluation mode.
+        """Build a SAM with uninitialised weights, in evaluation mode.
 
         Drawing random numbers only to overwrite them takes longer than reading weights.
         """
@@ -66,7 +66,7 @@ class Sam(nn.Module):
         return sam.to_empty(device="cpu").eval()
 
     def encode_image(self, pixels: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 256 h w"]:
-        """Features of images that are scaled as `input_norm` says; h = w = s / 16.
+        """Return features of images that are scaled as `input_norm` says; h = w = s / 16.
 
         Raises:
             ValueError: The images are of another size than this SAM.
@@ -76,7 +76,7 @@ class Sam(nn.Module):
     def encode_boxes(
         self, boxes: Float[Tensor, "b n 4"]
     ) -> tuple[Float[Tensor, "b n 2 256"], Float[Tensor, "b n 256 h w"]]:
-        """Prompts from boxes, xyxy in pixels of the image, each a prompt by itself.
+        """Return a prompt for each box, xyxy in pixels of the image.
 
         Returns:
             The embedded corners, and the embedding of "no mask" at every place (a view that takes no memory).
@@ -85,7 +85,7 @@ class Sam(nn.Module):
         return sparse, no_mask[:, None].expand(-1, boxes.shape[1], -1, -1, -1)
 
     def image_position(self) -> Float[Tensor, "1 256 h w"]:
-        """SAM's position encoding of every place of the features."""
+        """Return SAM's position encoding of every place of the features."""
         side = self.image_size // self.vision.config.patch_size
         return dense_position(self.prompt.shared_embedding, side, side)
 
@@ -95,7 +95,7 @@ class Sam(nn.Module):
         sparse: Float[Tensor, "b n p 256"],
         dense: Float[Tensor, "b n 256 h w"],
     ) -> tuple[Float[Tensor, "b n 4 4*h 4*w"], Float[Tensor, "b n 4"]]:
-        """Masks (logits) and their predicted IoU for every prompt.
+        """Return masks (logits) and their predicted IoU for every prompt.
 
         Returns:
             All four of SAM's masks in its order: the first is its answer where one mask is wanted, the others are
@@ -111,7 +111,7 @@ def decode_masks(
     sparse: Float[Tensor, "b n p 256"],
     dense: Float[Tensor, "b n 256 h w"],
 ) -> tuple[Float[Tensor, "b n m 4*h 4*w"], Float[Tensor, "b n m"]]:
-    """`Sam.decode` with a mask decoder of any number of mask tokens."""
+    """Decode like `Sam.decode`, with a mask decoder of any number of mask tokens."""
     (b, n), (c, h, w) = sparse.shape[:2], features.shape[1:]
     output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
     tokens, image = decoder.transformer(
@@ -133,7 +133,7 @@ def _upscale(decoder: SamMaskDecoder, image: Float[Tensor, "b 256 h w"]) -> Floa
 
 
 def load_sam(source: str | Path, image_size: int = 1024, input_norm: Literal["auto", "sam", "medsam"] = "auto") -> Sam:
-    """A SAM or MedSAM from a file, a folder or the hub, in evaluation mode.
+    """Load a SAM or MedSAM from a file, a folder or the hub, in evaluation mode.
 
     Args:
         source: As `read_sam_weights` takes it.
@@ -148,7 +148,7 @@ def load_sam(source: str | Path, image_size: int = 1024, input_norm: Literal["au
 
 
 def build_sam(size: SamSize | SamSizes, image_size: int = 1024) -> Sam:
-    """A SAM with random weights, in evaluation mode: for tests, benchmarks and training from scratch.
+    """Build a SAM with random weights, in evaluation mode: for tests, benchmarks and training from scratch.
 
     Unlike SAM before its training, position tables are not zero, so that they too show in the output.
     """
@@ -164,7 +164,7 @@ def build_sam(size: SamSize | SamSizes, image_size: int = 1024) -> Sam:
 
 
 def dense_position(embedding: SamPositionalEmbedding, h: int, w: int) -> Float[Tensor, "1 c h w"]:
-    """The Fourier features of the middle of every place of an h x w grid that spans the image."""
+    """Return the Fourier features of the centre of every place of an h x w grid that spans the image."""
     table = embedding.positional_embedding
     y = (torch.arange(h, device=table.device, dtype=table.dtype) + 0.5) / h
     x = (torch.arange(w, device=table.device, dtype=table.dtype) + 0.5) / w

@@ -1,6 +1,6 @@
-"""SAM's three parts, built from `transformers` so that they compute what SAM's authors' code computes.
+"""SAM's three parts, built from `transformers` so that they compute the numbers of the official code.
 
-Three things are set right. `transformers` gives the mask decoder layer norms of epsilon 1e-6, where the authors'
+Three things are corrected. `transformers` gives the mask decoder layer norms of epsilon 1e-6, where the authors'
 two-way transformer has PyTorch's default of 1e-5. And in the attention and in the norms over channels the same formula
 is evaluated here in the authors' order: a network with random weights can blow up the last digit ten-thousandfold, and
 only with the same rounding do two implementations agree there.
@@ -9,7 +9,7 @@ only with the same rounding do two implementations agree there.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -46,7 +46,7 @@ class WindowAttention(SamVisionAttention):
         return self.mix(self.qkv(hidden_states)), None
 
     def mix(self, qkv: Float[Tensor, "b h w 3*c"]) -> Float[Tensor, "b h w c"]:
-        """What the places make of their queries, keys and values."""
+        """Mix the values by attention, given fused queries, keys and values."""
         b, h, w, _ = qkv.shape
         heads = self.num_attention_heads
         qkv = qkv.reshape(b, h * w, 3, heads, -1).permute(2, 0, 3, 1, 4)
@@ -74,7 +74,7 @@ class ChannelNorm(SamLayerNorm):
 
 
 def make_vision(sizes: SamSizes, image_size: int) -> SamVisionEncoder:
-    """The image encoder for square images of `image_size` pixels; weights as `transformers` initialises them."""
+    """Build the image encoder for square images of `image_size` pixels; weights as `transformers` initialises them."""
     config = _vision_config(sizes, image_size)
     vision = SamVisionEncoder(config)
     for block in vision.layers:
@@ -85,7 +85,7 @@ def make_vision(sizes: SamSizes, image_size: int) -> SamVisionEncoder:
 
 
 def make_prompt(sizes: SamSizes, image_size: int) -> SamPromptEncoder:
-    """The prompt encoder; its position encoding also serves the image features."""
+    """Build the prompt encoder; its position encoding also serves the image features."""
     prompt = SamPromptEncoderConfig(image_size=image_size, patch_size=PATCH)
     return SamPromptEncoder(
         SamConfig(vision_config=_vision_config(sizes, image_size).to_dict(), prompt_encoder_config=prompt.to_dict())
@@ -93,7 +93,7 @@ def make_prompt(sizes: SamSizes, image_size: int) -> SamPromptEncoder:
 
 
 def make_decoder(masks: int = 4) -> SamMaskDecoder:
-    """The mask decoder with SAM's four mask tokens, or as many as are asked for."""
+    """Build the mask decoder with SAM's four mask tokens, or another number."""
     AttentionInterface.register(_DECODER_ATTENTION, _decoder_attention)
     config = SamMaskDecoderConfig(
         num_multimask_outputs=masks - 1, layer_norm_eps=DECODER_NORM_EPS, attn_implementation=_DECODER_ATTENTION
@@ -104,7 +104,7 @@ def make_decoder(masks: int = 4) -> SamMaskDecoder:
 
 
 def fix_positions(embedding: SamPositionalEmbedding) -> SamPositionalEmbedding:
-    """SAM draws its place codes once and never trains them: a buffer, as in the authors' code, and no parameter."""
+    """Make SAM's position codes a buffer, as in the official code: they are drawn once and never trained."""
     codes = embedding.positional_embedding.detach()
     del embedding.positional_embedding
     embedding.register_buffer("positional_embedding", codes)
@@ -113,7 +113,7 @@ def fix_positions(embedding: SamPositionalEmbedding) -> SamPositionalEmbedding:
 
 @cache
 def expected_shapes(sizes: SamSizes) -> Mapping[str, tuple[int, ...]]:
-    """Name (transformers) and shape of every parameter of a SAM of these sizes, at its own grid. Allocates nothing."""
+    """Return name (transformers) and shape of every parameter of a SAM of these sizes, at its own grid."""
     with torch.device("meta"):
         parts: dict[str, nn.Module] = {
             "vision_encoder": make_vision(sizes, PATCH * sizes.grid),
@@ -128,26 +128,36 @@ def expected_shapes(sizes: SamSizes) -> Mapping[str, tuple[int, ...]]:
     }
 
 
+def call_block(block: Callable[..., Tensor], *inputs: Any) -> Tensor:
+    """Run a block as it is."""
+    return block(*inputs)
+
+
+def checkpoint_block(block: Callable[..., Tensor], *inputs: Any) -> Tensor:
+    """Run a block that keeps only its inputs for the backward pass and computes the rest again there."""
+    return checkpoint(block, *inputs, use_reentrant=False) if torch.is_grad_enabled() else block(*inputs)
+
+
 def encode(
-    vision: SamVisionEncoder, pixels: Float[Tensor, "b 3 s s"], checkpointing: bool = False
+    vision: SamVisionEncoder, pixels: Float[Tensor, "b 3 s s"], run: Callable[..., Tensor] = call_block
 ) -> Float[Tensor, "b 256 h w"]:
-    """Features of normalised images, h = w = s / 16.
+    """Return features of normalised images, h = w = s / 16.
 
     Args:
         vision: From `make_vision`; `s` is its image size.
-        pixels: Normalised as its weights ask.
-        checkpointing: Keep only each block's input for the backward pass and compute the rest again there.
+        pixels: Normalised as its weights expect.
+        run: `call_block` or `checkpoint_block`.
     Raises:
         ValueError: The images are of another size than the encoder.
     """
     tokens = vision.patch_embed(pixels) + vision.pos_embed
     for block in vision.layers:
-        tokens = checkpoint(block, tokens, use_reentrant=False) if checkpointing else block(tokens)
+        tokens = run(block, tokens)
     return vision.neck(tokens)
 
 
 def _by_distance(table: Float[Tensor, "2*n-1 c"], n: int) -> Float[Tensor, "n n c"]:
-    """For each pair of a row and another row (or of two columns), the entry for the distance between them."""
+    """Return the entry for the distance between each pair of rows (or columns)."""
     places = torch.arange(n, device=table.device)
     return table[places[:, None] - places[None, :] + n - 1]
 

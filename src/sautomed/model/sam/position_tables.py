@@ -1,6 +1,6 @@
-"""SAM's learned positions, carried over to another image size.
+"""SAM's learned position tables, resized to another image size.
 
-SAM learned where things are on a grid of 64 x 64 patches. At another size that grid is stretched: the absolute
+SAM learned its positions on a grid of 64 x 64 patches. At another size that grid is stretched: the absolute
 positions in two dimensions, the relative ones of the global blocks along their one. Windowed blocks look at 14 x 14
 patches whatever the image's size, so their tables stay. Source: SAMed (Zhang and Liu 2023), which introduced this.
 """
@@ -17,7 +17,7 @@ from sautomed.model.sam.keys import PATCH, SamSizes, check_image_size
 
 
 def resize_position_tables(state: Mapping[str, Tensor], sizes: SamSizes, image_size: int) -> dict[str, Tensor]:
-    """The same weights for images of another size.
+    """Return the same weights for images of another size.
 
     Args:
         state: Under transformers names, with tables for a grid of `sizes.grid`.

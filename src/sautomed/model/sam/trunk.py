@@ -1,4 +1,4 @@
-"""SAM's image encoder as a trunk: images in [0, 1] in, features at stride 16 out (Liang et al. 2024, section 2.1)."""
+"""SAM's image encoder as a trunk: from images in [0, 1] to features at stride 16 (Liang et al. 2024, section 2.1)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sautomed.config import SamTrunkSettings
 from sautomed.model.sam.keys import CHANNELS, PATCH, check_image_size
 from sautomed.model.sam.lora import LoraTarget, add_lora
 from sautomed.model.sam.network import Sam
-from sautomed.model.sam.parts import encode
+from sautomed.model.sam.parts import call_block, checkpoint_block, encode
+from sautomed.model.sam.pretrained import PretrainedTrunk
 from sautomed.model.sam.weights import InputNorm, read_sam_weights
-from sautomed.model.segmenter import PretrainedTrunk
 
 # SAM's own, for RGB in 0..255 (ImageNet's mean and standard deviation).
 SAM_MEAN = (123.675, 116.28, 103.53)
@@ -27,14 +27,14 @@ class SamTrunk(nn.Module):
 
     Args:
         vision: From `load_sam(...).vision`; changed in place (frozen, adapters put in).
-        input_norm: How the encoder wants its images: "sam" or "medsam" (see `SamWeights`).
-        lora_rank: Of the adapters; 0 puts none in, and the trunk is frozen altogether.
+        input_norm: Input scaling of the encoder: "sam" or "medsam" (see `SamWeights`).
+        lora_rank: Of the adapters; 0 adds none, and the whole trunk is frozen.
         lora_alpha: See `add_lora`.
         lora_targets: See `add_lora`.
-        gradient_checkpointing: In training keep only each block's input and compute the block again in the backward
+        gradient_checkpointing: Keep only each block's input and compute the block again in the backward
             pass. One 512 px image through ViT-B on a CPU: 1.3 GB instead of 2.1 GB, a tenth slower.
     Raises:
-        UnknownSetting: The encoder's image size is not a multiple of 16 from 128 to 1024, or LoRA cannot be so.
+        UnknownSetting: The encoder's image size is not a multiple of 16 from 128 to 1024, or LoRA cannot be added.
     """
 
     channels = CHANNELS
@@ -53,7 +53,7 @@ class SamTrunk(nn.Module):
         super().__init__()
         check_image_size(vision.config.image_size)
         self.image_size: int = vision.config.image_size
-        self.gradient_checkpointing = gradient_checkpointing
+        self.run_block = checkpoint_block if gradient_checkpointing else call_block
         self.vision = vision.requires_grad_(False)
         if lora_rank:
             add_lora(vision, lora_rank, lora_alpha, lora_targets)
@@ -63,21 +63,20 @@ class SamTrunk(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1) / 255, persistent=False)
 
     def forward(self, images: Float[Tensor, "n 3 s s"]) -> Float[Tensor, "n 256 h w"]:
-        """Features of images in [0, 1]; h = w = s / 16.
+        """Return features of images in [0, 1]; h = w = s / 16.
 
         Raises:
             ValueError: The images are of another size than the encoder.
         """
-        checkpointing = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
-        return encode(self.vision, self.normalise(images), checkpointing)
+        return encode(self.vision, self.normalise(images), self.run_block)
 
     def normalise(self, images: Float[Tensor, "n 3 s s"]) -> Float[Tensor, "n 3 s s"]:
-        """Images in [0, 1] as the weights want them."""
+        """Scale images in [0, 1] as the weights expect them."""
         return (images - self.mean) / self.std
 
 
 def sam_trunk(settings: SamTrunkSettings, image_size: int) -> tuple[SamTrunk, Sam, PretrainedTrunk]:
-    """The trunk that the settings name, the SAM it came from (for the decoder), and where from.
+    """Build the trunk that the settings name; return also its SAM (for the decoder) and the source of the weights.
 
     Raises:
         ModelError: The weights cannot be used.

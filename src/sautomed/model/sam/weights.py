@@ -1,8 +1,8 @@
 """SAM weights of any origin, checked to the last key.
 
 Official files, transformers folders and hub ids all become one `SamWeights`. A checkpoint that lacks a parameter, has
-one too many or one of another shape is refused with the list, because a network that is half random looks like one
-that learned badly.
+one too many or one of another shape is refused with the list, because a network with some random weights looks
+like one that learned badly.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from sautomed.errors import WrongWeights
+from sautomed.errors.text import listed
 from sautomed.model.sam.files import FOLDER_FILES, find_weights, read_tensors
 from sautomed.model.sam.keys import POSITION_KEY, TIED_KEY, Layout, SamSizes, infer_sizes, official_name
 from sautomed.model.sam.parts import expected_shapes
@@ -25,7 +26,7 @@ from sautomed.model.sam.position_tables import resize_position_tables
 
 InputNorm = Literal["sam", "medsam"]
 
-_LISTED = 24  # keys of one kind that a message names before it only counts
+_LISTED = 24  # ours: keys of one kind that a message names
 _WRAPPERS = ("model", "state_dict", "model_state_dict")
 _SAM_CURE = "Give a complete SAM checkpoint: sam_vit_b_01ec64.pth, medsam_vit_b.pth, or facebook/sam-vit-base."
 
@@ -64,7 +65,7 @@ class SamWeights:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the parameters: the same for the same numbers, whichever container and names they came in."""
+        """Hash of the parameters: the same for the same numbers, in any container and under any names."""
         digest = hashlib.sha256()
         for key in sorted(self.state):
             tensor = self.state[key].detach().to("cpu", torch.float32).contiguous()
@@ -73,7 +74,11 @@ class SamWeights:
         return digest.hexdigest()
 
     def at(self, image_size: int) -> dict[str, Tensor]:
-        """The parameters for images of `image_size` pixels; raises UnknownSetting for a size that SAM cannot take."""
+        """Return the parameters for images of `image_size` pixels.
+
+        Raises:
+            UnknownSetting: SAM cannot take this size.
+        """
         return resize_position_tables(self.state, self.sizes, image_size)
 
 
@@ -104,12 +109,12 @@ def read_sam_weights(source: str | Path, input_norm: Literal["auto", "sam", "med
 
 
 def sam_weights(state: dict[str, Any], layout: Layout, input_norm: InputNorm, source: str) -> SamWeights:
-    """A state dict that was read from `source`, held against SAM's; raises WrongWeights with every difference."""
+    """Check a state dict that was read from `source` against SAM's; raise WrongWeights with every difference."""
     return SamWeights(*_checked(state, layout, source), layout=layout, input_norm=input_norm, source=source)
 
 
 def unwrap(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The state dict inside a training checkpoint, without the prefix that parallel training puts before each key."""
+    """Return the state dict inside a training checkpoint, without the prefix of parallel training."""
     for wrapper in _WRAPPERS:
         if isinstance(content.get(wrapper), Mapping):
             return unwrap(content[wrapper])
@@ -117,7 +122,7 @@ def unwrap(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _untie(state: dict[str, Any], source: str | Path) -> dict[str, Any]:
-    """Leave the position encoding once. Transformers names it twice, and a file may hold either name or both."""
+    """Keep the position encoding once. Transformers names it twice, and a file may hold either name or both."""
     state = dict(state)
     tied = state.pop(TIED_KEY, None)
     if tied is None:
@@ -131,11 +136,11 @@ def _untie(state: dict[str, Any], source: str | Path) -> dict[str, Any]:
 
 
 def _checked(state: dict[str, Any], layout: Layout, source: str) -> tuple[dict[str, Tensor], SamSizes]:
-    """The state under transformers names, every key and shape held against the network's."""
+    """Return the state under transformers names, every key and shape checked against the network's."""
     rename: Callable[[str], str] = official_name if layout == "transformers" else str
     sizes = infer_sizes({rename(key): value for key, value in state.items() if isinstance(value, Tensor)})
     if sizes is None:
-        raise WrongWeights(f"these are not SAM's weights but {_what_else(state)}.", where=source, cure=_SAM_CURE)
+        raise WrongWeights(f"these are not SAM's weights but {_describe_content(state)}.", where=source, cure=_SAM_CURE)
     shapes = expected_shapes(sizes)
     names = {key if layout == "transformers" else official_name(key): key for key in shapes}
     faults = differences(state, {name: shapes[key] for name, key in names.items()})
@@ -148,7 +153,7 @@ def _checked(state: dict[str, Any], layout: Layout, source: str) -> tuple[dict[s
 
 
 def differences(state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """What of a state does not fit the wanted shapes: one sentence per kind of difference; empty if all fits."""
+    """List the differences of a state from the expected shapes, one sentence per kind; empty if all fits."""
     present = {key: value for key, value in state.items() if key in shapes}
     tensors = {key: value for key, value in present.items() if isinstance(value, Tensor)}
     misshapen = [
@@ -165,15 +170,10 @@ def differences(state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]])
         ("not floating-point", odd),
         ("not finite", broken),
     )
-    return [_listing(kind, keys) for kind, keys in kinds if keys]
+    return [f"{len(keys)} {kind}: {listed(keys, _LISTED)}." for kind, keys in kinds if keys]
 
 
-def _listing(kind: str, keys: list[str]) -> str:
-    more = f", and {len(keys) - _LISTED} more" if len(keys) > _LISTED else ""
-    return f"{len(keys)} {kind}: {', '.join(keys[:_LISTED])}{more}."
-
-
-def _what_else(state: Mapping[str, Any]) -> str:
+def _describe_content(state: Mapping[str, Any]) -> str:
     for key, kind in _RELATIVES:
         if key in state:
             return kind
@@ -184,7 +184,7 @@ def _what_else(state: Mapping[str, Any]) -> str:
 
 
 def _norm_by_name(source: str, path: Path) -> InputNorm:
-    """MedSAM's if the hub id says so, or the file, or the folder where the file's name says nothing."""
+    """Return the input scaling by name: MedSAM's if the hub id, the file or its folder has "medsam" in it."""
     named = [source] if not Path(source).expanduser().exists() else [path.name]
     if path.name in FOLDER_FILES:
         named.append(path.resolve().parent.name)

@@ -1,4 +1,4 @@
-"""DICOM: series in (files, folders, zips), segmentations and structure sets out."""
+"""Read DICOM series from folders, zips and files; write segmentations and structure sets (`derived`)."""
 
 from sautomed.scans.dicom.picker import SeriesRow, series_table
 from sautomed.scans.dicom.read import read_geometry, read_stored

@@ -1,4 +1,4 @@
-"""Zip archives with DICOM files: judged member by member before any is opened, and never unpacked to disk."""
+"""Read DICOM files from zip archives: every member is checked before any is opened, and nothing is unpacked to disk."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sautomed.errors import TruncatedFile, UnsafeArchive
-from sautomed.scans.dicom.damage import BROKEN, reason, translated
+from sautomed.scans.dicom.damage import LIBRARY_ERRORS, reason, translate_errors
 
-MEMBERS_LIMIT = 100_000  # ours: a patient's whole record stays below
+MEMBERS_LIMIT = 100_000  # ours: more than the whole record of a patient
 MEMBER_LIMIT_BYTES = 2 << 30  # ours: an enhanced CT of 4000 slices
 TOTAL_LIMIT_BYTES = 32 << 30
-RATIO_LIMIT = 200  # ours: scans shrink 2 to 10 times; asked only of what is large at all
-RATIO_ASKED_FROM_BYTES = 256 << 20
+RATIO_LIMIT = 200  # ours: scans shrink 2 to 10 times; checked only above the next limit
+RATIO_CHECKED_FROM_BYTES = 256 << 20
 _DRIVE = re.compile(r"^[A-Za-z]:")
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others may take gigabytes just to begin
-_REPACK = "Unpack it with a tool you trust, look at what it holds, and give the folder."
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others may need gigabytes to start
+_UNPACK = "Unpack it with a tool you trust, check its files, and give the folder."
 
 
 class Archive:
-    """A zip that passed the checks.
+    """A zip archive that passed the checks.
 
     Args:
-        path: The file.
+        path: The archive.
     Raises:
-        UnsafeArchive: A member leaves the archive, is a link, is encrypted, or there is more than may be unpacked.
+        UnsafeArchive: A member leaves the archive, is a link or encrypted, or the members unpack to too much.
         TruncatedFile: The archive is damaged.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with translated(path, path.name, "cannot be opened"), self._opened() as archive:
+        with translate_errors(path, path.name, "cannot be opened"), self._zip_file() as archive:
             found = [info for info in archive.infolist() if not info.is_dir()]
         self._check_sizes(found)
         for info in found:
@@ -47,21 +47,21 @@ class Archive:
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The names of its files."""
+        """Names of its files."""
         return tuple(self._members)
 
     def size_of(self, member: str) -> int:
-        """Bytes of a member, unpacked."""
+        """Return the size of a member in bytes, unpacked."""
         return self._members[member].file_size
 
     @contextmanager
-    def reading(self) -> Iterator[ArchiveReader]:
+    def opened(self) -> Iterator[OpenArchive]:
         """Open the archive once for many members."""
-        with self._opened() as archive:
-            yield ArchiveReader(self, archive)
+        with self._zip_file() as archive:
+            yield OpenArchive(self, archive)
 
     @contextmanager
-    def _opened(self) -> Iterator[zipfile.ZipFile]:
+    def _zip_file(self) -> Iterator[zipfile.ZipFile]:
         try:
             with zipfile.ZipFile(self.path) as archive:
                 yield archive
@@ -79,7 +79,7 @@ class Archive:
         packed = sum(info.compress_size for info in found)
         if total > TOTAL_LIMIT_BYTES:
             raise self._unsafe(f"would unpack to {total / 1e9:.1f} GB, more than the {TOTAL_LIMIT_BYTES / 1e9:.0f} GB")
-        if total > RATIO_ASKED_FROM_BYTES and total > RATIO_LIMIT * packed:
+        if total > RATIO_CHECKED_FROM_BYTES and total > RATIO_LIMIT * packed:
             raise self._unsafe(f"would unpack {packed} bytes to {total}, as only archives made for harm do")
 
     def _check_member(self, info: zipfile.ZipInfo) -> None:
@@ -92,37 +92,37 @@ class Archive:
         if info.flag_bits & 0x1:
             raise self._unsafe(f"holds the member {name!a}, which is encrypted")
         if info.compress_type not in _METHODS:
-            raise self._unsafe(f"holds the member {name!a}, packed by a method that is not read (not deflate)")
+            raise self._unsafe(f"holds the member {name!a}, compressed by a method that is not supported (not deflate)")
         if info.file_size > MEMBER_LIMIT_BYTES:
             raise self._unsafe(f"holds the member {name!a}, which would unpack to {info.file_size / 1e9:.1f} GB")
-        if info.file_size > RATIO_ASKED_FROM_BYTES and info.file_size > RATIO_LIMIT * info.compress_size:
+        if info.file_size > RATIO_CHECKED_FROM_BYTES and info.file_size > RATIO_LIMIT * info.compress_size:
             raise self._unsafe(f"holds the member {name!a}, which unpacks as only members made for harm do")
 
     def _unsafe(self, fault: str) -> UnsafeArchive:
-        return UnsafeArchive(f"{fault}; nothing of it was unpacked.", where=self.path, cure=_REPACK)
+        return UnsafeArchive(f"{fault}; nothing was unpacked.", where=self.path, cure=_UNPACK)
 
 
-class ArchiveReader:
-    """An open archive, from which members are read into memory."""
+class OpenArchive:
+    """An open archive whose members are read into memory."""
 
     def __init__(self, archive: Archive, opened: zipfile.ZipFile) -> None:
         self._archive = archive
         self._opened = opened
 
     def start_of(self, member: str, count: int) -> bytes:
-        """The first bytes of a member."""
+        """Return the first bytes of a member."""
         return self._read(member, count)
 
     @contextmanager
     def open(self, member: str) -> Iterator[BinaryIO]:
-        """A member in memory; its checksum was compared."""
+        """Read a member into memory, which verifies its checksum."""
         yield io.BytesIO(self._read(member, self._archive.size_of(member) + 1))
 
     def _read(self, member: str, count: int) -> bytes:
         try:
             with self._opened.open(member) as stream:
                 return stream.read(count)
-        except (*BROKEN, OSError) as error:
+        except (*LIBRARY_ERRORS, OSError) as error:
             raise TruncatedFile(
                 f"holds the member {member!a}, which cannot be unpacked ({reason(error)}).",
                 where=self._archive.path,

@@ -1,7 +1,6 @@
-"""Faults of hostile or broken DICOM files, translated in one place.
+"""Turn the exceptions that libraries raise on broken or hostile files into DamagedDicom.
 
-pydicom, and the decoders behind it, raise almost any exception on bytes that nobody meant; here they become
-DamagedDicom with the file's name.
+pydicom and the decoders that it calls raise almost any exception on invalid bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from sautomed.errors import DamagedDicom, DataError, MissingFile
 
 # LookupError covers KeyError and IndexError, RuntimeError covers RecursionError and NotImplementedError.
-BROKEN = (
+LIBRARY_ERRORS = (
     ValueError,
     TypeError,
     LookupError,
@@ -35,48 +34,48 @@ BROKEN = (
     InvalidDicomError,
     BytesLengthException,
 )
-RENEW = "Export or copy it from its source again."
+EXPORT_AGAIN = "Export or copy it from its source again."
 
 
 @contextmanager
-def translated(where: Path, member: str, doing: str) -> Iterator[None]:
-    """Turn what a library raises in here into DamagedDicom, and keep its warnings from the terminal.
+def translate_errors(where: Path, member: str, fault: str) -> Iterator[None]:
+    """Turn exceptions of a library into DamagedDicom, and silence its warnings.
 
     Args:
-        where: What the user gave.
-        member: The file within it.
-        doing: What failed, as the predicate of a sentence, such as "has a header that cannot be read".
+        where: The path that the user gave.
+        member: Name of the file in it.
+        fault: What failed, as the predicate of a sentence, such as "has a header that cannot be read".
     Raises:
-        DamagedDicom: Of anything in `BROKEN`, and of the OSErrors that pydicom makes itself.
-        MissingFile, DataError: The system cannot read the file.
+        DamagedDicom: For any of `LIBRARY_ERRORS`, and for OSErrors that pydicom creates itself.
+        MissingFile, DataError: The operating system cannot read the file.
     """
     name = "" if member == where.name else f"{member} "
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except BROKEN as error:
-        raise DamagedDicom(f"{name}{doing} ({reason(error)}).", where=where, cure=RENEW) from error
+    except LIBRARY_ERRORS as error:
+        raise DamagedDicom(f"{name}{fault} ({reason(error)}).", where=where, cure=EXPORT_AGAIN) from error
     except PermissionError as error:
         raise MissingFile(
             f"{name}may not be read: permission denied.", where=where, cure="Change its permissions."
         ) from error
     except OSError as error:
-        if error.errno is None:  # pydicom's own, where a sequence breaks off
-            raise DamagedDicom(f"{name}{doing} ({reason(error)}).", where=where, cure=RENEW) from error
+        if error.errno is None:  # raised by pydicom itself, where a sequence is cut off
+            raise DamagedDicom(f"{name}{fault} ({reason(error)}).", where=where, cure=EXPORT_AGAIN) from error
         raise DataError(
             f"{name}cannot be read: {error.strerror}.",
             where=where,
-            cure="Check the disk or the network drive that it lies on, then try again.",
+            cure="Check the disk or the network drive that it is on, then try again.",
         ) from error
 
 
 def reason(error: BaseException) -> str:
-    """The first line of an exception's text, short and without control characters."""
+    """Return the first line of an exception's text, shortened and without control characters."""
     return printable(str(error).split("\n")[0], 120).rstrip(".") or type(error).__name__
 
 
 def printable(text: str, limit: int = 64) -> str:
-    """Text from a file, fit for a terminal."""
+    """Return text from a file without control characters, shortened to `limit` letters."""
     kept = "".join(letter if letter.isprintable() else " " for letter in text).strip()
     return kept if len(kept) <= limit else f"{kept[: limit - 3]}..."

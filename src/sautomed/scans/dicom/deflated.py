@@ -1,6 +1,6 @@
-"""Files whose whole data set is deflated (Deflated Explicit VR Little Endian), unpacked within bounds.
+"""Unpack files whose whole data set is deflated (Deflated Explicit VR Little Endian), up to a limit.
 
-pydicom would unpack any amount; a few bytes can be made to become gigabytes.
+pydicom has no limit, and a small file can be made to unpack to gigabytes.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import BinaryIO
 from pydicom.filereader import read_dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-INFLATED_LIMIT_BYTES = 1 << 29  # ours: a file of one image is a thousandth of it
+INFLATED_LIMIT_BYTES = 1 << 29  # ours: a thousand times a file of one image
 
 
-def inflated(stream: BinaryIO) -> BinaryIO | None:
-    """The data set of a deflated file, without its meta information; None for any other file.
+def inflate(stream: BinaryIO) -> BinaryIO | None:
+    """Return the unpacked data set of a deflated file, without its meta information; None for any other file.
 
-    `stream` stands at its beginning before and, unless the file is deflated, afterwards.
+    `stream` must be at its start, and is there again afterwards unless the file is deflated.
 
     Raises:
         ValueError: It unpacks to more than `INFLATED_LIMIT_BYTES`.

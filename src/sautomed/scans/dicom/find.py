@@ -1,4 +1,4 @@
-"""All DICOM slices in a folder, a zip or a file, whatever the files are called."""
+"""Find all DICOM slices in a folder, a zip or a file, whatever the files are called."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sautomed.errors import NotAScan
 from sautomed.scans.contents import is_dicom
+from sautomed.scans.dicom.container import Container, OpenContainer, container_at, is_zip
 from sautomed.scans.dicom.header import Slice, read_slices
-from sautomed.scans.dicom.place import Place, Reader, is_zip, place_of
 
 _START_BYTES = 256
 _SCAN_ENDINGS = (".dcm", ".ima", ".dicom")
@@ -18,67 +18,67 @@ _DIGEST_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a place holds.
+class FoundSlices:
+    """DICOM slices in a folder, zip or file.
 
     Args:
-        place: Where the files are.
+        container: Where the files are.
         slices: Of all series, in the order of the files.
-        warnings: What was left out and may be missed.
+        warnings: Files that were left out although a user may expect them.
     """
 
-    place: Place
+    container: Container
     slices: list[Slice]
     warnings: tuple[str, ...]
 
 
-def find(path: Path) -> Found:
-    """Read the header of every DICOM file in a place; other files, hidden ones and DICOMDIR are passed over.
+def find(path: Path) -> FoundSlices:
+    """Read the header of every DICOM file; skip other files, hidden ones, DICOMDIR and zips within a zip.
 
     Raises:
         NotAScan: There is no DICOM file.
         DamagedDicom: A DICOM file has a header that cannot be read.
-        MissingFile, UnsafeArchive, TruncatedFile, DataError: As `place_of`.
+        MissingFile, UnsafeArchive, TruncatedFile, DataError: As `container_at`.
     """
-    place = place_of(path)
+    container = container_at(path)
     slices: list[Slice] = []
     misnamed = []
-    with place.reading() as reader:
-        for member in place.members:
-            start = reader.start_of(member, _START_BYTES)
-            if is_dicom(start) and not is_zip(start):  # archives within archives are not opened
-                sure = start[128:132] == b"DICM"
-                with reader.open(member) as stream:
-                    slices += read_slices(stream, path, member, place.size_of(member), sure)
+    with container.opened() as files:
+        for member in container.members:
+            start = files.start_of(member, _START_BYTES)
+            if is_dicom(start) and not is_zip(start):
+                has_magic = start[128:132] == b"DICM"
+                with files.open(member) as stream:
+                    slices += read_slices(stream, path, member, container.size_of(member), has_magic)
             elif member.lower().endswith(_SCAN_ENDINGS):
                 misnamed.append(member)
-        slices, copies = _without_copies(slices, reader)
+        slices, copies = _without_copies(slices, files)
     if not slices:
         raise NotAScan(
-            f"holds no DICOM file: none of its {len(place.members)} files begins as one.",
+            f"holds no DICOM file: none of its {len(container.members)} files begins as one.",
             where=path,
             cure="Give the folder or the zip with the files of a series, or a NIfTI, NRRD or MHA file.",
         )
-    notes = []
+    warnings = []
     if misnamed:
-        notes.append(f"{path}: files named as DICOM that are none: {len(misnamed)}, the first {misnamed[0]}.")
+        warnings.append(f"{path}: files named as DICOM that are none: {len(misnamed)}, the first {misnamed[0]}.")
     if copies:
-        notes.append(f"{path}: exact copies of other files, left out: {len(copies)}, the first {copies[0]}.")
-    return Found(place, slices, tuple(notes))
+        warnings.append(f"{path}: exact copies of other files, left out: {len(copies)}, the first {copies[0]}.")
+    return FoundSlices(container, slices, tuple(warnings))
 
 
-def _without_copies(slices: list[Slice], reader: Reader) -> tuple[list[Slice], list[str]]:
-    """Leave out files that are byte for byte another one, as they arise from exporting twice."""
+def _without_copies(slices: list[Slice], files: OpenContainer) -> tuple[list[Slice], list[str]]:
+    """Drop files that equal another one byte for byte, as after exporting twice; also return their names."""
     members: dict[str, list[str]] = defaultdict(list)
     for item in slices:
         header = item.file
         if header.sop_uid and header.member not in members[header.sop_uid]:
             members[header.sop_uid].append(header.member)
     copies = []
-    for alike in members.values():
+    for same_uid in members.values():
         seen = set()
-        for member in alike if len(alike) > 1 else ():
-            digest = _digest(member, reader)
+        for member in same_uid if len(same_uid) > 1 else ():
+            digest = _digest(member, files)
             if digest in seen:
                 copies.append(member)
             seen.add(digest)
@@ -86,9 +86,9 @@ def _without_copies(slices: list[Slice], reader: Reader) -> tuple[list[Slice], l
     return [item for item in slices if item.file.member not in dropped], copies
 
 
-def _digest(member: str, reader: Reader) -> bytes:
+def _digest(member: str, files: OpenContainer) -> bytes:
     digest = hashlib.sha256()
-    with reader.open(member) as stream:
+    with files.open(member) as stream:
         while chunk := stream.read(_DIGEST_CHUNK_BYTES):
             digest.update(chunk)
     return digest.digest()

@@ -1,4 +1,4 @@
-"""How slices lie to each other, measured from their positions and directions; SliceThickness is never asked.
+"""Relative positions of slices, from ImagePositionPatient and ImageOrientationPatient; SliceThickness is not used.
 
 Lengths are mm. Positions are in DICOM's axes (left, posterior, superior); affines are RAS.
 """
@@ -18,72 +18,73 @@ Vectors = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Parallel slices in the order of their places along the normal.
+    """Parallel slices, sorted along their normal.
 
     Args:
-        slices: In that order.
-        directions: (3 3), rows: of growing column index, of growing row index, and the normal; at right angles.
+        slices: In this order.
+        directions: (3 3), rows: unit vectors of growing column index, of growing row index, and the normal.
         spacing_mm: Between columns, between rows.
-        places_mm: (n), where the slices lie along the normal, from the first.
-        aside_mm: (n 2), how far each first pixel lies beside the first slice's normal, along columns and rows.
+        offsets_mm: (n), positions along the normal, relative to the first slice.
+        in_plane_mm: (n 2), shift of each first pixel within the slice plane, relative to the first slice: along growing
+            column index, along growing row index.
     """
 
     slices: tuple[Slice, ...]
     directions: Vectors
     spacing_mm: tuple[float, float]
-    places_mm: Vectors
-    aside_mm: Vectors
+    offsets_mm: Vectors
+    in_plane_mm: Vectors
 
     @property
     def gaps_mm(self) -> Vectors:
-        """(n-1), between neighbours."""
-        return np.diff(self.places_mm)
+        """Distances (n-1) between neighbouring slices."""
+        return np.diff(self.offsets_mm)
 
     @property
-    def step_mm(self) -> float:
-        """The slice distance that most neighbours have."""
+    def slice_spacing_mm(self) -> float:
+        """The median distance of neighbouring slices."""
         return float(np.median(self.gaps_mm))
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Columns, rows, slices."""
+        """Number of columns, rows and slices."""
         header = self.slices[0].file
         return header.columns or 0, header.rows or 0, len(self.slices)
 
     @property
     def tilt_deg(self) -> float:
-        """The angle between the line that the slices' corners lie on and their normal."""
-        along = self.places_mm - self.places_mm.mean()
-        drift = along @ (self.aside_mm - self.aside_mm.mean(axis=0)) / (along @ along)
+        """Angle between the normal and the line through the first pixels of the slices, fitted by least squares."""
+        along = self.offsets_mm - self.offsets_mm.mean()
+        drift = along @ (self.in_plane_mm - self.in_plane_mm.mean(axis=0)) / (along @ along)
         return float(np.degrees(np.arctan(np.linalg.norm(drift))))
 
     @property
     def affine(self) -> Vectors:
-        """4x4, index (column, row, slice) to RAS mm; of a regular stack."""
-        return self.affine_of(self.places_mm[-1] / (len(self.slices) - 1))
+        """4x4, index (column, row, slice) to RAS mm, if the stack is regular."""
+        return self.grid_affine(self.offsets_mm[-1] / (len(self.slices) - 1))
 
-    def affine_of(self, step_mm: float, moved_mm: tuple[float, float] = (0.0, 0.0)) -> Vectors:
-        """The affine of a grid from the first slice on.
+    def grid_affine(self, slice_spacing_mm: float, shift_mm: tuple[float, float] = (0.0, 0.0)) -> Vectors:
+        """Return the affine (4x4) of a regular grid that starts at the first slice.
 
         Args:
-            step_mm: Between its slices.
-            moved_mm: Its first pixel from that of the first slice, along columns and rows.
+            slice_spacing_mm: Distance of the grid's slices.
+            shift_mm: From the first pixel of the first slice to that of the grid, as `in_plane_mm`.
         """
         columns, rows, normal = self.directions
         affine = np.eye(4)
         affine[:3, 0] = columns * self.spacing_mm[0]
         affine[:3, 1] = rows * self.spacing_mm[1]
-        affine[:3, 2] = normal * step_mm
-        affine[:3, 3] = np.array(self.slices[0].position) + columns * moved_mm[0] + rows * moved_mm[1]
+        affine[:3, 2] = normal * slice_spacing_mm
+        affine[:3, 3] = np.array(self.slices[0].position) + columns * shift_mm[0] + rows * shift_mm[1]
         return LPS_TO_RAS @ affine
 
 
-def stack_of(slices: tuple[Slice, ...], directions: Vectors) -> Stack:
-    """Sort slices along the normal and measure how they lie.
+def stack_slices(slices: tuple[Slice, ...], directions: Vectors) -> Stack:
+    """Sort slices along the normal and measure their positions.
 
     Args:
         slices: At least one, each with a position and a spacing.
-        directions: As in `Stack`.
+        directions: (3 3), as in `Stack`.
     """
     positions = np.array([item.position for item in slices], dtype=np.float64)
     order = np.argsort(positions @ directions[2], kind="stable")
@@ -93,28 +94,29 @@ def stack_of(slices: tuple[Slice, ...], directions: Vectors) -> Stack:
         slices=tuple(slices[index] for index in order),
         directions=directions,
         spacing_mm=(between_columns, between_rows),
-        places_mm=positions @ directions[2],
-        aside_mm=positions @ directions[:2].T,
+        offsets_mm=positions @ directions[2],
+        in_plane_mm=positions @ directions[:2].T,
     )
 
 
-def straightened(orientation: tuple[float, ...]) -> tuple[Vectors, float]:
-    """The nearest directions at right angles, and by how many degrees the stored ones miss a right angle.
+def orthogonal_directions(orientation: tuple[float, ...]) -> tuple[Vectors, float]:
+    """Return the nearest orthogonal directions, and the error of the stored ones in degrees.
 
     Args:
         orientation: ImageOrientationPatient; neither direction may be zero.
     Returns:
-        (3 3), as in `Stack`; the two given ones turn by half of what they miss each.
+        Directions (3 3) as in `Stack`, each of the stored two turned by half of the error; and by how much the angle of
+        the stored two differs from 90 degrees.
     """
     columns, rows = (np.array(part) / np.linalg.norm(part) for part in (orientation[:3], orientation[3:]))
-    missed = 90.0 - float(np.degrees(np.arccos(np.clip(columns @ rows, -1, 1))))
+    error_deg = 90.0 - float(np.degrees(np.arccos(np.clip(columns @ rows, -1, 1))))
     half_sum, half_difference = columns + rows, columns - rows
     half_sum, half_difference = (part / max(np.linalg.norm(part), 1e-9) for part in (half_sum, half_difference))
     columns, rows = (half_sum + half_difference) / np.sqrt(2), (half_sum - half_difference) / np.sqrt(2)
-    return np.stack([columns, rows, np.cross(columns, rows)]), abs(missed)
+    return np.stack([columns, rows, np.cross(columns, rows)]), abs(error_deg)
 
 
-def angle_deg(first: Vectors, second: Vectors) -> float:
-    """The largest angle between like directions of two sets."""
+def largest_angle_deg(first: Vectors, second: Vectors) -> float:
+    """Return the largest angle between corresponding rows of two sets of directions (3 3)."""
     cosines = np.clip((first * second).sum(axis=1), -1, 1)
     return float(np.degrees(np.arccos(cosines)).max())

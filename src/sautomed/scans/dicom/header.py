@@ -1,6 +1,6 @@
-"""What one DICOM file says before its pixels, and the slices that it holds.
+"""Read the header of one DICOM file, without its pixels, as slices.
 
-A file of one image gives one slice, a multi-frame file one per frame. Nothing is judged here: what is absent is None.
+A file of one image gives one slice, a multi-frame file one per frame. Nothing is checked here: absent values are None.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
-from sautomed.scans.dicom.damage import printable, translated
-from sautomed.scans.dicom.deflated import inflated
-from sautomed.scans.dicom.tags import items, number, numbers, text, uid_of, whole
+from sautomed.scans.dicom.damage import printable, translate_errors
+from sautomed.scans.dicom.deflated import inflate
+from sautomed.scans.dicom.tags import integer, items, number, numbers, text, uid_of
 
-FOLDER, FILE = "the folder", "the file"  # no DICOM keywords
-# What may tell apart images that lie at one place, in the order of asking: (keyword, what people call it).
+FOLDER, FILE = "the folder", "the file"  # keys beside the DICOM keywords
+# Elements that may distinguish images at one position, in order of preference: (keyword, its name in messages).
 SPLITTERS = (
     ("EchoTime", "echo time"),
     ("EffectiveEchoTime", "echo time"),
@@ -55,7 +55,7 @@ _TAGS = (
     *_GEOMETRY,
     *_TRAITS,
 )
-# Where a multi-frame file keeps what a plain file has at its top: (sequence, elements in its only item).
+# Elements of the top level that a multi-frame file keeps in functional groups: (sequence, elements of its only item).
 _GROUPS = (
     ("PlanePositionSequence", ("ImagePositionPatient",)),
     ("PlaneOrientationSequence", ("ImageOrientationPatient",)),
@@ -70,25 +70,27 @@ _GROUPS = (
     ("CardiacSynchronizationSequence", ("NominalPercentageOfCardiacPhase",)),
 )
 FRAMES_LIMIT = 100_000  # ours
-_SIGNS = ("SOPClassUID", "Modality", "Rows")  # one of them stands in every file that means anything here
-_IMAGING = ("CT", "MR", "PT")
+_EXPECTED = ("SOPClassUID", "Modality", "Rows")  # every file of use here has at least one of them
+_SCAN_MODALITIES = ("CT", "MR", "PT")
 
 
 @dataclass(frozen=True)
 class FileHeader:
-    """What holds for a whole file.
+    """Header elements of a whole file; texts are empty, and numbers None, if the file has none.
 
     Args:
-        member: Its name in the place.
-        size: Its bytes, where they are not compressed as a whole; else None.
-        sop_class: UID of its kind; empty if it does not say.
-        syntax: UID of its transfer syntax; empty if it does not say.
-        tilt_deg: GantryDetectorTilt, or None.
-        instance: InstanceNumber, or None.
-        frames: How many images it holds.
-        bits_allocated, bits_stored, high_bit, signed: Of a stored pixel; None where the file is silent.
-        lookup: Whether its values need a table to become intensities.
-        multi_frame: Whether its frames have functional groups.
+        member: Name of the file in its container.
+        size: Bytes of the file; None if its data set is deflated.
+        sop_class: SOPClassUID, the kind of the file.
+        syntax: TransferSyntaxUID.
+        tilt_deg: GantryDetectorTilt.
+        instance: InstanceNumber.
+        frames: Number of images.
+        bits_allocated, bits_stored, high_bit, signed: Number format of a stored pixel.
+        samples: Values per pixel.
+        padding: PixelPaddingValue.
+        lookup: Whether stored values need a table (Modality LUT) to become intensities.
+        multi_frame: Whether the frames have functional groups.
     """
 
     member: str
@@ -118,23 +120,23 @@ class FileHeader:
 
     @property
     def kind(self) -> str:
-        """The name of the file's kind, such as "CT Image Storage"."""
+        """Name of the SOP class, such as "CT Image Storage"."""
         return printable(uid_of(self.sop_class).name) if self.sop_class else ""
 
 
 @dataclass(frozen=True)
 class Slice:
-    """One image and its place; lengths are mm in DICOM's own axes (left, posterior, superior).
+    """One image and its position; lengths are mm in DICOM's axes (left, posterior, superior).
 
     Args:
-        file: The file it is in.
-        frame: Its number there, from 0; None in a file of one image.
-        position: Of the first pixel's centre, or None.
+        file: Header of its file.
+        frame: Index of the frame in the file, from 0; None in a file of one image.
+        position: Centre of the first pixel, or None.
         orientation: Direction of growing column index, then of growing row index, or None.
         spacing: Between rows, between columns, or None.
         slope, intercept: Intensity = stored * slope + intercept.
-        rescaled: Whether the file gave them.
-        traits: Values of `SPLITTERS` where the file has them.
+        rescaled: Whether the file gives slope or intercept.
+        traits: Values of the `SPLITTERS` that the file has.
     """
 
     file: FileHeader
@@ -149,30 +151,30 @@ class Slice:
 
     @property
     def name(self) -> str:
-        """How messages call it."""
+        """Name for messages: the file, and the frame counted from 1."""
         return self.file.member if self.frame is None else f"{self.file.member} frame {self.frame + 1}"
 
 
-def read_slices(stream: BinaryIO, where: Path, member: str, size: int, sure: bool) -> list[Slice]:
-    """The slices of one file, in the order of its frames; one for a file without an image.
+def read_slices(stream: BinaryIO, where: Path, member: str, size: int, has_magic: bool) -> list[Slice]:
+    """Read the slices of one file, in the order of its frames; a file without an image gives one slice too.
 
     Args:
         stream: The file.
-        where: What the user gave.
-        member: The file within it.
+        where: The path that the user gave.
+        member: Name of the file in it.
         size: Bytes of the file.
-        sure: Whether its first bytes leave no doubt that it is DICOM.
+        has_magic: Whether the file has the letters DICM, and so is DICOM beyond doubt.
     Returns:
-        Nothing, if it turns out not to be DICOM.
+        An empty list for a directory (DICOMDIR), or if the file turns out not to be DICOM.
     Raises:
         DamagedDicom: The header cannot be read.
     """
-    with translated(where, member, "has a DICOM header that cannot be read"):
-        plain = inflated(stream)
-        dataset = pydicom.dcmread(plain or stream, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
-        if _is_directory(dataset) or not (sure or any(keyword in dataset for keyword in _SIGNS)):
+    with translate_errors(where, member, "has a DICOM header that cannot be read"):
+        inflated = inflate(stream)
+        dataset = pydicom.dcmread(inflated or stream, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
+        if _is_directory(dataset) or not (has_magic or any(keyword in dataset for keyword in _EXPECTED)):
             return []
-        header = _file_header(dataset, member, None if plain else size, deflated=plain is not None)
+        header = _file_header(dataset, member, None if inflated else size, deflated=inflated is not None)
         _require_image(header, dataset)
         if header.multi_frame:
             return _frames(dataset, header)
@@ -180,23 +182,23 @@ def read_slices(stream: BinaryIO, where: Path, member: str, size: int, sure: boo
 
 
 def _is_directory(dataset: Dataset) -> bool:
-    """Whether a file is a table of contents (DICOMDIR), whatever it is called."""
+    """Whether a file is a table of contents (DICOMDIR), whatever its name."""
     return text(_meta_of(dataset), "MediaStorageSOPClassUID") == MediaStorageDirectoryStorage
 
 
 def _require_image(header: FileHeader, dataset: Dataset) -> None:
-    """Refuse a header that breaks off: a file must not be lost from a series because its end is."""
+    """Refuse an image whose header is cut off before Rows and Columns: it must not drop out of its series silently."""
     if header.rows is not None and header.columns is not None:
         return
-    meant = uid_of(text(_meta_of(dataset), "MediaStorageSOPClassUID"))
+    class_in_meta = uid_of(text(_meta_of(dataset), "MediaStorageSOPClassUID"))
     is_known = uid_of(header.sop_class).name != header.sop_class
-    if "Image Storage" not in f"{header.kind} {meant.name}":
-        if is_known:  # raw data and the like lie beside images, and call their modality the same
+    if "Image Storage" not in f"{header.kind} {class_in_meta.name}":
+        if is_known:  # such as raw data, which has the modality of the images beside it
             return
-        # A kind that nobody knows, and no modality behind it: the UID itself may have been cut.
-        if header.modality and header.modality not in _IMAGING:
+        # An unknown class without a modality: the UID itself may have been cut off.
+        if header.modality and header.modality not in _SCAN_MODALITIES:
             return
-    raise ValueError("it breaks off before it says how large the image is")
+    raise ValueError("it ends before the size of the image")
 
 
 def _meta_of(dataset: Dataset) -> Dataset:
@@ -204,10 +206,10 @@ def _meta_of(dataset: Dataset) -> Dataset:
 
 
 def _file_header(dataset: Dataset, member: str, size: int | None, *, deflated: bool) -> FileHeader:
-    frames = whole(dataset, "NumberOfFrames") or 1
+    frames = integer(dataset, "NumberOfFrames") or 1
     if not 0 < frames <= FRAMES_LIMIT:
         raise ValueError(f"NumberOfFrames is {frames}")
-    rows, columns = whole(dataset, "Rows"), whole(dataset, "Columns")
+    rows, columns = integer(dataset, "Rows"), integer(dataset, "Columns")
     return FileHeader(
         member=member,
         size=size,
@@ -217,27 +219,27 @@ def _file_header(dataset: Dataset, member: str, size: int | None, *, deflated: b
         syntax=_syntax(dataset, deflated=deflated),
         modality=text(dataset, "Modality"),
         description=text(dataset, "SeriesDescription"),
-        series_number=_lenient(dataset, "SeriesNumber"),
+        series_number=_integer_or_none(dataset, "SeriesNumber"),
         image_type=text(dataset, "ImageType").upper(),
-        tilt_deg=_lenient_number(dataset, "GantryDetectorTilt"),
-        instance=_lenient(dataset, "InstanceNumber"),
+        tilt_deg=_number_or_none(dataset, "GantryDetectorTilt"),
+        instance=_integer_or_none(dataset, "InstanceNumber"),
         rows=rows or None,
         columns=columns or None,
         frames=frames,
-        bits_allocated=whole(dataset, "BitsAllocated"),
-        bits_stored=whole(dataset, "BitsStored"),
-        high_bit=_lenient(dataset, "HighBit"),
-        signed=whole(dataset, "PixelRepresentation") == 1,
-        samples=whole(dataset, "SamplesPerPixel") or 1,
+        bits_allocated=integer(dataset, "BitsAllocated"),
+        bits_stored=integer(dataset, "BitsStored"),
+        high_bit=_integer_or_none(dataset, "HighBit"),
+        signed=integer(dataset, "PixelRepresentation") == 1,
+        samples=integer(dataset, "SamplesPerPixel") or 1,
         photometric=text(dataset, "PhotometricInterpretation").upper(),
-        padding=_lenient_number(dataset, "PixelPaddingValue"),
+        padding=_number_or_none(dataset, "PixelPaddingValue"),
         lookup=bool(items(dataset, "ModalityLUTSequence")),
         multi_frame=bool(items(dataset, "PerFrameFunctionalGroupsSequence")),
     )
 
 
 def _syntax(dataset: Dataset, *, deflated: bool) -> str:
-    """The transfer syntax; of a file without meta information, the plain one that pydicom found it in."""
+    """Return the transfer syntax; for a file without meta information, the one that pydicom detected."""
     stated = text(_meta_of(dataset), "TransferSyntaxUID")
     if deflated:
         return str(pydicom.uid.DeflatedExplicitVRLittleEndian)
@@ -250,7 +252,7 @@ def _syntax(dataset: Dataset, *, deflated: bool) -> str:
 
 
 def _frames(dataset: Dataset, header: FileHeader) -> list[Slice]:
-    """The slices of a multi-frame file; what a frame does not say, the shared groups say."""
+    """Return the slices of a multi-frame file; elements that a frame lacks come from the shared groups."""
     frames = items(dataset, "PerFrameFunctionalGroupsSequence")
     if len(frames) != header.frames:
         raise ValueError(f"NumberOfFrames is {header.frames}, but {len(frames)} frames are described")
@@ -258,18 +260,18 @@ def _frames(dataset: Dataset, header: FileHeader) -> list[Slice]:
     for keyword in _GEOMETRY[3:]:  # some scanners leave the scaling at the top
         if keyword in dataset and keyword not in shared:
             shared[keyword] = dataset[keyword]
-    found = []
+    slices = []
     for index, frame in enumerate(frames):
         own = _flattened(frame)
         for element in shared:
             if element.tag not in own:
                 own[element.tag] = element
-        found.append(_slice(own, index if header.frames > 1 else None, header))
-    return found
+        slices.append(_slice(own, index if header.frames > 1 else None, header))
+    return slices
 
 
 def _flattened(groups: Dataset) -> Dataset:
-    """The elements of `_GROUPS`, without the sequences around them."""
+    """Return the elements of `_GROUPS` without the sequences around them."""
     flat = Dataset()
     for sequence, keywords in _GROUPS:
         for item in items(groups, sequence)[:1]:
@@ -295,20 +297,20 @@ def _slice(dataset: Dataset, frame: int | None, header: FileHeader) -> Slice:
 
 
 def _traits(dataset: Dataset, header: FileHeader) -> dict[str, str]:
-    read = {keyword: text(dataset, keyword) for keyword in _TRAITS if keyword in dataset}
-    read[FOLDER] = header.member.rpartition("/")[0]
-    read[FILE] = header.member if header.multi_frame else ""
-    return {keyword: value for keyword, value in read.items() if value}
+    values = {keyword: text(dataset, keyword) for keyword in _TRAITS if keyword in dataset}
+    values[FOLDER] = header.member.rpartition("/")[0]
+    values[FILE] = header.member if header.multi_frame else ""
+    return {keyword: value for keyword, value in values.items() if value}
 
 
-def _lenient_number(dataset: Dataset, keyword: str) -> float | None:
-    """A number that nothing depends on; None if it is broken."""
+def _number_or_none(dataset: Dataset, keyword: str) -> float | None:
+    """Return a number that is not needed to read the scan; None if it is invalid."""
     try:
         return number(dataset, keyword)
     except ValueError:
         return None
 
 
-def _lenient(dataset: Dataset, keyword: str) -> int | None:
-    found = _lenient_number(dataset, keyword)
-    return None if found is None else int(found)
+def _integer_or_none(dataset: Dataset, keyword: str) -> int | None:
+    value = _number_or_none(dataset, keyword)
+    return None if value is None else int(value)

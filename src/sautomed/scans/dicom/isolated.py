@@ -1,4 +1,4 @@
-"""JPEG decoded in a process of its own: a damaged image is a fault of its file, and neither our end nor a halt."""
+"""Decode JPEG in a separate process, so that a damaged image can neither crash nor block this one."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from sautomed.scans.dicom.codestream import Declared
+from sautomed.scans.dicom.codestream import CodestreamHeader
 
-_WORKER = Path(__file__).with_name("decoding_process.py")
-_ASK, _ANSWER = struct.Struct("<5I"), struct.Struct("<I")
-_STARTING_S = 60.0  # ours: of patience with a process that has yet to load its libraries
-_PATIENCE_S, _PATIENCE_S_PER_PIXEL = 5.0, 2e-6  # ours: 512 x 512 pixels take a hundredth of a second
+_WORKER_SCRIPT = Path(__file__).with_name("decoding_process.py")
+_REQUEST, _RESPONSE = struct.Struct("<5I"), struct.Struct("<I")
+_START_LIMIT_S = 60.0  # ours: the process loads its libraries first
+_TIME_LIMIT_S, _TIME_LIMIT_S_PER_PIXEL = 5.0, 2e-6  # ours: 512 x 512 pixels take about 0.01 s
 
 
 class IsolatedDecoder:
-    """A worker that is started when it is first needed; use it within `with`, which ends it."""
+    """A worker process that starts with the first image; a context manager, which ends it."""
 
     def __init__(self) -> None:
         self._worker: subprocess.Popen[bytes] | None = None
@@ -34,39 +34,46 @@ class IsolatedDecoder:
     def __exit__(self, *_: object) -> None:
         self._end()
 
-    def decode(self, encoded: bytes, syntax: str, header: Declared) -> NDArray[np.unsignedinteger]:
-        """The numbers of one grey image, (rows columns), uint8 or uint16.
+    def decode(self, encoded: bytes, syntax: str, header: CodestreamHeader) -> NDArray[np.unsignedinteger]:
+        """Decode one grey image.
 
+        Args:
+            encoded: The compressed image.
+            syntax: UID of its transfer syntax.
+            header: From `read_codestream_header`.
+        Returns:
+            (rows columns), uint8 or uint16.
         Raises:
             ValueError: It cannot be decoded.
         """
         kind = np.dtype("<u1" if header.bits <= 8 else "<u2")
         expected = header.columns * header.rows * kind.itemsize
-        message = _ASK.pack(header.columns, header.rows, header.bits, len(syntax), len(encoded))
-        patience_s = _PATIENCE_S + _PATIENCE_S_PER_PIXEL * header.columns * header.rows
-        pixels = self._ask(message + syntax.encode("ascii") + encoded, patience_s)
+        request = _REQUEST.pack(header.columns, header.rows, header.bits, len(syntax), len(encoded))
+        limit_s = _TIME_LIMIT_S + _TIME_LIMIT_S_PER_PIXEL * header.columns * header.rows
+        pixels = self._exchange(request + syntax.encode("ascii") + encoded, limit_s)
         if len(pixels) != expected:
             raise ValueError("the compressed image is damaged")
         return np.frombuffer(pixels, kind).reshape(header.rows, header.columns)
 
-    def _ask(self, message: bytes, patience_s: float) -> bytes:
-        """The worker's answer; empty if it ended over the question, or took too long."""
-        worker, asked, given = self._started()
+    def _exchange(self, request: bytes, limit_s: float) -> bytes:
+        """Send a request and return the response; empty if the worker crashed or took too long."""
+        worker, requests, responses = self._started()
         pixels = b""
-        with _patience(worker, patience_s), suppress(OSError):  # of a pipe to a process that is gone
-            asked.write(message)
-            asked.flush()
-            pixels = _answer(given)
+        with _time_limit(worker, limit_s), suppress(OSError):  # OSError: the worker crashed, so the pipe is broken
+            requests.write(request)
+            requests.flush()
+            pixels = _read_response(responses)
         if not pixels:
             self._end()
         return pixels
 
     def _started(self) -> tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]:
-        fresh = self._worker is None
+        """Return the worker with its pipes for requests and responses; start it if there is none."""
+        is_new = self._worker is None
         if self._worker is None:
-            # -P: the folder of the script holds modules of ours, which must not hide others.
+            # -P keeps the modules beside the script from shadowing others of the same name.
             self._worker = subprocess.Popen(
-                [sys.executable, "-P", str(_WORKER)],
+                [sys.executable, "-P", str(_WORKER_SCRIPT)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -74,9 +81,9 @@ class IsolatedDecoder:
         worker = self._worker
         if worker.stdin is None or worker.stdout is None:
             raise ValueError("the decoder could not be started")
-        if fresh:
-            with _patience(worker, _STARTING_S):
-                _answer(worker.stdout)
+        if is_new:
+            with _time_limit(worker, _START_LIMIT_S):
+                _read_response(worker.stdout)
         return worker, worker.stdin, worker.stdout
 
     def _end(self) -> None:
@@ -86,21 +93,21 @@ class IsolatedDecoder:
         worker.kill()
         for pipe in (worker.stdin, worker.stdout):
             if pipe is not None:
-                with suppress(OSError):  # of what was never taken out of a broken pipe
+                with suppress(OSError):  # closing flushes, and the pipe may be broken
                     pipe.close()
         worker.wait()
 
 
-def _answer(given: IO[bytes]) -> bytes:
-    """What the worker says next; empty if it is gone."""
-    head = given.read(_ANSWER.size)
-    length = int(_ANSWER.unpack(head)[0]) if len(head) == _ANSWER.size else 0
-    return given.read(length) if length else b""
+def _read_response(responses: IO[bytes]) -> bytes:
+    """Return the next response of the worker; empty if it has ended."""
+    head = responses.read(_RESPONSE.size)
+    length = int(_RESPONSE.unpack(head)[0]) if len(head) == _RESPONSE.size else 0
+    return responses.read(length) if length else b""
 
 
 @contextmanager
-def _patience(worker: subprocess.Popen[bytes], seconds: float) -> Iterator[None]:
-    """End a worker that takes longer than this in here."""
+def _time_limit(worker: subprocess.Popen[bytes], seconds: float) -> Iterator[None]:
+    """Kill the worker if the body takes longer."""
     watchdog = Timer(seconds, worker.kill)
     watchdog.daemon = True
     watchdog.start()

@@ -1,7 +1,7 @@
-"""A stack with a tilted gantry or uneven gaps, brought onto a regular grid.
+"""Resample a stack with a tilted gantry or uneven gaps onto a regular grid.
 
-The grid keeps the directions of the slices, so that a tilt only shifts within them, and interpolates between the two
-neighbours where slices are missing or uneven; linearly both times.
+The grid keeps the directions of the slices: a tilt is corrected by shifting within slices, and missing or uneven slices
+by interpolating between the two neighbours; both linearly.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from scipy import ndimage
 from sautomed.errors import DataError, GantryTilt, MemoryShortage, UnevenGaps
 from sautomed.scans.dicom.geometry import Stack, Vectors
 
-GROWTH_LIMIT = 8  # ours: a grid of so many times the voxels would be invented for the most part
+GROWTH_LIMIT = 8  # ours: of a grid with more times the voxels, most would be invented
 
 
 @dataclass(frozen=True, eq=False)
 class RegularGrid:
-    """Where the resampled voxels lie.
+    """The grid of the resampled voxels, and how to interpolate them from the stack's n slices.
 
     Args:
         shape: Columns, rows, slices.
         affine: 4x4, index in that order to RAS mm.
-        below: (slices), index of the stack's slice at or before each.
-        weights: (slices), how much of the next one each takes.
-        shifts: (n 2), where the first pixel of each of the stack's slices lies on the grid, in columns and rows.
+        below: (slices), index of the stack's slice at or before each slice of the grid.
+        weights: (slices), weight of the stack's next slice, 0 to 1.
+        shifts: (n 2), position of the first pixel of each of the stack's slices on the grid, in columns and rows.
     """
 
     shape: tuple[int, int, int]
@@ -40,49 +40,49 @@ class RegularGrid:
 
 
 def regular_grid(stack: Stack, where: Path, *, tilted: bool) -> RegularGrid:
-    """The grid that holds a whole stack at its own resolution.
+    """Return a grid that contains the whole stack, with its spacing.
 
     Args:
-        tilted: Whether slices are shifted against each other; otherwise their sideways places are rounding.
+        tilted: Whether slices are shifted against each other; if not, shifts are taken as rounding errors.
     Raises:
         UnevenGaps, GantryTilt: The grid would have more than `GROWTH_LIMIT` times the voxels.
     """
     columns, rows, count = stack.shape
-    length_mm = float(stack.places_mm[-1])
-    aside = stack.aside_mm / stack.spacing_mm if tilted else np.zeros((count, 2))
-    low, high = np.floor(aside.min(axis=0) + 1e-6), np.ceil(aside.max(axis=0) - 1e-6)
-    wanted = (columns + high[0] - low[0]) * (rows + high[1] - low[1]) * (length_mm / stack.step_mm + 1)
-    if wanted > GROWTH_LIMIT * columns * rows * count:
+    length_mm = float(stack.offsets_mm[-1])
+    shifts = stack.in_plane_mm / stack.spacing_mm if tilted else np.zeros((count, 2))
+    low, high = np.floor(shifts.min(axis=0) + 1e-6), np.ceil(shifts.max(axis=0) - 1e-6)
+    size = (columns + high[0] - low[0]) * (rows + high[1] - low[1]) * (length_mm / stack.slice_spacing_mm + 1)
+    if size > GROWTH_LIMIT * columns * rows * count:
         fault: type[DataError] = GantryTilt if tilted else UnevenGaps
         raise fault(
-            f"has slices so far apart that a regular grid would have {wanted / (columns * rows * count):.0f} times the "
+            f"has slices so far apart that a regular grid would have {size / (columns * rows * count):.0f} times the "
             "voxels, most of them invented.",
             where=where,
-            cure="Split the series where its slices belong together.",
+            cure="Split the series into parts whose slices belong together.",
         )
-    slices = round(length_mm / stack.step_mm) + 1
-    places = np.linspace(0, length_mm, slices)
-    below = np.clip(np.searchsorted(stack.places_mm, places, side="right") - 1, 0, count - 2)
-    weights = (places - stack.places_mm[below]) / stack.gaps_mm[below]
-    moved = low * stack.spacing_mm
+    slices = round(length_mm / stack.slice_spacing_mm) + 1
+    offsets_mm = np.linspace(0, length_mm, slices)
+    below = np.clip(np.searchsorted(stack.offsets_mm, offsets_mm, side="right") - 1, 0, count - 2)
+    weights = (offsets_mm - stack.offsets_mm[below]) / stack.gaps_mm[below]
+    shift_mm = low * stack.spacing_mm
     return RegularGrid(
         shape=(int(columns + high[0] - low[0]), int(rows + high[1] - low[1]), slices),
-        affine=stack.affine_of(length_mm / (slices - 1), (float(moved[0]), float(moved[1]))),
+        affine=stack.grid_affine(length_mm / (slices - 1), (float(shift_mm[0]), float(shift_mm[1]))),
         below=below,
         weights=np.clip(weights, 0, 1),
-        shifts=aside - low,
+        shifts=shifts - low,
     )
 
 
-def resampled(voxels: NDArray[Any], grid: RegularGrid, where: Path) -> NDArray[Any]:
-    """The voxels of a stack on its regular grid; outside of the slices, the smallest intensity.
+def resample(voxels: NDArray[Any], grid: RegularGrid, where: Path) -> NDArray[Any]:
+    """Resample the voxels of a stack onto its regular grid, with the smallest intensity outside of the slices.
 
     Args:
         voxels: (n rows columns), any integer type or float32.
     Returns:
-        (slices rows columns) of `grid`, of the same type; whole numbers are rounded.
+        (slices rows columns) of `grid`, of the same type; integers are rounded.
     Raises:
-        MemoryShortage
+        MemoryShortage: The grid does not fit into memory.
     """
     columns, rows, slices = grid.shape
     try:
@@ -92,19 +92,19 @@ def resampled(voxels: NDArray[Any], grid: RegularGrid, where: Path) -> NDArray[A
             "needs more memory for the regular grid than there is.", where=where, cure="Use a larger machine."
         ) from error
     outside = float(voxels.min())
-    moved: dict[int, NDArray[np.float32]] = {}
+    shifted: dict[int, NDArray[np.float32]] = {}
     for index, (below, weight) in enumerate(zip(grid.below.tolist(), grid.weights.tolist(), strict=True)):
         for near in (below, below + 1):
-            if near not in moved:
-                moved[near] = _shifted(voxels[near], grid.shifts[near], (rows, columns), outside)
-        moved = {near: plane for near, plane in moved.items() if near >= below}
-        plane = moved[below] * np.float32(1 - weight) + moved[below + 1] * np.float32(weight)
+            if near not in shifted:
+                shifted[near] = _shifted(voxels[near], grid.shifts[near], (rows, columns), outside)
+        shifted = {near: plane for near, plane in shifted.items() if near >= below}
+        plane = shifted[below] * np.float32(1 - weight) + shifted[below + 1] * np.float32(weight)
         result[index] = np.rint(plane) if voxels.dtype.kind in "iu" else plane
     return result
 
 
 def _shifted(plane: NDArray[Any], shift: Vectors, shape: tuple[int, int], outside: float) -> NDArray[np.float32]:
-    """A slice (rows columns) with its first pixel at `shift` (columns, rows) of a larger one."""
+    """Return a slice (rows columns) of `shape` with the first pixel of `plane` at `shift` (columns, rows)."""
     return ndimage.affine_transform(
         plane.astype(np.float32),
         np.ones(2),

@@ -1,6 +1,6 @@
-"""Slices grouped into series, and series with several images at each place split into volumes.
+"""Group slices into series, and split series with several images at each position into volumes.
 
-Nothing is judged here: a series may turn out to be no volume.
+A group need not be a volume: `checks` decides that.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ from itertools import combinations
 
 from sautomed.scans.dicom.header import FOLDER, SPLITTERS, Slice
 
-_SAME_PLACE_MM = 0.01  # ours: far below any slice distance, above what rounding in a header does
-
+_SAME_POSITION_MM = 0.01  # ours: far below any slice distance, above what rounding in a header does
 _LOCALIZERS = frozenset({"LOCALIZER", "SCOUT"})
 
 
 @dataclass(frozen=True)
 class Series:
-    """Images that belong together.
+    """Images of one series, or of one part of it.
 
     Args:
         uid: SeriesInstanceUID; empty if the files have none.
-        slices: In no order that means anything.
-        label: What tells it from the other parts of its series, such as "echo time 4.6"; empty if it is whole.
+        slices: Unordered.
+        label: What distinguishes it from other parts of its series, such as "echo time 4.6"; empty if it was not split.
     """
 
     uid: str
@@ -34,51 +33,50 @@ class Series:
 
     @property
     def modality(self) -> str:
-        """Such as CT or MR; empty if the files do not say."""
+        """Such as CT or MR; empty if the files have none."""
         return self.slices[0].file.modality
 
     @property
     def description(self) -> str:
-        """What the scanner called it, or else its folder; and what tells it from other parts of the same series."""
-        called = self.slices[0].file.description or self.slices[0].traits.get(FOLDER, "")
-        return f"{called} ({self.label})".strip() if self.label else called
+        """SeriesDescription, or else the folder; with `label` if the series was split."""
+        name = self.slices[0].file.description or self.slices[0].traits.get(FOLDER, "")
+        return f"{name} ({self.label})".strip() if self.label else name
 
 
 def group(slices: list[Slice]) -> list[Series]:
-    """Series by UID, kind of file and whether they are localisers; several images at one place are split further.
+    """Group slices by series UID, kind of file and whether they are localisers; split those with shared positions.
 
     Returns:
-        In the order of series number, description and UID.
+        Series sorted by series number, description and UID.
     """
     grouped: dict[Hashable, list[Slice]] = defaultdict(list)
     for item in slices:
-        grouped[_key(item)].append(item)
-    found = [part for members in grouped.values() for part in _split(_whole(members))]
-    return sorted(found, key=_rank)
+        grouped[_group_key(item)].append(item)
+    series = [Series(members[0].file.series_uid, tuple(members)) for members in grouped.values()]
+    return sorted((part for item in series for part in _split(item)), key=_sort_key)
 
 
-def _key(item: Slice) -> Hashable:
+def _group_key(item: Slice) -> Hashable:
     header = item.file
     without_uid = "" if header.series_uid else (item.file.member.rpartition("/")[0], header.series_number)
-    image = header.rows is not None and header.columns is not None
-    return header.series_uid, without_uid, header.sop_class, image, is_localizer(item)
+    is_image = header.rows is not None and header.columns is not None
+    return header.series_uid, without_uid, header.sop_class, is_image, is_localizer(item)
 
 
 def is_localizer(item: Slice) -> bool:
-    """Whether its header calls it a localiser."""
+    """Whether the header calls the image a localiser."""
     return not _LOCALIZERS.isdisjoint(item.file.image_type.split("\\"))
 
 
-def _whole(members: list[Slice]) -> Series:
-    return Series(members[0].file.series_uid, tuple(members))
-
-
 def _split(series: Series) -> list[Series]:
-    """The volumes of a series with several images at its places, or the series itself if nothing tells them apart."""
-    if _distinct(series.slices) or len({_place(item) for item in series.slices}) < 2:
+    """Return the volumes of a series with several images at each position.
+
+    Returns:
+        The series itself, if it has one image at each position or if no header element distinguishes the volumes.
+    """
+    if _distinct(series.slices) or len({_position_key(item) for item in series.slices}) < 2:
         return [series]
-    names = dict(SPLITTERS)
-    varying = [keyword for keyword in names if len({item.traits.get(keyword) for item in series.slices}) > 1]
+    varying = [keyword for keyword in dict(SPLITTERS) if len({item.traits.get(keyword) for item in series.slices}) > 1]
     for keywords in (*combinations(varying, 1), *combinations(varying, 2), tuple(varying)):
         parts = _parts(series.slices, keywords)
         if len(parts) > 1 and all(len(part) > 1 and _distinct(part) for part in parts.values()):
@@ -89,7 +87,7 @@ def _split(series: Series) -> list[Series]:
 
 
 def _parts(slices: tuple[Slice, ...], keywords: tuple[str, ...]) -> dict[tuple[str, ...], list[Slice]]:
-    """Slices by the values of their traits."""
+    """Group slices by the values of some of their traits."""
     parts: dict[tuple[str, ...], list[Slice]] = defaultdict(list)
     for item in slices:
         parts[tuple(item.traits.get(keyword, "none") for keyword in keywords)].append(item)
@@ -102,16 +100,22 @@ def _label(keywords: tuple[str, ...], values: tuple[str, ...]) -> str:
 
 
 def _distinct(slices: tuple[Slice, ...] | list[Slice]) -> bool:
-    """Whether no two slices lie at one place."""
-    return len({_place(item) for item in slices}) == len(slices)
+    """Whether no two slices share a position."""
+    return len({_position_key(item) for item in slices}) == len(slices)
 
 
-def _place(item: Slice) -> Hashable:
+def _position_key(item: Slice) -> Hashable:
     position, orientation = item.position or (), item.orientation or ()
-    return tuple(round(mm / _SAME_PLACE_MM) for mm in position), tuple(round(cosine, 2) for cosine in orientation)
+    return tuple(round(mm / _SAME_POSITION_MM) for mm in position), tuple(round(cosine, 2) for cosine in orientation)
 
 
-def _rank(series: Series) -> tuple[float, str, str, list[float], str]:
+def _sort_key(series: Series) -> tuple[float, str, str, list[float], str]:
     numbers = [item.file.series_number for item in series.slices if item.file.series_number is not None]
-    within = [float(digits) for digits in re.findall(r"\d+(?:\.\d+)?", series.label)]
-    return min(numbers, default=float("inf")), series.slices[0].file.description, series.uid, within, series.label
+    label_numbers = [float(digits) for digits in re.findall(r"\d+(?:\.\d+)?", series.label)]
+    return (
+        min(numbers, default=float("inf")),
+        series.slices[0].file.description,
+        series.uid,
+        label_numbers,
+        series.label,
+    )

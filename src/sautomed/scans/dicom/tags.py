@@ -1,4 +1,4 @@
-"""Values of DICOM elements, as scanners really write them: empty, of the wrong type, with commas for points."""
+"""Read values of DICOM elements as scanners really write them: empty, of the wrong type, with decimal commas."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from sautomed.scans.dicom.damage import BROKEN, printable
+from sautomed.scans.dicom.damage import LIBRARY_ERRORS, printable
 
-_ABSURD = 1e12  # ours: no length, count or intensity of a scan comes near
+_LARGEST = 1e12  # ours: far above any length, count or intensity of a scan
 
 
 def numbers(dataset: Dataset, keyword: str, count: int | None = None) -> tuple[float, ...] | None:
-    """The numbers of an element; None if it is absent or empty.
+    """Return the numbers of an element; None if it is absent or empty.
 
     Args:
-        count: How many there must be.
+        count: Required number of values; any if None.
     Raises:
-        ValueError: They are no finite numbers, or there are more or fewer; names the element.
+        ValueError: They are not finite numbers, or not `count`. The message names the element.
     """
     value = _value(dataset, keyword)
     if value is None:
         return None
     try:
         found = tuple(_number(part) for part in _parts(value))
-    except (*BROKEN,) as error:
+    except LIBRARY_ERRORS as error:
         raise ValueError(f"{keyword} is not a number: {printable(str(value), 40)!r}") from error
     if not found:
         return None
     if count is not None and len(found) != count:
         raise ValueError(f"{keyword} has {len(found)} numbers instead of {count}")
-    if not all(math.isfinite(number) and abs(number) < _ABSURD for number in found):
+    if not all(math.isfinite(number) and abs(number) < _LARGEST for number in found):
         raise ValueError(f"{keyword} is {found[0]:g}" if count == 1 else f"{keyword} is not finite or absurdly large")
     return found
 
 
 def number(dataset: Dataset, keyword: str) -> float | None:
-    """The only number of an element; None if it is absent or empty. Raises ValueError as `numbers`."""
+    """Return the single number of an element; None if it is absent or empty. Raises ValueError as `numbers`."""
     found = numbers(dataset, keyword, 1)
     return None if found is None else found[0]
 
 
-def whole(dataset: Dataset, keyword: str) -> int | None:
-    """As `number`, and it must be whole."""
+def integer(dataset: Dataset, keyword: str) -> int | None:
+    """Return the single integer of an element; None if it is absent or empty. Raises ValueError as `numbers`."""
     found = number(dataset, keyword)
     if found is not None and found != int(found):
         raise ValueError(f"{keyword} is not a whole number: {found:g}")
@@ -55,28 +55,28 @@ def whole(dataset: Dataset, keyword: str) -> int | None:
 
 
 def text(dataset: Dataset, keyword: str) -> str:
-    r"""An element as one line, several values with \ between them; empty if it is absent or unreadable."""
+    r"""Return an element as one line, several values separated by \; empty if it is absent or unreadable."""
     value = _value(dataset, keyword)
-    return "" if value is None else "\\".join(_words(part) for part in _parts(value))
+    return "" if value is None else "\\".join(_as_text(part) for part in _parts(value))
 
 
 def items(dataset: Dataset | None, keyword: str) -> list[Dataset]:
-    """The items of a sequence; none if it is absent or no sequence."""
+    """Return the items of a sequence; an empty list if the element is absent or not a sequence."""
     value = None if dataset is None else _value(dataset, keyword)
     return [item for item in value if isinstance(item, Dataset)] if isinstance(value, Iterable) else []
 
 
 def uid_of(value: str) -> UID:
-    """A UID that may be anything; its `name` is the text itself if the standard knows it not."""
+    """Return a UID without validation; its `name` is the text itself if the standard does not define it."""
     return UID(value, validation_mode=IGNORE)
 
 
 def _value(dataset: Dataset, keyword: str) -> Any:
-    """The value as pydicom understands it, else its bytes as text, else None."""
+    """Return the value as pydicom decodes it, else its bytes as text; None if it is absent or empty."""
     tag = tag_for_keyword(keyword)
     try:
         value = dataset[tag].value if tag in dataset else None
-    except BROKEN:
+    except LIBRARY_ERRORS:
         raw = dataset.get_item(tag)  # not converted, because converting it failed
         value = getattr(raw, "value", None)
     if isinstance(value, bytes):
@@ -91,11 +91,11 @@ def _parts(value: Any) -> list[Any]:
     return [part for part in parts if part is not None]
 
 
-def _words(part: Any) -> str:
-    """One value as text; equal numbers as equal text, however a file wrote them."""
+def _as_text(part: Any) -> str:
+    """Return one value as text; equal numbers give equal text, however a file wrote them."""
     return f"{part:.6g}" if isinstance(part, float) else printable(str(part))
 
 
 def _number(part: Any) -> float:
-    # A comma is what some scanners of comma-writing countries put for the decimal point.
+    # Some scanners write a decimal comma, as is usual in their country.
     return float(part.strip("\0 ").replace(",", ".") if isinstance(part, str) else part)

@@ -1,4 +1,4 @@
-"""nnU-Net in a process of its own: its environment, its command, and what its end means."""
+"""How a step of nnU-Net is started in a process of its own: environment, command, result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sautomed.scans.files import write_json
 from sautomed.scans.paths import read_json
 
 LOG = "nnunet.log"
-_TAIL = 12  # lines of a traceback that say what went wrong
+_LAST_LINES = 12  # ours: enough for the end of a traceback
 _WORKERS = 8  # nnU-Net's own number of processes
 
 
@@ -27,7 +27,7 @@ def available() -> bool:
 
 
 def require_available() -> None:
-    """Raises PackageMissing where nnU-Net is not installed."""
+    """Raise PackageMissing if nnU-Net is not installed."""
     if not available():
         raise PackageMissing(
             "nnU-Net (the package nnunetv2) is not installed.",
@@ -36,15 +36,16 @@ def require_available() -> None:
 
 
 def environment(step: str, folder: Path, device: str, base: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What nnU-Net's process finds in its environment; what the user set of its workers stands.
+    """Return the environment of nnU-Net's process; numbers of workers that the user has set are kept.
 
     Args:
-        step: A key of `run.STEPS`.
-        folder: Its three folders lie there.
+        step: A key of `steps.STEPS`.
+        folder: Folder of the training, which holds nnU-Net's three folders.
         device: cpu or cuda.
+        base: Environment of this process.
     """
     cores = os.cpu_count() or 1
-    own = {
+    fixed = {
         "nnUNet_raw": str((folder / "raw").absolute()),
         "nnUNet_preprocessed": str((folder / "preprocessed").absolute()),
         "nnUNet_results": str((folder / "results").absolute()),
@@ -55,36 +56,36 @@ def environment(step: str, folder: Path, device: str, base: Mapping[str, str] = 
     if device == "cpu":
         workers["nnUNet_n_proc_DA"] = "0"
     if step == "prepare":
-        own["nnUNet_n_proc_DA"] = "1"  # its planner takes this for a number of threads, of which 0 would be refused
-    return {**workers, **base, **own}
+        fixed["nnUNet_n_proc_DA"] = "1"  # its planner uses this as a number of threads, which must not be 0
+    return {**workers, **base, **fixed}
 
 
 def command(step: str, folder: Path) -> list[str]:
-    """The command of one step."""
-    return [sys.executable, "-m", "sautomed.study.nnunet.run", step, str(job_path(step, folder))]
+    """Return the command line of one step."""
+    return [sys.executable, "-m", "sautomed.study.nnunet.steps", step, str(job_path(step, folder))]
 
 
 def job_path(step: str, folder: Path) -> Path:
-    """The file that says what a step has to do."""
+    """Return the file that holds a step's arguments."""
     return folder / "jobs" / f"{step}.json"
 
 
 def result_path(job: Path) -> Path:
-    """The file in which a step says what it did."""
+    """Return the file that holds a step's result."""
     return job.with_name(f"{job.stem}_done.json")
 
 
-def carry_out(step: str, job: dict[str, Any], folder: Path, device: str) -> dict[str, Any]:
-    """Do a step in a process of its own, which writes to nnunet.log in `folder`.
+def run_step(step: str, job: dict[str, Any], folder: Path, device: str) -> dict[str, Any]:
+    """Run a step in a process of its own, which writes to nnunet.log in `folder`.
 
     Args:
-        step: A key of `run.STEPS`.
-        job: What that function takes.
+        step: A key of `steps.STEPS`.
+        job: Arguments of that function.
     Returns:
-        What it says.
+        Its result.
     Raises:
-        ExternalFailed: It stopped; the last lines of what it wrote stand in the message.
-        UnwritableTarget.
+        ExternalFailed: It stopped; the message has the last lines of its log.
+        UnwritableTarget: `folder` cannot be written to.
     """
     path = job_path(step, folder)
     write_json(path, job)
@@ -96,19 +97,23 @@ def carry_out(step: str, job: dict[str, Any], folder: Path, device: str) -> dict
         raise ExternalFailed(
             f"nnU-Net stopped in step {step} with exit code {code}:\n{_last_lines(folder / LOG, start)}\n",
             where=folder,
-            cure=f"The whole of what it wrote is in {LOG}.",
+            cure=f"Its whole output is in {LOG}.",
         )
-    done = read_json(result_path(path), ExternalFailed)
-    if not isinstance(done, dict):
-        raise ExternalFailed(f"holds no object but {json.dumps(done)[:80]}.", where=path, cure="Do the step again.")
-    return done
+    result = read_json(result_path(path), ExternalFailed)
+    if not isinstance(result, dict):
+        raise ExternalFailed(
+            f"must hold one JSON object, but holds {json.dumps(result)[:80]}.",
+            where=result_path(path),
+            cure="Run the step again.",
+        )
+    return result
 
 
 def _run(arguments: Sequence[str], environment: Mapping[str, str], log: BinaryIO) -> int:
-    """The exit code of a command that never outlives us, or it would go on writing where the next attempt writes.
+    """Run a command and return its exit code. It must not outlive us, as the next attempt writes to the same folder.
 
-    With its workers it is a group, which ends when we are interrupted. When we are killed, its standard input closes,
-    for which `run.end_with_parent` waits.
+    The command and its workers are a process group, which is killed when this process is interrupted. When this process
+    is killed, the command's standard input closes, and `steps.end_with_parent` ends it.
     """
     with subprocess.Popen(
         arguments, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
@@ -127,4 +132,4 @@ def _last_lines(log: Path, start: int) -> str:
     with log.open("rb") as stream:
         stream.seek(start)
         lines = stream.read().decode("utf-8", "replace").splitlines()
-    return "\n".join(line for line in lines[-_TAIL:] if line.strip())
+    return "\n".join(line for line in lines[-_LAST_LINES:] if line.strip())

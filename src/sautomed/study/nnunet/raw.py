@@ -1,6 +1,6 @@
-"""A data set in nnU-Net's raw layout, with the split; and its predictions back in our labels on the scans' grids.
+"""Data sets in nnU-Net's raw layout with the split, and its predictions with our labels on the scans' grids.
 
-Needs no nnU-Net.
+Does not import nnU-Net.
 """
 
 from __future__ import annotations
@@ -19,34 +19,35 @@ from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from sautomed.datasets import Case, Dataset
-from sautomed.datasets.dataset import Files
+from sautomed.datasets.dataset import FileReader
 from sautomed.datasets.folds import Fold
 from sautomed.errors import ExternalFailed
+from sautomed.errors.text import listed
 from sautomed.scans import read_labels
 from sautomed.scans.files import atomic_write, write_json
 from sautomed.scans.grid import NativeGrid, Plane, orient, unorient
 from sautomed.scans.volume import LabelMap, Volume, require_same_grid
-from sautomed.scans.write import smallest_labels, write_image
+from sautomed.scans.write import write_image
 
-NUMBER = 1  # each training has folders of its own, so its data set can always be the first
+NUMBER = 1  # of the data set; each training has folders of its own, so they can all have this one
 _ENDING = ".nii.gz"
-_READER = "NibabelIOWithReorient"  # ours: scans of one data set may lie in different axis orders
-_PLANE: Plane = "axial"  # any does: the same on the way out and back
+_READER = "NibabelIOWithReorient"  # ours: scans of one data set may have different orders of axes
+_PLANE: Plane = "axial"  # any works, as it is undone on writing
 _SPACING_TOLERANCE = 1e-3  # relative; ours: header fields are float32
 
 
 def raw_name(dataset: Dataset) -> str:
-    """`Dataset001_NAME`, with letters and digits only."""
+    """Return `Dataset001_NAME`, where NAME has letters and digits only."""
     return f"Dataset{NUMBER:03d}_{re.sub('[^A-Za-z0-9]+', '', dataset.name) or 'cases'}"
 
 
 def class_numbers(labels: Mapping[int, str]) -> dict[int, int]:
-    """nnU-Net's consecutive number of each of our label values."""
+    """Return nnU-Net's consecutive number of each of our label values."""
     return {value: number for number, value in enumerate(sorted(labels), start=1)}
 
 
 def write_raw(dataset: Dataset, cases: Iterable[str], folder: Path) -> Path:
-    """Write cases with their label maps; what an earlier attempt wrote is replaced.
+    """Write cases with their label maps, in place of those of an earlier attempt.
 
     Args:
         cases: Ids.
@@ -55,7 +56,7 @@ def write_raw(dataset: Dataset, cases: Iterable[str], folder: Path) -> Path:
         The data set's folder in it.
     Raises:
         DataError: As `Dataset.load`.
-        UnwritableTarget.
+        UnwritableTarget: `folder` cannot be written to.
     """
     root = folder / raw_name(dataset)
     wanted = sorted(set(cases))
@@ -63,62 +64,62 @@ def write_raw(dataset: Dataset, cases: Iterable[str], folder: Path) -> Path:
     numbers = class_numbers(dataset.labels)
     for name in wanted:
         volume, labels = dataset.load(by_id[name], _PLANE)
-        _hand_over(dataset, by_id[name].image, volume, image_path(root, name))
+        _link_or_write(dataset, by_id[name].image, volume, image_path(root, name))
         target = root / "labelsTr" / f"{name}{_ENDING}"
         source = by_id[name].label
         if source is not None and all(ours == theirs for ours, theirs in numbers.items()):
-            _hand_over(dataset, source, labels, target)
+            _link_or_write(dataset, source, labels, target)
         else:
-            _write(_renumbered(smallest_labels(labels), numbers), labels.native, target)
+            _write(_renumber(labels.to_smallest_native(), numbers), labels.native, target)
     write_json(root / "dataset.json", _description(dataset, len(wanted)))
     return root
 
 
-def write_image_alone(dataset: Dataset, case: Case, path: Path) -> None:
-    """Write a scan that is to be predicted. Raises DataError as `Dataset.read_image`, UnwritableTarget."""
-    _hand_over(dataset, case.image, dataset.read_image(case, _PLANE), path)
+def write_scan(dataset: Dataset, case: Case, path: Path) -> None:
+    """Write a scan to predict, without label map. Raises DataError as `Dataset.read_image`, and UnwritableTarget."""
+    _link_or_write(dataset, case.image, dataset.read_image(case, _PLANE), path)
 
 
 def image_path(root: Path, case: str) -> Path:
-    """Where the scan of a case lies in a raw data set."""
+    """Return the file of a case's scan in a raw data set."""
     return root / "imagesTr" / f"{case}_0000{_ENDING}"
 
 
 def write_split(fold: Fold, root: Path) -> None:
-    """The fold as nnU-Net's only one, number 0, in a folder of its preprocessed data."""
+    """Write the fold as the only one, number 0, to a folder of nnU-Net's preprocessed data."""
     write_json(root / "splits_final.json", [{"train": list(fold.train), "val": list(fold.val)}])
 
 
-def bring_back(prediction: Path, dataset: Dataset, case: Case, output: Path) -> None:
-    """Write a prediction of nnU-Net with our label values on the grid of the scan; atomically.
+def convert_prediction(prediction: Path, dataset: Dataset, case: Case, output: Path) -> None:
+    """Write a prediction of nnU-Net with our label values on the grid of the scan, atomically.
 
     Raises:
-        ExternalFailed: It holds a class that was never asked for.
-        GridMismatch: It lies elsewhere than the scan.
-        UnwritableTarget.
+        ExternalFailed: It contains an unknown class.
+        GridMismatch: Its grid is not that of the scan.
+        UnwritableTarget: `output` cannot be written to.
     """
     values = {number: value for value, number in class_numbers(dataset.labels).items()}
-    found = read_labels(prediction, _PLANE)
-    strangers = sorted(found.voxel_counts().keys() - values.keys() - {0})
-    if strangers:
+    predicted = read_labels(prediction, _PLANE)
+    unknown = sorted(predicted.voxel_counts().keys() - values.keys() - {0})
+    if unknown:
         raise ExternalFailed(
-            f"nnU-Net predicted the classes {strangers}, but was given {sorted(values)}.",
+            f"nnU-Net predicted classes {listed(unknown)}, but was trained on {listed(sorted(values))}.",
             where=prediction,
             cure="Train it again on this data set.",
         )
     grid = _grid_of(dataset, case)
-    require_same_grid(found, grid, first_name="prediction", second_name="scan", where=prediction)
-    replace(grid, array=_renumbered(found.array, values), names=dict(dataset.labels)).save(output)
+    require_same_grid(predicted, grid, first_name="prediction", second_name="scan", where=prediction)
+    replace(grid, array=_renumber(predicted.array, values), names=dict(dataset.labels)).save(output)
 
 
 def _grid_of(dataset: Dataset, case: Case) -> LabelMap:
-    """An empty label map on the grid of a scan; it takes no memory."""
+    """Return an empty label map on the grid of a scan; it takes no memory."""
     native = dataset.geometry(case).native
     turned, affine = orient(np.broadcast_to(np.uint8(0), native.shape), native, _PLANE)
     return LabelMap(turned, affine, native, _PLANE)
 
 
-def _renumbered(array: NDArray[np.unsignedinteger[Any]], numbers: Mapping[int, int]) -> NDArray[Any]:
+def _renumber(array: NDArray[np.unsignedinteger[Any]], numbers: Mapping[int, int]) -> NDArray[Any]:
     table = np.zeros(max(*numbers, int(array.max(initial=0))) + 1, np.uint16)
     for old, new in numbers.items():
         table[old] = new
@@ -138,24 +139,24 @@ def _description(dataset: Dataset, count: int) -> dict[str, Any]:
     }
 
 
-def _hand_over(dataset: Dataset, source: Path, read: Volume | LabelMap, target: Path) -> None:
-    """Link the file if nnU-Net sees in it what we read; write what we read otherwise."""
-    if not _fits(dataset, source, read):
+def _link_or_write(dataset: Dataset, source: Path, read: Volume | LabelMap, target: Path) -> None:
+    """Link the file if nnU-Net reads the same from it as we do; otherwise write what we read."""
+    if not _nnunet_reads_the_same(dataset, source, read):
         array = read.to_native() if isinstance(read, LabelMap) else unorient(read.array, read.native, read.plane)
         _write(array, read.native, target)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
-    with suppress(OSError, NotImplementedError):  # a system or a drive without links
+    with suppress(OSError, NotImplementedError):  # an operating system or a drive without links
         target.symlink_to(source.resolve())
         return
     with atomic_write(target) as temporary:
         shutil.copyfile(source, temporary)
 
 
-def _fits(dataset: Dataset, source: Path, read: Volume | LabelMap) -> bool:
-    """Whether nibabel, which nnU-Net reads with, finds the same voxels in the file, at the same place."""
-    if not isinstance(dataset.reader, Files) or not source.name.endswith(_ENDING):
+def _nnunet_reads_the_same(dataset: Dataset, source: Path, read: Volume | LabelMap) -> bool:
+    """Whether nibabel, with which nnU-Net reads, finds the same voxels and the same affine in the file."""
+    if not isinstance(dataset.reader, FileReader) or not source.name.endswith(_ENDING):
         return False
     if read.native.stored_affine is not None or (isinstance(read, Volume) and read.warnings):
         return False
@@ -166,7 +167,7 @@ def _fits(dataset: Dataset, source: Path, read: Volume | LabelMap) -> bool:
     header = image.header
     kind = header.get_data_dtype()
     if isinstance(read, LabelMap) and (kind.kind not in "iu" or header.get_slope_inter() not in ((None, None), (1, 0))):
-        return False  # whole numbers only after rounding
+        return False  # label values are integers only after rounding
     return (
         image.shape == read.native.shape
         and np.issubdtype(kind, np.number)
@@ -176,6 +177,6 @@ def _fits(dataset: Dataset, source: Path, read: Volume | LabelMap) -> bool:
 
 
 def _write(array: NDArray[Any], native: NativeGrid, target: Path) -> None:
-    """On the grid that we compute with, whatever the scan's own file says of it."""
-    target.unlink(missing_ok=True)  # a link of an earlier attempt
+    """Write on the grid that we compute with, which may differ from the one in the scan's file."""
+    target.unlink(missing_ok=True)  # or a link of an earlier attempt would be followed
     write_image(np.ascontiguousarray(array), NativeGrid(native.shape, native.affine), target)

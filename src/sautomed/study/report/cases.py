@@ -1,4 +1,4 @@
-"""A case as all systems of a table saw it: the scan, the truth, every predicted label map, and the boxes behind it."""
+"""Cases for the figures: the scan, the truth, and the label map and boxes of every system of a table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import cast
+from typing import Literal
 
 from sautomed.datasets import Case, Dataset, read_dataset
 from sautomed.errors import BadTable, DataError, MissingFile, SautomedError
@@ -21,14 +21,15 @@ from sautomed.study.report.runs import Run
 
 Box = tuple[float, float, float, float]
 Boxes = Mapping[int, Mapping[int, Box]]
+Role = Literal["best", "median", "worst", "only"]
 
 
 @dataclass(frozen=True, eq=False)
-class System:
-    """A row of the tables, for the pictures.
+class ReportedSystem:
+    """A row of the tables, for the figures.
 
     Args:
-        place: In the study's order, which decides the colour; the same in every table of the study.
+        place: Its place in the study's order, which gives its colour; the same in every table of the study.
     """
 
     row: Row
@@ -36,25 +37,25 @@ class System:
 
     @property
     def name(self) -> str:
-        """As the tables have it."""
+        """Name of its row."""
         return self.row.name
 
     @property
     def is_oracle(self) -> bool:
-        """Whether the truth told it something at test time."""
+        """Whether it is prompted from the truth at test time."""
         return self.row.is_oracle
 
     @property
     def short_name(self) -> str:
-        """For a chart; an oracle has an asterisk."""
+        """Name in a chart; an oracle has an asterisk."""
         return shortened(self.name, 26) + (" *" if self.is_oracle else "")
 
     def run_of(self, case: str) -> Run | None:
-        """The run that segmented a case; of several seeds the first."""
+        """Return the run that segmented a case; with several seeds, the first."""
         return next((run for run in self.row.runs if case in run.cases), None)
 
     def dsc(self) -> dict[str, dict[int, float]]:
-        """DSC by case and class, of the first seed; classes without a value are left out."""
+        """Return the DSC by case and class, of the first seed; classes without a value are left out."""
         found: dict[str, dict[int, float]] = {}
         for one in self.row.scored:
             for score in one.scores:
@@ -64,18 +65,18 @@ class System:
         return found
 
     def mean_dsc(self) -> dict[str, float]:
-        """Mean over the organs, by case."""
+        """Return the mean over the organs, by case."""
         return {case: fmean(values.values()) for case, values in self.dsc().items()}
 
 
 @dataclass(frozen=True, eq=False)
 class ShownCase:
-    """One case, read.
+    """One case with the results of all systems.
 
     Args:
-        predictions: By the system's name, on the grid of the truth; systems without a usable one are left out.
-        boxes: By the system's name, for systems with boxes in this plane: slice index, label value, box (x0 y0 x1 y1)
-            in pixels.
+        predictions: By system name, on the grid of the truth; systems without a usable one are left out.
+        boxes: By system name, for systems with boxes in this plane: by slice index and label value, (x0 y0 x1 y1) in
+            pixels.
     """
 
     id: str
@@ -86,23 +87,23 @@ class ShownCase:
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """A case for the pictures: "best", "median" or "worst", and the mean DSC by which it is."""
+class ChosenCase:
+    """A case for the figures, why it was chosen, and its mean DSC over the systems."""
 
-    role: str
+    role: Role
     case: str
     dsc: float
 
 
-def systems_of(group: Group) -> list[System]:
-    """The rows of a group in their order."""
-    return [System(row, row.runs[0].order) for row in group.rows]
+def systems_of(group: Group) -> list[ReportedSystem]:
+    """Return the rows of a group, in their order."""
+    return [ReportedSystem(row, row.runs[0].order) for row in group.rows]
 
 
-def choose_cases(systems: Sequence[System]) -> list[Chosen]:
-    """Best, median and worst case by the mean DSC of all systems that the truth told nothing (of all, if it told all).
+def choose_cases(systems: Sequence[ReportedSystem]) -> list[ChosenCase]:
+    """Choose the best, median and worst case by the mean DSC over all systems but oracles (over all, if all are).
 
-    The choice is the same for every system. Fewer cases give fewer pictures.
+    The choice is the same for every system. Fewer than three cases give fewer figures.
     """
     judges = [system for system in systems if not system.is_oracle] or list(systems)
     by_case: dict[str, list[float]] = {}
@@ -112,50 +113,55 @@ def choose_cases(systems: Sequence[System]) -> list[Chosen]:
     ranked = sorted(((fmean(values), case) for case, values in by_case.items()), reverse=True)
     if not ranked:
         return []
-    places = {"best": 0, "median": (len(ranked) - 1) // 2, "worst": len(ranked) - 1}
+    places: dict[Role, int] = {"best": 0, "median": (len(ranked) - 1) // 2, "worst": len(ranked) - 1}
     if len(ranked) < 3:
         places = {"best": 0, "worst": len(ranked) - 1}
     if len(ranked) == 1:
         places = {"only": 0}
-    return [Chosen(role, ranked[place][1], ranked[place][0]) for role, place in places.items()]
+    return [ChosenCase(role, ranked[place][1], ranked[place][0]) for role, place in places.items()]
 
 
-def open_dataset(systems: Sequence[System]) -> Dataset:
-    """The dataset that the systems were scored on.
+def open_dataset(systems: Sequence[ReportedSystem]) -> Dataset:
+    """Open the dataset that the systems were scored on.
 
     Raises:
-        SautomedError: It is no longer where it was, or cannot be read.
+        SautomedError: It is no longer in its folder, or cannot be read.
     """
     run = systems[0].row.runs[0]
     return read_dataset(run.dataset_folder, run.layout)
 
 
-def read_case(dataset: Dataset, case_id: str, systems: Sequence[System]) -> ShownCase:
+def read_case(dataset: Dataset, case_id: str, systems: Sequence[ReportedSystem]) -> ShownCase:
     """Read a case in the plane of its runs.
 
     Raises:
-        DataError: The scan or the truth cannot be read; MissingFile if the dataset no longer has the case.
+        MissingFile: The dataset no longer has the case.
+        DataError: The scan or the truth cannot be read.
     """
     case = _find(dataset, case_id)
-    having = _having(systems, case_id)
-    scan, truth = dataset.load(case, _plane_of(having))
-    # Boxes lie on the slices of their run, which are others in another plane.
-    boxes = {system.name: read_boxes(run.prompts_of(case_id)) for system, run in having if run.plane == truth.plane}
+    present = _systems_with(systems, case_id)
+    scan, truth = dataset.load(case, _plane_of(present))
+    # Boxes belong to slices of their run's plane.
+    boxes = {system.name: read_boxes(run.prompts_of(case_id)) for system, run in present if run.plane == truth.plane}
     drawn = {name: found for name, found in boxes.items() if found}
-    return ShownCase(case_id, scan, truth, _predictions(having, case_id, truth), drawn)
+    return ShownCase(case_id, scan, truth, _predictions(present, case_id, truth), drawn)
 
 
 def read_label_maps(
-    dataset: Dataset, case_id: str, systems: Sequence[System]
+    dataset: Dataset, case_id: str, systems: Sequence[ReportedSystem]
 ) -> tuple[LabelMap, Mapping[str, LabelMap]]:
-    """The truth of a case and the prediction of each system that has a usable one; raises DataError as `read_case`."""
-    having = _having(systems, case_id)
-    truth = dataset.read_label(_find(dataset, case_id), _plane_of(having))
-    return truth, _predictions(having, case_id, truth)
+    """Read the truth of a case, and by name the prediction of each system that has a usable one.
+
+    Raises:
+        MissingFile, DataError: As `read_case`.
+    """
+    present = _systems_with(systems, case_id)
+    truth = dataset.read_label(_find(dataset, case_id), _plane_of(present))
+    return truth, _predictions(present, case_id, truth)
 
 
 def read_boxes(path: Path) -> Boxes:
-    """The boxes that prompted a case; none if there is no such file, or it is not what `study` writes."""
+    """Read the boxes that prompted a case; empty if there is no such file, or it was not written by `study`."""
     if not path.is_file():
         return {}
     try:
@@ -164,7 +170,7 @@ def read_boxes(path: Path) -> Boxes:
             int(index): {int(value): _box(corners) for value, corners in boxes.items()}
             for index, boxes in slices.items()
         }
-    except (SautomedError, KeyError, TypeError, ValueError, AttributeError):  # a picture without boxes is still one
+    except (SautomedError, KeyError, TypeError, ValueError, AttributeError):  # the figure is useful without boxes
         return {}
 
 
@@ -176,20 +182,20 @@ def _box(corners: Sequence[float]) -> Box:
 def _find(dataset: Dataset, case_id: str) -> Case:
     found = next((case for case in dataset.cases if case.id == case_id), None)
     if found is None:
-        raise MissingFile(f"has no case {case_id}.", where=dataset.folder, cure="Bring the dataset back as it was.")
+        raise MissingFile(f"has no case {case_id}.", where=dataset.folder, cure="Restore the dataset as it was.")
     return found
 
 
-def _having(systems: Sequence[System], case_id: str) -> list[tuple[System, Run]]:
+def _systems_with(systems: Sequence[ReportedSystem], case_id: str) -> list[tuple[ReportedSystem, Run]]:
     return [(system, run) for system in systems if (run := system.run_of(case_id)) is not None]
 
 
-def _plane_of(having: Sequence[tuple[System, Run]]) -> Plane:
-    return cast(Plane, having[0][1].plane)
+def _plane_of(present: Sequence[tuple[ReportedSystem, Run]]) -> Plane:
+    return present[0][1].plane
 
 
-def _predictions(having: Sequence[tuple[System, Run]], case_id: str, truth: LabelMap) -> dict[str, LabelMap]:
-    read = {system.name: _prediction(run, case_id, truth) for system, run in having}
+def _predictions(present: Sequence[tuple[ReportedSystem, Run]], case_id: str, truth: LabelMap) -> dict[str, LabelMap]:
+    read = {system.name: _prediction(run, case_id, truth) for system, run in present}
     return {name: found for name, found in read.items() if found is not None}
 
 
@@ -198,6 +204,6 @@ def _prediction(run: Run, case_id: str, truth: LabelMap) -> LabelMap | None:
     try:
         found = read_labels(path, truth.plane)
         require_same_grid(truth, found, first_name="truth", second_name="prediction", where=path)
-    except DataError:  # one system without a picture does not take it from the others
+    except DataError:  # show the other systems
         return None
     return found

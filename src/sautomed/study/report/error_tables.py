@@ -1,4 +1,4 @@
-"""The causes of errors, and DSC by a slice's place, as tables and pictures."""
+"""Errors by cause, and DSC of slices by their place in an organ, as tables and figures."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from sautomed.report.figures import TEXT_COLOUR
+from sautomed.report.table import Cell, Column, Table, TableKind, TableRow
 from sautomed.scans.palette import display_name
-from sautomed.study.report.cases import System
-from sautomed.study.report.cells import Cell, Column, Table, TableRow, number_cell
+from sautomed.study.report.cases import ReportedSystem
 from sautomed.study.report.grouping import Group
-from sautomed.study.report.plotting import INK, PAGE_IN, chart_url, line_style, plain, system_colour
+from sautomed.study.report.plotting import PAGE_IN, chart_url, line_style, style_axes, system_colour
 from sautomed.study.report.slice_errors import BINS, CAUSES, NEAR_MM, PLACES, WALK_NEAR, SystemErrors
 
-Errors = Mapping[str, SystemErrors]
-# From a matter of the outline to a whole organ: from pale to strong.
+Errors = Mapping[str, SystemErrors]  # by system name
+# From pale for errors at the outline to strong for whole organs.
 CAUSE_COLOURS = {
     "boundary": "#c9d3dc", "inner": "#8da3b5", "missed_slices": "#f2b66b", "beyond": "#d9702b", "missed": "#a3172a",
     "invented": "#5d2a7a",
 }  # fmt: skip
-LINE_IN = 0.21
-FACETS = 4
+LINE_IN = 0.21  # height of one system
+FACETS = 4  # in a row
 CAUSE_NOTES = (
     "Millilitres per case in which prediction and truth differ, each voxel under one cause. A voxel given to the wrong "
     "organ counts for both organs.",
@@ -41,32 +42,35 @@ PLACE_NOTES = (
 )
 
 
-def error_tables(group: Group, systems: Sequence[System], errors: Errors) -> list[Table]:
-    """Causes over all organs, causes by organ, and DSC by place."""
+def error_tables(group: Group, systems: Sequence[ReportedSystem], errors: Errors) -> list[Table]:
+    """Return tables of causes over all organs, causes by organ, and DSC of slices by place."""
     shown = [system for system in systems if system.name in errors]
-    causes = tuple(Column(cause, words) for cause, words in CAUSES.items())
-    total = Column("total", "all errors")
+    causes = (
+        *(Column(cause, words, digits=1) for cause, words in CAUSES.items()),
+        Column("total", "all errors", digits=1),
+    )
     overall = [_row(system, _cause_cells(_totals(errors[system.name]))) for system in shown]
     by_organ = [
-        _row(system, (Cell(display_name(name)), *_cause_cells(errors[system.name].ml[label])))
+        _row(system, (Cell(text=display_name(name)), *_cause_cells(errors[system.name].ml[label])))
         for label, name in group.labels.items()
         for system in shown
     ]
-    places = [_row(s, tuple(number_cell(errors[s.name].places[place], 3) for place in PLACES)) for s in shown]
-    place_columns = tuple(Column(place, words) for place, words in PLACES.items())
-    where = group.caption
+    places = [_row(s, tuple(Cell(errors[s.name].places[place]) for place in PLACES)) for s in shown]
+    organ = Column("organ", "organ", "words")
+    place_columns = tuple(Column(place, words, digits=3) for place, words in PLACES.items())
+    data = group.caption
     return [
-        Table(f"{group.name}_errors", "errors", f"Errors by cause, all organs (ml per case): {where}", (*causes, total),
-              tuple(overall), CAUSE_NOTES),
-        Table(f"{group.name}_errors_by_organ", "errors_by_organ", f"Errors by cause and organ (ml per case): {where}",
-              (Column("organ", "organ", is_text=True), *causes, total), tuple(by_organ), CAUSE_NOTES),
-        Table(f"{group.name}_slice_places", "slice_places", f"DSC of slices by their place: {where}", place_columns,
-              tuple(places), PLACE_NOTES),
+        Table(TableKind.ERRORS, group.name, "Errors by cause, all organs (ml per case)", data, causes, tuple(overall),
+              CAUSE_NOTES),
+        Table(TableKind.ERRORS_BY_ORGAN, group.name, "Errors by cause and organ (ml per case)", data, (organ, *causes),
+              tuple(by_organ), CAUSE_NOTES),
+        Table(TableKind.SLICE_PLACES, group.name, "DSC of slices by their place", data, place_columns, tuple(places),
+              PLACE_NOTES),
     ]  # fmt: skip
 
 
-def causes_picture(systems: Sequence[System], errors: Errors, labels: Mapping[int, str]) -> str:
-    """A facet per organ, a bar per system, a colour per cause, as a data URL. Every facet has a scale of its own."""
+def causes_picture(systems: Sequence[ReportedSystem], errors: Errors, labels: Mapping[int, str]) -> str:
+    """Draw a facet per organ with its own scale, a bar per system and a colour per cause; return a data URL."""
     shown = [system for system in systems if system.name in errors]
     columns = min(FACETS, len(labels))
     rows = -(-len(labels) // columns)
@@ -77,19 +81,19 @@ def causes_picture(systems: Sequence[System], errors: Errors, labels: Mapping[in
         axes.set_axis_off()
     for axes, (label, name) in zip(grid.ravel(), labels.items(), strict=False):
         _draw_bars(axes, [errors[system.name].ml[label] for system in shown])
-        axes.set_title(display_name(name), loc="left", fontsize=9, color=INK, pad=4, parse_math=False)
+        axes.set_title(display_name(name), loc="left", fontsize=9, color=TEXT_COLOUR, pad=4, parse_math=False)
     first = grid[0, 0]
     first.set_ylim(len(shown) - 0.45, -0.55)
     first.set_yticks(range(len(shown)), [system.short_name for system in shown], parse_math=False)
     for axes in grid.ravel()[max(len(labels) - columns, 0) : len(labels)]:  # the lowest of each column
-        axes.set_xlabel("ml per case", fontsize=8, color=INK)
+        axes.set_xlabel("ml per case", fontsize=8, color=TEXT_COLOUR)
     entries = [Patch(color=CAUSE_COLOURS[cause], label=words) for cause, words in CAUSES.items()]
     figure.legend(handles=entries, loc="outside upper left", frameon=False, fontsize=8, ncols=len(entries))
     return chart_url(figure)
 
 
-def places_picture(systems: Sequence[System], errors: Errors) -> str:
-    """DSC along an organ from its first to its last slice, a line per system, as a data URL."""
+def places_picture(systems: Sequence[ReportedSystem], errors: Errors) -> str:
+    """Draw the DSC along an organ from its first to its last slice, a line per system; return a data URL."""
     shown = [system for system in systems if system.name in errors]
     figure = Figure(figsize=(PAGE_IN, 3.4), dpi=150, layout="constrained", facecolor="white")
     axes = figure.add_subplot()
@@ -103,9 +107,9 @@ def places_picture(systems: Sequence[System], errors: Errors) -> str:
     axes.set_xlim(0.02, 0.98)
     axes.set_ylim(0, 1)
     axes.set_xticks([at[0], 0.5, at[-1]], ["first tenth", "middle of the organ", "last tenth"])
-    axes.set_title("mean DSC of slices, by their place in the organ", loc="left", fontsize=10, color=INK)
-    plain(axes)
-    legend = figure.legend(loc="outside right upper", frameon=False, fontsize=8, labelcolor=INK)
+    axes.set_title("mean DSC of slices, by their place in the organ", loc="left", fontsize=10, color=TEXT_COLOUR)
+    style_axes(axes)
+    legend = figure.legend(loc="outside right upper", frameon=False, fontsize=8, labelcolor=TEXT_COLOUR)
     for text in legend.get_texts():
         text.set_parse_math(False)
     return chart_url(figure)
@@ -116,10 +120,10 @@ def _totals(errors: SystemErrors) -> dict[str, float]:
 
 
 def _cause_cells(ml: Mapping[str, float]) -> tuple[Cell, ...]:
-    return *(number_cell(ml[cause], 1) for cause in CAUSES), number_cell(sum(ml.values()), 1)
+    return *(Cell(ml[cause]) for cause in CAUSES), Cell(sum(ml.values()))
 
 
-def _row(system: System, cells: tuple[Cell, ...]) -> TableRow:
+def _row(system: ReportedSystem, cells: tuple[Cell, ...]) -> TableRow:
     return TableRow(system.name, cells, is_oracle=system.is_oracle)
 
 
@@ -129,5 +133,5 @@ def _draw_bars(axes: Axes, rows: Sequence[Mapping[str, float]]) -> None:
         widths = np.array([row[cause] for row in rows])
         axes.barh(np.arange(len(rows)), widths, 0.7, left, color=CAUSE_COLOURS[cause])
         left += widths
-    plain(axes, "x")
+    style_axes(axes, "x")
     axes.set_xlim(left=0)

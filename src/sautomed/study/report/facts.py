@@ -1,19 +1,19 @@
-"""What was compared, in words: the head of a study's page."""
+"""Facts about a study in words: the head of its page, and one sentence per group about the best system."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sautomed.evaluation.conventions import DISPLAYS
-from sautomed.study.report.cells import Table
+from sautomed.evaluation.metrics import METRICS
+from sautomed.report.table import Table, TableKind, cell_text
 from sautomed.study.report.grouping import Group
 from sautomed.study.report.runs import PROMPT_WORDS, Run, Study
 
-Fact = tuple[str, list[str]]  # a name, and lines
+Fact = tuple[str, list[str]]  # name and lines
 
 
 def study_facts(study: Study, groups: Sequence[Group]) -> list[Fact]:
-    """When and where it ran, with which budget, on what, how it was scored, and what each system needed."""
+    """Return date, machine, budget, data, metrics, prompts of the systems, and how many runs there are."""
     done = [run for run in study.runs if run.status == "done"]
     facts: list[Fact] = [
         ("date", [_span(sorted({run.date for run in study.runs if run.date}))]),
@@ -28,16 +28,17 @@ def study_facts(study: Study, groups: Sequence[Group]) -> list[Fact]:
 
 
 def headline(group: Group, tables: Sequence[Table]) -> str:
-    """Which system leads, in a sentence; empty without scores."""
-    overview = next((table for table in tables if table.kind == "overview"), None)
+    """Return a sentence about the best system; empty without scores."""
+    overview = next((table for table in tables if table.kind is TableKind.OVERVIEW), None)
     if overview is None or not group.rows or "dsc" not in group.metrics:
         return ""
-    column = next(i for i, column in enumerate(overview.columns) if column.key == "dsc")
-    best = [row for row in overview.rows if row.cells and row.cells[column].best]
+    index, column = next((i, column) for i, column in enumerate(overview.columns) if column.key == "dsc")
+    best = [row for row in overview.rows if row.cells and row.cells[index].best]
     if not best:
         return ""
     names = " and ".join(row.name for row in best)
-    return f"Best mean DSC of the systems that were told nothing: {names}, {best[0].cells[column].text}."
+    score = cell_text(best[0].cells[index], column)
+    return f"Best mean DSC of the systems without prompts from the truth: {names}, {score}."
 
 
 def _span(dates: Sequence[str]) -> str:
@@ -53,7 +54,7 @@ def _budget(runs: Iterable[Run]) -> str:
 
 
 def _metrics(group: Group) -> str:
-    names = ", ".join(DISPLAYS[metric].label(group.tolerance_mm) for metric in group.metrics)
+    names = ", ".join(METRICS[metric].label(group.tolerance_mm) for metric in group.metrics)
     return f"{names}; convention {group.convention.title}"
 
 

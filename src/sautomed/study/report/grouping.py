@@ -1,6 +1,6 @@
-"""Which scores may stand in one table.
+"""Groups of systems whose scores may be compared in one table.
 
-A row is a system in a setting, its folds and seeds put together. Two rows share a table only if they were scored on the
+A row is a system in a setting, with all its folds and seeds. Two rows share a table only if they were scored on the
 same cases of the same patients and folds, with as many seeds, the same classes and the same metric convention.
 """
 
@@ -13,7 +13,8 @@ from functools import cached_property
 from itertools import count
 
 from sautomed.evaluation.conventions import Convention, convention_named
-from sautomed.study.report.runs import PROMPT_WORDS, CaseScore, Run, Study, case_scores, metric_names
+from sautomed.report.scores import CaseScore
+from sautomed.study.report.runs import PROMPT_WORDS, Run, Study, case_scores, metric_names
 
 # (fold, its scored cases, number of seeds), sorted by fold
 Scope = tuple[tuple[int, tuple[str, ...], int], ...]
@@ -28,12 +29,12 @@ class ScoredRun:
 
     @cached_property
     def cases(self) -> tuple[str, ...]:
-        """The cases that could be scored, sorted."""
+        """Cases that could be scored, sorted."""
         return tuple(sorted({score.case for score in self.scores if score.status != "failed"}))
 
     @cached_property
     def labels(self) -> dict[int, str]:
-        """Name of each class that was scored, by value."""
+        """Name of each scored class, by value."""
         return dict(sorted({score.class_id: score.class_name for score in self.scores}.items()))
 
 
@@ -45,7 +46,7 @@ class Row:
 
     @property
     def runs(self) -> tuple[Run, ...]:
-        """By fold, then seed."""
+        """Its runs, by fold, then seed."""
         return tuple(one.run for one in self.scored)
 
     @property
@@ -55,18 +56,18 @@ class Row:
 
     @property
     def is_oracle(self) -> bool:
-        """Whether the truth prompted it."""
+        """Whether it is prompted from the truth."""
         return any(run.is_oracle for run in self.runs)
 
     @property
     def prompts(self) -> str:
-        """What it was told, in words: `none`, `box from the truth`."""
-        told = [PROMPT_WORDS[run.prompts] for run in self.runs]
-        return ", ".join(dict.fromkeys(words for words in told if words != PROMPT_WORDS["none"])) or told[0]
+        """Its prompts in words: `none`, `box from the truth`."""
+        given = dict.fromkeys(PROMPT_WORDS[run.prompts] for run in self.runs if run.is_oracle)
+        return ", ".join(given) or PROMPT_WORDS["none"]
 
     @property
     def note(self) -> str:
-        """The notes of its runs, each once."""
+        """Notes of its runs, each once."""
         return "; ".join(dict.fromkeys(run.note for run in self.runs if run.note))
 
     @cached_property
@@ -76,7 +77,7 @@ class Row:
 
     @cached_property
     def scope(self) -> Scope:
-        """What it was scored on."""
+        """Folds, cases and number of seeds that it was scored on."""
         return tuple(
             (fold, cases, sum((one.run.fold, one.cases) == (fold, cases) for one in self.scored))
             for fold, cases in sorted({(one.run.fold, one.cases) for one in self.scored})
@@ -85,9 +86,10 @@ class Row:
 
 @dataclass(frozen=True)
 class AbsentRow:
-    """A system that has no scores in a group, and why."""
+    """A system that has no scores in a group, and why, in words."""
 
     name: str
+    is_oracle: bool
     prompts: str
     status: str
     reason: str
@@ -95,14 +97,14 @@ class AbsentRow:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows whose scores may be compared, and the systems of the same data that have none.
+    """Rows whose scores may be compared, and the systems without scores on the same data.
 
     Args:
-        name: For files: letters, digits and underscores.
+        name: For file names: letters, digits and underscores.
         labels: Name of each class.
+        tolerance_mm: Of the NSD; None if the convention has no NSD.
         metrics: Names of the metrics, in the order of the convention.
-        tolerance_mm: Of the NSD; None where the convention has none.
-        caption: In words, what was scored.
+        caption: What was scored, in words.
     """
 
     name: str
@@ -123,19 +125,19 @@ class Group:
 
     @property
     def unprompted(self) -> tuple[Row, ...]:
-        """The rows that were told nothing: those that may be called best."""
+        """Rows that are not prompted from the truth: only these may be called best."""
         return tuple(row for row in self.rows if not row.is_oracle)
 
 
 def comparable_groups(study: Study) -> list[Group]:
-    """Sort the rows of a study into groups that may share a table; the one with most folds and rows leads its dataset.
+    """Sort the rows of a study into groups; of each dataset the one with the most folds and rows comes first.
 
-    A system that is not in the leading group of its dataset is named there with the reason: it has no scores, or it
-    lacks a fold that others have and stands in a group of its own.
+    A system that is not in the first group of its dataset is listed there with the reason: it has no scores, or it
+    lacks a fold that others have and is in a group of its own.
 
     Raises:
         MissingFile, BadTable: The scores of a run that is done cannot be read.
-        UsageError: A run names a metric convention that there is not.
+        UsageError: A run names an unknown metric convention.
     """
     groups: list[Group] = []
     for dataset in dict.fromkeys(run.dataset for run in study.runs):
@@ -148,17 +150,17 @@ def comparable_groups(study: Study) -> list[Group]:
 
 
 def _rows(runs: Iterable[Run]) -> list[Row]:
-    """One row per system, setting and way of scoring; runs without scores make none."""
+    """Make one row per system, setting and way of scoring; runs without scores make none."""
     scored: dict[object, list[ScoredRun]] = {}
     for run in runs:
         if run.status == "done":
             one = ScoredRun(run, tuple(case_scores(run)))
-            scored.setdefault((run.row, _way(one)), []).append(one)
+            scored.setdefault((run.row, _scoring(one)), []).append(one)
     return [Row(tuple(sorted(of_row, key=lambda one: (one.run.fold, one.run.seed)))) for of_row in scored.values()]
 
 
-def _way(one: ScoredRun) -> tuple[object, ...]:
-    """How a run was scored; numbers of two ways mean different things."""
+def _scoring(one: ScoredRun) -> tuple[object, ...]:
+    """Return how a run was scored; scores may only be compared if it is the same."""
     run = one.run
     return tuple(one.labels.items()), run.convention, run.tolerance_mm, metric_names(one.scores)
 
@@ -166,7 +168,7 @@ def _way(one: ScoredRun) -> tuple[object, ...]:
 def _groups_of(dataset: str, rows: Iterable[Row]) -> list[Group]:
     alike: dict[object, list[Row]] = {}
     for row in rows:
-        alike.setdefault((_way(row.scored[0]), row.scope, row.patients), []).append(row)
+        alike.setdefault((_scoring(row.scored[0]), row.scope, row.patients), []).append(row)
     return [_group(dataset, tuple(of_group)) for of_group in alike.values()]
 
 
@@ -186,7 +188,7 @@ def _group(dataset: str, rows: tuple[Row, ...]) -> Group:
 
 
 def _empty_group(dataset: str, runs: Sequence[Run]) -> Group:
-    """A group for a dataset on which nothing could be scored."""
+    """Make a group for a dataset without any scores."""
     convention, labels = convention_named(runs[0].convention), next((run.labels for run in runs if run.labels), {})
     return Group("", dataset, dict(labels), (), convention, runs[0].tolerance_mm, tuple(convention.metrics), ())
 
@@ -196,7 +198,7 @@ def _size(group: Group) -> tuple[int, int, int]:
 
 
 def _absent_rows(group: Group, runs: Sequence[Run]) -> tuple[AbsentRow, ...]:
-    """The systems of a dataset that a group lacks."""
+    """Return the systems of a dataset that are not in a group."""
     present = {row.runs[0].row for row in group.rows}
     lacking: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
@@ -206,7 +208,6 @@ def _absent_rows(group: Group, runs: Sequence[Run]) -> tuple[AbsentRow, ...]:
 
 
 def _absent_row(runs: Sequence[Run]) -> AbsentRow:
-    """Of the runs of one system."""
     without = [run for run in runs if run.status != "done"]
     reason = "; ".join(dict.fromkeys(run.reason.rstrip(". ") for run in without))
     statuses = {run.status for run in without}
@@ -214,17 +215,17 @@ def _absent_row(runs: Sequence[Run]) -> AbsentRow:
     if status == "apart":
         reason = "scored on other cases, folds or seeds, or in another way; it stands in a table of its own"
     elif len(without) < len(runs):
-        folds = folds_listed(sorted({run.fold for run in without}))
+        folds = folds_text(sorted({run.fold for run in without}))
         reason = f"{folds}: {reason}; the rest stands in a table of its own"
-    return AbsentRow(runs[0].row_name, PROMPT_WORDS[runs[0].prompts], status, reason)
+    return AbsentRow(runs[0].row_name, runs[0].is_oracle, PROMPT_WORDS[runs[0].prompts], status, reason)
 
 
 def _caption(group: Group) -> str:
-    """`chaos, folds 0 and 1, 20 patients`."""
+    """Return what was scored: `chaos, folds 0 and 1, 20 patients`."""
     if not group.rows:
         return f"{group.dataset}, no system has scores"
     patients = len(group.patients)
-    folds = folds_listed(sorted({fold for fold, *_ in group.scope}))
+    folds = folds_text(sorted({fold for fold, *_ in group.scope}))
     parts = [group.dataset, folds, f"{patients} patient{'s' * (patients != 1)}"]
     seeds = sorted({seeds for *_, seeds in group.scope})
     if seeds != [1]:
@@ -236,12 +237,12 @@ def _why_apart(group: Group, leading: Group) -> str:
     names = ", ".join(row.name for row in group.rows)
     lacking = sorted({fold for fold, *_ in leading.scope} - {fold for fold, *_ in group.scope})
     if lacking:
-        return f"apart because {names} lacks {folds_listed(lacking)}, which others have"
+        return f"apart because {names} lacks {folds_text(lacking)}, which others have"
     return f"apart because {names} was scored on other cases, folds or seeds, or in another way"
 
 
 def _named(groups: Sequence[Group]) -> list[Group]:
-    """The groups with names that differ."""
+    """Give each group a name of its own."""
     taken: set[str] = set()
     named = []
     for group in groups:
@@ -253,8 +254,8 @@ def _named(groups: Sequence[Group]) -> list[Group]:
     return named
 
 
-def folds_listed(folds: Sequence[int]) -> str:
-    """`fold 0`; `folds 0, 1 and 3`."""
+def folds_text(folds: Sequence[int]) -> str:
+    """Return folds in words: `fold 0`; `folds 0, 1 and 3`."""
     if len(folds) < 2:
         return "".join(f"fold {fold}" for fold in folds) or "no fold"
     return f"folds {', '.join(map(str, folds[:-1]))} and {folds[-1]}"

@@ -1,12 +1,10 @@
-"""The runs of a study as they lie in its folder: what was asked, how it ended, what it cost, each case's scores.
+"""Runs of a study, read from its folder: settings, how each ended, its costs, and the scores of each case.
 
 Knows nothing of tables or pictures.
 """
 
 from __future__ import annotations
 
-import csv
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,34 +14,33 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from sautomed.errors import BadTable, MissingFile
-from sautomed.scans.paths import read_json, require_file
+from sautomed.report.scores import CaseScore, read_case_scores
+from sautomed.scans.grid import Plane
+from sautomed.scans.paths import read_json
 
 Prompts = Literal["none", "box", "points"]
 RunStatus = Literal["done", "failed", "left_out"]
 
-# What a person, or here the truth, had to give; said beside every score of such a system.
+# What a person would give at test time, and here the truth gives; shown beside every score of such a system.
 PROMPT_WORDS: Mapping[Prompts, str] = MappingProxyType(
     {"none": "none", "box": "box from the truth", "points": "points from the truth"}
 )
-# Columns of scores.csv that are no metric; all others are, whatever the convention calls them.
-_NO_METRIC = frozenset({"case", "class_id", "class", "tolerance_mm", "volume_pred_ml", "volume_ref_ml", "status"})
-_SHOWN = ("order", "label", "setting", "note")  # of a run, in study.json
+_FROM_STUDY = ("order", "label", "setting", "note")  # entries of a run that study.json overrides
 _STUDY_CURE = "Name the folder that sautomed study wrote."
-_RUN_CURE = "Take the run's folder away and let sautomed study --resume do it again."
+_RUN_CURE = "Delete the run's folder and run it again with sautomed study --resume."
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What a run cost.
+    """Costs of a run; None for what was not measured.
 
     Args:
-        parameters, trained: Numbers of the model, all and those that were trained.
-        flops_per_volume: None where it was not counted.
+        parameters, trained: Number of parameters of the model, and of those that were trained.
         seconds_per_volume: Wall time of segmenting one case.
-        peak_bytes, cuda_peak_bytes: Of the process, and on the GPU if there was one.
-        train_minutes: Of the training, on the clock of the study's minutes.
+        peak_bytes, cuda_peak_bytes: Peak memory of the process, and on the GPU if there was one.
+        train_minutes: Length of the training, by the clock that the study's minutes are measured with.
         cpu_minutes: Processor time of the training.
-        steps: Of the optimiser.
+        steps: Steps of the optimiser.
     """
 
     parameters: int | None = None
@@ -59,7 +56,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class RunError:
-    """Why a run failed or was left out; the id is empty where no typed error stands behind it."""
+    """Why a run failed or was left out; `id` is empty if the cause was not one of our errors."""
 
     text: str
     id: str = ""
@@ -67,16 +64,16 @@ class RunError:
 
 @dataclass(frozen=True)
 class Run:
-    """One system on one fold of one dataset with one seed: run.json and where it lies.
+    """One system on one fold of one dataset with one seed: its run.json and its folder.
 
     Args:
-        label, setting: Together a row of the tables ("SAMed", "3 cases"); the setting may be empty.
-        prompts: What the system was told from the truth.
+        label, setting: Together the name of a row of the tables ("SAMed", "3 cases"); the setting may be empty.
+        prompts: What the system is given from the truth at test time.
         note: Shown beside the row.
         cases, train_cases: Ids.
         labels: Name of each label value, without the background.
-        patients: Patient of a case, where one patient has several; a case that is not named is a patient of its own.
-        training: Folder of the training below the study's.
+        patients: Patient by case, for patients with several cases; any other case is its own patient.
+        training: Folder of the training, relative to the study's.
         folder: STUDY/runs/ID.
     """
 
@@ -92,7 +89,7 @@ class Run:
     setting: str = ""
     dataset_folder: str = ""
     layout: str = "auto"
-    plane: str = "axial"
+    plane: Plane = "axial"
     seed: int = 0
     prompts: Prompts = "none"
     note: str = ""
@@ -110,12 +107,12 @@ class Run:
 
     @property
     def is_oracle(self) -> bool:
-        """Whether the truth told the system something at test time."""
+        """Whether the system is prompted from the truth at test time."""
         return self.prompts != "none"
 
     @property
     def row(self) -> tuple[str, str]:
-        """Label and setting: runs that share them are one row."""
+        """Label and setting; runs that share them are one row."""
         return self.label, self.setting
 
     @property
@@ -125,7 +122,7 @@ class Run:
 
     @property
     def reason(self) -> str:
-        """Why there are no scores; empty for a run that is done."""
+        """Why the run has no scores; empty for a run that is done."""
         if self.status == "done":
             return ""
         return self.error.text if self.error else "no reason was written down"
@@ -137,7 +134,7 @@ class Run:
 
     @property
     def prompts_folder(self) -> Path:
-        """Folder of CASE.json; only there for systems with boxes."""
+        """Folder of CASE.json; exists only for systems with boxes."""
         return self.folder / "prompts"
 
     @property
@@ -152,25 +149,25 @@ class Run:
 
     @property
     def training_folder(self) -> Path | None:
-        """STUDY/trainings/TID/fold_K; None for a system that was not trained."""
+        """STUDY/trainings/ID/fold_K; None for a system that was not trained."""
         return self.folder.parent.parent / self.training if self.training else None
 
     @property
     def training_log(self) -> Path | None:
-        """log.csv of the training, None where there is none."""
+        """log.csv of the training; None if there is none."""
         path = self.training_folder / "log.csv" if self.training_folder else None
         return path if path is not None and path.is_file() else None
 
     def prediction_of(self, case: str) -> Path:
-        """The predicted label map of a case."""
+        """Return the path of the predicted label map of a case."""
         return self.predictions / f"{case}.nii.gz"
 
     def prompts_of(self, case: str) -> Path:
-        """The boxes that prompted a case; not there for systems without."""
+        """Return the path of the boxes that prompted a case; the file exists only for systems with boxes."""
         return self.prompts_folder / f"{case}.json"
 
     def patient_of(self, case: str) -> str:
-        """The patient that a case is of."""
+        """Return the patient of a case."""
         return self.patients.get(case, case)
 
 
@@ -179,8 +176,8 @@ class Study:
     """A study.
 
     Args:
-        runs: Those that have ended, in the study's order.
-        pending: Ids of runs that were planned and have not ended.
+        runs: Runs that have ended, in the study's order.
+        pending: Ids of planned runs that have not ended.
     """
 
     title: str
@@ -189,31 +186,15 @@ class Study:
     pending: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class CaseScore:
-    """One class in one case.
-
-    Args:
-        values: By metric, named as the convention's columns; nan where there is none.
-        status: scored, absent, missed, spurious or failed, as `sautomed.evaluation.scores.Status`.
-    """
-
-    case: str
-    class_id: int
-    class_name: str
-    values: Mapping[str, float]
-    status: str
-
-
 def read_study(folder: str | Path) -> Study:
     """Read study.json and the runs/ID/run.json of its runs.
 
-    What a row is called and where it stands is as study.json says now, since its file may have changed after a run
-    ended. Runs that the file no longer has are passed over, as long as it names any.
+    Name, note and order of a row are taken from study.json, since its study file may have changed after a run ended.
+    If study.json lists runs, all others are skipped.
 
     Raises:
-        MissingFile: There is no study, or no run of it has ended.
-        BadTable: study.json or a run.json lacks an entry or holds another type.
+        MissingFile: There is no study, or none of its runs has ended.
+        BadTable: study.json or a run.json lacks an entry, or an entry has another type.
     """
     folder = Path(folder)
     described = _read_object(folder / "study.json", _STUDY_CURE)
@@ -231,42 +212,23 @@ def read_study(folder: str | Path) -> Study:
 
 
 def case_scores(run: Run) -> list[CaseScore]:
-    """The rows of a run's scores.csv, in its order.
+    """Read the rows of a run's scores.csv, in the order of the file.
 
     Raises:
-        MissingFile: The run has none, as when it failed.
-        BadTable: A column is absent, or text stands where a number belongs.
+        MissingFile: The run has none, for instance because it failed.
+        BadTable: A column is missing, or a field is not a number.
     """
-    require_file(run.scores_csv)
-    with run.scores_csv.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
-    metrics = [name for name in reader.fieldnames or [] if name not in _NO_METRIC]
-    try:
-        return [
-            CaseScore(
-                row["case"],
-                int(row["class_id"]),
-                row["class"],
-                {metric: float(row[metric]) if row[metric] else math.nan for metric in metrics},
-                row["status"],
-            )
-            for row in rows
-        ]
-    except (KeyError, ValueError, TypeError) as error:
-        raise BadTable(
-            f"lacks a column, or holds text for a number: {error}.", where=run.scores_csv, cure=_RUN_CURE
-        ) from error
+    return read_case_scores(run.scores_csv, _RUN_CURE)
 
 
 def metric_names(scores: Sequence[CaseScore]) -> tuple[str, ...]:
-    """The metrics that rows hold, in the order of the columns."""
+    """Return the metrics of some scores, in the order of the columns."""
     return tuple(dict.fromkeys(metric for score in scores for metric in score.values))
 
 
 def _read_run(path: Path, planned: Mapping[str, Any]) -> Run:
-    shown = {name: planned[name] for name in _SHOWN if name in planned}
-    entries = {**_read_object(path, _RUN_CURE), **shown, "folder": path.parent}
+    changed = {name: planned[name] for name in _FROM_STUDY if name in planned}
+    entries = {**_read_object(path, _RUN_CURE), **changed, "folder": path.parent}
     try:
         return _RUN.validate_python(entries)
     except ValidationError as error:
@@ -283,7 +245,7 @@ def _read_object(path: Path, cure: str) -> dict[str, Any]:
 
 
 def _planned(described: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What study.json says of each of its runs, by id."""
+    """Return the entries of each run in study.json, by id."""
     planned = described.get("runs")
     runs = [run for run in planned if isinstance(run, dict)] if isinstance(planned, list) else []
     return {str(run["id"]): run for run in runs if run.get("id")}

@@ -1,6 +1,6 @@
-"""Why a score is what it is: each wrong voxel under one cause, and DSC by a slice's place in its organ.
+"""Errors behind a score: every wrong voxel counted under one cause, and DSC by a slice's place in its organ.
 
-Label maps are read case by case; nothing larger than one case is held. Knows nothing of tables or pictures.
+Label maps are read case by case; memory holds one case at a time. Knows nothing of tables or figures.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +17,14 @@ from scipy import ndimage
 
 from sautomed.datasets import Dataset
 from sautomed.scans.volume import LabelMap
-from sautomed.study.report.cases import System, read_label_maps
+from sautomed.study.report.cases import ReportedSystem, read_label_maps
 
-NEAR_MM = 5.0  # ours: what is closer to the true surface is a matter of the outline
+NEAR_MM = 5.0  # ours: errors closer to the true surface count as outline errors
 CAUSES: Mapping[str, str] = MappingProxyType(
     {
-        "boundary": "outline",  # one voxel in the plane, or NEAR_MM, from the true surface
-        "inner": "farther off",  # between the organ's ends, farther from its surface
-        "missed_slices": "missed slices",  # slices between its ends on which nothing of it was found
+        "boundary": "outline",  # within one voxel in the plane, or NEAR_MM, of the true surface
+        "inner": "farther off",  # between the organ's end slices, farther from its surface
+        "missed_slices": "missed slices",  # slices between its ends where nothing of it was found
         "beyond": "past its ends",  # false organ before its first or after its last slice
         "missed": "missed organ",  # nothing of it was found anywhere
         "invented": "invented organ",  # the truth has none of it
@@ -36,25 +35,25 @@ PLACES: Mapping[str, str] = MappingProxyType(
         "first": "first slice",
         "middle": "middle third",
         "last": "last slice",
-        "walk_first": "walk's first",  # the volume's middle slice, from where 3D-SAutoMed walks to both ends
-        "walk_near": "beside it",  # the same organ on the WALK_NEAR slices to either side of that one
+        "walk_first": "walk's first",  # the volume's middle slice, where 3D-SAutoMed starts its walk to both ends
+        "walk_near": "beside it",  # the same organs on the WALK_NEAR slices on either side of it
     }
 )
 WALK_NEAR = 3
-BINS = 10  # of an organ's length, for the curve
+BINS = 10  # equal parts of an organ's length, for the figure
 
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class SystemErrors:
-    """What one system did wrong, over all cases that it segmented.
+    """Errors of one system over all cases that it segmented.
 
     Args:
-        ml: Volume per case, by class and cause.
-        places: Mean DSC of slices that have the organ in the truth, by `PLACES`; nan where there is no such slice.
-        along: Likewise, by the place between an organ's first and last slice, (BINS,).
-        cases: How many.
+        ml: Volume of wrong voxels per case, by class and cause.
+        places: Mean DSC of slices that have the organ in the truth, by `PLACES`; nan if there is no such slice.
+        along: The same by position between an organ's first and last slice, (BINS,).
+        cases: Number of cases.
     """
 
     ml: Mapping[int, Mapping[str, float]]
@@ -63,23 +62,27 @@ class SystemErrors:
     cases: int
 
     def total_ml(self, cause: str) -> float:
-        """Of one cause, over all organs, per case."""
+        """Return the volume of one cause over all organs, per case."""
         return sum(causes[cause] for causes in self.ml.values())
 
 
 def measure_errors(
     dataset: Dataset,
     cases: Sequence[str],
-    systems: Sequence[System],
+    systems: Sequence[ReportedSystem],
     labels: Mapping[int, str],
     on_case: Callable[[str], None] | None = None,
 ) -> dict[str, SystemErrors]:
-    """Go through all cases and put every wrong voxel of every system under one cause; by the systems' names.
+    """Count every wrong voxel of every system in all cases under one cause.
 
-    A voxel that was given to the wrong organ counts twice: it lacks in one, and is false in the other.
+    A voxel with the wrong organ counts twice: it is missing in one organ and false in the other.
 
     Args:
-        on_case: Called with each id when it is done.
+        cases: Ids.
+        labels: Name of each class.
+        on_case: Called with the id of each case when it is done.
+    Returns:
+        Errors by system name; systems that segmented no case are left out.
     Raises:
         DataError: A truth cannot be read.
     """
@@ -92,11 +95,13 @@ def measure_errors(
 
 
 def split_errors(truth: Mask, found: Mask, near: Mask) -> dict[str, int]:
-    """Every voxel in which two masks differ under one of `CAUSES`; the counts add up to their number.
+    """Count every voxel in which two masks differ under one of `CAUSES`.
 
     Args:
         truth, found: (d h w).
-        near: Where the true surface is near, from `near_surface`.
+        near: Voxels near the true surface, from `near_surface`.
+    Returns:
+        Voxels by cause; they add up to the number of differing voxels.
     """
     counts = dict.fromkeys(CAUSES, 0)
     wrong = truth ^ found
@@ -116,33 +121,33 @@ def split_errors(truth: Mask, found: Mask, near: Mask) -> dict[str, int]:
 
 
 def near_surface(truth: Mask, spacing_mm: tuple[float, float, float]) -> Mask:
-    """Voxels within one voxel in the plane, or `NEAR_MM`, of the outline of a mask, on either side."""
+    """Return the voxels within one voxel in the plane, or `NEAR_MM`, of a mask's outline, on either side, (d h w)."""
     near = np.zeros_like(truth)
     if not truth.any():
         return near
-    inside: Any = ndimage.find_objects(truth.astype(np.uint8))[0]
-    # Only so far around the organ as anything can be near.
+    inside: tuple[slice, ...] = ndimage.find_objects(truth.astype(np.uint8))[0]
+    # Crop to the region where voxels can be near.
     widths = [int(np.ceil(NEAR_MM / mm)) + 1 for mm in spacing_mm]
     around = tuple(slice(max(part.start - width, 0), part.stop + width)
                    for part, width in zip(inside, widths, strict=True))  # fmt: skip
     organ = truth[around]
     ring = np.ones((1, 3, 3), dtype=bool)
     beside = ndimage.binary_dilation(organ, ring) & ~ndimage.binary_erosion(organ, ring, border_value=1)
-    # An outline lies between two voxels, so half a voxel less than the distance of their middles.
+    # The outline is between two voxels: half a voxel less than the distance of their middles.
     apart = np.where(organ, _distance(organ, spacing_mm), _distance(~organ, spacing_mm)) - min(spacing_mm) / 2
     near[around] = beside | (apart <= NEAR_MM)
     return near
 
 
 def slice_dsc(truth: Mask, found: Mask) -> NDArray[np.float64]:
-    """DSC of each slice that has the structure in the truth; nan elsewhere, (d,)."""
+    """Return the DSC of each slice with the structure in the truth, nan for others, (d,)."""
     in_truth, in_found = truth.sum(axis=(1, 2)), found.sum(axis=(1, 2))
     both = (truth & found).sum(axis=(1, 2))
     return np.where(in_truth > 0, 2 * both / np.maximum(in_truth + in_found, 1), np.nan)
 
 
 def _distance(mask: Mask, spacing_mm: tuple[float, float, float]) -> NDArray[np.float64]:
-    """From each voxel of a mask to the nearest outside it; inf if there is none."""
+    """Return the distance (mm) from each voxel of a mask to the nearest one outside it; inf if there is none."""
     if mask.all():
         return np.full(mask.shape, np.inf)
     return np.asarray(ndimage.distance_transform_edt(mask, sampling=spacing_mm))
@@ -150,7 +155,7 @@ def _distance(mask: Mask, spacing_mm: tuple[float, float, float]) -> NDArray[np.
 
 @dataclass
 class _Tally:
-    """Sums over cases."""
+    """Sums and values over cases, of one system."""
 
     ml: dict[tuple[int, str], float] = field(default_factory=dict)
     places: dict[str, list[float]] = field(default_factory=lambda: {place: [] for place in PLACES})
@@ -168,12 +173,12 @@ class _Tally:
             self.along[int(place * BINS)].append(float(value))
         self.places["first"].append(float(dsc[with_organ[0]]))
         self.places["last"].append(float(dsc[with_organ[-1]]))
-        _extend(self.places["middle"], dsc[with_organ][np.abs(place_of - 0.5) <= 1 / 6])
+        _append_mean(self.places["middle"], dsc[with_organ][np.abs(place_of - 0.5) <= 1 / 6])
         start = len(dsc) // 2
         if math.isfinite(dsc[start]):
             beside = [t for t in range(start - WALK_NEAR, start + WALK_NEAR + 1) if t != start and 0 <= t < len(dsc)]
             self.places["walk_first"].append(float(dsc[start]))
-            _extend(self.places["walk_near"], dsc[beside])
+            _append_mean(self.places["walk_near"], dsc[beside])
 
     def errors(self, labels: Mapping[int, str]) -> SystemErrors:
         return SystemErrors(
@@ -184,8 +189,8 @@ class _Tally:
         )
 
 
-def _extend(values: list[float], more: NDArray[np.float64]) -> None:
-    """Slices of one organ in one case count as one value, so that a long organ does not outweigh a short one."""
+def _append_mean(values: list[float], more: NDArray[np.float64]) -> None:
+    """Append the mean over slices: one value per organ and case, so that long organs do not outweigh short ones."""
     if np.isfinite(more).any():
         values.append(float(np.nanmean(more)))
 

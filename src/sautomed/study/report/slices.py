@@ -1,4 +1,4 @@
-"""Cases in 2D: the same slice of the truth and of every system, with outlines and the boxes that prompted them."""
+"""Figure of a case in 2D: one slice with the outlines of truth and every system, and the boxes that prompted it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from sautomed.scans.volume import LabelMap, Volume
 from sautomed.study.report.cases import Boxes, ShownCase
 from sautomed.study.report.plotting import COLUMNS, panel_grid, photo_url, title_panel
 
-MARGIN_MM = 14.0  # of tissue around the organs
-SMALLEST_MM = 90.0  # a lone small organ is still shown with what is around it
+MARGIN_MM = 14.0  # ours: of tissue around the organs
+SMALLEST_MM = 90.0  # ours: so that a single small organ is shown with its surroundings
 
 
 @dataclass(frozen=True)
 class Cut:
-    """What part of which slice is shown: rows and columns in pixels, and how high a pixel is for its width."""
+    """The shown part of a slice: rows and columns in pixels, and the height of a pixel over its width."""
 
     index: int
     rows: slice
@@ -31,7 +31,7 @@ class Cut:
 
 
 def choose_slice(truth: LabelMap, predictions: Mapping[str, LabelMap]) -> int:
-    """Of the slices with most organs in the truth, the one on which systems and truth disagree in most pixels."""
+    """Choose, among the slices with most organs in the truth, the one where most pixels are disputed by systems."""
     organs = np.array([len(np.unique(plane[plane > 0])) for plane in truth.array])
     disputed = np.zeros(len(organs))
     for found in predictions.values():
@@ -40,7 +40,7 @@ def choose_slice(truth: LabelMap, predictions: Mapping[str, LabelMap]) -> int:
 
 
 def cut_around(shown: ShownCase, index: int) -> Cut:
-    """The region of a slice that holds every outline and box of every system, with a margin."""
+    """Return the region of a slice that holds the outlines and boxes of all systems, with a margin."""
     maps = [shown.truth, *shown.predictions.values()]
     occupied = np.any([labels.array[index] > 0 for labels in maps], axis=0)
     rows, columns = ([float(place) for place in np.flatnonzero(occupied.any(axis=axis))] for axis in (1, 0))
@@ -53,18 +53,18 @@ def cut_around(shown: ShownCase, index: int) -> Cut:
 
 
 def slices_picture(shown: ShownCase, notes: Mapping[str, str]) -> str:
-    """Truth and systems on one slice, as a data URL: outlines in the organs' colours, the truth dashed in white.
+    """Draw truth and systems on one slice, outlines in the organs' colours, the truth dashed; return a data URL.
 
     Args:
-        shown: Boxes are drawn in the organ's colour where one prompted this slice.
-        notes: A few words beside a system's name, such as its DSC.
+        shown: Boxes that prompted this slice are drawn in the organ's colour.
+        notes: A few words by system name, such as its DSC.
     """
     scan = shown.scan
     cut = cut_around(shown, choose_slice(shown.truth, shown.predictions))
     panels = len(shown.predictions) + 1
     rows = -(-panels // COLUMNS)
-    tall = (cut.rows.stop - cut.rows.start) * cut.aspect / (cut.columns.stop - cut.columns.start)
-    figure, grid = panel_grid(rows, -(-panels // rows), tall)
+    aspect = (cut.rows.stop - cut.rows.start) * cut.aspect / (cut.columns.stop - cut.columns.start)
+    figure, grid = panel_grid(rows, -(-panels // rows), aspect)
     window = display_window(scan.array)
     first, *others = grid
     _draw_panel(first, scan, cut, window, None, shown.truth, {})
@@ -102,7 +102,7 @@ def _draw_panel(
     draw_outlines(axes, truth.array[part], "dashed", 0.8, "white")
     draw_outlines(axes, found.array[part], "solid", 1.3)
     for value, (x0, y0, x1, y1) in boxes.get(cut.index, {}).items():
-        # A pixel's number stands for its middle, a box's corner for a pixel's edge.
+        # A pixel's index is at its middle, a corner of a box at the edge of a pixel.
         corner = (x0 - 0.5 - cut.columns.start, y0 - 0.5 - cut.rows.start)
         axes.add_patch(Rectangle(corner, x1 - x0, y1 - y0, fill=False, edgecolor=colour_of(value), linewidth=0.8))
 

@@ -1,7 +1,7 @@
-"""Means of a system over patients with their intervals, and whether a system differs from the best one.
+"""Means over patients with bootstrap intervals, and tests of each system against the best one.
 
-A patient is what is drawn and compared: several seeds, and several scans of one patient, are averaged first. Reads no
-file.
+The unit of bootstrap and tests is the patient: several seeds, and several scans of one patient, are averaged first.
+Reads no file.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from sautomed.evaluation.conventions import DISPLAYS
+from sautomed.evaluation.metrics import METRICS
 from sautomed.evaluation.scores import RESAMPLES, Interval, bootstrap_means
 from sautomed.study.report.grouping import Group, Row
 
 SIGNIFICANT = 0.05
-_ROUNDING = 1e-9  # scores.csv holds six digits, so smaller differences of means come from adding up in another order
+_ROUNDING = 1e-9  # scores.csv has six digits, so smaller differences of means come from the order of summation
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Means:
-    """A metric of a system: by class id, and the mean over classes; `cases` of an interval counts patients."""
+    """One metric of a system, by class id, and the mean over classes; `cases` of an interval counts patients."""
 
     classes: Mapping[int, Interval]
     overall: Interval
@@ -34,11 +34,11 @@ class Means:
 
 @dataclass(frozen=True)
 class AgainstBest:
-    """A system against the best one, in one metric.
+    """Comparison of a system with the best one in one metric.
 
     Args:
         difference: System minus best: mean over patients with the bootstrap interval; `cases` counts the patients.
-        better: Patients where the system is better.
+        better: Number of patients in which the system is better.
         bootstrap_p, wilcoxon_p: Two-sided; nan with fewer than two patients.
         bootstrap_holm, wilcoxon_holm: Corrected for all comparisons of the group.
     """
@@ -53,16 +53,17 @@ class AgainstBest:
 
     @property
     def is_significant(self) -> bool:
-        """Whether both tests say so after correction.
+        """Whether both tests are significant after correction.
 
-        The bootstrap alone is too sure with few patients: of 400 draws from a normal law without a difference it called
-        23 % significant with 4 patients, 12 % with 8 and 7 % with 20 (both tests together 0, 4 and 3 %).
+        With few patients the bootstrap alone is too often significant: of 400 samples from a normal distribution
+        without a difference it called 23 % significant with 4 patients, 12 % with 8 and 7 % with 20; both tests
+        together 0, 4 and 3 %.
         """
         return self.bootstrap_holm < SIGNIFICANT and self.wilcoxon_holm < SIGNIFICANT
 
 
 def patient_table(row: Row, metric: str, patients: Sequence[str], classes: Sequence[int]) -> Array:
-    """One metric of a system as (patients classes), mean over seeds and scans of a patient; nan without a value."""
+    """Return one metric of a system, (patients classes), averaged over seeds and scans; nan without a value."""
     places = {patient: i for i, patient in enumerate(patients)}
     columns = {k: i for i, k in enumerate(classes)}
     total, seen = np.zeros((len(places), len(columns))), np.zeros((len(places), len(columns)))
@@ -77,7 +78,7 @@ def patient_table(row: Row, metric: str, patients: Sequence[str], classes: Seque
 
 
 def group_means(group: Group, metric: str, seed: int = 0) -> list[Means]:
-    """The means of each row of a group, with 95 % bootstrap intervals over patients; all rows see the same draws."""
+    """Return the means of each row with 95 % bootstrap intervals over patients; all rows use the same draws."""
     classes = list(group.labels)
     means = []
     for row in group.rows:
@@ -87,7 +88,7 @@ def group_means(group: Group, metric: str, seed: int = 0) -> list[Means]:
 
 
 def best_row(group: Group) -> Row | None:
-    """The system with the highest mean DSC among those that were told nothing; None without one."""
+    """Return the row with the highest mean DSC among those not prompted from the truth; None if there is none."""
     classes = list(group.labels)
     tables = [patient_table(row, "dsc", group.patients, classes) for row in group.unprompted]
     means = [bootstrap_means(table, resamples=1)[1].mean for table in tables]
@@ -96,7 +97,7 @@ def best_row(group: Group) -> Row | None:
 
 
 def comparisons_with_best(group: Group, metric: str, seed: int = 0) -> list[AgainstBest]:
-    """Every other system that was told nothing against the best one by mean DSC, in any metric; empty without two."""
+    """Compare each other row not prompted from the truth with the best one by mean DSC; empty with fewer than two."""
     best = best_row(group)
     if best is None:
         return []
@@ -111,9 +112,9 @@ def comparisons_with_best(group: Group, metric: str, seed: int = 0) -> list[Agai
 
 
 def _compare(row: Row, best: Row, group: Group, metric: str, seed: int) -> AgainstBest:
-    classes, higher_is_better = list(group.labels), DISPLAYS[metric].higher_is_better
+    classes, higher_is_better = list(group.labels), METRICS[metric].higher_is_better
     system, reference = (patient_table(one, metric, group.patients, classes) for one in (row, best))
-    if not higher_is_better:  # a distance is lacking where an organ was missed: compare only what both found
+    if not higher_is_better:  # a missed organ has no distance: compare only what both found
         both = np.isfinite(system) & np.isfinite(reference)
         system, reference = np.where(both, system, np.nan), np.where(both, reference, np.nan)
     differences = _means_of_patients(system) - _means_of_patients(reference)
@@ -125,20 +126,20 @@ def _compare(row: Row, best: Row, group: Group, metric: str, seed: int) -> Again
 
 
 def _means_of_patients(table: Array) -> Array:
-    """Mean over the classes that have a value, (patients)."""
+    """Average over the classes that have a value, (patients)."""
     seen = np.isfinite(table)
     with np.errstate(invalid="ignore"):
         return np.where(seen, table, 0.0).sum(axis=1) / seen.sum(axis=1)
 
 
 def paired_bootstrap(differences: Array, *, seed: int = 0, resamples: int = RESAMPLES) -> tuple[Interval, float]:
-    """The mean of paired differences with its 95 % percentile interval, and how surely it is not zero.
+    """Bootstrap the mean of paired differences: its 95 % percentile interval, and the p of a difference from zero.
 
     Args:
         differences: One per patient, all finite.
     Returns:
-        The interval, and the two-sided p: twice the smaller share of draws whose mean lies on either side of zero,
-        counting zero to both and the sample itself as a draw; 1 if all differences are zero, nan for fewer than two.
+        The interval, and the two-sided p: twice the smaller share of draws with a mean on either side of zero, counting
+        zero on both sides and the sample itself as a draw; 1 if all differences are zero, nan for fewer than two.
     Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, 13.3 and 16.4; the added one after Davison and
     Hinkley 1997, 4.2.
     """
@@ -154,10 +155,10 @@ def paired_bootstrap(differences: Array, *, seed: int = 0, resamples: int = RESA
 
 
 def wilcoxon_p(differences: Array) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test; 1 if all differences are zero, nan for fewer than two.
+    """Return the two-sided p of Wilcoxon's signed-rank test; 1 if all differences are zero, nan for fewer than two.
 
-    Exact, with ties and zeros too (zeros are dropped): there scipy takes a normal law, which with few patients goes
-    below what the test can reach.
+    Exact also with ties and zeros (zeros are dropped): scipy falls back to a normal approximation there, which with few
+    patients gives smaller p than the test can reach.
 
     Source: Wilcoxon 1945, Biometrics Bulletin 1(6).
     """
@@ -165,8 +166,8 @@ def wilcoxon_p(differences: Array) -> float:
         return math.nan
     known = np.round(differences, 9)
     known = known[known != 0]
-    ranks = (2 * stats.rankdata(np.abs(known))).astype(int)  # twice the rank, which ties make a half
-    chances = np.ones(1)  # of each sum of the positive ranks, if every sign were tossed
+    ranks = (2 * stats.rankdata(np.abs(known))).astype(int)  # doubled, since ties give half ranks
+    chances = np.ones(1)  # probability of each sum of the positive ranks, if all signs are equally likely
     for rank in ranks:
         chances = (np.pad(chances, (rank, 0)) + np.pad(chances, (0, rank))) / 2
     reached = ranks[known > 0].sum()
@@ -174,12 +175,12 @@ def wilcoxon_p(differences: Array) -> float:
 
 
 def smallest_wilcoxon_p(patients: int) -> float:
-    """What Wilcoxon's signed-rank test gives if all patients agree: 2 / 2^n."""
+    """Return the p of Wilcoxon's signed-rank test if all patients agree: 2 / 2^n."""
     return min(1.0, 2 / 2**patients)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p values corrected for their number, in the same order; nan stays and is not counted.
+    """Correct p values for their number, in the same order; nan stays and is not counted.
 
     Source: Holm 1979, Scandinavian Journal of Statistics 6(2).
     """

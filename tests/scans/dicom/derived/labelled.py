@@ -1,4 +1,4 @@
-"""Label maps on series that were written and read here, for what is made of them."""
+"""Label maps on the grid of a series, to write derived objects from."""
 
 import numpy as np
 
@@ -19,13 +19,13 @@ def grid_of(path) -> NativeGrid:
 
 
 def labels_on(frames: np.ndarray, native: NativeGrid, names=None, plane="axial") -> LabelMap:
-    """A label map, as segmentation gives it, from frames (slices rows columns) of the series."""
+    """Return a label map, as from a segmentation, with the given frames (slices rows columns) of the series."""
     turned, affine = orient(frames.transpose(2, 1, 0), native, plane)
     return LabelMap(np.ascontiguousarray(turned), affine, native, plane, names or {})
 
 
 def some_labels(shape, values=(1, 2), seed=0) -> np.ndarray:
-    """Frames of random labels in small blocks, with islands and holes."""
+    """Return frames of random labels, with many islands and holes."""
     rng = np.random.default_rng(seed)
     picked = rng.choice(np.array([0, *values], dtype=np.uint16), shape)
     return picked.astype(np.uint8 if max(values) < 256 else np.uint16)

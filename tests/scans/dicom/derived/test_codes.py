@@ -50,7 +50,7 @@ def test_every_organ_of_the_largest_public_label_set_is_known():
     assert [name for kind in KINDS.values() for name in kind.labels if not organ_code(name).is_known] == []
 
 
-def test_a_tumour_is_no_anatomical_structure():
+def test_a_tumour_has_its_own_category():
     assert organ_code("tumour").category == codes.SCT.MorphologicallyAbnormalStructure
 
 
@@ -73,5 +73,5 @@ def test_any_name_gives_a_well_formed_code_and_label(name):
         assert text.isprintable()
 
 
-def test_colours_are_the_palettes():
+def test_colours_come_from_the_palette():
     assert "#{:02x}{:02x}{:02x}".format(*colour_rgb(3)) == colour_of(3)

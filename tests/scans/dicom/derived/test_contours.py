@@ -65,7 +65,7 @@ def test_nothing_has_no_outline():
     assert outlines(np.zeros((3, 3), bool)) == []
 
 
-def test_what_lies_outside_of_the_grid_is_cut_off():
+def test_the_part_outside_of_the_grid_is_cut_off():
     square = np.array([[-5.5, -5.5], [1.5, -5.5], [1.5, 1.5], [-5.5, 1.5]])
     inside = fill(square, (4, 4))
     assert inside.sum() == 4

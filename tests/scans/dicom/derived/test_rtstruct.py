@@ -20,7 +20,7 @@ NAMES = {1: "right_kidney", 2: "liver"}
 
 
 def contours_of(dataset):
-    """Label value, contour and its vertices (n 3), LPS mm."""
+    """Yield label value, contour and its vertices (n 3), LPS mm."""
     for region in dataset.ROIContourSequence:
         for contour in region.get("ContourSequence", []):
             points = np.array(contour.ContourData, dtype=float).reshape(-1, 3)
@@ -28,7 +28,7 @@ def contours_of(dataset):
 
 
 def rasterised(dataset, native: NativeGrid) -> np.ndarray:
-    """Label values in the scan's own axes: the union of the contours, filled by matplotlib at voxel centres."""
+    """Return label values in the axes of the scan: the union of the contours, filled by matplotlib at voxel centres."""
     to_index = np.linalg.inv(np.diag([-1, -1, 1, 1]) @ native.affine)
     found = np.zeros(native.shape, int)
     column, row = np.indices(native.shape[:2])
@@ -94,7 +94,7 @@ def test_a_ring_is_one_contour_per_slice_so_that_no_program_fills_its_hole(nativ
     np.testing.assert_array_equal(rasterised(dataset, native), frames.transpose(2, 1, 0))
 
 
-def test_each_contour_refers_to_the_image_it_lies_in(labels, tmp_path):
+def test_each_contour_refers_to_the_image_of_its_slice(labels, tmp_path):
     dataset = write(labels, tmp_path)
     images = {header.SOPInstanceUID: header for header in labels.native.source.headers()}
     for _, contour, points in contours_of(dataset):
@@ -132,13 +132,13 @@ def test_regions_have_name_colour_and_code(labels, tmp_path):
 
 
 @pytest.mark.parametrize("names", [NAMES, {}])
-def test_a_label_map_without_a_voxel_is_written_all_the_same(native, tmp_path, names):
+def test_an_empty_label_map_is_written_too(native, tmp_path, names):
     dataset = write(labels_on(np.zeros((4, 9, 7), np.uint8), native, names), tmp_path)
     assert not list(contours_of(dataset))
     assert len(dataset.StructureSetROISequence) == max(len(names), 1)
 
 
-def test_a_contour_may_have_more_vertices_than_an_explicit_length_can_say(tmp_path):
+def test_a_contour_may_be_longer_than_explicit_vr_allows(tmp_path):
     comb = np.zeros((3, 40, 120), np.uint8)
     comb[:, :, ::2] = comb[:, ::13] = 1
     native = grid_of(make_series(tmp_path / "ct", comb.shape).path)
@@ -229,7 +229,7 @@ def test_the_name_chooses_the_format(labels, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["dicom_series/siemens_mr", "dicom_series/non_isotropic"])
-def test_contours_lie_where_another_library_has_the_voxels_of_a_real_series(shared_data, tmp_path, name):
+def test_contours_enclose_the_voxels_where_another_library_has_them(shared_data, tmp_path, name):
     native = grid_of(shared_data / name)
     frames = np.zeros(native.shape[::-1], np.uint8)
     frames[:, 3:20, 5:26] = 1

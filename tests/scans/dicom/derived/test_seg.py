@@ -22,7 +22,7 @@ NAMES = {1: "right_kidney", 2: "liver"}
 
 
 def read_by_pydicom(path, native: NativeGrid) -> np.ndarray:
-    """Label values in the scan's own axes, decoded by pydicom, put in place by nothing but positions and the affine."""
+    """Return label values in the axes of the scan, decoded by pydicom and placed by positions and affine alone."""
     dataset = pydicom.dcmread(path)
     frames = dataset.pixel_array.reshape(-1, dataset.Rows, dataset.Columns)
     tracked = {int(each.SegmentNumber): each.get("TrackingID", "label 0") for each in dataset.SegmentSequence}
@@ -82,7 +82,7 @@ def write(labels, folder, kind="binary"):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_frame_refers_to_the_image_at_its_place(labels, tmp_path, kind):
+def test_each_frame_refers_to_the_image_of_its_slice(labels, tmp_path, kind):
     dataset = write(labels, tmp_path, kind)
     images = {header.SOPInstanceUID: header for header in labels.native.source.headers()}
     for group in dataset.PerFrameFunctionalGroupsSequence:
@@ -123,7 +123,7 @@ def test_segments_are_described_with_or_without_voxels(labels, tmp_path, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("names", [NAMES, {}])
-def test_a_label_map_without_a_voxel_is_written_all_the_same(native, tmp_path, kind, names):
+def test_an_empty_label_map_is_written_too(native, tmp_path, kind, names):
     empty = labels_on(np.zeros((4, 9, 7), np.uint8), native, names)
     dataset = write(empty, tmp_path, kind)
     assert not dataset.pixel_array.any()
@@ -169,7 +169,7 @@ def test_frames_of_a_multi_frame_file_are_named_by_number(tmp_path, kind):
         {"SeriesInstanceUID": "", "StudyInstanceUID": ""},
     ],
 )
-def test_odd_headers_do_not_hinder(tmp_path, odd):
+def test_objects_are_written_for_odd_headers(tmp_path, odd):
     native = grid_of(make_series(tmp_path / "ct", **odd).path)
     dataset = write(labels_on(some_labels((4, 5, 6)), native), tmp_path)
     for keyword in ("StudyInstanceUID", "FrameOfReferenceUID"):
@@ -185,7 +185,7 @@ def test_orientations_that_differ_in_the_last_digit_are_one(tmp_path):
 
 
 def test_images_without_sop_instance_uid_are_named_by_their_file_meta(tmp_path):
-    # As tools that take identities away leave them.
+    # As some anonymisers leave them.
     series = make_series(tmp_path / "ct", SOPInstanceUID="", SOPClassUID="")
     dataset = write(labels_on(some_labels((4, 5, 6)), grid_of(series.path)), tmp_path)
     named = {each.ReferencedSOPInstanceUID for each in dataset.ReferencedSeriesSequence[0].ReferencedInstanceSequence}
@@ -276,7 +276,7 @@ def test_a_file_that_reads_back_otherwise_is_not_kept(native, tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_each_writing_is_an_object_of_its_own(labels, tmp_path):
+def test_each_file_has_its_own_uid(labels, tmp_path):
     assert write(labels, tmp_path).SOPInstanceUID != write(labels, tmp_path).SOPInstanceUID
 
 

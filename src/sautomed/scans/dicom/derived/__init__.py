@@ -1,1 +1,1 @@
-"""DICOM objects made from a label map: segmentations and structure sets, which refer to the series they lie on."""
+"""Write label maps as DICOM segmentations and structure sets, which refer to the images of their series."""

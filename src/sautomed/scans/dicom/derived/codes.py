@@ -1,8 +1,7 @@
-"""Organ names as DICOM codes: what a segment or a region of interest is, in words that other programs know.
+"""DICOM codes of organ names, by which other programs know what a segment or a region of interest is.
 
-The codes are SNOMED CT's as DICOM names them (PS3.16, CID 7192, 7166, 7159), looked up in pydicom's copy of the
-standard, so none is typed here twice. A name that is not found gets a private code: it stays readable, and nothing
-fails.
+The codes are those of SNOMED CT in DICOM's context groups (PS3.16, CID 7192, 7166, 7159), looked up in pydicom's copy
+of the standard. A name that is not found gets a private code with a readable meaning.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from pydicom.sr.coding import Code
 from sautomed.scans.palette import colour_of, display_name
 
 PRIVATE_SCHEME = "99SAUTOMED"
-TEXT_LENGTH = 64  # of VR LO, in which labels and meanings are kept
+TEXT_LENGTH = 64  # of VR LO, the type of labels and meanings
 _CODE_LENGTH = 16  # of VR SH
 
-# Words that tell which one of several; what is left of the name is the organ.
+# Words for the side or part; the rest of the name is the organ.
 _MODIFIERS: Mapping[str, str] = {
     "right": "Right", "r": "Right", "left": "Left", "l": "Left", "both": "Bilateral", "bilateral": "Bilateral",
     "anterior": "Anterior", "posterior": "Posterior",
@@ -33,7 +32,7 @@ _PLURALS: Mapping[str, str] = {
     "kidneys": "kidney", "lungs": "lung", "adrenals": "adrenal gland", "adrenal glands": "adrenal gland",
     "femurs": "femur", "eyes": "eye", "hippocampi": "hippocampus",
 }  # fmt: skip
-# How data sets spell what DICOM calls otherwise.
+# Names in data sets that differ from DICOM's.
 _SPELLINGS: Mapping[str, str] = {
     "oesophagus": "esophagus", "postcava": "inferior vena cava", "ivc": "inferior vena cava",
     "svc": "superior vena cava", "adrenal": "adrenal gland", "suprarenal gland": "adrenal gland", "kid": "kidney",
@@ -47,7 +46,7 @@ _SPELLINGS: Mapping[str, str] = {
     "lung middle lobe right": "middle lobe of right lung", "brainstem": "brain stem", "spine": "vertebral column",
     "portal and splenic vein": "portal vein and splenic vein",
 }  # fmt: skip
-# Well-formed SNOMED CT codes that DICOM's own groups lack; other segmentation programs write the same ones.
+# SNOMED CT codes that are not in these context groups; other segmentation programs write the same ones.
 _FURTHER = (
     Code("110765007", "SCT", "Portal vein and splenic vein"),
     Code("74281007", "SCT", "Myocardium"),
@@ -57,12 +56,12 @@ _Words = frozenset[str]
 
 @dataclass(frozen=True)
 class OrganCode:
-    """What a class is, as DICOM wants it for a segment.
+    """Codes of a class, as a segment has them.
 
     Args:
-        category: Of CID 7150, such as Anatomical Structure.
-        kind: The structure itself ("property type").
-        modifier: Which side or part of it, or None.
+        category: From CID 7150, such as Anatomical Structure.
+        kind: The structure ("property type").
+        modifier: Side or part of it, or None.
     """
 
     category: Code
@@ -71,12 +70,12 @@ class OrganCode:
 
     @property
     def is_known(self) -> bool:
-        """Whether the name was found; otherwise `kind` is a private code."""
+        """Whether the name was found; if not, `kind` is a private code."""
         return self.kind.scheme_designator != PRIVATE_SCHEME
 
 
 def organ_code(name: str) -> OrganCode:
-    """The coded concept of an organ's name, in whatever order and case its words stand.
+    """Return the codes of an organ's name, whatever the order and case of its words.
 
     Args:
         name: For example "right_kidney", "Kidney, left", "postcava" or "Hippocampus anterior".
@@ -89,16 +88,16 @@ def organ_code(name: str) -> OrganCode:
         found = _known(_words(singular)) if words == _words(plural) else None
         if found:
             return OrganCode(found.category, found.kind, codes.SCT.Bilateral)
-    told = [word for word in words if word in _MODIFIERS]
-    if len(told) == 1:
-        found = _known(words - set(told))
+    modifiers = [word for word in words if word in _MODIFIERS]
+    if len(modifiers) == 1:
+        found = _known(words - set(modifiers))
         if found:
-            return OrganCode(found.category, found.kind, getattr(codes.SCT, _MODIFIERS[told[0]]))
+            return OrganCode(found.category, found.kind, getattr(codes.SCT, _MODIFIERS[modifiers[0]]))
     return OrganCode(codes.SCT.Tissue, _private_code(name))
 
 
 def code_item(code: Code) -> Dataset:
-    """A code as the item of a code sequence."""
+    """Return a code as the item of a code sequence."""
     item = Dataset()
     item.CodeValue = code.value
     item.CodingSchemeDesignator = code.scheme_designator
@@ -107,25 +106,25 @@ def code_item(code: Code) -> Dataset:
 
 
 def label_text(name: str) -> str:
-    """A class name as people read it, such that a DICOM text field can hold it."""
+    """Return the display name of a class, shortened and cleaned for a DICOM text element."""
     plain = "".join("/" if letter == "\\" else letter for letter in display_name(name) if letter.isprintable())
     return " ".join(plain.split())[:TEXT_LENGTH].strip() or "unnamed"
 
 
 def colour_rgb(class_id: int) -> tuple[int, int, int]:
-    """The palette's colour of a class, each part 0 to 255."""
+    """Return the palette's colour of a class, each component 0 to 255."""
     digits = colour_of(class_id).removeprefix("#")
     return int(digits[0:2], 16), int(digits[2:4], 16), int(digits[4:6], 16)
 
 
 def _known(words: _Words) -> OrganCode | None:
-    spelled = next((right for wrong, right in _SPELLINGS.items() if _words(wrong) == words), None)
-    return _dictionary().get(words if spelled is None else _words(spelled))
+    name = next((name for spelling, name in _SPELLINGS.items() if _words(spelling) == words), None)
+    return _dictionary().get(words if name is None else _words(name))
 
 
 @cache
 def _dictionary() -> dict[_Words, OrganCode]:
-    """DICOM's segmentation property types by the words of their meanings; the first of several stays."""
+    """Return DICOM's segmentation property types by the words of their meanings; of equal ones, the first."""
     groups = (
         (codes.cid7192, codes.SCT.AnatomicalStructure),
         (codes.cid7166, codes.SCT.Tissue),
@@ -143,6 +142,7 @@ def _dictionary() -> dict[_Words, OrganCode]:
 
 
 def _words(name: str) -> _Words:
+    """Return the words of a name in lower case, without accents and fill words."""
     folded = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     # Vertebrae are "vertebrae_L1" in data sets and "L1 vertebra" in DICOM.
     words = ["vertebra" if word == "vertebrae" else word for word in re.findall(r"[a-z0-9]+", folded)]
@@ -150,7 +150,7 @@ def _words(name: str) -> _Words:
 
 
 def _private_code(name: str) -> Code:
-    """A code of our own scheme: the name itself if it fits, otherwise its start and a digest; equal names agree."""
+    """Return a code of our scheme: the name itself if it fits, else its start and a digest of the name."""
     plain = re.sub(r"[^A-Z0-9]+", "_", unicodedata.normalize("NFKD", name).upper()).strip("_")
     is_whole = 0 < len(plain) <= _CODE_LENGTH and plain == name.upper()
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest().upper()

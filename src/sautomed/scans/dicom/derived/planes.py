@@ -1,4 +1,4 @@
-"""Where the slices of a series lie: between (column, row) of a slice and the patient, LPS mm as in DICOM."""
+"""Positions of the slices of a series: from (column, row) of a slice to LPS mm and back."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-PLANE_TOLERANCE_MM = 0.01  # how far what was written may lie beside its slice; rounding stays far below
+PLANE_TOLERANCE_MM = 0.01  # of a frame or contour from its slice; rounding in files stays far below
 
 
 @dataclass(frozen=True, eq=False)
 class Planes:
-    """Where the slices of a series lie.
+    """Planes of the slices of a series; lengths are LPS mm.
 
     Args:
-        origins_mm: Centre of the first pixel of each slice, (d 3).
-        across_mm: From one column to the next, (3).
-        down_mm: From one row to the next, (3).
+        origins_mm: (d 3), centre of the first pixel of each slice.
+        across_mm: (3), from one column to the next.
+        down_mm: (3), from one row to the next.
         shape: (slices, rows, columns).
     """
 
@@ -28,12 +28,12 @@ class Planes:
 
     @property
     def spacing_mm(self) -> tuple[float, float]:
-        """Between rows, and between columns: the order of PixelSpacing."""
+        """Distance of rows and distance of columns, in the order of PixelSpacing."""
         return float(np.linalg.norm(self.down_mm)), float(np.linalg.norm(self.across_mm))
 
     @property
     def slice_gap_mm(self) -> float:
-        """Between neighbouring slices; 0 if there is only one."""
+        """Mean distance of neighbouring slices; 0 if there is only one."""
         if len(self.origins_mm) == 1:
             return 0.0
         heights = (self.origins_mm - self.origins_mm[0]) @ self.normal
@@ -41,34 +41,34 @@ class Planes:
 
     @property
     def normal(self) -> NDArray[np.float64]:
-        """Unit vector across the slices, (3)."""
+        """Unit vector (3) across the slices."""
         across = np.cross(self.across_mm, self.down_mm)
         return across / np.linalg.norm(across)
 
     @property
     def directions(self) -> NDArray[np.float64]:
-        """Unit vectors along a row and along a column, (6): the order of ImageOrientationPatient."""
+        """Unit vectors along a row and along a column, (6), in the order of ImageOrientationPatient."""
         row_gap, column_gap = self.spacing_mm
         return np.concatenate([self.across_mm / column_gap, self.down_mm / row_gap])
 
-    def points_mm(self, number: int, places: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Where places (n 2) of a slice, as (column, row), lie in the patient, (n 3)."""
-        return self.origins_mm[number] + places[:, :1] * self.across_mm + places[:, 1:] * self.down_mm
+    def points_mm(self, number: int, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the positions (n 3) of pixel coordinates (n 2), as (column, row), of a slice."""
+        return self.origins_mm[number] + pixels[:, :1] * self.across_mm + pixels[:, 1:] * self.down_mm
 
     def slice_at(self, points_mm: NDArray[np.float64]) -> int:
-        """The slice in which points (n 3) lie.
+        """Return the index of the slice that contains points (n 3).
 
         Raises:
-            ValueError: They lie in none.
+            ValueError: No slice contains them.
         """
         nearest = int(np.abs((self.origins_mm - points_mm[0]) @ self.normal).argmin())
-        beside_mm = float(np.abs((points_mm - self.origins_mm[nearest]) @ self.normal).max())
-        if not beside_mm <= PLANE_TOLERANCE_MM:
-            raise ValueError(f"points lie {beside_mm:.3g} mm beside the nearest slice")
+        distance_mm = float(np.abs((points_mm - self.origins_mm[nearest]) @ self.normal).max())
+        if not distance_mm <= PLANE_TOLERANCE_MM:
+            raise ValueError(f"points lie {distance_mm:.3g} mm beside the nearest slice")
         return nearest
 
-    def places(self, number: int, points_mm: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The reverse of `points_mm`, (n 2)."""
+    def pixels(self, number: int, points_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the pixel coordinates (n 2) of positions (n 3) in a slice; the inverse of `points_mm`."""
         steps = np.stack([self.across_mm, self.down_mm], axis=1)
-        found, *_ = np.linalg.lstsq(steps, (points_mm - self.origins_mm[number]).T, rcond=None)
-        return found.T
+        pixels, *_ = np.linalg.lstsq(steps, (points_mm - self.origins_mm[number]).T, rcond=None)
+        return pixels.T

@@ -1,7 +1,7 @@
-"""What DICOM objects that are made from a series share: patient and study, and the images they refer to.
+"""Read from a series what objects derived from it need: patient, study, and references to its images.
 
-Arrays here are (slice, row, column) in the order of the series, as DICOM frames are, whatever plane the slices of the
-label map are.
+Arrays are (slice, row, column) in the order of the series, as DICOM frames are, whatever plane the slices of the label
+map have.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from sautomed.scans.grid import NativeGrid
 from sautomed.scans.volume import LabelMap
 
 LPS_OF_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-# What a grid may differ from its files: axes are corrected by up to 1 mm, and gaps may be a little uneven.
+# Largest distance between grid and files: reading corrects axes by up to 1 mm, and gaps may be slightly uneven.
 GRID_TOLERANCE_MM = 1.5
-# What a hostile or odd header can raise when its values are taken, here or in highdicom.
+# Exceptions that values of odd or hostile headers can raise, here or in highdicom.
 HEADER_FAULTS = (
     ArithmeticError, AttributeError, InvalidDicomError, LookupError, NotImplementedError, TypeError, ValueError,
     struct.error,
 )  # fmt: skip
 _CURE = "Choose an output that needs no series, such as a name that ends in .nii.gz."
 
-try:  # not from `sautomed` itself, which stands above this module (see the import contract)
+try:  # not from the package `sautomed`, which may not be imported here
     VERSION = version("sautomed")
-except PackageNotFoundError:  # used from a checkout that was not installed
+except PackageNotFoundError:  # run from a checkout that is not installed
     VERSION = "0"
 
 _MAY_BE_EMPTY = (
@@ -52,7 +52,7 @@ _MAY_BE_ABSENT = (
     "DeidentificationMethod", "ClinicalTrialSponsorName", "ClinicalTrialProtocolID", "ClinicalTrialSubjectID",
     "LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod",
 )  # fmt: skip
-_FORMS = {  # a value of another form is left out, as a reader might refuse the whole object for it
+_FORMS = {  # values of another form are left out, since a reader may refuse the whole object for them
     "PatientBirthDate": r"\d{8}", "StudyDate": r"\d{8}", "StudyTime": r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?",
     "PatientSex": "[MFO]", "PatientAge": r"\d{3}[DWMY]", "LossyImageCompression": "0[01]",
 }  # fmt: skip
@@ -60,7 +60,7 @@ _FORMS = {  # a value of another form is left out, as a reader might refuse the 
 
 @dataclass(frozen=True)
 class SliceReference:
-    """The image that holds a slice.
+    """Reference to the image of a slice.
 
     Args:
         sop_class: SOPClassUID.
@@ -78,10 +78,10 @@ class SourceSeries:
     """The series that a label map belongs to.
 
     Args:
-        header: Patient, study, frame of reference and modality; every text that DICOM wants is there, if empty.
-        references: Per slice.
-        planes: Where the slices lie.
-        slice_thickness_mm: As the files say, or the gap of the slices.
+        header: Patient, study, series, frame of reference and modality; required elements may be empty, but exist.
+        references: One per slice.
+        planes: Positions of the slices.
+        slice_thickness_mm: SliceThickness, or the distance of slices if the files have none.
     """
 
     header: Dataset
@@ -91,43 +91,42 @@ class SourceSeries:
 
     @property
     def images(self) -> list[SliceReference]:
-        """Each different image once, without a frame."""
+        """References to each file once, without frames."""
         return list(dict.fromkeys(SliceReference(each.sop_class, each.sop_instance) for each in self.references))
 
 
 def source_series(native: NativeGrid, path: str | Path) -> SourceSeries:
-    """Read the headers that a DICOM object on this grid refers to.
+    """Read the series that a label map was made from.
 
     Args:
-        native: The grid of a label map.
-        path: What shall be written, for the message.
+        native: The grid of the label map.
+        path: The file to be written, for messages.
     Raises:
-        NoDicomSource: The scan was no DICOM series, was resampled, or its files are gone or say something else now.
+        NoDicomSource: The scan is not a DICOM series, was resampled, or its files are missing or have changed.
     """
     source = native.source
     if not isinstance(source, DicomSource):
         raise _no_source("a DICOM object refers to the slices of a DICOM series, but the scan came from none.", path)
     if not source.regular:
-        raise _no_source("the scan was resampled, so its voxels lie no longer on the slices of the series.", path)
+        raise _no_source("the scan was resampled, so its voxels are no longer on the slices of the series.", path)
     try:
         headers = dict(zip(dict.fromkeys(source.members), source.headers(), strict=True))
         with pydicom.config.disable_value_validation():
             return _collect(source, [headers[name] for name in source.members], native)
     except (OSError, *HEADER_FAULTS) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        fault = f"nothing can refer to the series at {source.place}, since its headers do not allow it: {reason}."
+        fault = f"the headers of the series at {source.path} cannot be used: {_reason(error)}."
         raise _no_source(fault, path) from error
 
 
 def frames_of(labels: LabelMap) -> NDArray[np.unsignedinteger[Any]]:
-    """The labels as the frames of the series, (slice row column), contiguous."""
+    """Return the labels as frames of the series, (slices rows columns), contiguous."""
     return np.ascontiguousarray(labels.to_native().transpose(2, 1, 0))
 
 
 def classes_of(labels: LabelMap) -> dict[int, str]:
-    """Name of each class, by value: those with a name, whether they occur or not, and those that occur without one.
+    """Return the name of each class by value: all that have a name, and "label N" for others that occur.
 
-    DICOM knows no object without a class, so one is named if there is none.
+    A DICOM object needs at least one class, so an empty label map without names gets "label 1".
     """
     unnamed = {value: f"label {value}" for value in labels.unknown_values()}
     named = {value: name for value, name in labels.names.items() if value != 0}
@@ -135,7 +134,7 @@ def classes_of(labels: LabelMap) -> dict[int, str]:
 
 
 def require_equal(written: NDArray[Any], wanted: NDArray[Any], path: str | Path) -> None:
-    """Raise OutputMismatch, with the number of voxels and the first slice, unless two arrays of frames agree."""
+    """Raise OutputMismatch, with the number of voxels and the first slice, if two arrays of frames differ."""
     wrong = written != wanted
     if not wrong.any():
         return
@@ -144,7 +143,7 @@ def require_equal(written: NDArray[Any], wanted: NDArray[Any], path: str | Path)
 
 @contextmanager
 def headers_at_fault(path: str | Path) -> Iterator[None]:
-    """Where an object is made and encoded: whatever fails there, a value of the series' headers is the reason.
+    """Turn exceptions while an object is built and encoded into NoDicomSource: a header of the series causes them.
 
     Raises:
         NoDicomSource: With the reason.
@@ -152,30 +151,35 @@ def headers_at_fault(path: str | Path) -> Iterator[None]:
     try:
         yield
     except HEADER_FAULTS as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise _no_source(f"no DICOM object can be made for this series, for its headers: {reason}.", path) from error
+        fault = f"the headers of this series do not allow a DICOM object: {_reason(error)}."
+        raise _no_source(fault, path) from error
 
 
 @contextmanager
 def file_at_fault(path: str | Path) -> Iterator[None]:
-    """Where a file that was just written is read back.
+    """Turn exceptions while a file that was just written is read back into OutputMismatch.
 
     Raises:
-        OutputMismatch: It cannot be read.
+        OutputMismatch: The file cannot be read.
     """
     try:
         yield
     except HEADER_FAULTS as error:
-        raise mismatch(" ".join(str(error).split()) or type(error).__name__, path) from error
+        raise mismatch(_reason(error), path) from error
 
 
-def mismatch(what: str, path: str | Path) -> OutputMismatch:
-    """The fault of a file that reads back as something else."""
+def mismatch(difference: str, path: str | Path) -> OutputMismatch:
+    """Return the error for a file that does not read back as the label map."""
     return OutputMismatch(
-        f"the file reads back as something else than the label map ({what}), so it was not kept.",
+        f"the file reads back as something else than the label map ({difference}), so it was not kept.",
         where=path,
         cure="Write NIfTI instead (a name that ends in .nii.gz), and report this as a bug.",
     )
+
+
+def _reason(error: Exception) -> str:
+    """Return the text of an exception as one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _no_source(fault: str, path: str | Path) -> NoDicomSource:
@@ -183,7 +187,7 @@ def _no_source(fault: str, path: str | Path) -> NoDicomSource:
 
 
 def _collect(source: DicomSource, headers: list[Dataset], native: NativeGrid) -> SourceSeries:
-    """What the headers of the slices (one per slice, some the same) say together."""
+    """Combine the headers of the slices: one per slice, repeated for frames of one file."""
     columns, rows, depth = native.shape
     if len(headers) != depth or any((each.Rows, each.Columns) != (rows, columns) for each in headers):
         raise ValueError(f"they are no longer {depth} slices of {rows} rows and {columns} columns")
@@ -199,45 +203,49 @@ def _collect(source: DicomSource, headers: list[Dataset], native: NativeGrid) ->
 
 
 def _reference(header: Dataset, frame: int | None) -> SliceReference:
-    """Its file meta names an image too; some tools that take identities away forget it there."""
+    """Return the reference to an image; from its file meta if an anonymiser removed the elements themselves."""
     meta = getattr(header, "file_meta", Dataset())
     sop_class = header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID")
     sop_instance = header.get("SOPInstanceUID") or meta.get("MediaStorageSOPInstanceUID")
     if not sop_class or not sop_instance:
-        raise ValueError("an image has no SOPInstanceUID or no SOPClassUID, by which others could refer to it")
+        raise ValueError("an image has no SOPInstanceUID or no SOPClassUID, which references need")
     return SliceReference(str(sop_class), str(sop_instance), None if frame is None else frame + 1)
 
 
 def _planes(headers: list[Dataset], native: NativeGrid) -> Planes:
-    """The files' own positions, which viewers compare; those of the grid where a file holds several slices."""
+    """Return the positions that the files give, which viewers compare; those of the grid for a multi-frame file."""
     columns, rows, depth = native.shape
     affine = LPS_OF_RAS @ native.affine
-    of_grid = Planes(
+    from_grid = Planes(
         affine[:3, 3] + np.arange(depth)[:, None] * affine[:3, 2], affine[:3, 0], affine[:3, 1], (depth, rows, columns)
     )
     if any("ImagePositionPatient" not in each for each in headers):
-        return of_grid
+        return from_grid
     first = headers[0]
     row_gap, column_gap = (float(gap) for gap in first.PixelSpacing)
     directions = np.array(first.ImageOrientationPatient, dtype=np.float64)
-    of_files = Planes(
+    from_files = Planes(
         np.array([each.ImagePositionPatient for each in headers], dtype=np.float64),
         directions[:3] * column_gap,
         directions[3:] * row_gap,
-        of_grid.shape,
+        from_grid.shape,
     )
     corners = np.array([[column, row] for column in (0, columns - 1) for row in (0, rows - 1)], dtype=np.float64)
     gap_mm = max(
-        float(np.abs(of_files.points_mm(number, corners) - of_grid.points_mm(number, corners)).max())
+        float(np.abs(from_files.points_mm(number, corners) - from_grid.points_mm(number, corners)).max())
         for number in range(depth)
     )
     if not gap_mm <= GRID_TOLERANCE_MM:
         raise ValueError(f"their slices lie up to {gap_mm:.3g} mm from the voxels of the label map")
-    return of_files
+    return from_files
 
 
 def _shared_header(header: Dataset, series: str) -> Dataset:
-    """Patient and study as one file gives them, completed where DICOM asks for more; `series` stands for all files."""
+    """Return the elements that derived objects copy from one file, with those that DICOM requires added.
+
+    Args:
+        series: Identity of the series, from which missing UIDs are derived.
+    """
     shared = Dataset()
     for keyword in _MAY_BE_EMPTY:
         setattr(shared, keyword, _well_formed(header, keyword) or "")
@@ -245,7 +253,7 @@ def _shared_header(header: Dataset, series: str) -> Dataset:
         value = _well_formed(header, keyword)
         if value:
             setattr(shared, keyword, value)
-    # Made up where they lack, but the same for all that is made from the same series.
+    # Generated if missing, but equal for all objects derived from the same series.
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
         setattr(shared, keyword, header.get(keyword) or generate_uid(entropy_srcs=[series, keyword]))
     shared.Modality = header.get("Modality") or "OT"

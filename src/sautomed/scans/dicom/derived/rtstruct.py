@@ -1,11 +1,11 @@
-"""DICOM RT Structure Sets: contours per organ and slice, written with pydicom alone and rasterised again.
+"""Write DICOM RT Structure Sets, contours per organ and slice, with pydicom alone; and rasterise them again.
 
-Contours run along the edges of voxels (see `contours`), so the volume that they enclose is that of the label map,
-and filling them at voxel centres gives back every voxel. Holes are joined to their outline by a channel without width,
-the "keyhole" of PS3.3 C.8.8.6.3: many programs fill each contour for itself, and would fill a hole that is a contour
-of its own. Vertices keep 0.0001 mm.
+Contours run along the edges of voxels (see `contours`), so they enclose the volume of the label map, and filling them
+at voxel centres restores every voxel. Holes are joined to their outline by a channel of zero width, the "keyhole" of
+PS3.3 C.8.8.6.3: many programs fill each contour separately, and would fill a hole that is a separate contour. Vertices
+are rounded to 0.0001 mm.
 
-rt-utils does the like, but loses holes and thin parts, knows axial series only, and is hardly maintained.
+rt-utils is not used: it loses holes and thin parts, supports only axial series, and is hardly maintained.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ from sautomed.scans.dicom.derived.references import (
 from sautomed.scans.files import atomic_write
 from sautomed.scans.volume import LabelMap
 
-SERIES_NUMBER = 901  # ours: above those of a scanner
-AREA_TOLERANCE = 1e-3  # relative, of all contours of an organ; rounding vertices to 0.0001 mm stays far below
+SERIES_NUMBER = 901  # ours: above the numbers that scanners use
+AREA_TOLERANCE = 1e-3  # relative, per organ; rounding vertices to 0.0001 mm stays far below
 _CONTOUR_DATA = Tag("ContourData")
-_STUDY_MANAGEMENT = "1.2.840.10008.3.1.2.3.1"  # the retired class by which RTSTRUCT still refers to a study
+_STUDY_MANAGEMENT = "1.2.840.10008.3.1.2.3.1"  # retired SOP class by which RTSTRUCT still refers to a study
 
 
 def write_rtstruct(labels: LabelMap, path: str | Path, description: str = "sautomed structures") -> None:
     """Write a label map as an RT Structure Set that refers to its series; atomically.
 
-    The contours are rasterised again and compared voxel for voxel, and their area with that of the voxels, before the
-    file gets its name. Every named class is a region of interest, with or without contours; its number is the label
-    value.
+    Before the file replaces `path`, its contours are rasterised and compared voxel by voxel, and their area is compared
+    with that of the voxels. Every named class is a region of interest, with or without contours; its number is the
+    label value.
 
     Args:
         labels: On the grid of a DICOM series of any orientation.
@@ -62,8 +62,8 @@ def write_rtstruct(labels: LabelMap, path: str | Path, description: str = "sauto
         description: SeriesDescription.
     Raises:
         NoDicomSource: There is no series to refer to.
-        OutputMismatch: The file reads back as something else.
-        UnwritableTarget: The place cannot be written.
+        OutputMismatch: The file does not read back as the label map.
+        UnwritableTarget: `path` cannot be written.
     """
     source = source_series(labels.native, path)
     frames = frames_of(labels)
@@ -75,12 +75,12 @@ def write_rtstruct(labels: LabelMap, path: str | Path, description: str = "sauto
             dataset.save_as(temporary, enforce_file_format=True)
         del dataset
         with file_at_fault(path):
-            written, squares = read_rtstruct(temporary, source.planes)
+            written, areas = read_rtstruct(temporary, source.planes)
         require_equal(written, frames, path)
         counts = labels.voxel_counts()
         for value in classes:
             count = counts.get(value, 0)
-            if abs(squares.get(value, 0.0) - count) > AREA_TOLERANCE * count:
+            if abs(areas.get(value, 0.0) - count) > AREA_TOLERANCE * count:
                 raise mismatch(f"the contours of label {value} enclose another volume", path)
 
 
@@ -89,34 +89,34 @@ def read_rtstruct(path: str | Path, planes: Planes) -> tuple[NDArray[np.uint16],
 
     Args:
         path: Regions of interest whose numbers are label values, with CLOSED_PLANAR contours.
-        planes: Where the slices of the series lie.
+        planes: Positions of the slices of the series.
     Returns:
-        Label values (slices rows columns), and the area that the contours of each region enclose, in voxels.
+        Label values (slices rows columns), and the area that the contours of each region enclose, in pixels.
     Raises:
-        ValueError: A contour lies between slices or outside of them, or contours overlap.
+        ValueError: A contour is not on a slice, or contours overlap.
     """
     dataset = pydicom.dcmread(path)
-    whole = np.zeros(planes.shape, np.uint16)
-    squares: dict[int, float] = {}
+    values = np.zeros(planes.shape, np.uint16)
+    areas: dict[int, float] = {}
     for region in dataset.ROIContourSequence:
         value = int(region.ReferencedROINumber)
         for contour in region.get("ContourSequence", []):
             points_mm = _contour_points(contour)
             number = planes.slice_at(points_mm)
-            polygon = planes.places(number, points_mm)
+            polygon = planes.pixels(number, points_mm)
             low = np.maximum(np.floor(polygon.min(axis=0)).astype(int), 0)
             high = np.maximum(np.ceil(polygon.max(axis=0)).astype(int) + 1, low)
-            window = whole[number, low[1] : high[1], low[0] : high[0]]
+            window = values[number, low[1] : high[1], low[0] : high[0]]
             inside = fill(polygon - low, window.shape)
             if window[inside].any():
                 raise ValueError(f"contours overlap in slice {number + 1}")
             window[inside] = value
-            squares[value] = squares.get(value, 0.0) + area(polygon)
-    return whole, squares
+            areas[value] = areas.get(value, 0.0) + area(polygon)
+    return values, areas
 
 
 def _contour_points(contour: Dataset) -> NDArray[np.float64]:
-    """The vertices (n 3) of a contour, parsed at once; pydicom would make an object of each number."""
+    """Return the vertices (n 3) of a contour; parsed in one go, since pydicom would create an object per number."""
     raw: Any = contour.get_item(_CONTOUR_DATA)
     return np.array(bytes(raw.value).rstrip(b" \0").split(b"\\"), dtype=np.float64).reshape(-1, 3)
 
@@ -124,7 +124,7 @@ def _contour_points(contour: Dataset) -> NDArray[np.float64]:
 def _structure_set(
     frames: NDArray[np.unsignedinteger[Any]], classes: dict[int, str], source: SourceSeries, title: str
 ) -> FileDataset:
-    """The whole object in memory."""
+    """Return the complete object."""
     dataset = _general_part(source, title)
     dataset.StructureSetLabel = "SAUTOMED"
     dataset.StructureSetName = title
@@ -144,11 +144,11 @@ def _structure_set(
 
 
 def _general_part(source: SourceSeries, title: str) -> FileDataset:
-    """Patient, study, series, equipment and the file's own head."""
+    """Return the object with its file meta, patient, study, series and equipment."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = RTStructureSetStorage
     meta.MediaStorageSOPInstanceUID = generate_uid()
-    # Explicit value representations limit a contour to 64 KB, some 2000 points; implicit ones do not.
+    # Explicit VR limits a contour to 64 KB, about 2000 points; implicit VR does not.
     meta.TransferSyntaxUID = ImplicitVRLittleEndian
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     dataset.SpecificCharacterSet = "ISO_IR 192"
@@ -172,7 +172,7 @@ def _general_part(source: SourceSeries, title: str) -> FileDataset:
 
 
 def _frame_of_reference(source: SourceSeries) -> Dataset:
-    """Which series, with all its images, the contours lie in."""
+    """Return the reference to the series of the contours, with all its images."""
     series = Dataset()
     series.SeriesInstanceUID = source.header.SeriesInstanceUID
     series.ContourImageSequence = [_image(each) for each in source.images]
@@ -231,21 +231,25 @@ def _observation(value: int, name: str) -> Dataset:
 def _contours(
     frames: NDArray[np.unsignedinteger[Any]], values: list[int], source: SourceSeries
 ) -> dict[int, list[Dataset]]:
-    """The contours of each class, slice by slice."""
-    found: dict[int, list[Dataset]] = {value: [] for value in values}
+    """Return the contours of each class, slice by slice."""
+    contours: dict[int, list[Dataset]] = {value: [] for value in values}
     order = np.zeros(max(values) + 1, np.int32)
     order[values] = np.arange(1, len(values) + 1)
     for number, frame in enumerate(frames):
         for value, corners in _outlines_of(order[frame], values):
             points_mm = source.planes.points_mm(number, corners)
             contour = _contour(points_mm, source.references[number])
-            contour.ContourNumber = len(found[value]) + 1
-            found[value].append(contour)
-    return found
+            contour.ContourNumber = len(contours[value]) + 1
+            contours[value].append(contour)
+    return contours
 
 
 def _outlines_of(frame: NDArray[np.int32], values: list[int]) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """Value and corners (n 2) of each island, as (column, row) where whole numbers are centres of pixels."""
+    """Yield label value and corners (n 2) of each island, as (column, row); integers are centres of pixels.
+
+    Args:
+        frame: (rows columns), index into `values` plus 1; 0 is background.
+    """
     for place, box in enumerate(ndimage.find_objects(frame)):
         if box is None:
             continue
@@ -262,6 +266,6 @@ def _contour(points_mm: NDArray[np.float64], reference: SliceReference) -> Datas
     # Adding 0.0 makes -0.0 positive.
     text = "\\".join(["%.4f" % number for number in (points_mm.round(4) + 0.0).ravel().tolist()]).encode()  # noqa: UP031
     text += b" " * (len(text) % 2)
-    # As bytes, since pydicom would check each number by itself; the implicit transfer syntax writes no type anyway.
+    # As bytes, since pydicom would check every number; implicit VR does not store the type.
     item[_CONTOUR_DATA] = DataElement(_CONTOUR_DATA, "OB", text)
     return item

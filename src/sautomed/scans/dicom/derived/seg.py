@@ -1,4 +1,4 @@
-"""DICOM Segmentation objects: written with highdicom, and read back without it.
+"""Write DICOM Segmentation objects with highdicom, and read them back without it.
 
 BINARY has one frame per class and slice in which it occurs; LABELMAP (Supplement 243) has one frame per slice with
 the label values themselves. Both refer to the images of the series slice by slice.
@@ -38,8 +38,8 @@ from sautomed.scans.palette import colour_of
 from sautomed.scans.volume import LabelMap
 
 Kind = Literal["binary", "labelmap"]
-SERIES_NUMBER = 900  # ours: above those of a scanner
-_TRACKING = "label "  # before the label value in TrackingID, since segment numbers of BINARY must be consecutive
+SERIES_NUMBER = 900  # ours: above the numbers that scanners use
+_TRACKING = "label "  # followed by the label value in TrackingID, since segment numbers of BINARY must be consecutive
 _POSITION_TOLERANCE_MM = 0.01
 _DIRECTION_TOLERANCE = 1e-4
 
@@ -49,8 +49,8 @@ class SegFrame:
     """One frame of a segmentation.
 
     Args:
-        position_mm: Centre of its first pixel in LPS, (3).
-        values: Label values, (rows columns); 0 where the frame says nothing.
+        position_mm: (3), centre of its first pixel, LPS.
+        values: (rows columns), label values; 0 outside of the segment.
     """
 
     position_mm: NDArray[np.float64]
@@ -62,8 +62,8 @@ def write_seg(
 ) -> None:
     """Write a label map as a DICOM Segmentation that refers to its series; atomically.
 
-    The file is read back with pydicom alone and compared voxel for voxel before it gets its name. Every named class
-    is described, with or without voxels.
+    The file is read back with pydicom alone and compared voxel by voxel before it replaces `path`. Every named class is
+    described, with or without voxels.
 
     Args:
         labels: On the grid of a DICOM series.
@@ -72,8 +72,8 @@ def write_seg(
         description: SeriesDescription.
     Raises:
         NoDicomSource: There is no series to refer to.
-        OutputMismatch: The file reads back as something else.
-        UnwritableTarget: The place cannot be written.
+        OutputMismatch: The file does not read back as the label map.
+        UnwritableTarget: `path` cannot be written.
     """
     source = source_series(labels.native, path)
     frames = frames_of(labels)
@@ -88,32 +88,37 @@ def write_seg(
         require_equal(written, frames, path)
 
 
+def write_labelmap_seg(labels: LabelMap, path: str | Path) -> None:
+    """Write a label map as a DICOM Segmentation of the kind "labelmap"; as `write_seg`."""
+    write_seg(labels, path, kind="labelmap")
+
+
 def read_seg(path: str | Path, planes: Planes) -> NDArray[np.uint16]:
-    """The label values of a segmentation that `write_seg` wrote, on the slices of its series; uses pydicom alone.
+    """Read a segmentation that `write_seg` wrote, with pydicom alone.
 
     Args:
         path: BINARY or LABELMAP, uncompressed.
-        planes: Where the slices of the series lie.
+        planes: Positions of the slices of the series.
     Returns:
-        (slices rows columns).
+        Label values (slices rows columns), on the slices of the series.
     Raises:
-        ValueError: Frames lie elsewhere, or overlap.
+        ValueError: Frames are not on the slices, or segments overlap.
     """
     dataset = pydicom.dcmread(path)
     _require_orientation(dataset, planes)
-    whole = np.zeros(planes.shape, np.uint16)
+    values = np.zeros(planes.shape, np.uint16)
     for frame in seg_frames(dataset):
         number = planes.slice_at(frame.position_mm[None])
         if np.linalg.norm(planes.origins_mm[number] - frame.position_mm) > _POSITION_TOLERANCE_MM:
             raise ValueError(f"a frame of slice {number + 1} is shifted")
-        if np.any(whole[number][frame.values > 0]):
+        if np.any(values[number][frame.values > 0]):
             raise ValueError(f"segments overlap in slice {number + 1}")
-        whole[number] += frame.values
-    return whole
+        values[number] += frame.values
+    return values
 
 
 def seg_frames(dataset: Dataset) -> Iterator[SegFrame]:
-    """The frames of a segmentation, decoded one by one so that memory holds one of them."""
+    """Yield the frames of a segmentation, decoded one at a time to save memory."""
     size = dataset.Rows * dataset.Columns
     is_binary = dataset.SegmentationType == "BINARY"
     stored = np.frombuffer(dataset.PixelData, "<u2" if dataset.BitsAllocated == 16 else np.uint8)
@@ -134,7 +139,7 @@ def seg_frames(dataset: Dataset) -> Iterator[SegFrame]:
 
 
 def _bits(stored: NDArray[Any], start: int, stop: int) -> NDArray[np.uint8]:
-    """Bits `start` to `stop` of a packed stream; a frame need not begin with a byte (PS3.5, 8.1.1)."""
+    """Return bits `start` to `stop` of packed frames; a frame need not start at a byte (PS3.5, 8.1.1)."""
     first = start // 8
     return np.unpackbits(stored[first : -(-stop // 8)], bitorder="little")[start - first * 8 : stop - first * 8]
 
@@ -146,14 +151,14 @@ def _label_value(segment: Dataset) -> int:
 
 
 def _require_orientation(dataset: Dataset, planes: Planes) -> None:
-    """Raise ValueError unless rows, columns and pixels of the file are those of the series."""
+    """Raise ValueError unless size, directions and spacing of the frames are those of the series."""
     shared = dataset.SharedFunctionalGroupsSequence[0]
     directions = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, dtype=np.float64)
     spacing = np.array(shared.PixelMeasuresSequence[0].PixelSpacing, dtype=np.float64)
     if (dataset.Rows, dataset.Columns) != planes.shape[1:]:
         raise ValueError("frames have another size")
     if np.abs(directions - planes.directions).max() > _DIRECTION_TOLERANCE:
-        raise ValueError("frames are turned")
+        raise ValueError("frames have other directions")
     if np.abs(spacing / planes.spacing_mm - 1).max() > _DIRECTION_TOLERANCE:
         raise ValueError("pixels have another size")
 
@@ -161,20 +166,22 @@ def _require_orientation(dataset: Dataset, planes: Planes) -> None:
 def _segmentation(
     frames: NDArray[np.unsignedinteger[Any]], classes: dict[int, str], source: SourceSeries, kind: Kind, title: str
 ) -> Dataset:
-    """The whole object in memory."""
+    """Return the complete object."""
     numbers = {value: value if kind == "labelmap" else number for number, value in enumerate(classes, start=1)}
     lookup = np.zeros(max(classes) + 1, np.uint8 if max(numbers.values()) < 256 else np.uint16)
     lookup[list(numbers)] = list(numbers.values())
     is_empty = not frames.any()
-    # Without a voxel, highdicom would write every slice for every class; one slice says as much.
-    shown = slice(0, 1) if is_empty and kind == "binary" else slice(None)
+    # Without any voxel, highdicom would write every slice for every class; one slice is enough.
+    written = slice(0, 1) if is_empty and kind == "binary" else slice(None)
     with pydicom.config.disable_value_validation(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the patient's name, for instance, which is not ours to mend
+        warnings.simplefilter("ignore")  # such as of an invalid patient name, which is copied as it is
         dataset = hd.seg.Segmentation(
-            source_images=_stand_ins(source)[shown],
-            pixel_array=lookup[frames[shown]],
+            source_images=_minimal_headers(source)[written],
+            pixel_array=lookup[frames[written]],
             segmentation_type=kind.upper(),
-            segment_descriptions=[_describe(numbers[value], value, name, source) for value, name in classes.items()],
+            segment_descriptions=[
+                _segment_description(numbers[value], value, name, source) for value, name in classes.items()
+            ],
             series_instance_uid=generate_uid(),
             series_number=SERIES_NUMBER,
             sop_instance_uid=generate_uid(),
@@ -190,22 +197,22 @@ def _segmentation(
             series_description=title,
             specific_character_set="ISO_IR 192",
         )
-        _refer(dataset, source)
+        _reference_real_images(dataset, source)
         if kind == "binary" and dataset.Rows * dataset.Columns < 8:
-            _close_gaps(dataset)
+            _repack_bits(dataset)
     return dataset
 
 
-def _close_gaps(dataset: Dataset) -> None:
-    """Pack frames of fewer than 8 pixels without gaps, as PS3.5 8.1.1 has it; highdicom 0.28 starts a byte for each."""
-    loose = np.frombuffer(dataset.PixelData, np.uint8)[: int(dataset.NumberOfFrames), None]
-    bits = np.unpackbits(loose, axis=1, bitorder="little")[:, : dataset.Rows * dataset.Columns]
+def _repack_bits(dataset: Dataset) -> None:
+    """Pack frames of fewer than 8 pixels without gaps (PS3.5 8.1.1); highdicom 0.28 starts a new byte for each."""
+    padded = np.frombuffer(dataset.PixelData, np.uint8)[: int(dataset.NumberOfFrames), None]
+    bits = np.unpackbits(padded, axis=1, bitorder="little")[:, : dataset.Rows * dataset.Columns]
     packed = np.packbits(bits, bitorder="little").tobytes()
     dataset.PixelData = packed + bytes(len(packed) % 2)
 
 
-def _describe(number: int, value: int, name: str, source: SourceSeries) -> Dataset:
-    """The description of one segment."""
+def _segment_description(number: int, value: int, name: str, source: SourceSeries) -> Dataset:
+    """Return the description of one segment."""
     organ = organ_code(name)
     algorithm = hd.AlgorithmIdentificationSequence(
         name="sautomed", family=codes.cid7162.ArtificialIntelligence, version=VERSION, source="sautomed"
@@ -227,11 +234,11 @@ def _describe(number: int, value: int, name: str, source: SourceSeries) -> Datas
     return segment
 
 
-def _stand_ins(source: SourceSeries) -> list[Dataset]:
-    """Per slice, a header of just what highdicom needs, as of a file with one slice.
+def _minimal_headers(source: SourceSeries) -> list[Dataset]:
+    """Return a header per slice with only what highdicom needs, as of a file with one slice.
 
-    Real headers fail it for reasons that do not matter here: a missing AccessionNumber, an orientation that differs
-    in the last digit, a multi-frame file of which some frames are used.
+    highdicom refuses real headers for reasons that do not matter here: a missing AccessionNumber, orientations that
+    differ in the last digit, a multi-frame file of which only some frames are used.
     """
     planes = source.planes
     headers = []
@@ -253,21 +260,21 @@ def _stand_ins(source: SourceSeries) -> list[Dataset]:
 
 
 def _decimals(numbers: NDArray[np.float64]) -> list[str]:
-    """Numbers in the 16 letters of VR DS."""
+    """Format numbers for VR DS, which has at most 16 characters."""
     return [pydicom.valuerep.format_number_as_ds(float(number)) for number in numbers]
 
 
-def _refer(dataset: Dataset, source: SourceSeries) -> None:
-    """Put the references to the real images where those to the stand-ins are."""
-    by_stand_in = {f"2.25.{number}": real for number, real in enumerate(source.references, start=1)}
+def _reference_real_images(dataset: Dataset, source: SourceSeries) -> None:
+    """Replace the references to `_minimal_headers` by references to the real images."""
+    real_by_uid = {f"2.25.{number}": real for number, real in enumerate(source.references, start=1)}
     for group in dataset.PerFrameFunctionalGroupsSequence:
         for derivation in group.DerivationImageSequence:
             for item in derivation.SourceImageSequence:
-                # Frames of one slice share their item, so it may point at the real image already.
-                real = by_stand_in.get(str(item.ReferencedSOPInstanceUID))
+                # Frames of one slice share their item, so it may have been replaced already.
+                real = real_by_uid.get(str(item.ReferencedSOPInstanceUID))
                 if real is not None:
-                    _point_at(item, real)
-    images = [_point_at(Dataset(), image) for image in source.images]
+                    _set_reference(item, real)
+    images = [_set_reference(Dataset(), image) for image in source.images]
     dataset.SourceImageSequence = images
     series = Dataset()
     series.SeriesInstanceUID = source.header.SeriesInstanceUID
@@ -275,7 +282,7 @@ def _refer(dataset: Dataset, source: SourceSeries) -> None:
     dataset.ReferencedSeriesSequence = [series]
 
 
-def _point_at(item: Dataset, image: SliceReference) -> Dataset:
+def _set_reference(item: Dataset, image: SliceReference) -> Dataset:
     item.ReferencedSOPClassUID = image.sop_class
     item.ReferencedSOPInstanceUID = image.sop_instance
     if image.frame is not None:

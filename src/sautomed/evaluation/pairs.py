@@ -1,0 +1,153 @@
+"""Find the prediction and the reference of each case, and the names of their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sautomed.datasets import Dataset, read_dataset, read_label_names, without_ending
+from sautomed.datasets.layouts import AUTO
+from sautomed.datasets.names import files_in
+from sautomed.errors import BadDatasetJson, MissingFile, NoCases, UnknownLayout, UnpairedFiles
+from sautomed.errors.text import listed, listed_labels
+from sautomed.scans.formats import FILE_ENDINGS
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Files of the cases to evaluate.
+
+    Args:
+        files: (prediction, reference) by case id.
+        unmatched: Predictions without a reference.
+        unpredicted: References without a prediction.
+    """
+
+    files: Mapping[str, tuple[Path, Path]]
+    unmatched: tuple[str, ...] = ()
+    unpredicted: tuple[str, ...] = ()
+
+
+def pair_files(predictions: Path, references: Path, dataset: Dataset | None) -> Pairs:
+    """Pair predictions and references by case id; two single files form a pair whatever their names.
+
+    Args:
+        predictions: A folder or a file.
+        references: Likewise.
+        dataset: The dataset in `references`, if it is one; then its label maps are the references.
+    Raises:
+        MissingFile, NoCases: There is nothing to pair.
+        UnpairedFiles: Two files of a folder have the same case id.
+    """
+    predicted = _cases_in(predictions)
+    expected = _cases_in(references) if dataset is None else _cases_of(dataset)
+    if predictions.is_file() and references.is_file():
+        case, reference = next(iter(expected.items()))
+        return Pairs({case: (predictions, reference)})
+    both = sorted(set(predicted) & set(expected))
+    if not both:
+        raise NoCases(
+            f"has no prediction for any of the {len(expected)} references in {references}.",
+            where=predictions,
+            cure=f"Name them as the references: {listed(f'{case}.nii.gz' for case in sorted(expected))}.",
+        )
+    return Pairs(
+        files={case: (predicted[case], expected[case]) for case in both},
+        unmatched=tuple(sorted(set(predicted) - set(expected))),
+        # With a single prediction, the other references are not meant.
+        unpredicted=() if predictions.is_file() else tuple(sorted(set(expected) - set(predicted))),
+    )
+
+
+def dataset_at(references: Path, layout: str) -> Dataset | None:
+    """Read the dataset in a folder of references; return None for a file, or a folder of label maps.
+
+    Raises:
+        NoCases: The folder has neither label maps nor a known layout.
+        DataError: As `read_dataset`, if a layout is given.
+    """
+    if layout != AUTO:
+        return read_dataset(references, layout)
+    if not references.is_dir() or files_in(references, *FILE_ENDINGS):
+        return None
+    try:
+        return read_dataset(references)
+    except UnknownLayout as error:
+        raise NoCases(
+            f"has no cases: it holds no label map, and it {error.fault}", where=references, cure=error.cure
+        ) from error
+
+
+def label_names(predictions: Path, references: Path, dataset: Dataset | None) -> dict[int, str] | None:
+    """Return the names of the labels: those of the dataset, else as `find_label_names`.
+
+    Raises:
+        BadDatasetJson: As `find_label_names`; also if the predictions have other labels than the dataset.
+    """
+    if dataset is None:
+        return find_label_names(predictions, references)
+    _require_equal_names({dataset.folder: dataset.labels, predictions: find_label_names(predictions) or dataset.labels})
+    return dict(dataset.labels)
+
+
+def find_label_names(*paths: Path) -> dict[int, str] | None:
+    """Read the label names from a dataset.json in or beside the given folders or files; None if there is none.
+
+    Raises:
+        BadDatasetJson: One cannot be read, or two give different names.
+    """
+    found: dict[Path, dict[int, str]] = {}
+    for path in paths:
+        folder = path.parent if path.is_file() else path
+        near = next((f / "dataset.json" for f in (folder, folder.parent) if (f / "dataset.json").is_file()), None)
+        if near is not None:
+            found[near] = read_label_names(near)
+    _require_equal_names(found)
+    return next(iter(found.values()), None)
+
+
+def _require_equal_names(names_by_path: Mapping[Path, Mapping[int, str]]) -> None:
+    first = next(iter(names_by_path), None)
+    for path, names in names_by_path.items():
+        if first is not None and names != names_by_path[first]:
+            raise BadDatasetJson(
+                f"names other labels ({listed_labels(names)}) than {first} ({listed_labels(names_by_path[first])}), "
+                "so scores would compare different organs.",
+                where=path,
+                cure="Evaluate predictions with the references of their own dataset.",
+            )
+
+
+def _cases_in(path: Path) -> dict[str, Path]:
+    """Return the label maps of a folder, or a single one, by case id."""
+    if not path.exists():
+        raise MissingFile("does not exist.", where=path, cure="Check the path, also for typing errors.")
+    if path.is_file():
+        return {without_ending(path.name): path}
+    cases: dict[str, Path] = {}
+    for file in files_in(path, *FILE_ENDINGS):
+        case = without_ending(file.name)
+        if case in cases:
+            raise UnpairedFiles(
+                f"{cases[case].name} and {file.name} are the same case.", where=path, cure="Remove one of them."
+            )
+        cases[case] = file
+    if not cases:
+        raise NoCases(
+            f"has no cases: it holds no label map ({', '.join(FILE_ENDINGS)}).",
+            where=path,
+            cure="Name the folder with the label maps.",
+        )
+    return cases
+
+
+def _cases_of(dataset: Dataset) -> dict[str, Path]:
+    cases = {case.id: case.label for case in dataset.cases if case.label is not None}
+    if not cases:
+        raise NoCases(
+            "has no label map to compare with.",
+            where=dataset.folder,
+            cure="Give a dataset with label maps.",
+        )
+    return cases

@@ -1,0 +1,85 @@
+"""A walk over a scan in its own pixels: see the boxes that prompted a slice, replace them, and go on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from sautomed.config import Settings
+from sautomed.inference.segmenting import SegmentedSlice
+from sautomed.inference.view import NetworkView
+from sautomed.model.slice_walker import SliceWalker
+from sautomed.model.values import PredictedSlice
+from sautomed.model.walk import Walk
+from sautomed.model.walk_order import WALKS
+from sautomed.scans.volume import Volume
+
+
+class VolumeWalk:
+    """A `Walk` over a scan; iterate over it for the slices that are left.
+
+    Args:
+        network: In evaluation mode.
+        volume: Oriented in the plane that the network was trained in.
+        settings: Resolved; nothing in `settings.data` is left on "auto".
+        labels: Value in the label map -> organ; class k is the k-th smallest value.
+        memory_bytes: For features that are kept, so that going on from a slice does not encode it again.
+    """
+
+    def __init__(
+        self, network: SliceWalker, volume: Volume, settings: Settings, labels: Mapping[int, str], memory_bytes: int
+    ):
+        device = next(network.parameters()).device
+        self.view = NetworkView(volume, settings.data, device, labels)
+        order, chunk = WALKS[settings.segment.walk](self.view.depth), settings.segment.chunk
+        self.walk = Walk(network, self.view, order, chunk, memory_bytes)
+        self._finished: set[int] = set()
+
+    def __iter__(self) -> Iterator[SegmentedSlice]:
+        return self._segmented(self.walk)
+
+    def boxes(self, t: int) -> Float[np.ndarray, "k 4"]:
+        """Return the boxes that prompt slice t, x0 y0 x1 y1 in native pixels; nan where a class has none.
+
+        Raises:
+            ValueError: The walk has not come to t.
+        """
+        state = self.walk.state(t)
+        return self.view.native_boxes(state.boxes[0], state.present[0])
+
+    def resume(self, t: int, boxes: Float[np.ndarray, "k 4"], tolerance: float = 0.0) -> Iterator[SegmentedSlice]:
+        """Predict slice t with other boxes, and the slices behind it as far as anything changes.
+
+        Args:
+            t: A visited slice.
+            boxes: As `boxes` returns them; classes whose box was not changed keep their state to the last bit.
+            tolerance: See `Walk.resume`.
+        Raises:
+            ValueError: The walk has not visited t.
+        """
+        state = self.walk.state(t)
+        same = (boxes == self.boxes(t)) | (np.isnan(boxes) & np.isnan(self.boxes(t)))
+        edited = torch.from_numpy(~same.all(-1)).to(state.present.device)
+        square, present = self.view.network_boxes(boxes)
+        state = replace(
+            state,
+            boxes=torch.where(edited[:, None], square, state.boxes),
+            present=torch.where(edited, present, state.present),
+        )
+        return self._segmented(self.walk.resume(t, state, tolerance))
+
+    def _segmented(self, slices: Iterable[PredictedSlice]) -> Iterator[SegmentedSlice]:
+        for predicted in slices:
+            self._finished.add(predicted.index)
+            yield SegmentedSlice(
+                predicted.index,
+                len(self._finished),
+                self.view.depth,
+                self.view.labels_of(predicted),
+                self.view.boxes_of(predicted),
+                predicted.changed,
+            )

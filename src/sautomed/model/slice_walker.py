@@ -1,0 +1,126 @@
+"""Models that go from slice to slice with a state; 2D models are the simplest of them.
+
+Three verbs. `encode` looks at slices one by one, each slice of a volume once. `share` lets a slice look at its
+neighbours. `step` goes along the walk and is the only one that carries a state.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sautomed.config import SegmentSettings, TrainSettings
+from sautomed.model.boxes import jitter
+from sautomed.model.losses import walk_losses
+from sautomed.model.segmenter import Segmenter
+from sautomed.model.values import (
+    Examples,
+    Features,
+    PredictedSlice,
+    SharedFeatures,
+    SliceReader,
+    SliceState,
+    StepOutput,
+)
+from sautomed.model.walk import Walk
+from sautomed.model.walk_order import WALKS
+
+
+class SliceWalker(Segmenter):
+    """A model that goes from slice to slice with a state."""
+
+    @abstractmethod
+    def encode(self, images: Float[Tensor, "n 3 h w"]) -> Features:
+        """Encode images in [0, 1], each slice by itself."""
+
+    @abstractmethod
+    def share(self, before: Features, here: Features, after: Features) -> SharedFeatures:
+        """Let each of n slices look at the one before and the one after it, in anatomical order."""
+
+    @abstractmethod
+    def start(self, batch: int) -> SliceState:
+        """Return the state before the first slice of a walk."""
+
+    @abstractmethod
+    def step(self, shared: SharedFeatures, state: SliceState) -> StepOutput:
+        """Predict one slice per row of the state."""
+
+    def heaviest(self, images: Float[Tensor, "n 3 s s"]) -> Features:
+        """Run the trunk."""
+        return self.encode(images)
+
+    def predict(self, volume: SliceReader, settings: SegmentSettings) -> Iterator[PredictedSlice]:
+        """Yield each slice in the order of the walk; memory does not grow with the number of slices."""
+        return iter(Walk(self, volume, WALKS[settings.walk](volume.depth), settings.chunk))
+
+    def losses(self, examples: Examples, settings: TrainSettings, generator: torch.Generator) -> dict[str, Tensor]:
+        return walk_losses(self.walk_examples(examples, settings, generator), examples.labels, settings)
+
+    def walk_examples(
+        self, examples: Examples, settings: TrainSettings, generator: torch.Generator
+    ) -> list[StepOutput]:
+        """Walk the slices in order, with gradient through decoder, filter and generator over all of them.
+
+        Boxes pass on as the model's own predictions, detached, with a little noise.
+        """
+        shared = self.share_examples(examples, settings.trunk_gradient == "all")
+        state = self.start(len(examples.labels))
+        outputs = []
+        for features in shared:
+            out = self.step(features, state)
+            outputs.append(out)
+            state = replace(out.state, boxes=jitter(out.state.boxes, settings.box_jitter, generator))
+        return outputs
+
+    def share_examples(self, examples: Examples, whole_gradient: bool) -> list[SharedFeatures]:
+        """Encode every image once, then let all slices look at their neighbours at once.
+
+        Args:
+            whole_gradient: Whether the trunk has gradient from all slices; else from the target and its neighbours.
+        Returns:
+            One item per slice, each with a row per example.
+        """
+        b, n = examples.labels.shape[:2]
+        slices = self._encode_slices(examples.images, 0 if whole_gradient else n - 1)
+        before, here, after = (Features.cat(slices[i : i + n]) for i in range(3))
+        up = examples.upward.repeat(n)[:, None, None, None]
+        below = Features(torch.where(up, before.coarse, after.coarse))
+        above = Features(torch.where(up, after.coarse, before.coarse))
+        return self.share(below, here, above).split(b)
+
+    def _encode_slices(self, images: Float[Tensor, "b n 3 h w"], without_gradient: int) -> list[Features]:
+        """Encode slice by slice; the first ones without gradient, which needs most of the memory."""
+        b, slices = len(images), images.transpose(0, 1)
+        features: list[Features] = []
+        if without_gradient:
+            with torch.no_grad():
+                features = self.encode(slices[:without_gradient].flatten(0, 1)).split(b)
+        return features + self.encode(slices[without_gradient:].flatten(0, 1)).split(b)
+
+
+class PlainSegmenter(SliceWalker):
+    """A 2D model: slices know nothing of each other, and the state stays as it is. Needs `encode` and `logits` only."""
+
+    run_slices = 1
+
+    @abstractmethod
+    def logits(self, features: Features) -> Float[Tensor, "n k+1 h w"]:
+        """Predict n slices from their features, at any resolution."""
+
+    def share(self, before: Features, here: Features, after: Features) -> SharedFeatures:
+        return SharedFeatures(here.coarse, here.coarse, here.fine)
+
+    def share_examples(self, examples: Examples, whole_gradient: bool) -> list[SharedFeatures]:
+        """Encode the slices without their neighbours."""
+        own = self.encode(examples.images[:, 1:-1].transpose(0, 1).flatten(0, 1))
+        return self.share(own, own, own).split(len(examples.labels))
+
+    def start(self, batch: int) -> SliceState:
+        nothing = torch.zeros(batch, self.classes, 4, device=next(self.parameters()).device)
+        return SliceState(nothing[:, :0], nothing, nothing[..., 0].bool())
+
+    def step(self, shared: SharedFeatures, state: SliceState) -> StepOutput:
+        return StepOutput(self.logits(Features(shared.z, shared.fine)), state)

@@ -1,0 +1,161 @@
+"""Values that pass between a model and the loops that drive it: features, states, outputs, inputs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features f of n slices: the trunk's map, and finer maps (finest last) if the trunk has them."""
+
+    coarse: Float[Tensor, "n c h w"]
+    fine: tuple[Float[Tensor, "n _ _ _"], ...] = ()
+
+    def split(self, rows: int) -> list["Features"]:
+        """Split into parts of so many slices each."""
+        maps = (self.coarse, *self.fine)
+        return [Features(coarse, tuple(fine)) for coarse, *fine in zip(*(m.split(rows) for m in maps), strict=True)]
+
+    def row(self, index: int) -> "Features":
+        """Copy one slice, so that it does not hold the memory of the others."""
+        rows = slice(index, index + 1)
+        return Features(self.coarse[rows].clone(), tuple(m[rows].clone() for m in self.fine))
+
+    @staticmethod
+    def of(maps: "Tensor | Features") -> "Features":
+        """Return the features of a trunk that gives one map, or features already."""
+        return maps if isinstance(maps, Features) else Features(maps)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all maps."""
+        return sum(m.nbytes for m in (self.coarse, *self.fine))
+
+    @staticmethod
+    def cat(parts: Sequence["Features"]) -> "Features":
+        """Join the slices of several features."""
+        return Features(
+            torch.cat([p.coarse for p in parts]),
+            tuple(torch.cat(maps) for maps in zip(*(p.fine for p in parts), strict=True)),
+        )
+
+
+@dataclass(frozen=True)
+class SharedFeatures:
+    """Features after the slice attention: z for the decoder, f for a generator that reads it."""
+
+    z: Float[Tensor, "n c h w"]
+    f: Float[Tensor, "n c h w"]
+    fine: tuple[Float[Tensor, "n _ _ _"], ...] = ()
+
+    def split(self, rows: int) -> list["SharedFeatures"]:
+        """Split into parts of so many slices each."""
+        maps = (self.z, self.f, *self.fine)
+        return [SharedFeatures(z, f, tuple(rest)) for z, f, *rest in zip(*(m.split(rows) for m in maps), strict=True)]
+
+
+@dataclass(frozen=True)
+class SliceState:
+    """Memory of earlier slices: plain tensors, one row per walker. Edit it with `dataclasses.replace`.
+
+    Attributes:
+        history: History tokens (Eq. 3).
+        boxes: Box of each class on the previous slice, xyxy in [0, 1]; zeros where absent (Eq. 4).
+        present: Whether class k was on the previous slice; all False before the first.
+    """
+
+    history: Float[Tensor, "b tokens c"]
+    boxes: Float[Tensor, "b k 4"]
+    present: Bool[Tensor, "b k"]
+
+    def take(self, rows: Sequence[int]) -> "SliceState":
+        """Select rows; a row may be taken several times."""
+        index = torch.as_tensor(rows, device=self.boxes.device)
+        return replace(self, **{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+    def differs(self, other: "SliceState", tolerance: float = 0.0) -> bool:
+        """Whether presence differs, or any number by more than `tolerance`."""
+        numbers = ((self.history, other.history), (self.boxes, other.boxes))
+        return not torch.equal(self.present, other.present) or any(
+            not torch.equal(a, b) if tolerance == 0 else bool(((a - b).abs() > tolerance).any()) for a, b in numbers
+        )
+
+    @staticmethod
+    def cat(parts: Sequence["SliceState"]) -> "SliceState":
+        """Join the rows of several states."""
+        return SliceState(**{f.name: torch.cat([getattr(p, f.name) for p in parts]) for f in fields(SliceState)})
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """Output of one step of the walk.
+
+    Attributes:
+        logits: Before softmax; channel 0 is the background.
+        state: For the next slice.
+        boxes: The generator's boxes after each of its layers, xyxy in [0, 1]; none without a generator.
+        presence: Logit of "class k is in this slice"; none without a generator.
+    """
+
+    logits: Float[Tensor, "b k+1 h w"]
+    state: SliceState
+    boxes: Float[Tensor, "layers b k 4"] | None = None
+    presence: Float[Tensor, "b k"] | None = None
+
+
+@dataclass(frozen=True)
+class PredictedSlice:
+    """Prediction for one slice at the network's resolution.
+
+    Attributes:
+        index: Of the slice in the oriented volume.
+        logits: Or any other score whose largest channel is the class; channel 0 is the background.
+        boxes: Box of each class that prompted this slice, xyxy in [0, 1] of the network's square; None without prompts.
+        present: Which of these boxes exist.
+        changed: Whether the classes differ from those of an earlier visit; True on the first.
+    """
+
+    index: int
+    logits: Float[Tensor, "k+1 h w"]
+    boxes: Float[Tensor, "k 4"] | None = None
+    present: Bool[Tensor, " k"] | None = None
+    changed: bool = True
+
+
+@runtime_checkable
+class SliceReader(Protocol):
+    """A volume as a network sees it: square slices in [0, 1] on the network's device, read on request."""
+
+    depth: int
+
+    def images(self, rows: Sequence[int]) -> Float[Tensor, "n 3 s s"]:
+        """Read the slices of these indices, with the channels that the settings give them."""
+
+    def truth(self, rows: Sequence[int]) -> Int[Tensor, "n s s"]:
+        """Read their true classes, for systems that are prompted from them.
+
+        Raises:
+            PromptsNeeded: The volume has no label map.
+        """
+
+
+@runtime_checkable
+class Examples(Protocol):
+    """A batch of training examples: consecutive slices in walk order, the last being the target."""
+
+    @property
+    def images(self) -> Float[Tensor, "b n+2 3 h w"]:
+        """Slices with one neighbour more at each end."""
+
+    @property
+    def labels(self) -> Int[Tensor, "b n h w"]:
+        """Classes of the inner slices."""
+
+    @property
+    def upward(self) -> Bool[Tensor, " b"]:
+        """Whether the slices go towards higher indices."""

@@ -1,0 +1,182 @@
+"""The walk over a volume as an object: it steps, keeps the state before every slice, and resumes from any of them.
+
+`segment`, previews, validation, benchmarks and editors drive it. To correct a volume, walk it once with memory for
+features, replace the state before a slice, and resume there:
+
+    walk = Walk(model, volume, WALKS["mid_to_ends"](volume.depth), chunk=8, memory_bytes=2**30)
+    slices = list(walk)
+    state = dataclasses.replace(walk.state(14), boxes=corrected)
+    for part in walk.resume(14, state):  # slice 14, and outward from there
+        ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sautomed.model.feature_store import FeatureStore
+from sautomed.model.values import (
+    Features,
+    PredictedSlice,
+    SharedFeatures,
+    SliceReader,
+    SliceState,
+    StepOutput,
+)
+from sautomed.model.walk_order import Step, neighbours
+
+
+@runtime_checkable
+class Walker(Protocol):
+    """A model that goes from slice to slice (`SliceWalker`)."""
+
+    def encode(self, images: Float[Tensor, "n 3 h w"]) -> Features: ...
+    def share(self, before: Features, here: Features, after: Features) -> SharedFeatures: ...
+    def start(self, batch: int) -> SliceState: ...
+    def step(self, shared: SharedFeatures, state: SliceState) -> StepOutput: ...
+
+
+class Walk:
+    """A model on its way through a volume. Iterate over it for the slices that are left.
+
+    Args:
+        model: Steps from slice to slice; in evaluation mode.
+        volume: Slices as the model sees them.
+        order: Steps of the walk, or the first of them.
+        chunk: Slices that pass the trunk together.
+        memory_bytes: Keep the state before every slice, and features of up to so many bytes beyond those that the next
+            steps need. None keeps neither: memory does not grow with the volume, and there is no way back.
+        start: State before the first step; by default that before any slice was seen.
+    """
+
+    def __init__(
+        self,
+        model: Walker,
+        volume: SliceReader,
+        order: Sequence[Step],
+        chunk: int,
+        memory_bytes: int | None = None,
+        start: SliceState | None = None,
+    ):
+        self.model, self.depth, self.order = model, volume.depth, tuple(order)
+        self.features = FeatureStore(model, volume, self.order, chunk, memory_bytes or 0)
+        self.end_state = model.start(1) if start is None else start
+        self._remembers, self._done = memory_bytes is not None, 0
+        self._states: dict[int, SliceState] = {}
+        self._digests: dict[int, bytes] = {}
+        self._places = {t: (n, row) for n, step in enumerate(self.order) for row, t in enumerate(step.slices)}
+
+    @property
+    def upcoming(self) -> tuple[int, ...]:
+        """Slices of the next step; empty at the end."""
+        return self.order[self._done].slices if self._done < len(self.order) else ()
+
+    @property
+    def upcoming_state(self) -> SliceState:
+        """State before the next step, one row for each of its slices."""
+        return self.end_state.take(self.order[self._done].sources)
+
+    def __iter__(self) -> Iterator[PredictedSlice]:
+        while self.upcoming:
+            yield from self.step()
+
+    def step(self, state: SliceState | None = None) -> list[PredictedSlice]:
+        """Predict the slices of the next step.
+
+        Args:
+            state: In place of `upcoming_state`.
+        """
+        slices, before = self.upcoming, self.upcoming_state if state is None else state
+        out = self._predict(slices, before)
+        self.end_state = out.state
+        self._done += 1
+        self.features.release(self._done)
+        return [self._record(t, row, before, out) for row, t in enumerate(slices)]
+
+    def state(self, t: int) -> SliceState:
+        """Return the state before slice t, of one row.
+
+        Raises:
+            ValueError: The walk has not come to t, or keeps no states.
+        """
+        if t in self.upcoming:
+            return self.upcoming_state.take([self.upcoming.index(t)])
+        if t not in self._states:
+            raise ValueError(f"no state before slice {t}: not visited yet, or the walk keeps no states (memory_bytes)")
+        return self._states[t]
+
+    @property
+    def states_bytes(self) -> int:
+        """Memory of all states that are kept."""
+        return sum(s.history.nbytes + s.boxes.nbytes + s.present.nbytes for s in self._states.values())
+
+    def resume(self, t: int, state: SliceState, tolerance: float = 0.0) -> Iterator[PredictedSlice]:
+        """Predict slice t with another state, and the visited slices behind it as far as anything changes.
+
+        A walker stops at a slice whose state is the earlier one; then all behind it stays as it was. The result is, bit
+        for bit, that of a whole walk with the same state before t. An iteration that is broken off leaves the slices
+        that it did not reach as they were.
+
+        Args:
+            t: A visited slice.
+            state: Before slice t, of one row.
+            tolerance: Two states that differ by no more count as one, in units of their numbers; history tokens seldom
+                come back to the last bit.
+        Yields:
+            The slices that were visited again; `changed` says whether the classes did.
+        Raises:
+            ValueError: The walk has not visited t, or keeps no states.
+        """
+        if t not in self._states:
+            raise ValueError(f"no way back to slice {t}: not visited yet, or the walk keeps no states (memory_bytes)")
+        first, row = self._places[t]
+        states = {row: state}
+        for number in range(first, self._done):
+            slices = self.order[number].slices
+            states = {row: s for row, s in states.items() if s.differs(self._states[slices[row]], tolerance)}
+            if not states:
+                return
+            out, before = self._predict_rows(slices, states)
+            self.features.release(number + 1)
+            if number + 1 == self._done:
+                self._replace_end(states, out.state)
+            yield from [self._record(slices[row], row, before, out) for row in states]
+            if number + 1 < len(self.order):
+                sources = self.order[number + 1].sources
+                states = {row: out.state.take([source]) for row, source in enumerate(sources) if source in states}
+
+    def _predict_rows(self, slices: tuple[int, ...], states: dict[int, SliceState]) -> tuple[StepOutput, SliceState]:
+        """Predict some rows of a step in a batch of the step's size, so that every number is that of the whole step.
+
+        Rows that are not asked for repeat one that is.
+        """
+        asked = next(iter(states))
+        rows = [row if row in states else asked for row in range(len(slices))]
+        before = SliceState.cat([states[row] for row in rows])
+        return self._predict(tuple(slices[row] for row in rows), before), before
+
+    @torch.inference_mode()
+    def _predict(self, slices: tuple[int, ...], state: SliceState) -> StepOutput:
+        trios = [neighbours(t, self.depth) for t in slices]
+        before, here, after = (self.features.of([trio[i] for trio in trios]) for i in range(3))
+        return self.model.step(self.model.share(before, here, after), state)
+
+    def _record(self, t: int, row: int, before: SliceState, out: StepOutput) -> PredictedSlice:
+        changed = True
+        if self._remembers:
+            self._states[t] = before.take([row])
+            digest = blake2b(out.logits[row].argmax(0).to(torch.uint8).cpu().numpy().tobytes(), digest_size=16).digest()
+            changed, self._digests[t] = self._digests.get(t) != digest, digest
+        if out.boxes is None:
+            return PredictedSlice(t, out.logits[row], changed=changed)
+        return PredictedSlice(t, out.logits[row], before.boxes[row], before.present[row], changed)
+
+    def _replace_end(self, rows: dict[int, SliceState], state: SliceState) -> None:
+        whole = [(state if row in rows else self.end_state).take([row]) for row in range(len(self.end_state.boxes))]
+        self.end_state = SliceState.cat(whole)

@@ -1,0 +1,102 @@
+"""The training loop: Lightning with our examples, checkpoints, log and clean stop."""
+
+import logging
+import signal
+from pathlib import Path
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from sautomed.config import TrainSettings
+from sautomed.inference.device import choose_device
+from sautomed.training.learner import Learner
+from sautomed.training.log import CurveLog
+from sautomed.training.materials import Materials
+from sautomed.training.plan import Callbacks, TrainingPlan
+from sautomed.training.slice_runs import CaseList, SliceRunDataset, StreamSampler, collate
+
+
+def fit(learner: Learner, materials: Materials, plan: TrainingPlan, callbacks: Callbacks) -> None:
+    """Train with Lightning until the budget is spent, and load the best checkpoint, or the last without validation.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; the last checkpoint stays.
+        TrainingDiverged: The loss became infinite or nan.
+    """
+    settings, folder, model = materials.settings.train, plan.folder, learner.model
+    stack = None if model.run_slices is None else (model.run_slices, model.overhang)
+    examples = SliceRunDataset(materials.train, settings, materials.settings.data.channels, plan.seed, stack)
+    sampler = StreamSampler(settings.batch * settings.validate_every)
+    loader = DataLoader(examples, settings.batch, sampler=sampler, collate_fn=collate)
+    watched = materials.val[: settings.validation_cases]
+    val = DataLoader(CaseList(watched), batch_size=None) if watched else None
+    listeners = [_FollowSteps(sampler, settings.batch), *_checkpoint_callbacks(folder / "checkpoints", bool(watched)),
+                 CurveLog(folder, callbacks.on_step)]  # fmt: skip
+    steps = settings.steps if learner.budget.seconds is None else -1
+    trainer = _make_trainer(folder, plan.device, settings, steps, listeners, bool(watched))
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(learner, loader, val, ckpt_path=plan.last_checkpoint if plan.resume else None, weights_only=True)
+    except SystemExit as stop:  # raised by Lightning after Ctrl-C, once it has cleaned up
+        signal.signal(signal.SIGINT, on_interrupt)  # Lightning leaves it ignored
+        raise KeyboardInterrupt from stop
+    name = "best" if watched else "last"
+    best = torch.load(folder / "checkpoints" / f"{name}.ckpt", map_location="cpu", weights_only=True)
+    learner.load_state_dict(best["state_dict"])
+
+
+def _make_trainer(
+    folder: Path,
+    device: str,
+    settings: TrainSettings,
+    steps: int,
+    listeners: list[lightning.Callback],
+    validating: bool,
+) -> lightning.Trainer:
+    timed = steps == -1
+    for name in ("lightning.pytorch", "lightning.fabric"):  # its advice is for authors of a loop
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return lightning.Trainer(
+        accelerator="gpu" if choose_device(device).type == "cuda" else "cpu",
+        devices=1,
+        precision=settings.precision,
+        max_steps=steps,
+        max_epochs=-1,
+        gradient_clip_val=settings.clip_norm,
+        num_sanity_val_steps=1 if validating and timed else 0,  # times a case, so that the budget can be kept
+        limit_val_batches=1.0 if validating else 0,
+        logger=TensorBoardLogger(folder, name="", version="tensorboard"),
+        callbacks=listeners,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
+
+
+class _FollowSteps(lightning.Callback):
+    """Sets the sampler by the number of steps done: Lightning's count of epochs gains one with every resumption."""
+
+    def __init__(self, sampler: StreamSampler, batch: int):
+        self.sampler, self.batch = sampler, batch
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Lightning starts no new epoch where it resumes inside one."""
+        self.sampler.first = trainer.global_step * self.batch
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self.sampler.first = trainer.global_step * self.batch
+
+
+def _checkpoint_callbacks(folder: Path, watched: bool) -> list[ModelCheckpoint]:
+    """Return callbacks that keep the best checkpoint, if there is validation, and the last.
+
+    Two, because one with `save_last` writes the last only when it is the best as well. The last comes second, so that
+    it knows which was the best.
+    """
+    last = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
+    if not watched:
+        return [last]
+    return [ModelCheckpoint(folder, filename="best", monitor="val_dsc", mode="max", enable_version_counter=False), last]

@@ -1,0 +1,99 @@
+"""Everything that a training needs of its data set: cases of the fold, resolved settings, prepared slices."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from sautomed.config import Settings, parse_settings
+from sautomed.datasets import Case, Dataset, read_dataset
+from sautomed.datasets.folds import Fold, load_or_make_folds, select_fold
+from sautomed.datasets.rules import unknown_labels, with_rules
+from sautomed.errors import NothingToResume, UnknownLabels
+from sautomed.scans.files import write_json
+from sautomed.scans.paths import read_json
+from sautomed.training.classes import require_classes
+from sautomed.training.plan import Callbacks, TrainingPlan
+from sautomed.training.prepare import PreparedCase, prepare, resolve_data
+
+
+@dataclass(frozen=True)
+class Materials:
+    """A fold ready to be trained on: its cases as prepared slices, and settings with nothing left on "auto"."""
+
+    dataset: Dataset
+    fold: Fold
+    settings: Settings
+    train: list[PreparedCase]
+    val: list[PreparedCase]
+
+
+def gather(plan: TrainingPlan, callbacks: Callbacks) -> Materials:
+    """Read the data set, choose the fold, write the resolved settings (or compare them with the run's), prepare slices.
+
+    Raises:
+        DataError: The data set, its folds or a case cannot be used; ClassMissing if no training case shows a class.
+        NothingToResume: The run was trained with other settings or cases.
+    """
+    dataset = with_rules(read_dataset(plan.dataset, plan.layout), plan.rules)
+    ids = [case.id for case in dataset.cases]
+    folds = load_or_make_folds(plan.run / "splits_final.json", ids, plan.seed, groups=dataset.groups)
+    fold = fewer_cases(select_fold(folds, plan.fold), plan.train_cases, plan.seed)
+    settings = plan.settings.model_copy(update={"data": resolve_data(dataset, plan.settings.data)})
+    _write_or_check(plan, settings, fold)
+    wanted = [case for case in dataset.cases if case.id in {*fold.train, *fold.val}]
+    prepared = _prepare(plan, dataset, wanted, settings, callbacks)
+    materials = Materials(dataset, fold, settings, [prepared[i] for i in fold.train], [prepared[i] for i in fold.val])
+    require_classes(materials.train, materials.val, dataset.labels, str(plan.fold))
+    return materials
+
+
+def fewer_cases(fold: Fold, cases: int | None, seed: int) -> Fold:
+    """Draw so many training cases of a fold by the seed; None takes all. A larger sample contains a smaller one."""
+    if cases is None or cases >= len(fold.train):
+        return fold
+    drawn = np.random.default_rng(seed).permutation(len(fold.train))[:cases]
+    return Fold(train=tuple(fold.train[i] for i in sorted(drawn)), val=fold.val)
+
+
+def _prepare(
+    plan: TrainingPlan, dataset: Dataset, wanted: Sequence[Case], settings: Settings, callbacks: Callbacks
+) -> dict[str, PreparedCase]:
+    """Prepare the cases. An error about unknown label values covers all cases, not the first one alone."""
+    folder = plan.prepared or plan.run / "prepared"
+    folder = folder / plan.rules.key if plan.rules else folder
+    try:
+        return {case.id: case for case in prepare(dataset, wanted, settings.data, folder, callbacks.on_case)}
+    except UnknownLabels as fault:
+        raise unknown_labels(dataset, wanted) or fault from fault
+
+
+def run_settings(run: Path, fold: int | Literal["all"]) -> Settings:
+    """Read the settings that a fold of a run was trained with.
+
+    Raises:
+        NothingToResume: There are none.
+    """
+    path = run / f"fold_{fold}" / "config.json"
+    return parse_settings(read_json(path, NothingToResume), where=str(path))
+
+
+def _write_or_check(plan: TrainingPlan, settings: Settings, fold: Fold) -> None:
+    """Write what decides the examples and the weights; a resumed training must have the same, except for its length."""
+    folder = plan.folder
+    splits: dict[str, Any] = {"seed": plan.seed, "train": list(fold.train), "val": list(fold.val)}
+    if plan.rules:
+        splits["rules"] = plan.rules.as_dict()
+    if plan.resume:
+        before = run_settings(plan.run, plan.fold)
+        length = {"train": before.train.model_copy(update={"steps": settings.train.steps})}
+        if before.model_copy(update=length) != settings or read_json(folder / "splits.json", NothingToResume) != splits:
+            raise NothingToResume(
+                "was trained with other settings, cases, label rules or seed, so it cannot go on with these.",
+                where=folder,
+                cure="Resume with the same -d, --seed, --map and --ignore, no -c or --set; or train anew elsewhere.",
+            )
+    write_json(folder / "config.json", settings.model_dump(mode="json"))
+    write_json(folder / "splits.json", splits)

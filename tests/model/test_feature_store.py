@@ -1,0 +1,33 @@
+"""Features along a walk: few are held, none holds the memory of its chunk, and those that went come back the same."""
+
+from sautomed.model.feature_store import FeatureStore
+from sautomed.model.walk_order import WALKS, neighbours
+
+from .walkers import Recorder, View, numbered
+
+WALK_NAMES = tuple(WALKS)
+
+
+def test_features_are_kept_for_a_few_slices_only_however_deep_the_volume():
+    """Chunk and neighbours bound what is held: the chunk just read, and three slices for each of two walkers."""
+    for depth in (5, 60, 400):
+        for name in WALK_NAMES:
+            for chunk in (1, 8):
+                model, most = Recorder(), 0
+                steps = WALKS[name](depth)
+                store = FeatureStore(model, View(numbered, depth), steps, chunk)
+                for number, step in enumerate(steps):
+                    store.of([n for t in step.slices for n in neighbours(t, depth)])
+                    most = max(most, len(store.kept))
+                    store.release(number + 1)
+                assert most <= chunk + 6
+                assert not store.kept
+
+
+def test_kept_features_do_not_hold_the_memory_of_their_chunk():
+    steps = WALKS["end_to_end"](20)
+    store = FeatureStore(Recorder(), View(numbered, 20), steps, 8)
+    kept = store.of([19])
+    assert kept.coarse.untyped_storage().nbytes() == kept.coarse.nbytes
+    assert all(f.coarse.untyped_storage().nbytes() == f.coarse.nbytes for f in store.kept.values())
+    assert all(m.untyped_storage().nbytes() == m.nbytes for f in store.kept.values() for m in f.fine)

@@ -1,0 +1,277 @@
+"""A volume walked by a model: every slice passes the trunk once, and the walk can go on again from any slice."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from sautomed.config import SegmentSettings
+from sautomed.model.values import SliceState, StepOutput
+from sautomed.model.walk import Walk
+from sautomed.model.walk_order import WALKS, neighbours
+
+from .walkers import Recorder, View, noise, numbered
+
+WALK_NAMES = tuple(WALKS)
+
+
+def walk(model, read, depth, channels="repeat", **settings):
+    found = model.predict(View(read, depth, channels), SegmentSettings(**settings))
+    return {predicted.index: predicted.logits for predicted in found}
+
+
+# --- each slice passes the trunk once, and sees its own neighbours ---
+
+
+@pytest.mark.parametrize("name", WALK_NAMES)
+@given(depth=st.integers(1, 40), chunk=st.integers(1, 12))
+@hypothesis_settings(max_examples=40, deadline=None)
+def test_each_slice_passes_the_trunk_once_in_chunks(name, depth, chunk):
+    model = Recorder()
+    found = walk(model, numbered, depth, walk=name, chunk=chunk)
+    assert sorted(found) == list(range(depth))
+    assert sorted(t for batch in model.encoded for t in batch) == list(range(depth))
+    assert all(len(batch) == chunk for batch in model.encoded[:-1])
+
+
+@pytest.mark.parametrize("name", WALK_NAMES)
+@pytest.mark.parametrize("channels", ["repeat", "neighbours"])
+def test_each_slice_is_shared_with_those_beside_it_in_anatomical_order(name, channels):
+    model = Recorder()
+    walk(model, numbered, 9, channels, walk=name, chunk=4)
+    assert sorted(model.shared, key=lambda trio: trio[1]) == [neighbours(t, 9) for t in range(9)]
+
+
+@pytest.mark.parametrize("channels", ["repeat", "neighbours"])
+def test_the_channels_are_the_slice_or_the_slice_between_its_neighbours(channels):
+    class Watch(Recorder):
+        def encode(self, images):
+            for trio in (images[:, :, 0, 0] * 1000).round().int().tolist():
+                t = trio[1]
+                assert trio == ([t, t, t] if channels == "repeat" else list(neighbours(t, 7)))
+            return super().encode(images)
+
+    assert len(walk(Watch(), numbered, 7, channels, chunk=3)) == 7
+
+
+def test_the_two_walkers_keep_two_states_that_both_begin_in_the_middle():
+    found = walk(Recorder(), numbered, 7, chunk=3)  # the middle is 3
+    assert [round(found[t].flatten()[0].item()) for t in range(7)] == [3 + 2 + 1, 3 + 2 + 1, 3 + 2, 3, 7, 12, 18]
+
+
+# --- the real network ---
+
+
+@pytest.mark.parametrize("name", WALK_NAMES)
+@pytest.mark.parametrize("depth", [1, 2, 7])
+def test_the_chunk_changes_nothing(small_model, name, depth):
+    whole = walk(small_model, noise(depth), depth, "neighbours", walk=name, chunk=8)
+    for chunk in (1, 3):
+        parts = walk(small_model, noise(depth), depth, "neighbours", walk=name, chunk=chunk)
+        assert parts.keys() == whole.keys() == set(range(depth))
+        for t in whole:
+            torch.testing.assert_close(parts[t], whole[t], rtol=1e-4, atol=1e-4)
+
+
+def plain_walk(model, slices, order, state):
+    """One slice after another, one state, everything encoded at once."""
+    depth = len(slices)
+    f = model.encode(slices[:, None].expand(-1, 3, -1, -1)).split(1)
+    for t in order:
+        below, here, above = (f[n] for n in neighbours(t, depth))
+        out = model.step(model.share(below, here, above), state)
+        state = out.state
+        yield t, out
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 6, 7])
+def test_mid_to_ends_is_two_plain_loops_from_the_middle(small_model, depth):
+    slices = torch.rand(depth, 128, 128, generator=torch.Generator().manual_seed(1))
+    found = walk(small_model, lambda rows: slices[rows], depth, chunk=4)
+    middle = depth // 2
+    with torch.inference_mode():
+        (_, first), *_ = plain_walk(small_model, slices, [middle], small_model.start(1))
+        expected = {middle: first.logits[0]}
+        for order in (range(middle + 1, depth), range(middle - 1, -1, -1)):
+            expected |= {t: out.logits[0] for t, out in plain_walk(small_model, slices, order, first.state)}
+    assert found.keys() == expected.keys()
+    for t in expected:
+        torch.testing.assert_close(found[t], expected[t], rtol=1e-4, atol=1e-4)
+
+
+def test_end_to_end_is_one_plain_loop_from_the_top(small_model):
+    slices = torch.rand(5, 128, 128, generator=torch.Generator().manual_seed(1))
+    found = walk(small_model, lambda rows: slices[rows], 5, walk="end_to_end", chunk=2)
+    assert list(found) == [4, 3, 2, 1, 0]
+    with torch.inference_mode():
+        for t, out in plain_walk(small_model, slices, [4, 3, 2, 1, 0], small_model.start(1)):
+            torch.testing.assert_close(found[t], out.logits[0], rtol=1e-4, atol=1e-4)
+
+
+def test_nothing_is_kept_for_a_gradient(small_model):
+    assert not any(logits.requires_grad for logits in walk(small_model, noise(3), 3).values())
+    assert torch.is_grad_enabled()
+
+
+# --- on from any slice ---
+
+
+def walk_of(model, depth, name="mid_to_ends", memory_bytes=2**30, **given):
+    return Walk(model, View(noise(depth), depth, "neighbours"), WALKS[name](depth), 3, memory_bytes, **given)
+
+
+def moved(state):
+    """Other boxes, present for every class, and another history."""
+    boxes = torch.tensor([0.1, 0.2, 0.5, 0.6]).expand_as(state.boxes)
+    return replace(state, boxes=boxes, present=torch.ones_like(state.present), history=state.history + 0.5)
+
+
+depths_and_slices = st.integers(1, 9).flatmap(lambda depth: st.tuples(st.just(depth), st.integers(0, depth - 1)))
+
+
+@pytest.mark.parametrize("name", WALK_NAMES)
+@given(place=depths_and_slices, memory_bytes=st.sampled_from([0, 300_000, 2**30]))
+@hypothesis_settings(max_examples=15, deadline=None)
+def test_resuming_with_the_unchanged_state_changes_nothing(small_model, name, place, memory_bytes):
+    depth, t = place
+    walk = walk_of(small_model, depth, name, memory_bytes)
+    list(walk)
+    states = {n: walk.state(n) for n in range(depth)}
+    assert list(walk.resume(t, walk.state(t))) == []
+    assert not any(walk.state(n).differs(state) for n, state in states.items())
+    # and where the state is changed and then put back, every number comes back to the last bit
+    original = walk.state(t)
+    list(walk.resume(t, moved(original)))
+    list(walk.resume(t, original))
+    assert not any(walk.state(n).differs(state) for n, state in states.items())
+
+
+@pytest.mark.parametrize("name", WALK_NAMES)
+@given(place=depths_and_slices, memory_bytes=st.sampled_from([0, 300_000, 2**30]))
+@hypothesis_settings(max_examples=15, deadline=None)
+def test_resuming_with_another_state_is_a_whole_walk_with_it_bit_for_bit(small_model, name, place, memory_bytes):
+    depth, t = place
+    walk = walk_of(small_model, depth, name, memory_bytes)
+    found = {part.index: part for part in walk}
+    again = list(walk.resume(t, moved(walk.state(t))))
+    assert again[0].index == t
+    logits = {index: part.logits for index, part in found.items()} | {part.index: part.logits for part in again}
+
+    whole, expected = walk_of(small_model, depth, name), {}
+    while whole.upcoming:
+        slices, state = whole.upcoming, whole.upcoming_state
+        if t in slices:
+            rows = [state.take([row]) for row in range(len(slices))]
+            state = SliceState.cat([moved(row) if n == t else row for n, row in zip(slices, rows, strict=True)])
+        expected |= {part.index: part.logits for part in whole.step(state)}
+    assert logits.keys() == expected.keys()
+    assert all(torch.equal(logits[n], expected[n]) for n in expected)
+    assert not any(walk.state(n).differs(whole.state(n)) for n in range(depth))
+    for part in again:  # and it says which slices changed
+        before = found[part.index].logits.argmax(0)
+        assert part.changed == (not torch.equal(part.logits.argmax(0), before))
+
+
+@pytest.mark.parametrize("name", WALK_NAMES)
+@given(place=st.integers(1, 9).flatmap(lambda depth: st.tuples(st.just(depth), st.integers(0, depth))))
+@hypothesis_settings(max_examples=15, deadline=None)
+def test_two_halves_are_one_walk(small_model, name, place):
+    depth, steps = place
+    order = WALKS[name](depth)
+    whole = {part.index: part.logits for part in walk_of(small_model, depth, name)}
+    first = Walk(small_model, View(noise(depth), depth, "neighbours"), order[:steps], 3)
+    found = {part.index: part.logits for part in first}
+    second = Walk(small_model, View(noise(depth), depth, "neighbours"), order[steps:], 3, start=first.end_state)
+    found |= {part.index: part.logits for part in second}
+    assert found.keys() == whole.keys()
+    for t in whole:  # the second half encodes other chunks, so the last bits differ
+        torch.testing.assert_close(found[t], whole[t], rtol=1e-4, atol=1e-4)
+
+
+def test_an_unfinished_walk_goes_on_from_where_it_was_resumed(small_model):
+    walk, whole = walk_of(small_model, 9), walk_of(small_model, 9)
+    for _ in range(3):
+        walk.step()
+    list(walk.resume(4, moved(walk.state(4))))  # the middle, from which both walkers come
+    rest = {part.index: part.logits for part in walk}
+    whole.step(moved(whole.upcoming_state))
+    expected = {part.index: part.logits for part in whole}
+    assert set(rest) == {0, 1, 7, 8}
+    assert all(torch.equal(logits, expected[t]) for t, logits in rest.items())
+
+
+def test_it_stops_where_the_state_is_the_earlier_one():
+    class Forgetful(Recorder):
+        """Its history is the slice itself, so one slice behind a change nothing differs."""
+
+        def step(self, shared, state):
+            logits = (state.history + shared.z[:, 1:2, 0])[..., None].expand(-1, 2, 1, 1)
+            return StepOutput(logits, replace(state, history=shared.z[:, 1:2, 0]))
+
+    walk = Walk(Forgetful(), View(numbered, 9), WALKS["mid_to_ends"](9), 3, 2**20)
+    list(walk)
+    state = walk.state(6)
+    assert [part.index for part in walk.resume(6, replace(state, history=state.history + 1))] == [6]
+    walk = Walk(Recorder(), View(numbered, 9), WALKS["mid_to_ends"](9), 3, 2**20)
+    list(walk)
+    state = walk.state(6)
+    assert [part.index for part in walk.resume(6, replace(state, history=state.history + 1))] == [6, 7, 8]
+    state = walk.state(2)
+    assert [part.index for part in walk.resume(2, replace(state, history=state.history + 1), tolerance=2.0)] == []
+
+
+def test_a_broken_off_resumption_leaves_the_rest_as_it_was():
+    walk = Walk(Recorder(), View(numbered, 9), WALKS["mid_to_ends"](9), 3, 2**20)
+    list(walk)
+    last = walk.state(8)
+    state = walk.state(5)
+    resumed = walk.resume(5, replace(state, history=state.history + 1))
+    assert [next(resumed).index, next(resumed).index] == [5, 6]
+    resumed.close()
+    assert not walk.state(8).differs(last)
+    assert walk.state(6).differs(replace(walk.state(6), history=walk.state(6).history - 1))
+
+
+@pytest.mark.parametrize("name", WALK_NAMES)
+@given(depth=st.integers(1, 40), chunk=st.integers(1, 8), slices=st.integers(0, 40), data=st.data())
+@hypothesis_settings(max_examples=30, deadline=None)
+def test_memory_is_bounded_and_enough_of_it_spares_the_trunk(name, depth, chunk, slices, data):
+    """Beyond the budget, no more is held than the chunk at work and three slices for each of two walkers."""
+    model, each = Recorder(), 24  # three channels coarse and three fine, a float each
+    budget = slices * each
+    walk = Walk(model, View(numbered, depth), WALKS[name](depth), chunk, budget)
+    bound = budget + (chunk + 6) * each
+    while walk.upcoming:
+        walk.step()
+        assert walk.features.nbytes <= bound
+    assert sum(map(len, model.encoded)) == depth
+    for _ in range(3):
+        t = data.draw(st.integers(0, depth - 1))
+        state = walk.state(t)
+        for _ in walk.resume(t, replace(state, history=state.history + 1)):
+            assert walk.features.nbytes <= bound
+    if slices >= depth:
+        assert sum(map(len, model.encoded)) == depth
+
+
+def test_a_walk_that_only_streams_keeps_nothing():
+    walk = Walk(Recorder(), View(numbered, 30), WALKS["mid_to_ends"](30), 4)
+    list(walk)
+    assert not walk.features.kept
+    with pytest.raises(ValueError, match="keeps no states"):
+        walk.state(3)
+    with pytest.raises(ValueError, match="no way back to slice 3"):
+        next(walk.resume(3, Recorder().start(1)))
+
+
+def test_states_are_there_for_visited_slices_and_the_next():
+    walk = Walk(Recorder(), View(numbered, 5), WALKS["mid_to_ends"](5), 4, 0)
+    walk.step()
+    assert walk.upcoming == (3, 1)
+    assert walk.state(2).history.item() == 0
+    assert walk.state(3).history.item() == pytest.approx(2)
+    with pytest.raises(ValueError, match="slice 4"):
+        walk.state(4)

@@ -1,0 +1,26 @@
+"""Weight decay and the average of the weights."""
+
+import pytest
+import torch
+
+from sautomed.training.optimization import make_optimizer, warming_average
+
+
+def test_weight_decay_is_for_matrices_only(fresh_model, small_settings):
+    settings = small_settings.train.model_copy(update={"weight_decay": 0.3})
+    decayed, free = make_optimizer(fresh_model, settings).param_groups
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.3, 0.0)
+    names = {id(p): name for name, p in fresh_model.named_parameters()}
+    assert all(p.ndim >= 2 and names[id(p)].endswith("weight") for p in decayed["params"])
+    assert any("mask_tokens" in names[id(p)] for p in free["params"])  # tokens are no matrices of layers
+    assert min(p.ndim for p in decayed["params"]) == 2
+    trained = sum(p.requires_grad for p in fresh_model.parameters())
+    assert len(decayed["params"]) + len(free["params"]) == trained
+
+
+@pytest.mark.parametrize(("count", "keep"), [(1, 2 / 11), (10, 11 / 20), (10_000, 0.9)])
+def test_the_average_forgets_quickly_at_first(count, keep):
+    mean, whole = torch.tensor([1.0, 3.0]), torch.tensor([4])
+    warming_average(0.9)([mean, whole], [torch.tensor([2.0, 3.0]), torch.tensor([7])], count)
+    torch.testing.assert_close(mean, torch.tensor([keep * 1 + (1 - keep) * 2, 3.0]))
+    assert whole.item() == 7  # counters are copied

@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import reset_peak, in_fresh_process, machine, peak_mb, print_table, write_random_sam
+from bench import in_fresh_process, machine, peak_mb, print_table, reset_peak, write_random_sam
 
 GOAL_TIME, GOAL_MEMORY = 1.2, 1.1  # total over trunk alone; the longest volume's peak over the shortest's
 

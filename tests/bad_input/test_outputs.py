@@ -1,4 +1,4 @@
-"""The rows of the bad-input table that concern results, places to write and what comes from strangers."""
+"""The rows of the bad-input table about results, paths to write to, and files from untrusted sources."""
 
 import gzip
 import json
@@ -110,7 +110,7 @@ def test_a_name_that_is_no_text(command, trained_run, tmp_path):
 
 @pytest.fixture
 def unwritable(monkeypatch):
-    """A drive that takes no file, whoever asks."""
+    """A drive on which no file can be written."""
     from pathlib import Path
 
     def refuse(self, *_, **__):

@@ -1,4 +1,4 @@
-"""Model folders of the systems on SAM: what is frozen and pretrained stays out; only then are SAM's weights read."""
+"""Model folders of all systems on SAM: the frozen part is left out, and only then SAM's weights are read again."""
 
 import json
 
@@ -8,13 +8,13 @@ from safetensors.torch import load_file
 
 from sautomed import errors
 from sautomed.baselines import build_segmenter
-from sautomed.config import Settings
+from sautomed.config import SYSTEMS, Settings
 from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
 
 from ..model.sam.official_layout import write_official
 
 SIZE = 128
-ON_SAM = ("sautomed", "sam", "samed", "ma_sam", "slide_sam")
+ON_SAM = [name for name, settings in SYSTEMS.items() if "trunk" in settings.model_fields]
 
 
 @pytest.fixture
@@ -22,8 +22,8 @@ def weights(tmp_path):
     return write_official(tmp_path / "sam_tiny.pth")
 
 
-def saved(name, weights, folder):
-    """A model, every parameter that is trained away from where it started, and its folder."""
+def save_trained(name, weights, folder):
+    """Save a model whose trained parameters differ from their initial values, and return it."""
     trunk = {"kind": "sam", "weights": str(weights)}
     settings = Settings.model_validate({"model": {"name": name, "trunk": trunk}, "data": {"image_size": SIZE}})
     network = build_segmenter(settings.model, 2, SIZE).eval()
@@ -41,8 +41,8 @@ def same_state(network, other):
 
 
 @pytest.mark.parametrize("name", ON_SAM)
-def test_a_folder_is_whole_exactly_when_nothing_of_the_trunk_is_frozen(name, weights, tmp_path):
-    network = saved(name, weights, tmp_path / "model")
+def test_a_folder_leaves_out_exactly_the_frozen_part_of_the_trunk(name, weights, tmp_path):
+    network = save_trained(name, weights, tmp_path / "model")
     held = load_file(tmp_path / "model" / "model.safetensors").keys()
     left_out = network.state_dict().keys() - held
     frozen = {key for key, p in network.named_parameters() if key.startswith("trunk.") and not p.requires_grad}
@@ -60,22 +60,22 @@ def test_a_folder_is_whole_exactly_when_nothing_of_the_trunk_is_frozen(name, wei
         assert same_state(load_bundle(tmp_path / "copy").network, network)
 
 
-def test_a_whole_folder_takes_no_weights(weights, tmp_path):
-    saved("slide_sam", weights, tmp_path / "model")
+def test_a_folder_with_the_whole_trunk_refuses_weights(weights, tmp_path):
+    save_trained("slide_sam", weights, tmp_path / "model")
     with pytest.raises(errors.UsageError, match="no pretrained trunk"):
         load_bundle(tmp_path / "model", str(weights))
 
 
-def with_trunk(folder, **changes):
+def change_trunk(folder, **changes):
     path = folder / "config.json"
     config = json.loads(path.read_text())
     config["pretrained_trunk"].update(changes)
     path.write_text(json.dumps(config))
 
 
-def test_a_whole_folder_that_does_not_say_so_is_read_beside_sams_weights(weights, tmp_path):
-    network = saved("slide_sam", weights, tmp_path / "model")
-    with_trunk(tmp_path / "model", shape=None)
+def test_a_folder_with_the_whole_trunk_but_without_its_shape_is_read_with_sams_weights(weights, tmp_path):
+    network = save_trained("slide_sam", weights, tmp_path / "model")
+    change_trunk(tmp_path / "model", shape=None)
     assert same_state(load_bundle(tmp_path / "model").network, network)
 
 
@@ -90,15 +90,15 @@ SHAPE = {"sizes": {"dim": 32, "depth": 3, "heads": 2, "global_blocks": [2]}, "lo
         ("samed", SHAPE, "SAMed has no pretrained trunk that is trained as a whole"),
     ],
 )
-def test_a_shape_that_cannot_be_is_a_fault_of_the_model(name, shape, match, weights, tmp_path):
-    saved(name, weights, tmp_path / "model")
-    with_trunk(tmp_path / "model", shape=shape)
+def test_an_impossible_shape_is_an_error_of_the_model_folder(name, shape, match, weights, tmp_path):
+    save_trained(name, weights, tmp_path / "model")
+    change_trunk(tmp_path / "model", shape=shape)
     with pytest.raises(errors.NotAModel, match=match):
         load_bundle(tmp_path / "model")
 
 
-def test_a_shape_that_is_not_the_weights_is_told(weights, tmp_path):
-    saved("slide_sam", weights, tmp_path / "model")
-    with_trunk(tmp_path / "model", shape={**SHAPE, "lora_rank": 3})
+def test_a_shape_that_contradicts_the_weights_is_refused(weights, tmp_path):
+    save_trained("slide_sam", weights, tmp_path / "model")
+    change_trunk(tmp_path / "model", shape={**SHAPE, "lora_rank": 3})
     with pytest.raises(errors.WrongWeights, match="lora_A"):
         load_bundle(tmp_path / "model")

@@ -1,4 +1,4 @@
-"""Laws of every system in MODELS: a new entry is tested at once, with its default settings if it has no row in SMALL."""
+"""Laws of every system in MODELS: a new entry is tested at once, with its defaults if it has no row in SMALL."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""SAM as an oracle: which prompts the truth gives, what SAM answers to them, and that nothing is ever trained."""
+"""SAM as an oracle: its prompts from the truth, its masks, and that it is never trained."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def predicted(model, reader=None, chunk=2):
 
 
 def reference(t: int, prompt):
-    """SAM's four masks and IoUs from the plain functions: prompt makes the tokens from the state."""
+    """Compute SAM's four masks and IoUs by plain functions; `prompt` returns the prompt tokens for a state dict."""
     net, grid = Tiny(), SIZE // 16
     state = sam_reference.stretch(official_state(), grid, net.global_blocks)
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (SAM_MEAN, SAM_STD))
@@ -78,13 +78,13 @@ def reference(t: int, prompt):
 # --- the innermost pixel ---
 
 
-def test_the_middle_of_a_square():
+def test_the_innermost_pixel_of_a_square_is_its_middle():
     mask = np.zeros((20, 30), bool)
     mask[3:10, 12:19] = True
     assert innermost_pixel(mask) == (15, 6)
 
 
-def test_of_two_parts_the_larger_though_the_smaller_is_thicker():
+def test_the_larger_of_two_parts_counts_though_the_smaller_is_thicker():
     mask = np.zeros((40, 40), bool)
     mask[2:7, 2:7] = True
     mask[20:23, 1:39] = True
@@ -93,34 +93,34 @@ def test_of_two_parts_the_larger_though_the_smaller_is_thicker():
     assert 1 < column < 38
 
 
-def test_beyond_the_image_is_outside():
+def test_the_border_of_the_image_is_an_edge():
     assert innermost_pixel(np.ones((9, 9), bool)) == (4, 4)
 
 
 @given(hnp.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))).filter(np.any))
 @settings(max_examples=60, deadline=None)
-def test_the_innermost_pixel_is_of_the_organ(mask):
+def test_the_innermost_pixel_is_inside_the_mask(mask):
     column, row = innermost_pixel(mask)
     assert mask[row, column]
 
 
-# --- what SAM is asked, and what it answers ---
+# --- prompts and masks ---
 
 
-def test_a_point_gets_the_mask_that_sam_trusts_most(weights):
+def test_a_point_gives_the_mask_with_the_highest_predicted_iou(weights):
     masks, iou = reference(1, lambda state: sam_reference.point(state, torch.tensor([45.0, 35.0]), SIZE))
     found = predicted(model_of(weights))[1]
     torch.testing.assert_close(found.logits[1], masks[1 + iou[1:].argmax()], rtol=1e-4, atol=1e-4)
     assert found.boxes is None
 
 
-def test_a_box_gets_sams_single_mask(weights):
+def test_a_box_gives_sams_single_mask(weights):
     masks, _ = reference(2, lambda state: sam_reference.sparse(state, torch.tensor([10.0, 80.0, 100.0, 82.0]), SIZE))
     found = predicted(model_of(weights, "box"))[2]
     torch.testing.assert_close(found.logits[2], masks[0], rtol=1e-4, atol=1e-4)
 
 
-def test_the_boxes_given_are_told(weights):
+def test_boxes_that_were_prompts_are_returned(weights):
     found = predicted(model_of(weights, "box"))
     assert [found[t].present.tolist() for t in range(5)] == [
         [False, False], [True, False], [True, True], [True, False], [False, False],
@@ -128,7 +128,7 @@ def test_the_boxes_given_are_told(weights):
     assert (SIZE * found[2].boxes).tolist() == [[30, 20, 61, 51], [10, 80, 101, 83]]
 
 
-def test_an_organ_without_a_prompt_is_nowhere_and_the_background_is_zero(weights):
+def test_an_organ_without_a_prompt_is_not_predicted_and_the_background_is_zero(weights):
     found = predicted(model_of(weights))
     for t in (0, 4):
         assert not found[t].logits.argmax(0).any()
@@ -137,7 +137,7 @@ def test_an_organ_without_a_prompt_is_nowhere_and_the_background_is_zero(weights
 
 
 @pytest.mark.parametrize("prompt", ["points", "box"])
-def test_how_many_slices_pass_the_trunk_together_does_not_matter(weights, prompt):
+def test_the_size_of_chunks_does_not_matter(weights, prompt):
     model = model_of(weights, prompt)
     one, five = predicted(model, chunk=1), predicted(model, chunk=5)
     assert one.keys() == five.keys() == set(range(5))
@@ -154,7 +154,7 @@ def volume_and_truth():
     return volume, LabelMap(labels, affine, volume.native, volume.plane, {3: "a", 7: "b"})
 
 
-def resolved(weights, **model):
+def experiment(weights, **model):
     data = {"image_size": SIZE, "plane": "axial", "modality": "other"}
     trunk = {"kind": "sam", "weights": str(weights)}
     return Settings.model_validate({"model": {"name": "sam", "trunk": trunk, **model}, "data": data})
@@ -163,36 +163,36 @@ def resolved(weights, **model):
 def test_without_the_truth_there_are_no_prompts(weights):
     volume, truth = volume_and_truth()
     with pytest.raises(errors.PromptsNeeded):
-        segment_volume(model_of(weights), volume, resolved(weights), truth.names)
+        segment_volume(model_of(weights), volume, experiment(weights), truth.names)
 
 
 def test_a_volume_is_labelled_only_where_the_truth_has_an_organ(weights):
     volume, truth = volume_and_truth()
-    found = segment_volume(model_of(weights), volume, resolved(weights), truth.names, truth=truth)
+    found = segment_volume(model_of(weights), volume, experiment(weights), truth.names, truth=truth)
     assert not found.array[[0, 2]].any()
     assert set(np.unique(found.array)) <= {0, 7}
 
 
-def test_boxes_are_told_in_native_pixels(weights):
+def test_boxes_are_returned_in_native_pixels(weights):
     volume, truth = volume_and_truth()
-    parts = segment_slices(model_of(weights, "box"), volume, resolved(weights, prompt="box"), truth.names, truth)
+    parts = segment_slices(model_of(weights, "box"), volume, experiment(weights, prompt="box"), truth.names, truth)
     boxes = {part.index: part.boxes for part in parts}
     assert np.isnan(boxes[0]).all()
     assert np.isnan(boxes[1][0]).all()
     np.testing.assert_allclose(boxes[1][1], [5, 10, 30, 20], atol=0.5)
 
 
-# --- nothing is trained ---
+# --- not trained ---
 
 
-def test_counts_are_the_published_ones_and_none_is_trained():
+def test_it_has_the_published_number_of_parameters_and_none_is_trained():
     with torch.device("meta"):
         model = PointPromptedSam(Sam(SIZES["b"], 1024), 8)
     assert sum(p.numel() for p in model.parameters()) == 93_735_472
     assert not any(p.requires_grad for p in model.parameters())
 
 
-def test_it_refuses_to_learn(weights):
+def test_it_has_no_losses(weights):
     with pytest.raises(errors.UsageError, match="never trained"):
         model_of(weights).losses(None, TrainSettings(), torch.Generator())
 
@@ -202,9 +202,9 @@ def test_a_trunk_from_scratch_is_refused():
         build_segmenter(SamSettings(trunk={"kind": "resnet"}), 2, SIZE)
 
 
-def test_a_model_folder_holds_the_place_codes_alone_and_comes_back(weights, tmp_path):
+def test_a_model_folder_holds_only_the_position_encodings(weights, tmp_path):
     model = model_of(weights, "box")
-    save_bundle(tmp_path / "model", Bundle(model, resolved(weights, prompt="box"), {1: "a", 2: "b"}, "MR"))
+    save_bundle(tmp_path / "model", Bundle(model, experiment(weights, prompt="box"), {1: "a", 2: "b"}, "MR"))
     saved = load_file(tmp_path / "model" / "model.safetensors")
     assert {tuple(tensor.shape) for tensor in saved.values()} == {(2, 128)}
     again = load_bundle(tmp_path / "model").network
@@ -213,8 +213,8 @@ def test_a_model_folder_holds_the_place_codes_alone_and_comes_back(weights, tmp_
 
 
 @pytest.mark.slow
-def test_train_writes_a_scored_model_folder_without_training(weights, dataset_folder, tmp_path):
-    settings = resolved(weights).model_copy(update={"preset": "sam"})
+def test_the_verb_train_writes_a_scored_model_folder_without_training(weights, dataset_folder, tmp_path):
+    settings = experiment(weights).model_copy(update={"preset": "sam"})
     model = train(TrainingPlan(dataset_folder, tmp_path / "run", settings, device="cpu"))
     metrics = json.loads((model / "metrics.json").read_text())
     assert metrics["steps"] == 0
@@ -223,6 +223,6 @@ def test_train_writes_a_scored_model_folder_without_training(weights, dataset_fo
     assert load_bundle(model).network.prompts == "points"
 
 
-def test_the_preset():
+def test_the_preset_is_the_published_setting():
     preset = load_settings("sam")
     assert (preset.model.name, preset.model.prompt, preset.data.image_size) == ("sam", "points", 1024)

@@ -1,4 +1,4 @@
-"""SAMed: its published sizes and checkpoints, what is trained, and that it learns on any trunk."""
+"""SAMed: its published sizes and checkpoints, its trained parameters, and that it learns on any trunk."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def settings(request, weights):
     return on_sam(weights) if request.param == "sam" else from_scratch()
 
 
-def made(settings) -> Samed:
-    """With nothing at zero, so that every part has a say."""
+def make_model(settings) -> Samed:
+    """Build a model without parameters that are all zero, so that every part has an effect."""
     torch.manual_seed(0)
     model = build_segmenter(settings, ORGANS, SIZE)
     for parameter in model.parameters():
@@ -60,7 +60,7 @@ def images(count: int = 3):
     return noise(count * 3 * SIZE * SIZE, 9).reshape(count, 3, SIZE, SIZE).abs()
 
 
-def answer(model, batch):
+def predict(model, batch):
     with torch.no_grad():
         return model.logits(model.encode(batch))
 
@@ -68,7 +68,7 @@ def answer(model, batch):
 # --- sizes ---
 
 
-def test_counts_are_the_published_ones():
+def test_it_has_the_published_number_of_parameters():
     with torch.device("meta"):
         sam = Sam(SIZES["b"], 512)
         model = assemble(SamedSettings(), MadeTrunk(SamTrunk(sam.vision, "medsam"), sam), 8)
@@ -79,42 +79,41 @@ def test_counts_are_the_published_ones():
 
 
 def test_logits_of_every_class_at_stride_4(weights):
-    assert answer(made(on_sam(weights)), images(1)).shape == (1, ORGANS + 1, SIZE // 4, SIZE // 4)
+    assert predict(make_model(on_sam(weights)), images(1)).shape == (1, ORGANS + 1, SIZE // 4, SIZE // 4)
 
 
-def test_a_batch_is_its_slices_one_by_one(settings):
-    model = made(settings)
-    together = answer(model, images())
-    one_by_one = torch.cat([answer(model, image[None]) for image in images()])
+def test_a_batch_equals_its_slices_one_by_one(settings):
+    model = make_model(settings)
+    together = predict(model, images())
+    one_by_one = torch.cat([predict(model, image[None]) for image in images()])
     torch.testing.assert_close(together, one_by_one, rtol=1e-4, atol=1e-4)
 
 
-# --- where it starts ---
+# --- initial parameters ---
 
 
-def test_it_starts_from_sam_but_for_what_stands_for_classes(weights):
-    sam, decoder = load_sam(weights, SIZE).decoder.state_dict(), made(on_sam(weights)).head.decoder.state_dict()
-    taken = {name for name, value in decoder.items() if torch.equal(value, sam[name])}
-    fresh = decoder.keys() - taken
-    assert {name.split(".")[0] for name in fresh} == {"mask_tokens", "output_hypernetworks_mlps", "iou_prediction_head"}
-    assert not any(name.startswith(("mask_tokens", "output_hyper", "iou_prediction")) for name in taken)
+def test_it_starts_from_sam_except_for_parts_that_depend_on_the_classes(weights):
+    sam, decoder = load_sam(weights, SIZE).decoder.state_dict(), make_model(on_sam(weights)).head.decoder.state_dict()
+    copied = {name for name, value in decoder.items() if torch.equal(value, sam[name])}
+    random = {"mask_tokens", "output_hypernetworks_mlps", "iou_prediction_head"}
+    assert {name.split(".")[0] for name in decoder.keys() - copied} == random
+    assert not any(name.split(".")[0] in random for name in copied)
 
 
-def test_the_encoder_sees_images_as_they_are_unless_the_settings_say_sam(weights):
-    as_they_are, by_sam = made(on_sam(weights)), made(
-        SamedSettings(trunk={"weights": str(weights), "input_norm": "sam", "lora": {"rank": RANK}})
-    )  # fmt: skip
-    assert torch.equal(as_they_are.trunk.normalise(images()), images())
-    assert not torch.equal(by_sam.trunk.normalise(images()), images())
-    assert as_they_are.pretrained.input_norm == "medsam"
+def test_images_are_not_normalised_unless_the_settings_ask_for_it(weights):
+    default = make_model(on_sam(weights))
+    normalised = make_model(SamedSettings(trunk={"weights": str(weights), "input_norm": "sam", "lora": {"rank": RANK}}))
+    assert torch.equal(default.trunk.normalise(images()), images())
+    assert not torch.equal(normalised.trunk.normalise(images()), images())
+    assert default.pretrained.input_norm == "medsam"
 
 
-# --- what is trained ---
+# --- trained parameters ---
 
 
-def test_gradients_reach_what_is_trained_and_nothing_else(settings):
-    """Of SAM's prompt encoder and IoU head nothing is read without prompts, though both count as trained."""
-    model = made(settings).train()
+def test_gradients_reach_exactly_the_trained_parameters(settings):
+    """Except for most of the prompt encoder and the IoU head, which count as trained but are not used."""
+    model = make_model(settings).train()
     model.logits(model.encode(images())).square().mean().backward()
     reached = {name for name, p in model.named_parameters() if p.grad is not None}
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
@@ -148,29 +147,29 @@ def test_it_learns_one_example(settings):
 # --- model folders ---
 
 
-def whole(settings):
+def experiment(settings):
     return Settings.model_validate({"model": settings, "data": {"image_size": SIZE}})
 
 
-def test_a_model_folder_comes_back_and_leaves_the_frozen_encoder_out(settings, tmp_path):
-    model = made(settings)
-    save_bundle(tmp_path / "model", Bundle(model, whole(settings), {1: "a", 2: "b"}, "CT"))
-    torch.testing.assert_close(answer(load_bundle(tmp_path / "model").network, images()), answer(model, images()))
+def test_a_model_folder_leaves_the_frozen_encoder_out(settings, tmp_path):
+    model = make_model(settings)
+    save_bundle(tmp_path / "model", Bundle(model, experiment(settings), {1: "a", 2: "b"}, "CT"))
+    torch.testing.assert_close(predict(load_bundle(tmp_path / "model").network, images()), predict(model, images()))
     saved = load_file(tmp_path / "model" / "model.safetensors")
     assert {name for name, p in model.named_parameters() if p.requires_grad} <= saved.keys()
     if model.pretrained:
         assert {name for name in saved if name.startswith("trunk.")} == {name for name in saved if "lora_" in name}
 
 
-def test_a_model_folder_does_not_need_the_checkpoint_it_started_from(weights, tmp_path):
+def test_a_model_folder_is_loaded_without_the_checkpoint(weights, tmp_path):
     path = tmp_path / "epoch_159.pth"
     torch.save(published(), path)
     settings = on_sam(weights, checkpoint=str(path))
-    model = made(settings)
-    save_bundle(tmp_path / "model", Bundle(model, whole(settings), {1: "a", 2: "b"}, "CT"))
+    model = make_model(settings)
+    save_bundle(tmp_path / "model", Bundle(model, experiment(settings), {1: "a", 2: "b"}, "CT"))
     path.unlink()
     bundle = load_bundle(tmp_path / "model")
-    assert torch.equal(answer(bundle.network, images(1)), answer(model, images(1)))
+    assert torch.equal(predict(bundle.network, images(1)), predict(model, images(1)))
     assert bundle.settings.model.checkpoint == str(path)
 
 
@@ -178,7 +177,7 @@ def test_a_model_folder_does_not_need_the_checkpoint_it_started_from(weights, tm
 
 
 def published(organs: int = ORGANS, rank: int = RANK):
-    """What SAMed's training writes: w_a and w_b (even: q, odd: v), prompt encoder and mask decoder."""
+    """Make a state as SAMed's training saves it: w_a and w_b (even: q, odd: v), prompt encoder and mask decoder."""
     dim, depth = Tiny().dim, Tiny().depth
     state = {f"w_a_{i:03d}": 0.2 * noise(rank * dim, 100 + i).reshape(rank, dim) for i in range(2 * depth)}
     state |= {f"w_b_{i:03d}": 0.2 * noise(rank * dim, 200 + i).reshape(dim, rank) for i in range(2 * depth)}
@@ -207,7 +206,7 @@ def write(tmp_path, change=None):
 
 
 @pytest.mark.parametrize("norm", ["medsam", "sam"])
-def test_a_published_checkpoint_computes_w_plus_b_a(weights, tmp_path, norm):
+def test_a_published_checkpoint_gives_weights_of_w_plus_b_a(weights, tmp_path, norm):
     net, grid, checkpoint = Tiny(), SIZE // 16, published()
     by_hand = sam_reference.stretch(official_state(), grid, net.global_blocks) | {
         name: value for name, value in checkpoint.items() if not name.startswith("w_")
@@ -227,10 +226,10 @@ def test_a_published_checkpoint_computes_w_plus_b_a(weights, tmp_path, norm):
 
     trunk = {"weights": str(weights), "input_norm": norm, "lora": {"rank": RANK}}
     model = build_segmenter(SamedSettings(trunk=trunk, checkpoint=write(tmp_path)), ORGANS, SIZE)
-    torch.testing.assert_close(answer(model, images(1))[0], expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(predict(model, images(1))[0], expected, rtol=1e-3, atol=1e-3)
 
 
-def test_prefixes_of_parallel_training_and_wrappers_are_taken_off(weights, tmp_path):
+def test_prefixes_of_parallel_training_and_wrappers_are_removed(weights, tmp_path):
     state = published()
     torch.save({"model": {f"module.{key}": value for key, value in state.items()}}, tmp_path / "wrapped.pth")
     model = build_segmenter(on_sam(weights, checkpoint=str(tmp_path / "wrapped.pth")), ORGANS, SIZE)
@@ -249,12 +248,12 @@ def test_prefixes_of_parallel_training_and_wrappers_are_taken_off(weights, tmp_p
         (lambda s: s.clear() or s.update(official_state()), r"missing: w_a_000.*unexpected: image_encoder"),
     ],
 )
-def test_what_does_not_fit_is_listed(weights, tmp_path, change, match):
+def test_every_difference_is_listed(weights, tmp_path, change, match):
     with pytest.raises(errors.WrongWeights, match=match):
         build_segmenter(on_sam(weights, checkpoint=write(tmp_path, change)), ORGANS, SIZE)
 
 
-def test_a_missing_and_a_damaged_checkpoint(weights, tmp_path):
+def test_a_missing_and_a_damaged_checkpoint_are_refused(weights, tmp_path):
     with pytest.raises(errors.WeightsNotFound, match="epoch_159"):
         build_segmenter(on_sam(weights, checkpoint=str(tmp_path / "epoch_159.pth")), ORGANS, SIZE)
     shutil.copy(weights, tmp_path / "cut.pth")
@@ -267,18 +266,18 @@ def test_a_missing_and_a_damaged_checkpoint(weights, tmp_path):
 
 
 @pytest.mark.parametrize("lora", [{"targets": ("q",)}, {"alpha": 8.0}, {"rank": 0}])
-def test_a_checkpoint_needs_its_own_kind_of_lora(weights, tmp_path, lora):
+def test_a_checkpoint_needs_lora_as_published(weights, tmp_path, lora):
     trunk = {"weights": str(weights), "lora": {"rank": RANK, **lora}}
     with pytest.raises(errors.UnknownSetting, match="q and v"):
         build_segmenter(SamedSettings(trunk=trunk, checkpoint=write(tmp_path)), ORGANS, SIZE)
 
 
-def test_a_checkpoint_needs_sam(tmp_path):
+def test_a_checkpoint_needs_sams_trunk(tmp_path):
     with pytest.raises(errors.UnknownSetting, match="from scratch"):
         build_segmenter(from_scratch(checkpoint=write(tmp_path)), ORGANS, SIZE)
 
 
-def test_on_sam_the_head_is_sams(weights):
+def test_a_head_at_full_resolution_is_refused_on_sam(weights):
     with pytest.raises(errors.UnknownSetting, match="stride 4"):
         build_segmenter(on_sam(weights, decoder={"head": "full"}), ORGANS, SIZE)
 

@@ -1,6 +1,7 @@
 """The files in studies/: each can be planned, and each of its networks accepts images of its size."""
 
 from functools import lru_cache, partial
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,7 +41,8 @@ def sam_without_weights():
     with pytest.MonkeyPatch.context() as patch:
         for place in ("model.sam.trunk", "baselines.sam"):
             patch.setattr(f"sautomed.{place}.read_sam_weights", sizes)
-        patch.setattr("sautomed.baselines.slide_sam.build.read_published", lambda *_: None)
+        slide_sam_build = import_module("sautomed.baselines.slide_sam.build")  # the package has a function build
+        patch.setattr(slide_sam_build, "read_published", lambda *_: None)
         patch.setattr(torch, "linspace", partial(torch.linspace, device="cpu"))  # MONAI reads numbers from one
         patch.setattr(Sam, "from_weights", lambda weights, side: Sam(weights.sizes, side, weights.input_norm))
         yield

@@ -50,9 +50,9 @@ class NetworkView:
     def truth(self, rows: Sequence[int]) -> Int[Tensor, "n s s"]:
         if self._truth is None:
             raise PromptsNeeded(
-                "this system must be told where the organs are, and the scan comes without its label map.",
+                "this system needs a prompt for each organ, and the scan has no label map to take them from.",
                 where="prompts",
-                cure="Run it in a study, which takes its prompts from the truth, or use a system that needs none.",
+                cure="Run it in a study, which takes the prompts from the truth, or use a system that needs none.",
             )
         classes = consecutive(self._truth.array[list(rows)], self._values, "truth")
         return self.fit.labels_to_network(torch.from_numpy(classes), len(self._values)).long().to(self._device)

@@ -1,9 +1,9 @@
-"""The two trunks that MA-SAM stands on."""
+"""MA-SAM on both kinds of trunk."""
 
 import pytest
 
 from ...model.sam.official_layout import write_official
-from .small import from_scratch, made, on_sam
+from .small import from_scratch, make_model, on_sam
 
 
 @pytest.fixture(scope="session")
@@ -13,8 +13,8 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def sam_model(weights):
-    """Look at it, change nothing."""
-    return made(on_sam(weights))
+    """A model on SAM for all tests of the session; it must not be changed."""
+    return make_model(on_sam(weights))
 
 
 @pytest.fixture(params=["sam", "resnet"])

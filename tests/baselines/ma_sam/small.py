@@ -1,4 +1,4 @@
-"""MA-SAMs small enough for tests, on a SAM of three blocks and on the small trunk."""
+"""MA-SAM small enough for tests, on a SAM of three blocks and on a ResNet."""
 
 import torch
 
@@ -21,8 +21,8 @@ def from_scratch(**changes) -> MaSamSettings:
     return MaSamSettings(trunk=SMALL_MODEL["trunk"], dim=SMALL_MODEL["dim"], decoder=decoder, **changes)
 
 
-def made(settings: MaSamSettings) -> MaSam:
-    """With nothing at zero, so that every part has a say."""
+def make_model(settings: MaSamSettings) -> MaSam:
+    """Build a model without parameters that are all zero, so that every part has an effect."""
     torch.manual_seed(0)
     model = build_segmenter(settings, ORGANS, SIZE)
     for parameter in model.parameters():
@@ -36,6 +36,6 @@ def stacks(batch: int, slices: int = 5, salt: int = 9) -> torch.Tensor:
     return noise(torch.Size(shape).numel(), salt).reshape(shape).abs()
 
 
-def answer(model, images):
+def predict(model, images):
     with torch.no_grad():
         return model(images)

@@ -1,4 +1,4 @@
-"""3D adapters and FacT, each against the formula written out, and their places in SAM's blocks."""
+"""3D adapters and FacT, compared with their formulas, and their places in SAM's blocks."""
 
 import pytest
 import torch
@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from sautomed.baselines.ma_sam.adapters import FacT, StackAdapter
 
-from .small import made, on_sam, stacks
+from .small import make_model, on_sam, stacks
 
 
 @settings(max_examples=8, deadline=None)
 @given(batch=st.integers(1, 3), slices=st.integers(1, 6), width=st.integers(1, 4))
-def test_an_adapter_is_its_formula_place_by_place(batch, slices, width):
+def test_an_adapter_equals_its_formula_at_every_place(batch, slices, width):
     torch.manual_seed(batch * 10 + slices)
     adapter = StackAdapter(6, width)
     x = torch.randn(batch * slices, 2, 3, 6)
@@ -40,7 +40,7 @@ def test_fact_changes_queries_and_values_and_leaves_the_keys():
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_fresh_fact_changes_nothing():
+def test_fact_changes_nothing_at_first():
     fact, qkv = FacT(6, 2, 1).train(), torch.randn(4, 2, 2, 18)
     assert torch.equal(fact(qkv, torch.randn(4, 2, 2, 6), 0), qkv)
 
@@ -50,7 +50,7 @@ def test_fresh_fact_changes_nothing():
 
 @pytest.fixture
 def trunk(weights):
-    return made(on_sam(weights)).trunk
+    return make_model(on_sam(weights)).trunk
 
 
 def silence(trunk, *adapters, fact=True):
@@ -61,14 +61,14 @@ def silence(trunk, *adapters, fact=True):
 
 
 @torch.no_grad()
-def test_without_adapters_and_fact_the_encoder_is_sams(trunk):
+def test_without_adapters_and_fact_the_encoder_equals_sams(trunk):
     silence(trunk, trunk.before_attention, trunk.before_mlp)
     images = stacks(1)
     torch.testing.assert_close(trunk(images).coarse, trunk.sam(images[0]))
 
 
 @torch.no_grad()
-def test_fact_is_a_change_of_sams_weights(trunk):
+def test_fact_equals_a_change_of_sams_weights(trunk):
     """Windowed and global blocks alike."""
     silence(trunk, trunk.before_attention, trunk.before_mlp, fact=False)
     images, fact = stacks(1), trunk.fact
@@ -81,7 +81,7 @@ def test_fact_is_a_change_of_sams_weights(trunk):
 
 
 @torch.no_grad()
-def test_the_first_adapter_stands_before_the_block(trunk):
+def test_the_first_adapter_is_before_the_block(trunk):
     silence(trunk, trunk.before_mlp)
     tokens = torch.randn(5, 8, 8, trunk.sam.vision.config.hidden_size)
     for block, layer in enumerate(trunk.sam.vision.layers):
@@ -90,7 +90,7 @@ def test_the_first_adapter_stands_before_the_block(trunk):
 
 
 @torch.no_grad()
-def test_the_second_adapter_stands_between_attention_and_mlp(trunk):
+def test_the_second_adapter_is_between_attention_and_mlp(trunk):
     silence(trunk, trunk.before_attention)
     tokens = torch.randn(5, 8, 8, trunk.sam.vision.config.hidden_size)
     layer = trunk.sam.vision.layers[0]

@@ -1,4 +1,4 @@
-"""MA-SAM's published checkpoints, in exactly the names and shapes of its code, and everything that is not one."""
+"""MA-SAM's published checkpoints, with the names and shapes of its code, and files that are refused."""
 
 from itertools import pairwise
 
@@ -13,11 +13,11 @@ from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
 from sautomed.model.sam.weights import read_sam_weights
 
 from ...model.sam.official_layout import Tiny, noise, official_shapes
-from .small import ORGANS, RANK, SIZE, WIDTH, answer, made, on_sam, stacks
+from .small import ORGANS, RANK, SIZE, WIDTH, make_model, on_sam, predict, stacks
 
 
 def published_shapes(organs=ORGANS, rank=RANK) -> dict[str, tuple[int, ...]]:
-    """As `Fact_tt_Sam.save_parameters` writes them, in its order."""
+    """Return the shapes that `Fact_tt_Sam.save_parameters` writes, in its order."""
     net = Tiny()
     shapes = {f"{letter}_FacTs_{i:03d}": (rank, rank) for letter in "qv" for i in range(net.depth)}
     shapes |= {"image_encoder.FacTu.weight": (rank, net.dim), "image_encoder.FacTv.weight": (net.dim, rank)}
@@ -62,7 +62,7 @@ def loaded(weights, checkpoint):
     return build_segmenter(on_sam(weights, checkpoint=str(checkpoint)), ORGANS, SIZE).eval()
 
 
-def test_every_tensor_of_a_checkpoint_finds_its_place(weights, tmp_path):
+def test_every_tensor_of_a_checkpoint_is_loaded(weights, tmp_path):
     path = write(tmp_path / "epoch_299.pth")
     model, state = loaded(weights, path), torch.load(path, weights_only=True)
     own = by_published_name(model.trunk, model.head)
@@ -83,7 +83,7 @@ def test_every_tensor_of_a_checkpoint_finds_its_place(weights, tmp_path):
         assert torch.equal(tensor, state[name]), name
 
 
-def test_what_is_trained_comes_from_the_checkpoint_and_the_encoder_from_sam(weights, tmp_path):
+def test_trained_parameters_come_from_the_checkpoint_and_the_encoder_from_sam(weights, tmp_path):
     model = loaded(weights, write(tmp_path / "epoch_299.pth"))
     own = by_published_name(model.trunk, model.head)
     named = {tensor.data_ptr() for tensor in own.values()}
@@ -93,22 +93,22 @@ def test_what_is_trained_comes_from_the_checkpoint_and_the_encoder_from_sam(weig
     assert model.pretrained.source == str(weights)
 
 
-def test_another_start_gives_another_answer(weights, tmp_path):
+def test_a_checkpoint_changes_the_output(weights, tmp_path):
     model = loaded(weights, write(tmp_path / "epoch_299.pth"))
-    assert not torch.allclose(answer(model, stacks(1)), answer(made(on_sam(weights)), stacks(1)), atol=1e-2)
+    assert not torch.allclose(predict(model, stacks(1)), predict(make_model(on_sam(weights)), stacks(1)), atol=1e-2)
 
 
-def test_a_model_folder_needs_the_checkpoint_no_more(weights, tmp_path):
+def test_a_model_folder_is_loaded_without_the_checkpoint(weights, tmp_path):
     path = write(tmp_path / "epoch_299.pth")
     settings = Settings(model=on_sam(weights, checkpoint=str(path)), data={"image_size": SIZE})
     model = build_segmenter(settings.model, ORGANS, SIZE).eval()
     save_bundle(tmp_path / "model", Bundle(model, settings, {1: "liver", 2: "spleen"}, "CT"))
     path.unlink()
     again = load_bundle(tmp_path / "model").network
-    assert torch.equal(answer(again, stacks(1)), answer(model, stacks(1)))
+    assert torch.equal(predict(again, stacks(1)), predict(model, stacks(1)))
 
 
-# --- what does not fit is named ---
+# --- files that do not fit ---
 
 
 def refused(weights, path, match, kind=errors.WrongWeights):
@@ -123,7 +123,7 @@ def test_a_missing_tensor_is_named(weights, tmp_path):
     assert "1 missing: q_FacTs_001" in str(refused(weights, path, "no MA-SAM checkpoint for 2 organs"))
 
 
-def test_a_stranger_is_named(weights, tmp_path):
+def test_an_unexpected_tensor_is_named(weights, tmp_path):
     path = write(tmp_path / "epoch_299.pth", lambda state: state.update(w_a_000=torch.zeros(1)))
     refused(weights, path, "1 unexpected: w_a_000")
 
@@ -141,5 +141,5 @@ def test_sam_itself_is_no_checkpoint(weights):
     refused(weights, weights, "q_FacTs_000.*rank")
 
 
-def test_a_checkpoint_that_is_not_there(weights, tmp_path):
+def test_a_missing_checkpoint_is_refused(weights, tmp_path):
     refused(weights, tmp_path / "epoch_299.pth", "no such file", errors.WeightsNotFound)

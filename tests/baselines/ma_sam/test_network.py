@@ -1,4 +1,4 @@
-"""MA-SAM: its published sizes, how slices see each other, what is trained, and that it learns on any trunk."""
+"""MA-SAM: its published sizes, the mixing of slices, its trained parameters, and that it learns on any trunk."""
 
 import pytest
 import torch
@@ -19,9 +19,9 @@ from sautomed.model.sam.network import Sam
 from sautomed.model.sam.trunk import SamTrunk
 from sautomed.training.slice_runs import SliceRun
 
-from .small import ORGANS, SIZE, answer, from_scratch, made, on_sam, stacks
+from .small import ORGANS, SIZE, from_scratch, make_model, on_sam, predict, stacks
 
-# Trained as published, but read by nothing as long as there is no prompt, and no loss reaches the IoU head.
+# Trained as published, but not used without prompts, and no loss reaches the IoU head.
 UNREAD = ("head.prompt.point_embed", "head.prompt.not_a_point_embed", "head.prompt.mask_embed", "iou_prediction_head")
 
 
@@ -32,7 +32,7 @@ UNREAD = ("head.prompt.point_embed", "head.prompt.not_a_point_embed", "head.prom
     ("size", "encoder", "adapters", "fact"),
     [("b", 87_278_848, 24_818_688, 73_728), ("h", 633_052_928, 91_414_528, 147_456)],
 )
-def test_counts_are_the_published_ones(size, encoder, adapters, fact):
+def test_it_has_the_published_number_of_parameters(size, encoder, adapters, fact):
     """ViT-B with 12 organs: 24.8 M + 0.07 M + 5.24 M (and 6,220 of the prompt encoder) = 30.1 M of 117.4 M."""
     with torch.device("meta"):
         sam = Sam(SIZES[size], 512)
@@ -46,13 +46,13 @@ def test_counts_are_the_published_ones(size, encoder, adapters, fact):
     assert sum(p.numel() for p in model.parameters()) == encoder + sum(trained.values())
 
 
-def test_of_vit_b_30_142_361_are_trained_of_117_421_209():
+def test_of_117_421_209_parameters_on_vit_b_30_142_361_are_trained():
     assert 24_818_688 + 73_728 + 5_243_725 + 6_220 == 30_142_361
     assert 30_142_361 + 87_278_848 == 117_421_209
 
 
 def test_logits_are_as_large_as_the_images(settings):
-    logits = answer(made(settings), stacks(2))
+    logits = predict(make_model(settings), stacks(2))
     assert logits.shape == (2, 5, ORGANS + 1, SIZE, SIZE)
 
 
@@ -62,49 +62,49 @@ def test_logits_are_as_large_as_the_images(settings):
 @hypothesis_settings(max_examples=3, deadline=None)
 @given(batch=st.integers(1, 3), slices=st.sampled_from([1, 3, 5]))
 @pytest.mark.parametrize("kind", ["sam", "resnet"])
-def test_a_batch_of_stacks_is_its_stacks_one_by_one(kind, weights, batch, slices):
-    model = made(on_sam(weights) if kind == "sam" else from_scratch())
+def test_a_batch_equals_its_stacks_one_by_one(kind, weights, batch, slices):
+    model = make_model(on_sam(weights) if kind == "sam" else from_scratch())
     images = stacks(batch, slices)
-    together, alone = answer(model, images), torch.cat([answer(model, one[None]) for one in images])
+    together, alone = predict(model, images), torch.cat([predict(model, one[None]) for one in images])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
-def test_slices_see_each_other(settings):
-    model, images = made(settings), stacks(1)
+def test_a_slice_changes_the_output_of_the_others(settings):
+    model, images = make_model(settings), stacks(1)
     other = images.clone()
     other[:, 2] = 1 - other[:, 2]
-    change = (answer(model, images) - answer(model, other)).abs().amax((0, 2, 3, 4))
+    change = (predict(model, images) - predict(model, other)).abs().amax((0, 2, 3, 4))
     assert (change > 3e-5).all()  # rounding is 1e-7
 
 
-def test_with_only_the_middle_tap_slices_know_nothing_of_each_other(settings):
-    model, images = made(settings), stacks(1)
+def test_with_only_the_middle_tap_of_the_kernels_slices_are_independent(settings):
+    model, images = make_model(settings), stacks(1)
     for name, parameter in model.named_parameters():
         if name.endswith("conv.weight") and parameter.ndim == 5:
             parameter.data[:, :, [0, 2]] = 0
-    alone = torch.cat([answer(model, images[:, t : t + 1]) for t in range(5)], dim=1)
-    torch.testing.assert_close(answer(model, images), alone, rtol=1e-4, atol=1e-5)
+    alone = torch.cat([predict(model, images[:, t : t + 1]) for t in range(5)], dim=1)
+    torch.testing.assert_close(predict(model, images), alone, rtol=1e-4, atol=1e-5)
 
 
 def test_the_order_of_a_stack_matters(settings):
-    model, images = made(settings), stacks(1)
-    assert (answer(model, images.flip(1)).flip(1) - answer(model, images)).abs().max() > 1e-3
+    model, images = make_model(settings), stacks(1)
+    assert (predict(model, images.flip(1)).flip(1) - predict(model, images)).abs().max() > 1e-3
 
 
-def test_fresh_adapters_already_change_the_encoder(weights):
-    """Unlike LoRA: the up projection does not start at zero, FacT's V does."""
+def test_new_adapters_already_change_the_encoder(weights):
+    """Unlike LoRA's, their up projection does not start at zero; FacT's V does."""
     model = build_segmenter(on_sam(weights), ORGANS, SIZE)
     assert not model.trunk.fact.v.weight.any()
     assert all(adapter.up.weight.any() for adapter in (*model.trunk.before_attention, *model.trunk.before_mlp))
 
 
-def test_a_stack_reaches_two_slices_beyond_either_end():
-    model = made(from_scratch())
+def test_stacks_reach_two_slices_past_both_ends():
+    model = make_model(from_scratch())
     assert (model.slices, model.stride, model.overhang, model.run_slices) == (5, 1, 2, 5)
-    assert made(from_scratch(slices=3)).overhang == 1
+    assert make_model(from_scratch(slices=3)).overhang == 1
 
 
-# --- what is trained ---
+# --- trained parameters ---
 
 
 def example(seed=0):
@@ -120,8 +120,8 @@ def loss_of(model):
     return model.losses(example(), TrainSettings(dice_classes="all"), torch.Generator())["loss"]
 
 
-def test_gradients_reach_what_is_trained_and_nothing_else(settings):
-    model = made(settings)
+def test_gradients_reach_exactly_the_trained_parameters(settings):
+    model = make_model(settings)
     loss_of(model).backward()
     reached = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
@@ -132,12 +132,12 @@ def test_gradients_reach_what_is_trained_and_nothing_else(settings):
     )
 
 
-def test_of_sams_encoder_nothing_is_trained(sam_model):
+def test_sams_encoder_is_frozen(sam_model):
     assert not any(p.requires_grad for p in sam_model.trunk.sam.parameters())
 
 
 def test_training_lowers_the_loss(settings):
-    model = made(settings).train()
+    model = make_model(settings).train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3)
     first = loss_of(model)
     for _ in range(6):
@@ -153,7 +153,7 @@ def test_checkpointing_changes_no_gradient(weights):
     trunk = settings.trunk.model_copy(update={"gradient_checkpointing": True})
     gradients = []
     for chosen in (settings, settings.model_copy(update={"trunk": trunk})):
-        model = made(chosen).train()
+        model = make_model(chosen).train()
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
@@ -165,19 +165,19 @@ def test_checkpointing_changes_no_gradient(weights):
 # --- model folders ---
 
 
-def whole(model_settings) -> Settings:
+def experiment(model_settings) -> Settings:
     return Settings(model=model_settings, data={"image_size": SIZE})
 
 
-def test_a_model_folder_gives_the_same_model_back(settings, tmp_path):
-    model = made(settings)
-    save_bundle(tmp_path / "model", Bundle(model, whole(settings), {1: "liver", 2: "spleen"}, "CT"))
+def test_a_model_folder_gives_the_same_output(settings, tmp_path):
+    model = make_model(settings)
+    save_bundle(tmp_path / "model", Bundle(model, experiment(settings), {1: "liver", 2: "spleen"}, "CT"))
     again = load_bundle(tmp_path / "model").network
-    assert torch.equal(answer(again, stacks(1)), answer(model, stacks(1)))
+    assert torch.equal(predict(again, stacks(1)), predict(model, stacks(1)))
 
 
-def test_of_sams_encoder_a_model_folder_holds_only_what_was_added(sam_model, weights, tmp_path):
-    save_bundle(tmp_path / "model", Bundle(sam_model, whole(on_sam(weights)), {1: "liver", 2: "spleen"}, "CT"))
+def test_a_model_folder_leaves_sams_encoder_out(sam_model, weights, tmp_path):
+    save_bundle(tmp_path / "model", Bundle(sam_model, experiment(on_sam(weights)), {1: "liver", 2: "spleen"}, "CT"))
     saved = load_file(tmp_path / "model" / "model.safetensors").keys()
     assert not any(name.startswith("trunk.sam") for name in saved)
     assert {name for name, p in sam_model.named_parameters() if p.requires_grad} <= saved
@@ -194,10 +194,10 @@ def test_the_preset_is_the_published_recipe():
     assert train.steps * train.poly_horizon == pytest.approx(400 * 126, rel=1e-4)
 
 
-def test_said_or_not_a_sam_trunk_has_no_lora_and_raw_images():
-    said = MaSamSettings(trunk={"weights": "sam.pth"}).trunk
-    assert (said.lora.rank, said.input_norm, said.kind) == (0, "medsam", "sam")
-    assert MaSamSettings().trunk == said.model_copy(update={"weights": "facebook/sam-vit-base"})
+def test_a_sam_trunk_has_no_lora_and_no_normalisation_whether_it_is_named_or_not():
+    trunk = MaSamSettings(trunk={"weights": "sam.pth"}).trunk
+    assert (trunk.lora.rank, trunk.input_norm, trunk.kind) == (0, "medsam", "sam")
+    assert MaSamSettings().trunk == trunk.model_copy(update={"weights": "facebook/sam-vit-base"})
 
 
 @pytest.mark.parametrize(
@@ -210,6 +210,6 @@ def test_said_or_not_a_sam_trunk_has_no_lora_and_raw_images():
         ({"trunk": {"kind": "resnet"}, "checkpoint": "epoch_299.pth"}, "SAM trunk"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(changes, match):
+def test_impossible_settings_are_refused(changes, match):
     with pytest.raises(errors.UnknownSetting, match=match):
         parse_settings({"model": {"name": "ma_sam", **changes}}, "settings.yaml")

@@ -1,4 +1,4 @@
-"""Slide-SAM on a tiny SAM and on a small trunk from scratch."""
+"""Slide-SAM on a tiny SAM and on a small ResNet."""
 
 import pytest
 import torch
@@ -30,8 +30,8 @@ def settings(request, weights):
     return on_sam(weights) if request.param == "sam" else from_scratch()
 
 
-def made(settings):
-    """With nothing at zero, so that every part has a say."""
+def make_model(settings):
+    """Build a model without parameters that are all zero, so that every part has an effect."""
     torch.manual_seed(0)
     model = build_segmenter(settings, ORGANS, SIZE)
     for parameter in model.parameters():

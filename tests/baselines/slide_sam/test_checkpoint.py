@@ -1,4 +1,4 @@
-"""Published Slide-SAM checkpoints, written here key by key: they answer as they did, or say what is wrong with them."""
+"""Slide-SAM's published checkpoints, written here key by key: the same output, and faults that are named."""
 
 import pytest
 import torch
@@ -16,12 +16,12 @@ from ...model.sam import sam_reference
 from ...model.sam.official_layout import Tiny, noise, official_state
 from .conftest import ORGANS, boxes, images
 
-GRID_SIZE = 256  # pixels: the tiny net's own grid, so that no table is stretched
+GRID_SIZE = 256  # pixels: the tiny SAM's own size, so that no table is resized
 RANK = 5
 
 
 def with_adapters(state, rank, salt):
-    """What Slide-SAM's training makes of a SAM's keys: `qkv` becomes a module that holds the old one and LoRA's."""
+    """Rename and extend SAM's keys as Slide-SAM's training does: `qkv` becomes a module with the old one and LoRA."""
     dim = Tiny().dim
     wrapped = {}
     for key, value in state.items():
@@ -49,7 +49,7 @@ def published(second=False):
 
 
 def folded(state):
-    """A SAM without adapters that computes the same: they are added to its weights."""
+    """Return the state of an equivalent SAM, with the adapters added to its weights."""
     state = dict(state)
     while any(".qkv.linear_" in key for key in state):
         depth = max(key.count(".qkv") for key in state)
@@ -66,7 +66,7 @@ def folded(state):
 
 
 def expected(state, image, box):
-    """By the plain functions of SAM: features, then each slice through its own head."""
+    """Compute masks and IoUs by plain functions: SAM's features, then a head for each slice."""
     mean, std = (torch.tensor(x)[:, None, None] for x in ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]))
     stretched = (image - image.min()) / (image.max() - image.min())
     features = sam_reference.features(state, (255 * stretched - mean) / std, 2, (2,))
@@ -87,7 +87,7 @@ def write(path, state, wrap=None):
 
 
 @pytest.mark.parametrize("second", [False, True])
-def test_a_published_network_answers_as_it_did(second, tmp_path):
+def test_a_published_network_has_the_same_output(second, tmp_path):
     state = published(second)
     path = write(tmp_path / "model.pth", state)
     model = build_segmenter(SlideSamSettings(checkpoint=str(path)), ORGANS, GRID_SIZE).eval()
@@ -101,7 +101,7 @@ def test_a_published_network_answers_as_it_did(second, tmp_path):
     assert not torch.allclose(masks[0, :, 0], masks[0, :, 1], atol=0.1)  # the heads differ
 
 
-def test_what_the_file_holds_is_where_it_belongs(tmp_path):
+def test_additions_to_sam_are_loaded(tmp_path):
     state = published()
     model = build_segmenter(SlideSamSettings(checkpoint=str(write(tmp_path / "m.pth", state))), ORGANS, GRID_SIZE)
     mask_prompt = model.prompt_encoder.encoder.mask_embed.conv1.weight
@@ -122,12 +122,12 @@ def test_it_may_be_wrapped_and_named_as_the_trunks_weights(wrap, tmp_path):
         assert torch.equal(a, b)
 
 
-def test_sams_own_weights_are_no_slide_sam(weights):
+def test_sams_own_weights_are_not_taken_for_a_checkpoint(weights):
     assert read_published(str(weights)) is None
 
 
-def test_a_model_folder_needs_the_checkpoint_no_more(tmp_path):
-    """Nor the settings' rank, which is not the checkpoint's."""
+def test_a_model_folder_is_loaded_without_the_checkpoint(tmp_path):
+    """And with the checkpoint's rank, which is not that of the settings."""
     path = write(tmp_path / "model.pth", published())
     settings = Settings.model_validate(
         {"model": {"name": "slide_sam", "checkpoint": str(path)}, "data": {"image_size": 128}}
@@ -177,7 +177,7 @@ def test_every_difference_is_named(second, key, value, match, tmp_path):
         build_segmenter(SlideSamSettings(checkpoint=str(path)), ORGANS, 128)
 
 
-def test_a_checkpoint_goes_with_sams_trunk_and_sizes(tmp_path):
+def test_a_checkpoint_needs_sams_trunk_and_sizes(tmp_path):
     with pytest.raises(ValidationError, match="kind=sam"):
         SlideSamSettings(checkpoint="model.pth", trunk=SMALL_MODEL["trunk"])
     path = write(tmp_path / "model.pth", published())

@@ -1,4 +1,4 @@
-"""Slide-SAM's examples and loss: prompts come from the organ drawn, and the best hypothesis is what is judged."""
+"""Slide-SAM's examples and loss: prompts of the drawn organ, and the loss of the best hypothesis."""
 
 import pytest
 import torch
@@ -30,12 +30,12 @@ def two_organs():
     return labels
 
 
-# --- what is drawn ---
+# --- examples ---
 
 
 @given(st.integers(0, 2**20))
 @settings(max_examples=25, deadline=None)
-def test_a_point_lies_in_its_organ_and_a_box_around_it(seed):
+def test_the_point_is_inside_the_organ_and_the_box_around_it(seed):
     drawn = draw_examples(two_organs(), 3, 0.0, generator(seed))
     assert drawn.shown.all()
     middle = drawn.truth[0, 1]
@@ -48,7 +48,7 @@ def test_a_point_lies_in_its_organ_and_a_box_around_it(seed):
     assert moved.abs().max() <= 0.05
 
 
-def test_every_organ_gets_its_turn_and_the_seed_decides():
+def test_organs_are_drawn_equally_often_and_the_seed_decides():
     labels = two_organs().expand(200, -1, -1, -1)
     drawn = draw_examples(labels, 2, 0.0, generator(1))
     share = (drawn.truth[:, 1, 31, 3] > 0).float().mean()
@@ -59,7 +59,7 @@ def test_every_organ_gets_its_turn_and_the_seed_decides():
     assert not torch.equal(drawn.points, draw_examples(labels, 2, 0.0, generator(2)).points)
 
 
-def test_an_organ_too_small_or_only_on_a_neighbour_is_no_example():
+def test_organs_that_are_too_small_or_only_in_a_neighbour_are_not_drawn():
     labels = two_organs()
     part = 36 / SIDE**2  # of the second
     assert (draw_examples(labels.expand(50, -1, -1, -1), 2, part, generator()).truth[:, 1, 31, 3] == 0).all()
@@ -75,7 +75,7 @@ def test_every_pixel_of_a_mask_may_be_the_point():
     assert found == {(2, 1), (3, 1), (4, 3)}
 
 
-def test_a_box_moves_by_a_hundredth_of_its_side_and_no_more_than_the_cap():
+def test_a_box_moves_by_a_hundredth_of_its_side_up_to_the_limit():
     box = torch.tensor([0.3, 0.3, 0.5, 0.7]).expand(4000, 4)
     moved = add_noise(box, generator()) - box
     assert moved.std(0).sub(0.003).abs().max() < 3e-4
@@ -87,9 +87,9 @@ def test_a_box_moves_by_a_hundredth_of_its_side_and_no_more_than_the_cap():
 
 
 def plain_loss(logits, iou, truth):
-    """One row, written out: for each hypothesis 20 focal + Dice; the best one's, with its IoU's squared error."""
+    """Compute focal loss, Dice loss and squared IoU error of one row's best hypothesis, step by step."""
     rows = []
-    for masks, said in zip(logits.double(), iou.double(), strict=True):
+    for masks, predicted in zip(logits.double(), iou.double(), strict=True):
         p = masks.sigmoid()
         entropy = -(truth * p.log() + (1 - truth) * (1 - p).log())
         right = truth * p + (1 - truth) * (1 - p)
@@ -99,14 +99,14 @@ def plain_loss(logits, iou, truth):
         ) / 3  # fmt: skip
         found = masks > 0
         real = truth > 0
-        error = (said - (found & real).sum() / (found | real).sum()) ** 2
+        error = (predicted - (found & real).sum() / (found | real).sum()) ** 2
         rows.append((focal, dice, error))
     return min(rows, key=lambda row: 20 * row[0] + row[1])
 
 
 @given(st.integers(0, 2**20))
 @settings(max_examples=15, deadline=None)
-def test_the_loss_is_the_best_hypothesis_written_out(seed):
+def test_the_loss_equals_that_of_the_best_hypothesis(seed):
     g = generator(seed)
     logits, iou = 3 * torch.randn(2, 3, 3, 6, 6, generator=g), torch.rand(2, 3, generator=g)
     truth = (torch.rand(2, 3, 6, 6, generator=g) > 0.6).float()
@@ -116,7 +116,7 @@ def test_the_loss_is_the_best_hypothesis_written_out(seed):
             assert part[row].item() == pytest.approx(wanted.item(), rel=1e-4)
 
 
-def test_only_the_best_hypothesis_learns():
+def test_only_the_best_hypothesis_is_trained():
     truth = torch.zeros(1, 3, 8, 8)
     truth[..., :4] = 1
     logits = torch.stack([4 * (2 * truth - 1), -4 * (2 * truth - 1), torch.zeros_like(truth)], 1).requires_grad_()
@@ -128,7 +128,7 @@ def test_only_the_best_hypothesis_learns():
     assert iou.grad[0].tolist() == [-1, 0, 0]
 
 
-def test_point_and_box_are_added_and_rows_without_an_organ_do_not_count():
+def test_losses_of_point_and_box_are_added_and_rows_without_an_organ_do_not_count():
     g = generator(5)
     masks, iou = torch.randn(4, 3, 3, 8, 8, generator=g), torch.rand(4, 3, generator=g)
     truth = (torch.rand(2, 3, 8, 8, generator=g) > 0.5).float()
@@ -143,7 +143,7 @@ def test_point_and_box_are_added_and_rows_without_an_organ_do_not_count():
         torch.testing.assert_close(losses["loss"], 20 * parts[0] + parts[1] + parts[2])
 
 
-def test_masks_are_judged_at_the_labels_resolution():
+def test_losses_are_computed_at_the_resolution_of_the_labels():
     truth = torch.zeros(1, 3, 32, 32)
     truth[:, :, 8:16] = 1
     small = 8 * (2 * truth[:, None, :, ::4, ::4] - 1).expand(-1, 3, -1, -1, -1)
@@ -151,7 +151,7 @@ def test_masks_are_judged_at_the_labels_resolution():
     assert dice.item() < 0.1
 
 
-def test_all_hypotheses_may_learn_their_iou():
+def test_the_iou_of_all_hypotheses_may_be_trained():
     truth = torch.zeros(1, 3, 8, 8)
     truth[..., :4] = 1
     logits = torch.stack([4 * (2 * truth - 1), -4 * (2 * truth - 1), 4 * torch.ones_like(truth)], 1)

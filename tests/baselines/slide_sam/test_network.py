@@ -1,4 +1,4 @@
-"""Slide-SAM: its published size, SAM in each of its three heads, what is trained, and that it learns and runs."""
+"""Slide-SAM: its published size, its initial and trained parameters, that it learns, and whole volumes."""
 
 import pytest
 import torch
@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 from sautomed import errors
 from sautomed.baselines import build_segmenter
 from sautomed.baselines.slide_sam.build import assemble
+from sautomed.baselines.slide_sam.propagation import Rules
 from sautomed.config import SamTrunkSettings, SegmentSettings, Settings, TrainSettings, load_settings
 from sautomed.config.baselines import SlideSamSettings
 from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
@@ -20,10 +21,10 @@ from sautomed.training.slice_runs import SliceRun
 
 from ...model.sam import sam_reference
 from ...model.sam.official_layout import official_state
-from .conftest import ORGANS, SIZE, boxes, from_scratch, images, made, on_sam
+from .conftest import ORGANS, SIZE, boxes, from_scratch, images, make_model, on_sam
 
 
-def answer(model, batch, prompts):
+def predict(model, batch, prompts):
     with torch.no_grad():
         return model.decode(model.encode(batch), model.prompt_encoder.boxes(prompts))
 
@@ -31,7 +32,7 @@ def answer(model, batch, prompts):
 # --- sizes ---
 
 
-def test_counts_are_the_published_ones():
+def test_it_has_the_published_number_of_parameters():
     with torch.device("meta"):
         sam = Sam(SIZES["b"], 1024)
         model = assemble(SlideSamSettings(), MadeTrunk(SamTrunk(sam.vision, "sam", 8), sam), 8, 1024)
@@ -42,23 +43,23 @@ def test_counts_are_the_published_ones():
     assert frozen == 6_220 + mask_prompt + 139_808  # the prompt encoder, and the hypernetwork of the single answer
 
 
-def test_three_hypotheses_of_three_slices(settings):
-    masks, iou = answer(made(settings), images(2), boxes(2))
+def test_it_predicts_three_hypotheses_of_three_slices(settings):
+    masks, iou = predict(make_model(settings), images(2), boxes(2))
     assert masks.shape[:3] == (2, 3, 3)
     assert masks.shape[-1] == SIZE // (4 if isinstance(settings.trunk, SamTrunkSettings) else 2)
     assert iou.shape == (2, 3)
 
 
-def test_a_batch_is_its_triplets_one_by_one(settings):
-    model = made(settings)
-    together = answer(model, images(), boxes())
-    alone = [answer(model, images()[i : i + 1], boxes()[i : i + 1]) for i in range(3)]
+def test_a_batch_equals_its_triplets_one_by_one(settings):
+    model = make_model(settings)
+    together = predict(model, images(), boxes())
+    alone = [predict(model, images()[i : i + 1], boxes()[i : i + 1]) for i in range(3)]
     for i, part in enumerate(together):
         torch.testing.assert_close(part, torch.cat([one[i] for one in alone]), rtol=1e-4, atol=1e-4)
 
 
-def test_organs_of_one_slice_together_are_one_by_one(settings):
-    model = made(settings)
+def test_organs_of_a_slice_together_equal_each_by_itself(settings):
+    model = make_model(settings)
     with torch.no_grad():
         features = model.encode(images(1))
         together = model.masks_in_boxes(features, boxes())
@@ -68,10 +69,10 @@ def test_organs_of_one_slice_together_are_one_by_one(settings):
             torch.testing.assert_close(alone.iou[0], together.iou[i], rtol=1e-4, atol=1e-4)
 
 
-# --- where it starts ---
+# --- initial parameters and input ---
 
 
-def test_each_of_the_three_slices_starts_as_sams_answer(weights):
+def test_each_of_the_three_slices_starts_with_sams_masks(weights):
     model = build_segmenter(on_sam(weights), ORGANS, SIZE).eval()
     grid = SIZE // 16
     state = sam_reference.stretch(official_state(), grid, (2,))
@@ -87,8 +88,8 @@ def test_each_of_the_three_slices_starts_as_sams_answer(weights):
     torch.testing.assert_close(iou[0], reached[1:], rtol=1e-3, atol=1e-3)
 
 
-def test_three_slices_are_stretched_together_and_flat_ones_stay(settings):
-    model, seen = made(settings), []
+def test_three_slices_are_stretched_together_unless_they_are_flat(settings):
+    model, seen = make_model(settings), []
     model.trunk.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     batch = 0.2 + 0.5 * images(2)
     batch[1] = 0.3
@@ -100,7 +101,7 @@ def test_three_slices_are_stretched_together_and_flat_ones_stay(settings):
     assert torch.equal(seen[0][1], batch[1])
 
 
-# --- what is trained ---
+# --- trained parameters ---
 
 
 def example(batch=2):
@@ -113,8 +114,8 @@ def example(batch=2):
     return SliceRun(padded[:, torch.tensor(trios)], labels, torch.ones(batch, dtype=torch.bool))
 
 
-def test_gradients_reach_what_is_trained_and_nothing_else(settings):
-    model = made(settings).train()
+def test_gradients_reach_exactly_the_trained_parameters(settings):
+    model = make_model(settings).train()
     model.losses(example(), TrainSettings(), torch.Generator())["loss"].backward()
     reached = {name for name, p in model.named_parameters() if p.grad is not None}
     assert reached == {name for name, p in model.named_parameters() if p.requires_grad}
@@ -125,8 +126,8 @@ def test_gradients_reach_what_is_trained_and_nothing_else(settings):
         assert not any(name.startswith("prompt_encoder.") for name in reached)
 
 
-def test_an_example_without_an_organ_has_no_loss_but_a_gradient(settings):
-    model, run = made(settings).train(), example()
+def test_an_example_without_an_organ_has_a_loss_and_a_gradient_of_zero(settings):
+    model, run = make_model(settings).train(), example()
     labels = run.labels.clone()
     labels[:, 1] = 0  # the neighbours show them
     losses = model.losses(run._replace(labels=labels), TrainSettings(), torch.Generator())
@@ -136,8 +137,8 @@ def test_an_example_without_an_organ_has_no_loss_but_a_gradient(settings):
     assert any(p.grad is not None for p in model.parameters())
 
 
-def test_the_middle_slice_with_its_neighbours_is_what_the_network_sees(settings):
-    model, run = made(settings), example()
+def test_the_input_is_the_middle_slice_with_its_neighbours(settings):
+    model, run = make_model(settings), example()
     changed = run.images.clone()
     changed[:, [0, 1, 3, 4]] = 0
     for images_of_run in (run.images, changed):
@@ -180,9 +181,9 @@ class View:
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 6])
-def test_volumes_of_any_depth_whatever_the_chunk(settings, depth):
-    model, view = made(settings), View(depth)
-    model.rules = model.rules.__class__(0.05, 0, -1e9, 0.0, 0)  # an untrained network is never sure
+def test_volumes_of_any_depth_and_chunks_of_any_size(settings, depth):
+    model, view = make_model(settings), View(depth)
+    model.rules = Rules(0.05, 0, -1e9, 0.0, 0)  # so that an untrained network is trusted
     whole = list(model.predict(view, SegmentSettings(chunk=8)))
     assert [p.index for p in whole] == list(range(depth))
     assert whole[depth // 2].present.tolist() == [True, False]
@@ -194,24 +195,24 @@ def test_volumes_of_any_depth_whatever_the_chunk(settings, depth):
 
 
 def test_a_volume_without_its_truth_is_refused(weights):
-    class Untold(View):
+    class ViewWithoutTruth(View):
         def truth(self, rows):
             raise errors.PromptsNeeded("no truth", where="prompts", cure="")
 
     with pytest.raises(errors.PromptsNeeded):
-        list(made(on_sam(weights)).predict(Untold(2), SegmentSettings()))
+        list(make_model(on_sam(weights)).predict(ViewWithoutTruth(2), SegmentSettings()))
 
 
 # --- model folders, settings ---
 
 
-def test_a_model_folder_brings_the_network_back(settings, tmp_path):
-    model = made(settings)
+def test_a_model_folder_gives_the_same_output_and_holds_all_parameters(settings, tmp_path):
+    model = make_model(settings)
     whole = Settings.model_validate({"model": settings, "data": {"image_size": SIZE, "channels": "neighbours"}})
     save_bundle(tmp_path / "model", Bundle(model, whole, {1: "a", 2: "b"}, "CT"))
     assert load_file(tmp_path / "model" / "model.safetensors").keys() == model.state_dict().keys()
     back = load_bundle(tmp_path / "model").network
-    for own, other in zip(answer(model, images(), boxes()), answer(back, images(), boxes()), strict=True):
+    for own, other in zip(predict(model, images(), boxes()), predict(back, images(), boxes()), strict=True):
         assert torch.equal(own, other)
 
 
@@ -227,12 +228,12 @@ def test_the_preset_is_the_published_recipe():
     assert (settings.train.learning_rate, settings.train.weight_decay, settings.train.batch) == (5e-6, 1e-4, 8)
 
 
-def test_naming_other_weights_keeps_the_rank():
+def test_other_weights_keep_the_rank():
     assert SlideSamSettings(trunk={"weights": "x.pth"}).trunk.lora.rank == 8
     assert SlideSamSettings(trunk={"lora": {"rank": 2}}).trunk.lora.rank == 2
     assert from_scratch().trunk.kind == "resnet"
 
 
-def test_a_full_resolution_head_does_not_go_with_sam(weights):
+def test_a_head_at_full_resolution_is_refused_on_sam(weights):
     with pytest.raises(errors.UnknownSetting, match="stride 4"):
         build_segmenter(on_sam(weights, decoder={"head": "full"}), ORGANS, SIZE)

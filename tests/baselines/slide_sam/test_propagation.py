@@ -1,4 +1,4 @@
-"""A box goes from slice to slice: what is visited, where it stops; many organs at once are a loop over each."""
+"""Propagation of boxes: the visited slices, where it stops, and all organs at once compared with each by itself."""
 
 from dataclasses import replace
 
@@ -39,7 +39,7 @@ class View:
 
 
 class Oracle:
-    """Answers with the truth of a slice and its neighbours, moved by a pixel; each organ lives in its own quarter."""
+    """A network that predicts the truth of a slice and its neighbours, shifted; each organ is in its own quarter."""
 
     def __init__(self, view, doubts=(), shift=0):
         self.view, self.doubts, self.shift = view, set(doubts), shift
@@ -60,12 +60,12 @@ class Oracle:
             self.visited.append((t, k))
             self.boxes[t, k] = box
         iou = torch.tensor([0.2 if (t, k) in self.doubts else 0.9 for k in organs])
-        # a different height for each slice and middle, so that the largest of three votes can be told
+        # different logits for each triplet, so that a test can tell which of three votes is the largest
         return TripletMasks(torch.where(masks, 4.0 + t / 100, -4.0 - t / 100), iou)
 
 
 def quarters(spans, depth, size=10):
-    """Organ k in quarter k on the slices of its span, growing towards its middle."""
+    """Make a truth with organ k in quarter k in the slices of its span, largest in the middle."""
     truth = torch.zeros(depth, SIDE, SIDE, dtype=torch.long)
     for k, span in enumerate(spans):
         top, left = 2 + SIDE // 2 * (k // 2), 2 + SIDE // 2 * (k % 2)
@@ -85,7 +85,7 @@ def label_map(found):
     return torch.stack([p.logits.argmax(0).expand(SIDE, SIDE) for p in found])
 
 
-# --- where it goes and where it stops ---
+# --- visited slices ---
 
 
 def test_a_perfect_network_gives_the_truth_and_visits_each_organ_once_on_each_of_its_slices():
@@ -98,14 +98,14 @@ def test_a_perfect_network_gives_the_truth_and_visits_each_organ_once_on_each_of
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_short_volumes_have_middles_at_their_ends(depth):
+def test_the_ends_of_short_volumes_are_middle_slices_too(depth):
     truth = quarters([range(depth), [0], [depth - 1]], depth)
     network, found = run(truth)
     assert torch.equal(label_map(found), truth)
     assert {t for t, _ in network.visited} == set(range(depth))
 
 
-def test_what_the_truth_does_not_show_is_never_predicted():
+def test_organs_that_are_not_in_the_truth_are_never_predicted():
     network, found = run(quarters([range(2, 5), [], range(1, 3)], 6))
     assert {k for _, k in network.visited} == {0, 2}
     for p in found:
@@ -113,20 +113,20 @@ def test_what_the_truth_does_not_show_is_never_predicted():
         assert not p.present[[1, 3]].any()
 
 
-def test_a_volume_without_organs_is_background_and_passes_no_trunk():
+def test_a_volume_without_organs_is_background_and_is_not_encoded():
     network, found = run(torch.zeros(5, SIDE, SIDE, dtype=torch.long))
     assert network.encoded == []
     assert not label_map(found).any()
     assert not any(p.present.any() for p in found)
 
 
-def test_nothing_is_found_beyond_a_gap():
+def test_propagation_stops_at_a_gap():
     truth = quarters([[2, 3, 4, 7, 8]], 10)
     _, found = run(truth)
     assert torch.equal(label_map(found).amax((1, 2)).bool(), torch.tensor([t in (2, 3, 4) for t in range(10)]))
 
 
-def test_a_doubted_triplet_ends_the_way_without_a_vote():
+def test_a_triplet_that_is_not_trusted_ends_the_propagation_without_a_vote():
     truth = quarters([range(1, 9)], 10)  # largest on slice 4
     network, found = run(truth, doubts={(7, 0), (2, 0)})
     assert sorted(t for t, _ in network.visited) == [2, 3, 4, 5, 6, 7]
@@ -134,13 +134,13 @@ def test_a_doubted_triplet_ends_the_way_without_a_vote():
     assert [bool(m.any()) for m in label_map(found)] == [2 <= t <= 7 for t in range(10)]
 
 
-def test_the_prompted_slice_votes_even_if_the_network_doubts_it():
+def test_the_slice_with_the_true_box_votes_even_if_it_is_not_trusted():
     network, found = run(quarters([range(1, 9)], 10), doubts={(4, 0)})
     assert network.visited == [(4, 0)]
     assert [bool(m.any()) for m in label_map(found)] == [t in (3, 4, 5) for t in range(10)]
 
 
-def test_a_mask_of_as_many_pixels_as_the_rule_passes_on_no_box():
+def test_a_mask_must_have_more_pixels_than_the_rule():
     truth = quarters([range(0, 7)], 7)  # sides 7 8 9 10 9 8 7
     pixels = 49 * (512 // SIDE) ** 2
     for rule, ends in ((pixels, (1, 5)), (pixels - 1, (0, 6))):
@@ -149,19 +149,19 @@ def test_a_mask_of_as_many_pixels_as_the_rule_passes_on_no_box():
         assert (min(visited), max(visited)) == ends
 
 
-def test_masks_that_the_threshold_decides_are_not_trusted():
+def test_unstable_masks_are_not_trusted():
     logits = torch.full((3, 3, 8, 8), -5.0)
     logits[0, :, :4], logits[1, :, :4] = 5.0, 0.5
     sure = is_trusted(TripletMasks(logits, torch.tensor([0.9, 0.9, 0.9])), LOOSE)
-    assert sure.tolist() == [True, False, False]  # steady, only at 0, none at all
+    assert sure.tolist() == [True, False, False]  # stable, near 0, empty
     assert is_trusted(TripletMasks(logits[:1], torch.tensor([0.5])), LOOSE).tolist() == [False]
 
 
-# --- many organs at once are a loop over each ---
+# --- all organs at once ---
 
 
 def plain_loop(view, classes, rules, **oracle):
-    """One organ after another, one slice after another, everything encoded anew."""
+    """Propagate one organ after the other, slice by slice, and encode every slice again."""
     votes, prompted = {}, {}
     for k in range(classes):
         areas = (view.labels == k + 1).sum((1, 2))
@@ -195,7 +195,7 @@ spans = st.lists(st.tuples(st.integers(0, 11), st.integers(1, 8)), min_size=1, m
 @given(spans=spans, depth=st.integers(1, 12), chunk=st.integers(1, 7), pixels=st.integers(0, 60), doubts=st.sets(
     st.tuples(st.integers(0, 11), st.integers(0, 3)), max_size=6), shift=st.integers(-1, 1))  # fmt: skip
 @settings(max_examples=60, deadline=None)
-def test_all_organs_together_are_a_plain_loop_over_each(spans, depth, chunk, pixels, doubts, shift):
+def test_all_organs_together_equal_a_loop_over_each(spans, depth, chunk, pixels, doubts, shift):
     inside = [[t for t in range(first, first + length) if t < depth] for first, length in spans]
     truth = quarters(inside, depth)
     rules = replace(LOOSE, stop_pixels=pixels * (512 // SIDE) ** 2)
@@ -217,7 +217,7 @@ def test_all_organs_together_are_a_plain_loop_over_each(spans, depth, chunk, pix
 
 @given(depth=st.integers(1, 30), chunk=st.integers(1, 9))
 @settings(max_examples=20, deadline=None)
-def test_slices_pass_the_trunk_in_chunks_and_at_most_once_upwards_and_once_downwards(depth, chunk):
+def test_slices_are_encoded_in_chunks_and_at_most_once_in_each_direction(depth, chunk):
     truth = quarters([range(depth), range(depth // 2, depth)], depth)
     network, _ = run(truth, chunk=chunk)
     assert max(len(rows) for rows in network.encoded) <= chunk
@@ -225,7 +225,7 @@ def test_slices_pass_the_trunk_in_chunks_and_at_most_once_upwards_and_once_downw
     assert all(seen.count(t) <= 2 for t in seen)
 
 
-def test_the_truth_is_read_in_chunks_for_the_first_of_the_largest_slices():
+def test_the_first_of_the_largest_slices_is_found_in_chunks():
     truth = quarters([range(1, 4), [], range(0, 9)], 9)
     truth[5][truth[4] == 3] = 3  # slices 4 and 5 now show as much of it
     assert {t: set(boxes) for t, boxes in largest_slices(View(truth), 4, chunk=2).items()} == {2: {0}, 4: {2}}
@@ -236,7 +236,7 @@ def test_the_truth_is_read_in_chunks_for_the_first_of_the_largest_slices():
 
 @given(st.lists(st.floats(0, 1), min_size=4, max_size=4), st.floats(0, 0.3))
 @settings(max_examples=60, deadline=None)
-def test_a_box_grows_alike_on_all_sides_and_stays_in_the_slice(edges, margin):
+def test_a_box_grows_equally_on_all_sides_and_stays_in_the_slice(edges, margin):
     x, y = sorted(edges[:2]), sorted(edges[2:])
     box = torch.tensor([x[0], y[0], x[1], y[1]])
     grown = enlarge(box, margin)
@@ -251,7 +251,7 @@ def test_a_box_grows_alike_on_all_sides_and_stays_in_the_slice(edges, margin):
 
 @given(st.integers(0, 2**20), st.integers(1, 5))
 @settings(max_examples=30, deadline=None)
-def test_an_opening_keeps_the_squares_that_fit(seed, side):
+def test_an_opening_keeps_the_squares_that_fit_into_the_mask(seed, side):
     mask = torch.rand(12, 11, generator=torch.Generator().manual_seed(seed)) > 0.3
     wanted = torch.zeros_like(mask)
     around = torch.ones(12 + 2 * side, 11 + 2 * side, dtype=torch.bool)
@@ -263,7 +263,7 @@ def test_an_opening_keeps_the_squares_that_fit(seed, side):
     assert torch.equal(opening(mask, side), wanted & mask)
 
 
-def test_specks_change_sign_and_masks_stay():
+def test_specks_change_their_sign_and_masks_do_not():
     logits = torch.full((1, 3, 64, 64), -3.0)
     logits[0, :, 10:40, 10:40] = 2.0
     logits[0, 1, 50, 50] = 7.0

@@ -1,4 +1,4 @@
-"""Swin-Unet: its size, its shapes, and that it learns."""
+"""Swin-Unet: its number of parameters, its shapes and blocks, and that it learns."""
 
 import pytest
 import torch
@@ -6,10 +6,9 @@ from einops import rearrange
 
 from sautomed.baselines import build_segmenter
 from sautomed.baselines.swin_unet.network import FinalExpansion
-from sautomed.config import Settings, TrainSettings, load_settings
+from sautomed.config import TrainSettings, load_settings
 from sautomed.config.baselines import SwinUnetSettings
 from sautomed.errors import UnknownSetting
-from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
 from sautomed.inference.memory import trunk_cost
 from sautomed.model.losses import walk_losses
 
@@ -26,14 +25,14 @@ def logits_of(model, images):
     return model.step(model.share(features, features, features), model.start(len(images))).logits
 
 
-def test_as_published_it_has_every_parameter_and_no_more():
+def test_it_has_the_published_number_of_parameters():
     with torch.device("meta"):
         model = build_segmenter(load_settings("swin-unet").model, 8, 224)
     assert sum(parameter.numel() for parameter in model.parameters()) == 27_168_900
 
 
 @pytest.mark.parametrize(("side", "batch"), [(224, 3), (448, 2)])
-def test_a_batch_is_a_loop_of_ones(side, batch):
+def test_a_batch_equals_its_images_one_by_one(side, batch):
     model, images = make(side).eval(), torch.rand(batch, 3, side, side)
     with torch.inference_mode():
         together = logits_of(model, images)
@@ -43,34 +42,33 @@ def test_a_batch_is_a_loop_of_ones(side, batch):
 
 
 @pytest.mark.parametrize("side", [160, 256, 512])
-def test_another_size_is_refused_with_the_cure(side):
+def test_another_image_size_is_refused(side):
     with pytest.raises(UnknownSetting, match=str(side)) as caught:
         make(side)
     assert "224" in caught.value.cure
 
 
 @pytest.mark.parametrize("side", [224, 448, 672, 896])
-def test_the_sizes_of_the_cure_are_sizes_that_settings_take(side):
+def test_the_sizes_that_the_message_names_are_possible(side):
     settings = load_settings("swin-unet", [f"data.image_size={side}"])
     with torch.device("meta"):
         build_segmenter(settings.model, 1, side)
 
 
-def test_pixels_are_classified_before_they_are_put_in_their_places():
-    """Which must give what the published order does."""
+def test_classifying_pixels_before_they_are_rearranged_equals_the_published_order():
     final, x = FinalExpansion(8, 2), torch.rand(2, 3, 3, 8)
     pixels = rearrange(final.expand(x), "n h w (row column c) -> n (h row) (w column) c", row=4, column=4)
     expected = final.classify(final.norm(pixels)).permute(0, 3, 1, 2)
     torch.testing.assert_close(final(x), expected)
 
 
-def test_gradients_reach_everything():
+def test_every_parameter_has_a_gradient():
     model = make(drop_path=0.0).train()
     logits_of(model, torch.rand(2, 3, 224, 224)).square().mean().backward()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
-def test_training_skips_the_last_blocks_most():
+def test_later_blocks_are_skipped_more_often():
     model = make(drop_path=0.3)
     rates = [getattr(block.drop_path, "drop_prob", 0.0) for stage in model.layers for block in stage.blocks]
     assert rates == sorted(rates)
@@ -100,23 +98,14 @@ def test_it_learns_an_example():
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_a_model_folder_brings_the_network_back(tmp_path):
-    model = make().eval()
-    experiment = Settings.model_validate({"model": SMALL, "data": {"image_size": 224}})
-    save_bundle(tmp_path, Bundle(model, experiment, {1: "a", 2: "b"}, "MR"))
-    images = torch.rand(1, 3, 224, 224)
-    with torch.inference_mode():
-        assert torch.equal(logits_of(load_bundle(tmp_path).network, images), logits_of(model, images))
-
-
-def test_its_memory_can_be_counted():
+def test_its_memory_is_counted():
     cost = trunk_cost(make().eval(), 224)
     assert cost.features == 12 * 56 * 56 * 4
     assert cost.per_slice >= 2 * 12 * 224 * 224 * 4  # before and after the norm at full resolution
 
 
 @pytest.mark.parametrize("wrong", [{"heads": [5, 6, 12, 24]}, {"depths": [2, 2, 0, 2]}, {"drop_path": 1.0}])
-def test_sizes_that_do_not_go_are_refused(wrong):
+def test_sizes_that_do_not_fit_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         SwinUnetSettings.model_validate(wrong)
 

@@ -1,4 +1,4 @@
-"""swin_tiny_patch4_window7_224.pth: a file in its layout gives transformers' Swin as the encoder, and its mirror."""
+"""swin_tiny_patch4_window7_224.pth: loading it gives the encoder of `transformers`' Swin, mirrored in the decoder."""
 
 import os
 import re
@@ -17,7 +17,7 @@ SMALL = {"dim": DIM, "heads": HEADS}
 
 
 def published(depths=(2, 2, 6, 2)):
-    """Tensors under the names and in the shapes of Microsoft's file."""
+    """Make tensors with the names and shapes of Microsoft's file."""
     generator = torch.Generator().manual_seed(0)
     state = {}
 
@@ -77,11 +77,11 @@ HUB_NAMES = (
 
 
 def hub_model(state, folder):
-    """Transformers' Swin with the same numbers, read from a folder as the hub has them."""
+    """Load the same numbers into `transformers`' Swin, from a folder in the hub's layout."""
     hub = {}
     for name, value in state.items():
-        beyond = re.match(r"layers\.2\.blocks\.[2-5]\.", name)
-        if beyond or name.startswith("head.") or name.endswith(("attn_mask", "relative_position_index")):
+        too_deep = re.match(r"layers\.2\.blocks\.[2-5]\.", name)
+        if too_deep or name.startswith("head.") or name.endswith(("attn_mask", "relative_position_index")):
             continue
         ours = name
         for pattern, new in HUB_NAMES:
@@ -101,7 +101,7 @@ def hub_model(state, folder):
     return model.eval()
 
 
-def test_the_encoder_is_transformers_swin(tmp_path):
+def test_the_encoder_equals_transformers_swin(tmp_path):
     state = published()
     model, reference = build(write(tmp_path, state)), hub_model(state, tmp_path / "hub")
     images = torch.rand(2, 3, 224, 224)
@@ -127,7 +127,7 @@ def test_the_decoder_mirrors_the_encoder(tmp_path):
             assert torch.equal(own[f"up.{stage}.blocks.{block}.mlp.linear2.weight"], expected)
 
 
-def test_what_has_no_counterpart_stays_as_it_was(tmp_path):
+def test_parameters_without_a_counterpart_are_unchanged(tmp_path):
     path = write(tmp_path, published())
     torch.manual_seed(1)
     fresh = build_segmenter(SwinUnetSettings(**SMALL), 2, 224).state_dict()
@@ -138,7 +138,7 @@ def test_what_has_no_counterpart_stays_as_it_was(tmp_path):
     assert all(re.match(r"norm_up|final|up\.\d\.(upsample|join)", name) for name in trained)
 
 
-def test_the_state_alone_is_as_good_as_the_checkpoint(tmp_path):
+def test_a_file_without_the_key_model_is_read_too(tmp_path):
     state = published()
     path = tmp_path / "swin.safetensors"
     save_file(state, path)
@@ -165,7 +165,7 @@ def test_a_shallower_swin_is_refused(tmp_path):
         build(write(tmp_path, published((2, 2, 1, 2))))
 
 
-def test_numbers_that_are_none_are_refused(tmp_path):
+def test_integers_and_numbers_that_are_not_finite_are_refused(tmp_path):
     state = published()
     state["norm.bias"][2] = torch.inf
     state["patch_embed.norm.bias"] = state["patch_embed.norm.bias"].long()
@@ -178,7 +178,7 @@ class Evil:
         return (os.getenv, ("HOME",))
 
 
-def test_what_is_no_such_file_is_named(tmp_path):
+def test_missing_damaged_and_other_files_are_refused(tmp_path):
     with pytest.raises(WeightsNotFound):
         build(tmp_path / "nothing.pth")
     path = write(tmp_path, {**published(), "evil": Evil()})

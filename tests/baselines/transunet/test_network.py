@@ -1,4 +1,4 @@
-"""TransUNet: its size, its shapes, and that it learns."""
+"""TransUNet: its number of parameters, its shapes and maps, and that it learns."""
 
 import pytest
 import torch
@@ -6,10 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sautomed.baselines import build_segmenter
-from sautomed.config import Settings, TrainSettings, load_settings
+from sautomed.config import TrainSettings, load_settings
 from sautomed.config.baselines import TransUNetSettings
 from sautomed.errors import UnknownSetting
-from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
 from sautomed.inference.memory import trunk_cost
 from sautomed.model.losses import walk_losses
 
@@ -28,7 +27,7 @@ def logits_of(model, images):
     return model.step(model.share(features, features, features), model.start(len(images))).logits
 
 
-def test_as_published_it_has_every_parameter_and_no_more():
+def test_it_has_the_published_number_of_parameters():
     with torch.device("meta"):
         model = build_segmenter(load_settings("transunet").model, 8, 224)
     assert sum(parameter.numel() for parameter in model.parameters()) == 105_277_081
@@ -36,7 +35,7 @@ def test_as_published_it_has_every_parameter_and_no_more():
 
 @settings(max_examples=5, deadline=None)
 @given(batch=st.integers(2, 4), side=st.sampled_from([32, 48, 80]))
-def test_a_batch_is_a_loop_of_ones_at_any_multiple_of_16(batch, side):
+def test_a_batch_equals_its_images_one_by_one_at_any_multiple_of_16(batch, side):
     model, images = make(side).eval(), torch.rand(batch, 3, side, side)
     with torch.inference_mode():
         together = logits_of(model, images)
@@ -45,14 +44,14 @@ def test_a_batch_is_a_loop_of_ones_at_any_multiple_of_16(batch, side):
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
-def test_another_size_is_refused_with_the_cure():
+def test_another_image_size_is_refused():
     with pytest.raises(UnknownSetting, match="no multiple") as caught:
         make(side=40)
     assert "multiple of 16" in caught.value.cure
 
 
 def test_inference_is_the_computation_that_is_trained():
-    """PyTorch has a faster path for transformers without gradients."""
+    """PyTorch has another, faster implementation of transformers without gradients."""
     model, images = make(dropout=0.0).eval(), torch.rand(1, 3, 32, 32)
     trained = logits_of(model, images)
     with torch.inference_mode():
@@ -61,15 +60,15 @@ def test_inference_is_the_computation_that_is_trained():
 
 def test_the_skips_are_the_maps_at_strides_8_4_and_2():
     model = make().eval()
-    deepest, skips = model.resnet(torch.rand(1, 3, 32, 32))
-    assert deepest.shape == (1, 512, 2, 2)
+    coarsest, skips = model.resnet(torch.rand(1, 3, 32, 32))
+    assert coarsest.shape == (1, 512, 2, 2)
     assert [skip.shape for skip in skips] == [(1, 256, 4, 4), (1, 128, 8, 8), (1, 32, 16, 16)]
     assert not skips[1][:, :, -1].any()
     assert not skips[1][..., -1].any()
 
 
 def test_filters_are_standardised():
-    """What is added to a filter, or by what it is scaled, does not matter."""
+    """An offset or a factor of a filter changes nothing."""
     model, images = make().eval(), torch.rand(1, 3, 32, 32)
     before = model.resnet(images)[0]
     with torch.no_grad():
@@ -77,7 +76,7 @@ def test_filters_are_standardised():
     torch.testing.assert_close(model.resnet(images)[0], before, rtol=1e-3, atol=1e-3)
 
 
-def test_gradients_reach_everything():
+def test_every_parameter_has_a_gradient():
     model = make().train()
     logits_of(model, torch.rand(2, 3, 32, 32)).square().mean().backward()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
@@ -102,23 +101,14 @@ def test_it_learns_an_example():
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_a_model_folder_brings_the_network_back(tmp_path):
-    model = make(side=128).eval()
-    experiment = Settings.model_validate({"model": SMALL, "data": {"image_size": 128}})
-    save_bundle(tmp_path, Bundle(model, experiment, {1: "a", 2: "b"}, "MR"))
-    images = torch.rand(1, 3, 128, 128)
-    with torch.inference_mode():
-        assert torch.equal(logits_of(load_bundle(tmp_path).network, images), logits_of(model, images))
-
-
-def test_its_memory_can_be_counted():
+def test_its_memory_is_counted():
     cost = trunk_cost(make(side=128).eval(), 128)
     assert cost.features == 16 * 128 * 128 * 4
     assert cost.per_slice > cost.features
 
 
 @pytest.mark.parametrize("wrong", [{"heads": 5}, {"units": [3, 0, 9]}, {"width": 48}])
-def test_sizes_that_do_not_go_are_refused(wrong):
+def test_sizes_that_do_not_fit_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         TransUNetSettings.model_validate({**SMALL, **wrong})
 

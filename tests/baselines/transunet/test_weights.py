@@ -1,4 +1,4 @@
-"""R50+ViT-B_16.npz: a file in its layout gives the network that JAX's layout means, computed here from its arrays."""
+"""R50+ViT-B_16.npz: loading it gives the encoder that is computed here from its arrays, in JAX's layout."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ SMALL = {"width": WIDTH, "units": UNITS, "dim": DIM, "layers": LAYERS, "heads": 
 
 
 def published(grid=2):
-    """Arrays under the names and in the shapes of Google's file."""
+    """Make arrays with the names and shapes of Google's file."""
     rng = np.random.default_rng(0)
     arrays = {}
 
@@ -67,7 +67,7 @@ def published(grid=2):
 
 
 class Jax:
-    """The encoder as its arrays say it, channels last, in float64."""
+    """The encoder computed from the arrays of a file, channels last, in float64."""
 
     def __init__(self, arrays):
         self.arrays = {name: array.astype(np.float64) for name, array in arrays.items()}
@@ -146,21 +146,21 @@ def build(path, side=32):
     return build_segmenter(TransUNetSettings(**SMALL, weights=str(path)), 2, side).eval()
 
 
-def test_the_encoder_is_that_of_the_file(tmp_path):
+def test_the_encoder_equals_that_of_the_file(tmp_path):
     arrays = published()
     model, images = build(write(tmp_path, arrays)), torch.rand(2, 3, 32, 32)
     jax = Jax(arrays)
-    deepest = jax.resnet(images.permute(0, 2, 3, 1).double().numpy())
-    expected = jax.tokens(deepest, jax.arrays["Transformer/posembed_input/pos_embedding"][:, 1:])
+    coarsest = jax.resnet(images.permute(0, 2, 3, 1).double().numpy())
+    expected = jax.tokens(coarsest, jax.arrays["Transformer/posembed_input/pos_embedding"][:, 1:])
     with torch.inference_mode():
         found, _ = model.resnet(images)
         tokens = model.transformer(found)
-    np.testing.assert_allclose(found.permute(0, 2, 3, 1).numpy(), deepest, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(found.permute(0, 2, 3, 1).numpy(), coarsest, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(tokens.flatten(2).mT.numpy(), expected, rtol=1e-3, atol=5e-3)
 
 
 @pytest.mark.parametrize(("grid", "side"), [(2, 48), (3, 32), (5, 64)])
-def test_positions_are_stretched_linearly_to_another_grid(tmp_path, grid, side):
+def test_positions_are_interpolated_linearly_to_another_grid(tmp_path, grid, side):
     arrays = published(grid)
     model = build(write(tmp_path, arrays), side)
     table = arrays["Transformer/posembed_input/pos_embedding"][0, 1:].reshape(grid, grid, DIM)
@@ -171,7 +171,7 @@ def test_positions_are_stretched_linearly_to_another_grid(tmp_path, grid, side):
     np.testing.assert_allclose(found[[0, 0, -1, -1], [0, -1, 0, -1]], table[[0, 0, -1, -1], [0, -1, 0, -1]], rtol=1e-5)
 
 
-def test_the_decoder_and_the_head_stay_as_they_were(tmp_path):
+def test_the_decoder_and_the_head_are_unchanged(tmp_path):
     path = write(tmp_path, published())
     torch.manual_seed(1)
     fresh = build_segmenter(TransUNetSettings(**SMALL), 2, 32).state_dict()
@@ -181,7 +181,7 @@ def test_the_decoder_and_the_head_stay_as_they_were(tmp_path):
     assert changed == {"resnet", "transformer"}
 
 
-def test_a_trained_model_needs_the_file_no_more(tmp_path):
+def test_a_model_folder_is_loaded_without_the_file(tmp_path):
     path = write(tmp_path, published())
     settings = Settings.model_validate(
         {"model": {"name": "transunet", **SMALL, "weights": str(path)}, "data": {"image_size": 128}}
@@ -213,14 +213,14 @@ def test_every_difference_is_listed(tmp_path):
 
 
 @pytest.mark.parametrize("tokens", [1, 6])
-def test_positions_that_are_no_square_are_refused(tmp_path, tokens):
+def test_positions_that_are_not_a_square_grid_are_refused(tmp_path, tokens):
     arrays = published()
     arrays["Transformer/posembed_input/pos_embedding"] = np.zeros((1, tokens, DIM), np.float32)
     with pytest.raises(WrongWeights, match="pos_embedding is"):
         build(write(tmp_path, arrays))
 
 
-def test_numbers_that_are_none_are_refused(tmp_path):
+def test_integers_and_numbers_that_are_not_finite_are_refused(tmp_path):
     arrays = published()
     arrays["gn_root/bias"] = arrays["gn_root/bias"].astype(int)
     arrays["embedding/bias"][3] = np.nan
@@ -235,12 +235,12 @@ def test_a_file_that_would_run_code_is_not_read(tmp_path):
         build(write(tmp_path, arrays))
 
 
-def test_what_is_no_such_file_is_named(tmp_path):
+def test_missing_damaged_and_other_files_are_refused(tmp_path):
     with pytest.raises(WeightsNotFound):
         build(tmp_path / "nothing.npz")
     path = write(tmp_path, published())
     whole = path.read_bytes()
-    for content, fault in (
+    for content, error in (
         (b"", DamagedWeights),
         (whole[: len(whole) // 2], DamagedWeights),
         (whole[:5000] + bytes(9000) + whole[14000:], DamagedWeights),
@@ -248,7 +248,7 @@ def test_what_is_no_such_file_is_named(tmp_path):
         (b"\x80\x02pickle", WrongWeights),
     ):
         path.write_bytes(content)
-        with pytest.raises(fault):
+        with pytest.raises(error):
             build(path)
     with path.open("wb") as stream:
         np.save(stream, np.zeros(3))

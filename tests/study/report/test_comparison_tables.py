@@ -63,7 +63,7 @@ def test_every_other_unprompted_system_is_compared_with_the_best(tables, cell):
     difference = cell(table, "SAMed", "difference")
     assert difference.low <= difference.value <= difference.high < 0
     assert cell(table, "SAMed", "bootstrap_p").value <= cell(table, "SAMed", "bootstrap_p_holm").value
-    assert next(row.reason for row in table.rows if row.name == "Slide-SAM").startswith("told")
+    assert next(row.reason for row in table.rows if row.name == "Slide-SAM").startswith("prompted")
 
 
 def test_too_few_patients_are_noted(study_copy, change_run):

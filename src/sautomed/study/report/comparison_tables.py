@@ -36,7 +36,7 @@ def comparison_tables(group: Group, study: Study) -> list[Table]:
     if best is None or len(group.unprompted) < 2:
         return []
     oracles = [
-        table_row(row, (), reason="told where the organs are, so not tested") for row in group.rows if row.is_oracle
+        table_row(row, (), reason="prompted from the truth, so not tested") for row in group.rows if row.is_oracle
     ]
     tables = []
     for metric in group.metrics:

@@ -213,10 +213,10 @@ def _absent_row(runs: Sequence[Run]) -> AbsentRow:
     statuses = {run.status for run in without}
     status = "left out" if statuses == {"left_out"} else "failed" if statuses else "apart"
     if status == "apart":
-        reason = "scored on other cases, folds or seeds, or in another way; it stands in a table of its own"
+        reason = "scored on other cases, folds or seeds, or in another way; it has its own table"
     elif len(without) < len(runs):
         folds = folds_text(sorted({run.fold for run in without}))
-        reason = f"{folds}: {reason}; the rest stands in a table of its own"
+        reason = f"{folds}: {reason}; the rest has its own table"
     return AbsentRow(runs[0].row_name, runs[0].is_oracle, PROMPT_WORDS[runs[0].prompts], status, reason)
 
 

@@ -34,7 +34,7 @@ def shared_notes(group: Group, study: Study) -> list[str]:
     notes = [f"Metric convention: {group.convention.title}{tolerance}. {group.convention.notes}"]
     oracles = [f"{row.name} ({row.prompts})" for row in group.rows if row.is_oracle]
     if oracles:
-        notes.append(f"Told where the organs are, so never called best nor tested: {', '.join(oracles)}.")
+        notes.append(f"Prompted from the truth, so never called best nor tested: {', '.join(oracles)}.")
     if study.pending:
         one = len(study.pending) == 1
         notes.append(f"{len(study.pending)} planned run{' has' if one else 's have'} not ended.")

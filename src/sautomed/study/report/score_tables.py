@@ -22,7 +22,7 @@ _INTERVALS = (
     f"Means over patients with 95 % bootstrap intervals ({RESAMPLES} draws of whole patients); the mean over organs is "
     "that of their means."
 )
-_BEST = "Bold: the best of those that were told nothing."
+_BEST = "Bold: the best system that is not prompted from the truth."
 _DIFFERS = (
     f"{DIFFERS} differs from the system with the best mean DSC: paired bootstrap and Wilcoxon's test both give p below "
     "0.05 after Holm's correction."

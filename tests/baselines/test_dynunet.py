@@ -1,4 +1,4 @@
-"""DynUNet and SwinUNETR: windows of slices in, their labels out; sizes that do not go are named."""
+"""DynUNet: its strides, its outputs and their losses, and sizes that it refuses."""
 
 import pytest
 import torch
@@ -7,49 +7,41 @@ from hypothesis import strategies as st
 
 from sautomed.baselines import build_segmenter
 from sautomed.baselines.dynunet import window_strides
-from sautomed.config import Settings, TrainSettings
+from sautomed.config import TrainSettings
+from sautomed.config.baselines import DynUNetSettings
 from sautomed.errors import UnknownSetting
-from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
 from sautomed.model.losses import stack_losses
 
-SMALL = {
-    "dynunet": {"name": "dynunet", "slices": 8, "flat_stages": 2, "filters": 16},
-    "swinunetr": {"name": "swinunetr", "slices": 32, "features": 12},
-}
 
-
-def experiment(name, side=128):
-    return Settings.model_validate({"model": SMALL[name], "data": {"image_size": side}})
-
-
-def make(name, side=128, classes=2):
+def make():
     torch.manual_seed(0)
-    return build_segmenter(experiment(name, side).model, classes, side)
+    return build_segmenter(DynUNetSettings(slices=8, flat_stages=2, filters=16), 2, 128)
 
 
-@pytest.mark.parametrize("name", ["dynunet", pytest.param("swinunetr", marks=pytest.mark.slow)])
-def test_a_batch_is_a_loop_of_ones(name):
-    model = make(name).eval()
-    images = torch.rand(2, model.slices, 3, 64, 64)
+def test_a_batch_equals_its_windows_one_by_one():
+    model = make().eval()
+    images = torch.rand(2, 8, 3, 64, 64)
     with torch.inference_mode():
         together = model(images)
         alone = torch.cat([model(one[None]) for one in images])
-    assert together.shape == (2, model.slices, 3, 64, 64)
+    assert together.shape == (2, 8, 3, 64, 64)
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", list(SMALL))
-def test_a_slice_is_read_from_its_own_channel(name):
-    model = make(name).eval()
-    images = torch.rand(1, model.slices, 3, 64, 64)
+def test_only_the_middle_channel_of_a_slice_is_used():
+    model = make().eval()
+    images = torch.rand(1, 8, 3, 64, 64)
     other = images.clone()
     other[:, :, [0, 2]] = 0
     with torch.inference_mode():
         torch.testing.assert_close(model(images), model(other))
 
 
-def test_dynunet_learns_from_coarser_outputs_too():
-    model = make("dynunet").train()
+# --- deep supervision ---
+
+
+def test_coarser_outputs_are_trained_too():
+    model = make().train()
     outputs = model.in_training(torch.rand(1, 8, 3, 64, 64))
     assert [out.shape for out in outputs] == [(1, 8, 3, 64, 64)] * 3
     labels = torch.zeros(1, 8, 64, 64, dtype=torch.long)
@@ -60,11 +52,11 @@ def test_dynunet_learns_from_coarser_outputs_too():
 def test_each_coarser_output_counts_half_as_much():
     labels = torch.randint(0, 3, (2, 4, 16, 16))
     outputs = [torch.randn(2, 4, 3, 16, 16) for _ in range(3)]
-    whole = stack_losses(outputs, labels, TrainSettings())
+    together = stack_losses(outputs, labels, TrainSettings())
     single = [stack_losses([out], labels, TrainSettings()) for out in outputs]
     for name in ("loss", "ce", "dice"):
         expected = sum(w * losses[name] for w, losses in zip((1, 0.5, 0.25), single, strict=True)) / 1.75
-        torch.testing.assert_close(whole[name], expected)
+        torch.testing.assert_close(together[name], expected)
 
 
 def test_labels_are_shrunk_to_an_output_of_fewer_slices():
@@ -74,6 +66,9 @@ def test_labels_are_shrunk_to_an_output_of_fewer_slices():
     right[:, 0, 0] = right[:, 1, 1] = 20
     assert stack_losses([right], labels, TrainSettings())["loss"] < 1e-3
     assert stack_losses([right.flip(1)], labels, TrainSettings())["loss"] > 1
+
+
+# --- strides ---
 
 
 @given(
@@ -96,18 +91,6 @@ def test_strides_divide_the_window_and_leave_four_places(slices, side, flat):
     assert all(step == 1 for step, _, _ in strides[1 : 1 + flat])
 
 
-def test_sizes_that_do_not_go_are_named():
-    with pytest.raises(UnknownSetting, match="multiple of 32"):
-        make("swinunetr", side=144)
+def test_images_that_cannot_be_halved_twice_are_refused():
     with pytest.raises(UnknownSetting, match="halved"):
         window_strides(8, 18, 0)
-
-
-@pytest.mark.parametrize("name", list(SMALL))
-def test_a_model_folder_brings_the_network_back(name, tmp_path):
-    model = make(name).eval()
-    save_bundle(tmp_path, Bundle(model, experiment(name), {1: "a", 2: "b"}, "MR"))
-    back = load_bundle(tmp_path).network
-    for (key, value), (other, found) in zip(model.state_dict().items(), back.state_dict().items(), strict=True):
-        assert key == other
-        assert torch.equal(value, found)

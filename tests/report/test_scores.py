@@ -6,6 +6,7 @@ import math
 import pytest
 
 from sautomed.errors import BadTable
+from sautomed.evaluation import CONVENTIONS, METRICS
 from sautomed.report.scores import CaseScores, read_case_scores, read_cases, read_evaluation
 
 
@@ -43,7 +44,9 @@ def test_the_bar_of_an_organ_is_in_per_cent(scored):
 
 def test_columns_are_those_of_the_convention_without_the_dsc(scored):
     columns = read_evaluation(scored / "summary.json").other_columns
-    assert [column.heading for column in columns] == ["HD95 (mm)", "HD (mm)", "NSD at 2 mm"]
+    shown = [column.heading for column in columns]
+    assert shown[:3] == ["HD95 (mm)", "HD (mm)", "NSD at 2 mm"]
+    assert shown == [METRICS[name].label(2.0) for name in CONVENTIONS["ours"].metrics[1:]]
 
 
 def test_a_case_without_any_dsc_has_no_mean():

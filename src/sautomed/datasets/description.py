@@ -14,6 +14,12 @@ DESCRIPTION = "dataset.json"
 MAX_CLASSES = 254  # prepared cases keep a class in one byte: 0 is the background, 255 marks undeclared values
 
 _ONE_CHANNEL = "Keep one channel: its files as CASE_0000, and its name alone in channel_names."
+CT_CHANNELS = frozenset({"ct", "cta", "ncct", "cect", "hu"})
+
+
+def is_ct(channel: str) -> bool:
+    """Return whether a channel of that name holds Hounsfield units."""
+    return channel.strip().lower() in CT_CHANNELS
 
 
 def read_description(path: Path) -> dict[str, Any]:

@@ -1,38 +1,39 @@
-"""Scanner units -> [0, 1]. CT by a fixed window in HU, anything else by percentiles of its own non-zero voxels."""
+"""Intensities scaled to [0, 1]: CT by a fixed window in HU, others by percentiles of their non-zero voxels."""
 
 from typing import Literal
 
 import numpy as np
 
 from sautomed.config import DataSettings
+from sautomed.datasets.description import is_ct
 
 Modality = Literal["ct", "other"]
-SAMPLE = 4_000_000  # voxels that percentiles are taken of, evenly spread: more would cost memory and change nothing
+SAMPLE = 4_000_000  # ours: voxels for the percentiles, evenly spread; more would cost memory and change nothing
 
 
 def modality_of(channel: str, setting: str) -> Modality:
-    """CT if the setting or, on "auto", the channel's name says so."""
+    """Return "ct" if the setting or, on "auto", the channel's name means CT."""
     if setting != "auto":
         return "ct" if setting == "ct" else "other"
-    return "ct" if channel.strip().lower() in {"ct", "cta", "ncct", "cect", "hu"} else "other"
+    return "ct" if is_ct(channel) else "other"
 
 
 def intensity_range(array: np.ndarray, settings: DataSettings) -> tuple[float, float]:
-    """The units that become 0 and 1.
+    """Return the intensities that become 0 and 1.
 
-    Percentiles are taken over every voxel that is not zero: scanners pad with zeros, and padding says nothing.
+    Percentiles are taken over every voxel that is not zero: scanners pad with zeros, which are not tissue.
     """
     if settings.modality == "ct":
         return settings.window_hu
     sample = array.reshape(-1)[:: max(1, array.size // SAMPLE)]
     inside = sample[sample != 0]
     low, high = np.percentile(inside if inside.size else sample, settings.percentiles)
-    if high <= low:  # nearly all voxels alike: the whole range then
+    if high <= low:  # nearly all voxels are alike
         low, high = float(array.min()), float(array.max())
     return float(low), float(high)
 
 
 def scale_intensity(array: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
-    """float32 in [0, 1], clipped at the bounds."""
+    """Scale to float32 in [0, 1], clipped at the bounds."""
     low, high = bounds
     return np.clip((array.astype(np.float32) - low) / (high - low), 0, 1)

@@ -2,13 +2,14 @@ import csv
 import math
 from dataclasses import replace
 
+from sautomed.evaluation import CONVENTIONS
 from sautomed.report.table import TableKind
 from sautomed.study.report.runs import read_study
 from sautomed.study.report.tables import study_tables, write_tables
 
 
 def test_a_group_has_every_table(tables):
-    metrics = ["dsc", "hd95_mm", "hd_mm", "nsd"]
+    metrics = CONVENTIONS["ours"].metrics
     assert list(tables) == [
         "overview",
         *metrics,

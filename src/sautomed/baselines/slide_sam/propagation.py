@@ -56,7 +56,7 @@ class TripletNetwork(Protocol):
 
 
 @dataclass(frozen=True)
-class Passed:
+class PassedBoxes:
     """Boxes that a triplet passes to the slices below and above it."""
 
     below: Boxes = field(default_factory=dict)
@@ -155,7 +155,7 @@ class Visitor:
     votes: Votes
     prompted: dict[int, Boxes]
 
-    def __call__(self, t: int, chunks: FeatureChunks, passed: Boxes, given: Boxes) -> Passed:
+    def __call__(self, t: int, chunks: FeatureChunks, passed: Boxes, given: Boxes) -> PassedBoxes:
         """Return the boxes that the triplet around slice t passes on.
 
         Args:
@@ -164,14 +164,14 @@ class Visitor:
         """
         boxes = passed | given
         if not boxes:
-            return Passed()
+            return PassedBoxes()
         self.prompted[t].update(boxes)
         found = self.network.masks_in_boxes(chunks.features(t), torch.stack(list(boxes.values())))
         trusted = is_trusted(found, self.rules).tolist()
         cleared = remove_specks(found.logits.float(), self.rules.opening)
         enlarged, large = next_boxes(cleared, self.rules)
         large = large.cpu()  # one transfer for all organs
-        after = Passed()
+        after = PassedBoxes()
         for i, k in enumerate(boxes):
             if trusted[i] or k in given:
                 self._vote(t, k, cleared[i])

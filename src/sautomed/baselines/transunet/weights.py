@@ -60,7 +60,7 @@ def load_imagenet(network: nn.Module, settings: TransUNetSettings, weights: str)
     own = network.state_dict()
     entries = dict(_entries({name: tuple(tensor.shape) for name, tensor in own.items()}, settings))
     shapes = {name: entry.shape for entry in entries.values() for name in entry.names}
-    arrays = _checked(_read(path, {*shapes, _POSITIONS}), shapes, path)
+    arrays = _check_arrays(_read(path, {*shapes, _POSITIONS}), shapes, path)
     with torch.no_grad():
         for parameter, entry in entries.items():
             parts = [entry.to_torch(arrays[name]) for name in entry.names]
@@ -69,7 +69,7 @@ def load_imagenet(network: nn.Module, settings: TransUNetSettings, weights: str)
         positions.copy_(_resize_positions(arrays[_POSITIONS], math.isqrt(positions.shape[1])))
 
 
-def _checked(arrays: dict[str, np.ndarray], shapes: dict[str, Shape], path: Path) -> dict[str, np.ndarray]:
+def _check_arrays(arrays: dict[str, np.ndarray], shapes: dict[str, Shape], path: Path) -> dict[str, np.ndarray]:
     """Return the arrays that the network needs, in the wanted shapes; the file has group norms as (1, 1, 1, c)."""
     wanted = {**shapes, _POSITIONS: _position_shape(arrays.get(_POSITIONS), shapes["Transformer/encoder_norm/scale"])}
     found = {name: _without_leading_ones(array.shape, len(wanted.get(name, ()))) for name, array in arrays.items()}

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from sautomed.datasets.description import is_ct
 from sautomed.datasets.doctor.anatomy import AXES, BODY, Relation, relations_of
 from sautomed.datasets.doctor.diagnosis import Finding, Severity
-from sautomed.datasets.doctor.facts import CaseFacts, Intensities, is_ct
+from sautomed.datasets.doctor.facts import CaseFacts, Intensities
 from sautomed.errors import (
     BadGeometry,
     ConstantImage,

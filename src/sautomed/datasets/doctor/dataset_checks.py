@@ -12,8 +12,9 @@ from itertools import combinations
 
 import numpy as np
 
+from sautomed.datasets.description import is_ct
 from sautomed.datasets.doctor.diagnosis import Finding, Severity
-from sautomed.datasets.doctor.facts import CaseFacts, is_ct
+from sautomed.datasets.doctor.facts import CaseFacts
 from sautomed.datasets.folds import Fold
 from sautomed.errors.text import listed
 

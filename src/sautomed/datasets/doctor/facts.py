@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sautomed.datasets.description import is_ct
 from sautomed.errors import SautomedError
 from sautomed.scans.grid import NativeGrid, Plane
 from sautomed.scans.volume import LabelMap, Volume, corner_distance_mm
 
 Point = tuple[float, float, float]
-CT_CHANNELS = frozenset({"ct", "cta", "ncct", "cect", "hu"})  # as `inference.intensity` decides
 PERCENTILES = (0.5, 50.0, 99.5)
 _SAMPLE = 4_000_000  # voxels that percentiles are computed from
 _CT_BODY_HU = -300.0
@@ -97,11 +97,6 @@ class CaseFacts:
     label_dtype: str = ""
     warnings: tuple[str, ...] = ()
     faults: tuple[SautomedError, ...] = ()
-
-
-def is_ct(channel: str) -> bool:
-    """Return whether a channel of that name holds Hounsfield units."""
-    return channel.strip().lower() in CT_CHANNELS
 
 
 def add_scan_facts(facts: CaseFacts, volume: Volume, channel: str) -> CaseFacts:

@@ -13,6 +13,7 @@ from functools import cached_property
 from itertools import count
 
 from sautomed.evaluation.conventions import Convention, convention_named
+from sautomed.evaluation.metrics import METRICS
 from sautomed.report.scores import CaseScore
 from sautomed.study.report.runs import PROMPT_WORDS, Run, Study, case_scores, metric_names
 
@@ -181,7 +182,7 @@ def _group(dataset: str, rows: tuple[Row, ...]) -> Group:
         labels=first.labels,
         scope=rows[0].scope,
         convention=convention,
-        tolerance_mm=first.run.tolerance_mm if "nsd" in found else None,
+        tolerance_mm=first.run.tolerance_mm if any(METRICS[name].has_tolerance for name in found) else None,
         metrics=tuple(metric for metric in convention.metrics if metric in found),
         rows=rows,
     )

@@ -164,8 +164,8 @@ class PointPromptedSam(PromptedSam):
 
     def masks(self, features: Tensor, truth: Tensor, organs: Tensor, boxes: Tensor) -> Tensor:
         masks = (truth == 1 + organs[:, None, None]).cpu().numpy()
-        points = torch.tensor([innermost_pixel(mask) for mask in masks], dtype=features.dtype)
-        return self.trunk.at_points(features, points.to(features.device))
+        points = boxes.new_tensor([innermost_pixel(mask) for mask in masks])
+        return self.trunk.at_points(features, points)
 
 
 class BoxPromptedSam(PromptedSam):

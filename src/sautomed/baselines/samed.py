@@ -44,7 +44,7 @@ def assemble(settings: SamedSettings, made: MadeTrunk, classes: int) -> Samed:
     """Add the head that goes with a trunk; both start from the checkpoint if the settings name one."""
     if made.sam is None:
         return Samed(made.net, FreshHead(settings.dim, settings.decoder, made.net, classes), classes)
-    head = SamHead(made.sam, classes)
+    head = SamedHead(made.sam, classes)
     if settings.checkpoint is not None:
         load_published(settings.checkpoint, made.sam.vision, head)
     model = Samed(made.net, head, classes)
@@ -59,7 +59,7 @@ class Samed(PlainSegmenter):
         head: Computes the logits of the background and every class.
     """
 
-    def __init__(self, trunk: Trunk, head: SamHead | FreshHead, classes: int):
+    def __init__(self, trunk: Trunk, head: SamedHead | FreshHead, classes: int):
         super().__init__()
         self.trunk, self.head, self.classes = trunk, head, classes
 
@@ -70,7 +70,7 @@ class Samed(PlainSegmenter):
         return self.head(features)
 
 
-class SamHead(nn.Module):
+class SamedHead(nn.Module):
     """SAM's prompt encoder and mask decoder with one mask token per class; logits at stride 4.
 
     All parameters count as trained, as published. Without prompts only the prompt encoder's embedding of "no mask" is
@@ -101,7 +101,7 @@ class SamHead(nn.Module):
 
 
 @torch.no_grad()
-def load_published(source: str, vision: SamVisionEncoder, head: SamHead) -> None:
+def load_published(source: str, vision: SamVisionEncoder, head: SamedHead) -> None:
     """Copy a published checkpoint (`epoch_159.pth`) into the parts of a SAMed.
 
     Args:
@@ -127,7 +127,7 @@ def load_published(source: str, vision: SamVisionEncoder, head: SamHead) -> None
         tensor.copy_(state[name])
 
 
-def _by_published_name(vision: SamVisionEncoder, head: SamHead) -> dict[str, Tensor]:
+def _by_published_name(vision: SamVisionEncoder, head: SamedHead) -> dict[str, Tensor]:
     """Return the parameters of these parts under the names of a published checkpoint."""
     own: dict[str, Tensor] = {}
     layers = [getattr(block.attn.qkv, target) for block in vision.layers for target in ("q", "v")]

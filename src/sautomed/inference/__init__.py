@@ -1,1 +1,11 @@
-"""A trained model at work: the walk over a volume, the model folder, and the verb `segment` over many scans."""
+"""A trained model at work, on one volume or on many scans.
+
+model.py         a trained model that takes scans: `sautomed.load`
+segmenting.py    a volume through any model, slice by slice
+volume_walk.py   a walk in the scan's own pixels, whose boxes can be replaced
+view.py          a volume as a network sees it, and predictions back on its grid; fit.py resizes, intensity.py scales
+bundle.py        model folders; model_card.py their page for people
+memory.py        memory predicted from a header, and measured; device.py the device
+preview.py       a label map drawn on its scan
+batch/           the verb `segment`: scans in, files out, whatever happens to single scans
+"""

@@ -1,4 +1,18 @@
-"""The method, part by part. `load_sam` loads SAM itself, for baselines and comparisons with the official code."""
+"""The method, part by part (Liang et al. 2024), and the interface of every model.
+
+sautomed.py           Fig. 1: the parts together; build.py makes it from settings
+trunk_resnet.py, sam/ the image encoders: a small one, and SAM's with LoRA
+slice_attention.py    local 3D awareness, Eq. 1-2
+history.py            global 3D awareness, Eq. 3
+box_prompt.py         the Box Prompt Generator, Eq. 4-5; boxes.py boxes of label slices
+mask_decoder.py       SAM's decoder with one head per organ
+losses.py             cross-entropy, Dice, boxes and presence
+walk_order.py         from the middle slice to both ends; walk.py the walk as an object, feature_store.py its features
+segmenter.py          the interface; slice_walker.py and stack_segmenter.py its two kinds
+values.py             what passes between a model and its loops: features, state, predictions
+
+`load_sam` loads SAM itself, for baselines and comparisons with the official code.
+"""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,6 +1,14 @@
 """Scans and label maps: read from and written to files of several formats, as a `Volume` or a `LabelMap`.
 
-The table of formats is `sautomed.scans.formats`.
+volume.py          a scan or a label map with the position of its voxels, oriented for viewing
+grid.py            the grid of a file, and how it is turned to the slices of a plane
+read.py, write.py  any format in, any format out
+formats.py         tables of the formats; contents.py recognises one by its first bytes
+nifti*, nrrd*, metaimage*, dicom/   the formats, reader and writer apart
+stored.py, values.py, orthogonal.py, affine.py   what every format has: content as stored, and the checks of it
+payload.py, text_header.py   bytes and headers that several formats share
+files.py, paths.py           files written atomically; paths checked and hashed
+palette.py, itksnap.py       colours and names of labels
 """
 
 from importlib import import_module

@@ -14,7 +14,7 @@ from sautomed.errors.text import listed, listed_labels
 from sautomed.scans.formats import format_of
 from sautomed.scans.grid import Plane, choose_plane, orient
 from sautomed.scans.stored import Geometry, ReadOptions, Stored
-from sautomed.scans.straight import straight_geometry, straight_stored
+from sautomed.scans.orthogonal import orthogonal_geometry, orthogonal_stored
 from sautomed.scans.values import intensities, require_numbers, whole_numbers
 from sautomed.scans.volume import LabelMap, Volume
 
@@ -31,7 +31,7 @@ def read_geometry(path: str | Path, options: ReadOptions = DEFAULT_OPTIONS) -> G
     path = Path(path)
     geometry = format_of(path).reader.read_geometry(path, options)
     require_numbers(geometry.dtype, path)
-    return straight_geometry(geometry, options)
+    return orthogonal_geometry(geometry, options)
 
 
 def read_stored(path: str | Path, options: ReadOptions = DEFAULT_OPTIONS, *, labels: bool = False) -> Stored:
@@ -47,7 +47,7 @@ def read_stored(path: str | Path, options: ReadOptions = DEFAULT_OPTIONS, *, lab
     with _within_memory(path):
         stored = format_of(path).reader.read_stored(path, options)
         require_numbers(stored.voxels.dtype, path)
-        return straight_stored(stored, options, nearest=labels)
+        return orthogonal_stored(stored, options, nearest=labels)
 
 
 def read_scan(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sautomed.baselines.ma_sam.decoder import SamHead
+from sautomed.baselines.ma_sam.decoder import MaSamHead
 from sautomed.baselines.ma_sam.trunks import SamStackTrunk
 from sautomed.errors import WrongWeights
 from sautomed.model.sam.files import find_weights, read_tensors
@@ -18,7 +18,7 @@ _ADAPTER_PARTS = {"norm": "norm", "down": "linear_down", "conv": "conv", "up": "
 
 
 @torch.no_grad()
-def load_published(trunk: SamStackTrunk, head: SamHead, source: str) -> None:
+def load_published(trunk: SamStackTrunk, head: MaSamHead, source: str) -> None:
     """Copy a published checkpoint (`epoch_299.pth`) into the parts of a MA-SAM.
 
     Args:
@@ -45,7 +45,7 @@ def load_published(trunk: SamStackTrunk, head: SamHead, source: str) -> None:
         tensor.copy_(state[name])
 
 
-def by_published_name(trunk: SamStackTrunk, head: SamHead) -> Mapping[str, Tensor]:
+def by_published_name(trunk: SamStackTrunk, head: MaSamHead) -> Mapping[str, Tensor]:
     """Return a model's trained parameters under the names of a published checkpoint."""
     fact = trunk.fact
     own: dict[str, Tensor] = {"image_encoder.FacTu.weight": fact.u.weight, "image_encoder.FacTv.weight": fact.v.weight}

@@ -72,7 +72,7 @@ def _doublings() -> list[nn.Module]:
     return [*parts[:-2], parts[-1]]
 
 
-class SamHead(nn.Module):
+class MaSamHead(nn.Module):
     """The decoder, and SAM's prompt encoder, which is trained too, though only its embedding of "no mask" is used."""
 
     def __init__(self, prompt: SamPromptEncoder, decoder: FullDecoder):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sautomed.baselines.fresh_head import FreshHead
 from sautomed.baselines.ma_sam.checkpoint import load_published
-from sautomed.baselines.ma_sam.decoder import FullDecoder, SamHead
+from sautomed.baselines.ma_sam.decoder import FullDecoder, MaSamHead
 from sautomed.baselines.ma_sam.trunks import ResNetStackTrunk, SamStackTrunk
 from sautomed.config.baselines import MaSamSettings
 from sautomed.model.build import MadeTrunk, make_trunk
@@ -45,14 +45,14 @@ def build(settings: MaSamSettings, classes: int, image_size: int) -> MaSam:
     trunk, head = assemble(settings, made, classes)
     model = MaSam(trunk, head, classes, settings.slices, settings.stride)
     if settings.checkpoint is not None:
-        load_published(cast(SamStackTrunk, trunk), cast(SamHead, head), settings.checkpoint)
+        load_published(cast(SamStackTrunk, trunk), cast(MaSamHead, head), settings.checkpoint)
     model.pretrained = made.origin
     return model
 
 
 def assemble(
     settings: MaSamSettings, made: MadeTrunk, classes: int
-) -> tuple[SamStackTrunk, SamHead] | tuple[ResNetStackTrunk, FreshHead]:
+) -> tuple[SamStackTrunk, MaSamHead] | tuple[ResNetStackTrunk, FreshHead]:
     """Return the encoder of stacks around a trunk, and the head that goes with it."""
     if made.sam is None:
         stacks = ResNetStackTrunk(cast(ResNetTrunk, made.net), settings.adapter_share)
@@ -60,4 +60,4 @@ def assemble(
     decoder = FullDecoder(classes)
     decoder.start_from(made.sam.decoder)
     trunk = SamStackTrunk(cast(SamTrunk, made.net), settings.fact_rank, settings.adapter_width)
-    return trunk, SamHead(made.sam.prompt, decoder)
+    return trunk, MaSamHead(made.sam.prompt, decoder)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import cast
 
 from sautomed.baselines.slide_sam.checkpoint import read_published
-from sautomed.baselines.slide_sam.decoder import Prompts, TripletDecoder
+from sautomed.baselines.slide_sam.decoder import PromptEncoder, TripletDecoder
 from sautomed.baselines.slide_sam.loss import IOU_ERRORS
 from sautomed.baselines.slide_sam.network import SlideSam
 from sautomed.baselines.slide_sam.propagation import Rules
@@ -58,18 +58,18 @@ def assemble(settings: SlideSamSettings, made: MadeTrunk, classes: int, image_si
     widths = decoder_widths(sizes, dim, net.stride)
     decoder = TripletDecoder(dim, sizes.heads, sizes.mlp, widths, net.fine_channels)
     if made.sam is None:
-        prompts = Prompts.fresh(dim, image_size, net.stride)
+        prompt_encoder = PromptEncoder.fresh(dim, image_size, net.stride)
     else:
         if sizes.head != "coarse":
             raise UnknownSetting(
                 "Slide-SAM's masks are SAM's, at stride 4.", where="model.decoder.head", cure="Set it to coarse."
             )
-        prompts = Prompts.of_sam(made.sam.prompt, image_size)
+        prompt_encoder = PromptEncoder.of_sam(made.sam.prompt, image_size)
         decoder.start_from(made.sam.decoder)
         cast(SamTrunk, net).vision.requires_grad_(True)
-    s = settings
-    rules = Rules(s.enlarge, s.stop_pixels, s.stop_iou, s.stop_stability, s.opening)
-    model = SlideSam(classes, net, prompts, decoder, rules, s.smallest_part, IOU_ERRORS[s.iou_of])
+    rules = Rules(settings.enlarge, settings.stop_pixels, settings.stop_iou, settings.stop_stability, settings.opening)
+    iou_error = IOU_ERRORS[settings.iou_of]
+    model = SlideSam(classes, net, prompt_encoder, decoder, rules, settings.smallest_part, iou_error)
     model.pretrained = made.origin
     return model
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeGuard, cast
 import torch
 from torch import Tensor
 
-from sautomed.baselines.slide_sam.decoder import Prompts, TripletDecoder, UpscalingHead
+from sautomed.baselines.slide_sam.decoder import PromptEncoder, TripletDecoder, UpscalingHead
 from sautomed.errors import WrongWeights
 from sautomed.model.sam.files import find_weights, read_tensors
 from sautomed.model.sam.trunk import SamTrunk
@@ -37,13 +37,13 @@ class Published:
     rank: int
 
     @torch.no_grad()
-    def load_into(self, trunk: SamTrunk, prompts: Prompts, decoder: TripletDecoder) -> None:
+    def load_into(self, trunk: SamTrunk, prompt_encoder: PromptEncoder, decoder: TripletDecoder) -> None:
         """Copy the additions into the parts of a network that was built on `sam`.
 
         Raises:
             WrongWeights: Entries are missing, unexpected or misshapen; every difference is listed.
         """
-        wanted = dict(_by_published_name(trunk, prompts, decoder))
+        wanted = dict(_by_published_name(trunk, prompt_encoder, decoder))
         faults = differences(self.additions, {name: tuple(tensor.shape) for name, tensor in wanted.items()})
         if faults:
             raise _wrong_weights(faults, self.sam.source)
@@ -100,7 +100,9 @@ def _add_adapter(weight: Tensor, state: Mapping[str, Any], attention: str, sourc
     return total
 
 
-def _by_published_name(trunk: SamTrunk, prompts: Prompts, decoder: TripletDecoder) -> Iterator[tuple[str, Tensor]]:
+def _by_published_name(
+    trunk: SamTrunk, prompt_encoder: PromptEncoder, decoder: TripletDecoder
+) -> Iterator[tuple[str, Tensor]]:
     """Yield the network's parameters that SAM does not have, under published names."""
     for number, block in enumerate(trunk.vision.layers):
         for part in "qv":
@@ -111,7 +113,7 @@ def _by_published_name(trunk: SamTrunk, prompts: Prompts, decoder: TripletDecode
         for place, layer in cast(UpscalingHead, head).layers().items():
             for name, tensor in layer.state_dict().items():
                 yield f"mask_decoder.output_upscaling{number}.{place}.{name}", tensor
-    yield _MASK_PROMPT, prompts.encoder.mask_embed.conv1.weight
+    yield _MASK_PROMPT, prompt_encoder.encoder.mask_embed.conv1.weight
 
 
 def _is_matrix(value: object) -> TypeGuard[Tensor]:

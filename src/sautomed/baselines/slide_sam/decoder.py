@@ -26,7 +26,7 @@ SLICES = 3
 MASK_TOKENS = 4  # SAM's: one for a single mask, which is not used here, and three hypotheses
 
 
-class Prompts(nn.Module):
+class PromptEncoder(nn.Module):
     """SAM's prompt encoder, for one prompt of each organ.
 
     Args:
@@ -40,7 +40,7 @@ class Prompts(nn.Module):
         fix_positions(encoder.shared_embedding)
 
     @classmethod
-    def of_sam(cls, encoder: SamPromptEncoder, image_size: int) -> Prompts:
+    def of_sam(cls, encoder: SamPromptEncoder, image_size: int) -> PromptEncoder:
         """Take SAM's prompt encoder, frozen.
 
         Its mask prompt, which is not used, gets three channels as in the published network.
@@ -52,7 +52,7 @@ class Prompts(nn.Module):
         return cls(encoder.requires_grad_(False), image_size)
 
     @classmethod
-    def fresh(cls, dim: int, image_size: int, stride: int) -> Prompts:
+    def fresh(cls, dim: int, image_size: int, stride: int) -> PromptEncoder:
         """Make a random prompt encoder of any dim, for trunks from scratch; without a mask prompt.
 
         Everything but the position encoding is trained.

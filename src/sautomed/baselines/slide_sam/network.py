@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sautomed.baselines.slide_sam.decoder import Prompts, TripletDecoder
+from sautomed.baselines.slide_sam.decoder import PromptEncoder, TripletDecoder
 from sautomed.baselines.slide_sam.loss import IouError, draw_examples, error_of_best, prompt_losses
 from sautomed.baselines.slide_sam.propagation import Rules, TripletMasks, propagate
 from sautomed.config import SegmentSettings, TrainSettings
@@ -38,7 +38,7 @@ class SlideSam(Segmenter):
         self,
         classes: int,
         trunk: Trunk,
-        prompt_encoder: Prompts,
+        prompt_encoder: PromptEncoder,
         decoder: TripletDecoder,
         rules: Rules,
         smallest_part: float,

@@ -147,7 +147,7 @@ class Votes:
 
 @dataclass(frozen=True)
 class Visitor:
-    """Prompts a triplet with the boxes of several organs, and records votes and prompts."""
+    """PromptEncoder a triplet with the boxes of several organs, and records votes and prompts."""
 
     network: TripletNetwork
     volume: SliceReader

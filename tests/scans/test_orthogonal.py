@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sautomed.errors import BadGeometry, ShearedGrid
 from sautomed.scans.grid import NativeGrid, corner_gap_mm
 from sautomed.scans.stored import Geometry, ReadOptions, Stored
-from sautomed.scans.straight import straight_geometry, straight_stored
+from sautomed.scans.orthogonal import orthogonal_geometry, orthogonal_stored
 
 PATH = Path("scan.nii")
 RESAMPLE = ReadOptions(resample=True)
@@ -26,13 +26,13 @@ def sheared(by, shape=(40, 30, 20), signs=(1, 1, 1)):
 
 def test_rounding_is_accepted_unchanged():
     geometry = sheared(2e-5)
-    assert straight_geometry(geometry, ReadOptions()) is geometry
+    assert orthogonal_geometry(geometry, ReadOptions()) is geometry
 
 
 @pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, 1), (1, -1, -1)])
 def test_a_little_shear_is_corrected_and_the_affine_of_the_file_kept(signs):
     geometry = sheared(0.01, signs=signs)
-    straight = straight_geometry(geometry, ReadOptions())
+    straight = orthogonal_geometry(geometry, ReadOptions())
     np.testing.assert_array_equal(straight.native.stored_affine, geometry.affine)
     axes = straight.affine[:3, :3] / straight.spacing_mm
     np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-12)
@@ -45,7 +45,7 @@ def test_a_little_shear_is_corrected_and_the_affine_of_the_file_kept(signs):
 
 def test_much_shear_is_refused_with_the_shift_and_the_cure():
     with pytest.raises(ShearedGrid, match=r"scan.nii: is sheared.*by [\d.]+ mm.*--resample") as caught:
-        straight_geometry(sheared(0.2), ReadOptions())
+        orthogonal_geometry(sheared(0.2), ReadOptions())
     assert (caught.value.id, caught.value.exit_code) == ("SAM-E0319", 3)
 
 
@@ -54,12 +54,12 @@ def test_a_singular_affine_is_refused_even_for_resampling():
     affine[:3, 1] = affine[:3, 0]
     geometry = Geometry(PATH, "test", NativeGrid((4, 5, 6), affine), np.dtype(np.int16))
     with pytest.raises(BadGeometry, match="singular"):
-        straight_geometry(geometry, RESAMPLE)
+        orthogonal_geometry(geometry, RESAMPLE)
 
 
 def test_a_grid_that_would_be_mostly_empty_is_refused():
     with pytest.raises(ShearedGrid, match="mostly empty"):
-        straight_geometry(sheared(20, shape=(256, 256, 64)), RESAMPLE)
+        orthogonal_geometry(sheared(20, shape=(256, 256, 64)), RESAMPLE)
 
 
 @settings(max_examples=25, deadline=None)
@@ -69,7 +69,7 @@ def test_resampled_intensities_keep_their_positions(by, signs):
     index = np.indices(geometry.shape).reshape(3, -1)
     world = geometry.affine[:3, :3] @ index + geometry.affine[:3, 3:]
     voxels = world.sum(axis=0).reshape(geometry.shape)  # linear in place, so that interpolation is exact
-    straight = straight_stored(Stored(geometry, voxels), RESAMPLE)
+    straight = orthogonal_stored(Stored(geometry, voxels), RESAMPLE)
     native = straight.geometry.native
     assert straight.voxels.shape == native.shape
     axes = native.affine[:3, :3] / native.spacing_mm
@@ -81,13 +81,13 @@ def test_resampled_intensities_keep_their_positions(by, signs):
     assert inside.sum() > 0.6 * voxels.size  # a leaning axis is longer than its cells are wide
     np.testing.assert_allclose(straight.voxels[inside], expected[inside], atol=1e-6)
     assert "resampled" in straight.geometry.warnings[-1]
-    assert straight_geometry(geometry, RESAMPLE).shape == native.shape
+    assert orthogonal_geometry(geometry, RESAMPLE).shape == native.shape
 
 
 def test_labels_are_resampled_without_inventing_any():
     voxels = np.zeros((40, 30, 20), np.uint8)
     voxels[10:30, 5:25, 4:16] = 7
-    straight = straight_stored(Stored(sheared(0.5), voxels), RESAMPLE, nearest=True)
+    straight = orthogonal_stored(Stored(sheared(0.5), voxels), RESAMPLE, nearest=True)
     assert set(np.unique(straight.voxels)) == {0, 7}
     assert straight.voxels.dtype == np.uint8
     assert straight.voxels.astype(bool).sum() == pytest.approx(voxels.astype(bool).sum(), rel=0.15)

@@ -33,7 +33,7 @@ class _Straightened:
     resample: bool
 
 
-def straight_geometry(geometry: Geometry, options: ReadOptions) -> Geometry:
+def orthogonal_geometry(geometry: Geometry, options: ReadOptions) -> Geometry:
     """Return a geometry with orthogonal axes, with a warning if it was changed.
 
     Raises:
@@ -44,8 +44,8 @@ def straight_geometry(geometry: Geometry, options: ReadOptions) -> Geometry:
     return _straighten(geometry, options).geometry
 
 
-def straight_stored(stored: Stored, options: ReadOptions, *, nearest: bool = False) -> Stored:
-    """Return voxels on a grid with orthogonal axes, as `straight_geometry`.
+def orthogonal_stored(stored: Stored, options: ReadOptions, *, nearest: bool = False) -> Stored:
+    """Return voxels on a grid with orthogonal axes, as `orthogonal_geometry`.
 
     Args:
         nearest: If resampling is needed, take the nearest voxel instead of interpolating: for label maps.

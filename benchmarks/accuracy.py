@@ -1,8 +1,8 @@
-"""How well does a preset do on a data set in so many minutes? Train a fold, segment its validation cases, score them.
+"""Train a preset on one fold for a number of minutes, segment the fold's validation cases, and score them.
 
     python benchmarks/accuracy.py DATASET OUTPUT [--preset tiny] [--fold 0] [--minutes 30]
 
-The same three commands that README shows, one after the other; prints their wall-clock times and the score table.
+Calls the commands `train`, `segment` and `evaluate`; prints their wall-clock times and the score table.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from sautomed.datasets import read_dataset
 
 
 def call(*arguments: object) -> float:
-    """Run one sautomed command; the seconds it took."""
+    """Run one sautomed command and return the seconds it took."""
     command = [sys.executable, "-m", "sautomed", *map(str, arguments)]
     print("$ sautomed", *arguments, flush=True)
     began = time.monotonic()
@@ -27,7 +27,7 @@ def call(*arguments: object) -> float:
 
 
 def copy_validation_scans(dataset: Path, run: Path, fold: int, target: Path) -> list[str]:
-    """The scans that the fold kept aside, in a folder of their own."""
+    """Copy the fold's validation scans into a new folder and return their case ids."""
     wanted = json.loads((run / "splits_final.json").read_text())[fold]["val"]
     target.mkdir(parents=True)
     for case in read_dataset(dataset).cases:

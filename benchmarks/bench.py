@@ -1,7 +1,7 @@
-"""What the benchmarks share: fresh processes, random SAM weights, and the line that says where figures came from.
+"""Parts of several benchmarks: fresh processes, peak memory, random SAM weights, tables, and the line on the machine.
 
-Torch is imported inside functions: a process that measures its own peak memory inherits the size of the one that
-started it, so that one stays small.
+Torch is imported inside functions: the peak memory of a new process includes the size of the process that started it,
+so that one must stay small.
 """
 
 import os
@@ -21,13 +21,13 @@ STATUS = Path("/proc/self/status")
 
 
 def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The function's result from a process that did nothing else, so that its peak memory is its own."""
+    """Call the function in a new process, so that the peak memory is its own, and return its result."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
 
 def peak_mb() -> float:
-    """The most memory that this process has held, since `reset_peak` where that works, else since it began."""
+    """Return the peak of resident memory since `reset_peak` where that works, else since the process began."""
     if STATUS.exists():  # Linux: VmHWM is what ru_maxrss reports, but can be set back
         line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 2**10
@@ -36,13 +36,13 @@ def peak_mb() -> float:
 
 
 def reset_peak() -> None:
-    """From here on the peak counts from what is held now, so that building a model does not hide what follows."""
+    """Set the peak back to what is held now, so that building a model does not hide what follows."""
     with suppress(OSError):  # not Linux, or not allowed: the peak then includes what came before
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def write_random_sam(path: Path, size: str = "b") -> Path:
-    """SAM with random weights under the names of the published files: as large and as slow as the real one."""
+    """Write SAM with random weights under the names of the published files: as large and as slow as the real one."""
     import torch
 
     from sautomed.model.sam.keys import to_official
@@ -57,7 +57,7 @@ def write_random_sam(path: Path, size: str = "b") -> Path:
 
 
 def machine() -> str:
-    """Where and when."""
+    """Return the processor, the versions and the date."""
     chip = next(
         (line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine()
     )
@@ -75,7 +75,7 @@ def _cpuinfo() -> list[str]:
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Markdown, columns padded, numbers to the right."""
+    """Print a Markdown table with padded columns, all but the first aligned to the right."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     rule = ["-" * widths[0], *(f"{'-' * (width - 1)}:" for width in widths[1:])]
     for first, *others in [head, rule, *rows]:

@@ -1,12 +1,12 @@
-"""Kill a batch at random moments, resume it, and hold what it wrote against a run that nobody disturbed.
+"""Kill a batch at random moments, resume it, and compare its outputs with those of an undisturbed run.
 
     python benchmarks/interrupt.py                 200 kills: some minutes on 2 cores
-    python benchmarks/interrupt.py --kills 20      a taste
+    python benchmarks/interrupt.py --kills 20      a short run
 
 `sautomed segment` works through a folder of small scans with a small random model, and is killed (SIGKILL) after a time
-drawn uniformly from the length of an undisturbed run. The next run resumes, and is killed in its turn. Once a run gets
-to its end, the folder is compared with the undisturbed one, file by file, and a new round begins in an empty folder.
-After every kill, what stands in the folder under its final name must be whole.
+drawn uniformly from the length of an undisturbed run. The next run resumes, and is killed as well. When a run reaches
+its end, the folder is compared with the undisturbed one, file by file, and a new round begins in an empty folder.
+After every kill, each file in the folder that has its final name must be whole.
 
 Each run is a fork of this process, which has imported everything already, so that a kill costs a fraction of a second
 and not the ten seconds of starting Python. Needs Linux or macOS.
@@ -32,7 +32,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process that forks must have no other threads
 
 STAGES = ("starting", "reading", "segmenting", "writing labels", "drawing", "reporting")
-VOLATILE = ("seconds", "memory")  # of CASE.json: what no two runs share
+VOLATILE = ("seconds", "memory")  # entries of CASE.json that differ between any two runs
 SMALL_MODEL = {
     "trunk": {"kind": "resnet", "stem": 16, "widths": [16, 16, 16], "depths": [1, 1, 1]},
     "dim": 32,
@@ -44,8 +44,8 @@ SMALL_MODEL = {
 
 
 @dataclass(frozen=True)
-class Task:
-    """Scans, a model and the stage that the running child is in."""
+class Batch:
+    """Scans, a model, the log of the runs, and the stage that the running child is in."""
 
     scans: Path
     model: Path
@@ -59,7 +59,7 @@ class Task:
 
 @dataclass
 class Tally:
-    """What happened."""
+    """Counts of kills, completed runs and rounds, and the faults found."""
 
     kills: int = 0
     finished: int = 0
@@ -73,31 +73,31 @@ def main() -> None:
     draw, tally = random.Random(options.seed), Tally()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        task = make_task(folder, options.scans)
+        batch = make_batch(folder, options.scans)
         began = time.monotonic()
-        if run_to_the_end(task, folder / "whole"):
-            sys.exit(f"the undisturbed run failed:\n{task.log.read_text()}")
+        if run_to_the_end(batch, folder / "whole"):
+            sys.exit(f"the undisturbed run failed:\n{batch.log.read_text()}")
         length_s = time.monotonic() - began
         wanted = contents(folder / "whole")
         print(f"undisturbed: {len(wanted)} files of {options.scans} scans in {length_s:.2f} s; seed {options.seed}")
         began = time.monotonic()
         while tally.kills < options.kills:
-            play_round(task, folder / f"round_{tally.rounds}", wanted, lambda: draw.uniform(0, length_s), tally,
+            play_round(batch, folder / f"round_{tally.rounds}", wanted, lambda: draw.uniform(0, length_s), tally,
                        options.kills)  # fmt: skip
         report(tally, time.monotonic() - began)
     sys.exit(1 if tally.faults else 0)
 
 
 def play_round(
-    task: Task, output: Path, wanted: dict[str, str], delay: Callable[[], float], tally: Tally, kills: int
+    batch: Batch, output: Path, wanted: dict[str, str], delay: Callable[[], float], tally: Tally, kills: int
 ) -> None:
-    """Kill and resume until a run gets to its end (the last one is left alone), then compare everything."""
+    """Kill and resume until a run reaches its end, then compare everything; after the last kill a run is not killed."""
     code: int | None = None
     while code is None:
-        code = run_to_the_end(task, output) if tally.kills >= kills else run_until(task, output, delay())
+        code = run_to_the_end(batch, output) if tally.kills >= kills else run_until(batch, output, delay())
         if code is None:
             tally.kills += 1
-            tally.stages[STAGES[task.stage[0]]] += 1
+            tally.stages[STAGES[batch.stage[0]]] += 1
         else:
             tally.finished += 1
         found = contents(output)
@@ -105,7 +105,7 @@ def play_round(
         if broken:
             tally.faults.append(f"round {tally.rounds}, after kill {tally.kills}: {', '.join(broken)} not as wanted")
     if code:
-        tally.faults.append(f"round {tally.rounds}: exit code {code}\n{task.log.read_text()}")
+        tally.faults.append(f"round {tally.rounds}: exit code {code}\n{batch.log.read_text()}")
     missing, left = sorted(wanted.keys() - found.keys()), [path.name for path in output.glob(".*")]
     if missing or left:
         tally.faults.append(f"round {tally.rounds}: missing {missing}, left over {left}")
@@ -113,7 +113,7 @@ def play_round(
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Each file under its final name: its hash, or of a report what two runs must share."""
+    """Return, for each file with its final name, its hash, or of a report the entries that two runs must share."""
     from sautomed.scans.paths import sha256_of
 
     if not folder.is_dir():
@@ -134,9 +134,9 @@ def contents(folder: Path) -> dict[str, str]:
     return found
 
 
-def run_until(task: Task, output: Path, delay_s: float) -> int | None:
-    """Run and kill after so many seconds: None, or the exit code of a run that was quicker."""
-    child = start(task, output)
+def run_until(batch: Batch, output: Path, delay_s: float) -> int | None:
+    """Run and kill after so many seconds; return None, or the exit code if the run ended before."""
+    child = start(batch, output)
     end = time.monotonic() + delay_s
     while time.monotonic() < end:
         ended, status = os.waitpid(child, os.WNOHANG)
@@ -148,41 +148,41 @@ def run_until(task: Task, output: Path, delay_s: float) -> int | None:
     return None if code == -signal.SIGKILL else code
 
 
-def run_to_the_end(task: Task, output: Path) -> int:
-    """Run undisturbed; the exit code."""
-    return os.waitstatus_to_exitcode(os.waitpid(start(task, output), 0)[1])
+def run_to_the_end(batch: Batch, output: Path) -> int:
+    """Run undisturbed and return the exit code."""
+    return os.waitstatus_to_exitcode(os.waitpid(start(batch, output), 0)[1])
 
 
-def start(task: Task, output: Path) -> int:
-    """The command line in a fork of this process; its number."""
-    task.stage[0] = 0
+def start(batch: Batch, output: Path) -> int:
+    """Start the command in a fork of this process and return its process id."""
+    batch.stage[0] = 0
     sys.stdout.flush()
     child = os.fork()
     if child:
         return child
     code = 99
     try:
-        log = os.open(task.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        log = os.open(batch.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(log, 1)
         os.dup2(log, 2)
         from sautomed.cli import run
 
-        code = run(task.arguments(output))
+        code = run(batch.arguments(output))
     finally:
         os._exit(code)
 
 
-def make_task(folder: Path, scans: int) -> Task:
-    """Small scans and a small random model; everything imported, and told which stage a child is in."""
+def make_batch(folder: Path, scans: int) -> Batch:
+    """Write small scans and a small random model, import everything, and let the stages be recorded."""
     import torch
 
     torch.set_num_threads(1)
     for number in range(scans):
         write_scan(folder / "scans" / f"case_{number}.nii.gz", number)
     save_model(folder / "model")
-    task = Task(folder / "scans", folder / "model", mmap.mmap(-1, 1), folder / "log.txt")
-    tell_stages(task.stage)
-    return task
+    batch = Batch(folder / "scans", folder / "model", mmap.mmap(-1, 1), folder / "log.txt")
+    record_stages(batch.stage)
+    return batch
 
 
 def write_scan(path: Path, seed: int) -> None:
@@ -212,24 +212,24 @@ def save_model(folder: Path) -> None:
     save_bundle(folder, Bundle(network, settings, {1: "bright", 5: "dark"}, "MR"))
 
 
-def tell_stages(stage: mmap.mmap) -> None:
-    """Let the stages say so, for the count of what the kills hit; this imports them too, once for all forks."""
-    from sautomed.inference.batch import run as batch
+def record_stages(stage: mmap.mmap) -> None:
+    """Wrap the functions of each stage, to count the stages that kills hit; imports them once for all forks."""
+    from sautomed.inference.batch import run as run_module
     from sautomed.inference.model import Model
     from sautomed.scans.volume import LabelMap
 
-    def telling(number: int, function: Callable[..., Any]) -> Callable[..., Any]:
-        def told(*arguments: Any, **named: Any) -> Any:
+    def recording(number: int, function: Callable[..., Any]) -> Callable[..., Any]:
+        def recorded(*arguments: Any, **named: Any) -> Any:
             stage[0] = number
             return function(*arguments, **named)
 
-        return told
+        return recorded
 
-    Model.read = telling(1, Model.read)  # type: ignore[method-assign]
-    Model.segment = telling(2, Model.segment)  # type: ignore[method-assign]
-    LabelMap.save = telling(3, LabelMap.save)  # type: ignore[method-assign]
-    batch.draw_preview = telling(4, batch.draw_preview)
-    batch.done_report = telling(5, batch.done_report)
+    Model.read = recording(1, Model.read)  # type: ignore[method-assign]
+    Model.segment = recording(2, Model.segment)  # type: ignore[method-assign]
+    LabelMap.save = recording(3, LabelMap.save)  # type: ignore[method-assign]
+    run_module.draw_preview = recording(4, run_module.draw_preview)
+    run_module.done_report = recording(5, run_module.done_report)
 
 
 def report(tally: Tally, seconds: float) -> None:

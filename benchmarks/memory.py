@@ -1,4 +1,4 @@
-"""Memory that is predicted from a scan's header, against the peak that is measured.
+"""Compare the memory predicted from a scan's header with the measured peak.
 
     python benchmarks/memory.py                        tiny, six scans: a few minutes on 2 cores
     python benchmarks/memory.py --preset sam-vit-b     the same with SAM ViT-B: half an hour
@@ -23,7 +23,7 @@ ORGANS = 8
 
 @dataclass(frozen=True)
 class Row:
-    """One scan, and how it is segmented."""
+    """One scan, and the chunk of slices that goes through the trunk at once."""
 
     shape: tuple[int, int, int]
     dtype: str
@@ -32,7 +32,7 @@ class Row:
 
 
 def save_random_model(folder: Path, preset: str, image_size: int | None, modality: str) -> None:
-    """A model folder with random weights."""
+    """Write a model folder with random weights."""
     import torch
 
     from sautomed.config import SamTrunkSettings, load_settings
@@ -52,7 +52,7 @@ def save_random_model(folder: Path, preset: str, image_size: int | None, modalit
 
 
 def write_scan(path: Path, row: Row) -> None:
-    """A scan of soft blobs with a little noise, slice by slice: labels are then patches, as those of organs are."""
+    """Write a scan of soft blobs with a little noise, whose labels are compact regions as those of organs are."""
     import nibabel
     import numpy as np
     from scipy.ndimage import zoom
@@ -66,7 +66,7 @@ def write_scan(path: Path, row: Row) -> None:
 
 
 def measure(model_folder: Path, scan: Path, chunk: int) -> dict[str, Any]:
-    """What CASE.json says of one scan's memory."""
+    """Segment a scan and return the entry "memory" of its CASE.json."""
     import json
 
     from sautomed.inference.batch import SegmentOptions, plan_jobs, run_plan
@@ -77,8 +77,8 @@ def measure(model_folder: Path, scan: Path, chunk: int) -> dict[str, Any]:
     outcome = run_plan(model, plan_jobs(scan, output, SegmentOptions(report=True, overwrite=True)))
     if outcome.failures:
         raise outcome.failures[0].error
-    found: dict[str, Any] = json.loads(next(output.glob("*.json")).read_text())["memory"]
-    return found
+    memory: dict[str, Any] = json.loads(next(output.glob("*.json")).read_text())["memory"]
+    return memory
 
 
 def main() -> None:
@@ -91,8 +91,8 @@ def main() -> None:
         for row in _rows(options):
             scan = folder / f"scan{row.ending}"
             in_fresh_process(write_scan, scan, row)
-            found = in_fresh_process(measure, folder / "model", scan, row.chunk)
-            predicted, peak = found["predicted_bytes"] / 1e6, found["peak_bytes"] / 1e6
+            measured = in_fresh_process(measure, folder / "model", scan, row.chunk)
+            predicted, peak = measured["predicted_bytes"] / 1e6, measured["peak_bytes"] / 1e6
             ratios.append(predicted / peak)
             shape = " x ".join(map(str, row.shape))
             lines.append(
@@ -116,7 +116,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--preset", default="tiny", help="default tiny")
     parser.add_argument("--shapes", nargs="+", default=["256x256x40", "512x512x60", "512x512x240"])
     parser.add_argument("--types", nargs="+", default=["int16", "float32"], help="of the stored voxels")
-    parser.add_argument("--chunks", type=int, nargs="+", default=[8], help="slices through the trunk together")
+    parser.add_argument("--chunks", type=int, nargs="+", default=[8], help="slices through the trunk at once")
     parser.add_argument("--image-size", type=int, help="of the network; default the preset's (auto: 256)")
     parser.add_argument("--modality", choices=("ct", "other"), default="other", help="how intensities are scaled")
     parser.add_argument("--ending", default=".nii.gz", help="of the scan's file: .nii.gz or .nii")

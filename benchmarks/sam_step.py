@@ -1,13 +1,13 @@
-"""SAM ViT-B on this machine: one training step, and a scan of 20 slices, with their seconds and peak memory.
+"""Measure seconds and peak memory of SAM ViT-B: one training step, and a scan of 20 slices.
 
     python benchmarks/sam_step.py                            sam-vit-b at 512, the preset's batch
-    python benchmarks/sam_step.py --batch 1                  what fits into ordinary memory
-    python benchmarks/sam_step.py --batch 1 --image-size 128 does it run at all
+    python benchmarks/sam_step.py --batch 1                  one slice run: about 5 GB
+    python benchmarks/sam_step.py --batch 1 --image-size 128 a quick check that everything runs
 
-Goes the way of the commands: phantoms are written, `train` makes one step of the preset on them, and its model folder
-segments the scan. Weights are random, in the layout of SAM's published files. The run of the step has the longest
-history that the preset draws, so the step is the largest that a training makes. There is no peer: the figures say what
-the published method asks of a computer.
+As the commands do, it writes phantoms, trains the preset on them for one step, and segments the middle slices of the
+first phantom with the model. Weights are random, in the layout of SAM's published files. The step has the longest
+history that the preset draws, so no training step is larger. Nothing is compared: the figures show what the published
+method needs of a computer.
 """
 
 import argparse
@@ -19,25 +19,27 @@ from typing import Any
 from bench import in_fresh_process, machine, peak_mb, print_table, reset_peak, write_random_sam
 
 
-def write_data(folder: Path, cases: int, kind: str, slices: int) -> Path:
-    """Phantoms in nnU-Net's raw layout, cut to so many slices around their middle."""
-    import nibabel
-
+def write_data(folder: Path) -> Path:
+    """Write two phantoms in nnU-Net's raw layout; together they show every class."""
     from sautomed.phantom import write_phantoms
 
-    write_phantoms(folder, cases, kind, seed=0)
-    for path in sorted(folder.glob("*Tr/*.nii.gz")):
-        scan = nibabel.load(path)
-        first = max((scan.shape[2] - slices) // 2, 0)
-        part = scan.slicer[:, :, first : first + slices]
-        nibabel.save(nibabel.Nifti1Image(part.get_fdata().astype(scan.get_data_dtype()), part.affine), path)
-    return folder
+    return write_phantoms(folder, 2, "abdomen-ct", seed=0)
+
+
+def write_middle(scan: Path, target: Path, slices: int) -> Path:
+    """Write the middle slices of a scan, all of them if it has fewer."""
+    import nibabel
+
+    image = nibabel.load(scan)
+    first = max((image.shape[2] - slices) // 2, 0)
+    nibabel.save(image.slicer[:, :, first : first + slices], target)
+    return target
 
 
 def measure_step(data: Path, run: Path, options: argparse.Namespace, weights: Path) -> dict[str, float]:
-    """One step of `train`: its seconds, its slices, and the peak of the whole command."""
+    """Return the seconds and slices of one step of `train`, and the seconds and peak memory of the whole command."""
     from sautomed.config import load_settings
-    from sautomed.training import learner as learning
+    from sautomed.training.learner import Learner
     from sautomed.training.plan import TrainingPlan
     from sautomed.training.slice_runs import history_length
     from sautomed.training.train import train
@@ -45,7 +47,7 @@ def measure_step(data: Path, run: Path, options: argparse.Namespace, weights: Pa
     settings = load_settings(options.preset, _changes(options, weights))
     longest = settings.train.max_history
     seed = next(s for s in range(1000) if history_length(settings.train, s, 0) == longest)
-    clock = _time_steps(learning.Learner)
+    clock = _time_steps(Learner)
     reset_peak()
     began = time.perf_counter()
     train(TrainingPlan(data, run, settings, fold="all", seed=seed, device=options.device))
@@ -54,7 +56,7 @@ def measure_step(data: Path, run: Path, options: argparse.Namespace, weights: Pa
         "step_s": clock["end"] - clock["start"],
         "command_s": whole_s,
         "peak_mb": peak_mb(),
-        "runs": settings.train.batch,
+        "slice_runs": settings.train.batch,
         "slices": settings.train.batch * (longest + 3),  # the history, the target, and a neighbour at each end
     }
 
@@ -71,7 +73,7 @@ def _changes(options: argparse.Namespace, weights: Path) -> list[str]:
 
 
 def _time_steps(learner: Any) -> dict[str, float]:
-    """Have Lightning's hooks note when the step starts (its batch is read) and ends (the weights are changed)."""
+    """Record in Lightning's hooks when the step starts (its batch is read) and ends (the weights are changed)."""
     clock: dict[str, float] = {}
     ended = learner.on_train_batch_end
 
@@ -87,7 +89,7 @@ def _time_steps(learner: Any) -> dict[str, float]:
 
 
 def measure_scan(scan: Path, model_folder: Path, target: Path, device: str) -> dict[str, float]:
-    """The scan through the trained model, from file to file."""
+    """Return seconds and peak memory of segmenting a scan with the trained model, from file to file."""
     import sautomed
 
     began = time.perf_counter()
@@ -111,19 +113,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         weights = in_fresh_process(write_random_sam, folder / "random_sam_vit_b.pth")
-        data = in_fresh_process(write_data, folder / "Dataset900_Phantom", 2, "abdomen-ct", options.slices)
+        data = in_fresh_process(write_data, folder / "Dataset900_Phantom")
         step = in_fresh_process(measure_step, data, folder / "run", options, weights)
-        scan = data / "imagesTr" / "phantom_000_0000.nii.gz"
-        found = in_fresh_process(
+        whole = data / "imagesTr" / "phantom_000_0000.nii.gz"
+        scan = in_fresh_process(write_middle, whole, folder / "scan.nii.gz", options.slices)
+        segmenting = in_fresh_process(
             measure_scan, scan, folder / "run" / "fold_all" / "model", folder / "labels.nii.gz", options.device
         )
     size = options.image_size or "the preset's"
     print(f"{options.preset}, image size {size}, {' '.join(options.set) or 'no other change'}\n{machine()}\n")
     rows = [
-        [f"one training step: {step['runs']} runs, {step['slices']} slices", _s(step["step_s"]), _gb(step["peak_mb"])],
+        [
+            f"one training step: {step['slice_runs']} slice runs, {step['slices']} slices",
+            _s(step["step_s"]),
+            _gb(step["peak_mb"]),
+        ],
         ["- the whole command, with reading and saving", _s(step["command_s"]), ""],
-        [f"segmenting, each of {found['slices']} slices", _s(found["slice_s"]), _gb(found["peak_mb"])],
-        ["- importing and loading, once", _s(found["load_s"]), ""],
+        [f"segmenting, each of {segmenting['slices']} slices", _s(segmenting["slice_s"]), _gb(segmenting["peak_mb"])],
+        ["- importing and loading, once", _s(segmenting["load_s"]), ""],
     ]
     print_table(["", "seconds", "peak memory, GB"], rows)
 
@@ -140,8 +147,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="sam-vit-b", help="one with a SAM trunk; default sam-vit-b")
     parser.add_argument("--image-size", type=int, help="default the preset's")
-    parser.add_argument("--batch", type=int, help="runs in the step; default the preset's")
-    parser.add_argument("--slices", type=int, default=20, help="of the scan, and at most of the training cases")
+    parser.add_argument("--batch", type=int, help="slice runs in the step; default the preset's")
+    parser.add_argument("--slices", type=int, default=20, help="of the scan to segment, at most; default 20")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="any other setting")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto; memory is the host's")
     return parser.parse_args()

@@ -1,15 +1,15 @@
-"""How long a slice takes, how much of that is not the trunk, and whether memory grows with the number of slices.
+"""Measure seconds per slice, the share of the trunk in them, and whether memory grows with the number of slices.
 
     python benchmarks/segment.py                       sam-vit-b at 512, 50 and 500 slices: about an hour on 2 cores
     python benchmarks/segment.py --preset tiny         a few minutes
     python benchmarks/segment.py --image-size 128 --slices 10 20 --timed-slices 6
 
-The peer is the trunk alone on the same slices in the same chunks, measured in turn with the whole in one process.
+The whole is compared with the trunk alone on the same slices in the same chunks, measured in turn in one process.
 Weights are random, in the layout of SAM's published files: speed and memory do not depend on their values.
 
 Memory: each length is segmented in a process of its own, whose peak of resident memory counts from when the model is
-there. The volume is one random slice seen many times (a view of stride 0), and label slices are dropped as they come,
-so input and output take no memory, and the peak is that of model, libraries and segmenting.
+built. The volume repeats one random slice (a view of stride 0), and label slices are dropped at once, so input and
+output take no memory, and the peak is that of model, libraries and segmenting.
 """
 
 import argparse
@@ -23,12 +23,12 @@ from typing import Any
 
 from bench import in_fresh_process, machine, peak_mb, print_table, reset_peak, write_random_sam
 
-GOAL_TIME, GOAL_MEMORY = 1.2, 1.1  # total over trunk alone; the longest volume's peak over the shortest's
+GOAL_TIME, GOAL_MEMORY = 1.2, 1.1  # ours: total over trunk alone; peak of the longest volume over the shortest's
 
 
 @dataclass(frozen=True)
-class Task:
-    """What to segment, and with what."""
+class Workload:
+    """A model with random weights, and the volume that it segments."""
 
     preset: str
     image_size: int
@@ -51,7 +51,7 @@ class Task:
         return build(self.settings().model, self.classes, self.image_size).eval()
 
     def volume(self, slices: int) -> Any:
-        """One slice of noise in HU, seen `slices` times."""
+        """Return a volume that repeats one slice of noise in HU, without copies."""
         import numpy as np
 
         from sautomed.scans.grid import NativeGrid
@@ -77,11 +77,11 @@ class Times:
     ratio: float
 
 
-def measure_times(task: Task, slices: int, repeats: int) -> Times:
-    """The trunk alone and the whole, in turn."""
-    network = task.network()
-    settings, volume, labels = task.settings(), task.volume(slices), task.labels()
-    clock = _keep_time(network)
+def measure_times(workload: Workload, slices: int, repeats: int) -> Times:
+    """Time the trunk alone and the whole in turn."""
+    network = workload.network()
+    settings, volume, labels = workload.settings(), workload.volume(slices), workload.labels()
+    clock = _time_verbs(network)
     rows = []
     for repeat in range(repeats + 1):
         trunk_alone = _run_trunk_alone(network, settings, slices)
@@ -89,7 +89,7 @@ def measure_times(task: Task, slices: int, repeats: int) -> Times:
         began = time.perf_counter()
         _segment(network, volume, settings, labels)
         total = time.perf_counter() - began
-        if repeat:  # the first one warms up
+        if repeat:  # the first round is a warm-up
             rows.append((trunk_alone, total, clock["encode"], clock["share"] + clock["step"], total / trunk_alone))
     *seconds, ratio = (median(column) for column in zip(*rows, strict=True))
     return Times(*(s / slices for s in seconds), ratio)
@@ -114,8 +114,8 @@ def _segment(network: Any, volume: Any, settings: Any, labels: dict[int, str]) -
         pass
 
 
-def _keep_time(network: Any) -> dict[str, float]:
-    """Let the three verbs of this network add their seconds to a dict."""
+def _time_verbs(network: Any) -> dict[str, float]:
+    """Wrap the three verbs of this network so that each adds its seconds to the returned dict."""
     clock: dict[str, float] = {}
 
     def timed(name: str, verb: Callable[..., Any]) -> Callable[..., Any]:
@@ -132,29 +132,29 @@ def _keep_time(network: Any) -> dict[str, float]:
     return clock
 
 
-def measure_memory(task: Task, slices: int) -> tuple[float, float]:
-    """MB held once the model is there, and the most held while a volume of so many slices is segmented."""
-    network = task.network()
+def measure_memory(workload: Workload, slices: int) -> tuple[float, float]:
+    """Return MB held once the model is built, and the peak in MB while a volume of so many slices is segmented."""
+    network = workload.network()
     reset_peak()
     built = peak_mb()
-    _segment(network, task.volume(slices), task.settings(), task.labels())
+    _segment(network, workload.volume(slices), workload.settings(), workload.labels())
     return built, peak_mb()
 
 
 def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory() as folder:
-        task = _task(options, Path(folder))
-        grid = f"slices of {task.native} x {task.native}, modality {task.modality}"
-        print(f"{options.preset} at {task.image_size} px, {task.classes} organs, {grid}\n{machine()}\n")
+        workload = _workload(options, Path(folder))
+        grid = f"slices of {workload.native} x {workload.native}, modality {workload.modality}"
+        print(f"{options.preset} at {workload.image_size} px, {workload.classes} organs, {grid}\n{machine()}\n")
         if options.timed_slices:
-            _print_times(in_fresh_process(measure_times, task, options.timed_slices, options.repeats), options)
-        _print_memory({n: in_fresh_process(measure_memory, task, n) for n in options.slices})
+            _print_times(in_fresh_process(measure_times, workload, options.timed_slices, options.repeats), options)
+        _print_memory({n: in_fresh_process(measure_memory, workload, n) for n in options.slices})
 
 
 def _print_times(times: Times, options: argparse.Namespace) -> None:
     rows = [
-        ["trunk alone (the peer)", f"{times.trunk_alone:.3f}"],
+        ["trunk alone", f"{times.trunk_alone:.3f}"],
         ["whole", f"{times.total:.3f}"],
         ["- its trunk (encode)", f"{times.trunk:.3f}"],
         ["- its step (share + step)", f"{times.step:.3f}"],
@@ -171,14 +171,14 @@ def _print_memory(peaks: dict[int, tuple[float, float]]) -> None:
         ratio = peaks[max(peaks)][1] / peaks[min(peaks)][1]
         print(f"\n{max(peaks)} slices / {min(peaks)} slices: {ratio:.2f} {_verdict(ratio, GOAL_MEMORY)}")
     if any(peak <= built for built, peak in peaks.values()):
-        print("Building the model took more than segmenting, and hides it.")
+        print("Building the model took more memory than segmenting, so the peak of segmenting is not known.")
 
 
 def _verdict(ratio: float, goal: float) -> str:
     return f"(goal: at most {goal:.2f}; {'met' if ratio <= goal else 'missed'})"
 
 
-def _task(options: argparse.Namespace, folder: Path) -> Task:
+def _workload(options: argparse.Namespace, folder: Path) -> Workload:
     from sautomed.config import SamTrunkSettings, load_settings
 
     settings = load_settings(options.preset)
@@ -189,15 +189,15 @@ def _task(options: argparse.Namespace, folder: Path) -> Task:
         in_fresh_process(write_random_sam, weights)
     preset_size = settings.data.image_size
     size = options.image_size or (max(settings.data.auto_size) if preset_size == "auto" else preset_size)
-    return Task(options.preset, size, options.native, options.classes, options.modality, weights)
+    return Workload(options.preset, size, options.native, options.classes, options.modality, weights)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="sam-vit-b", help="default sam-vit-b")
     parser.add_argument("--slices", type=int, nargs="+", default=[50, 500], help="lengths whose memory is compared")
-    parser.add_argument("--timed-slices", type=int, default=16, help="length that is timed; 0: no timing")
-    parser.add_argument("--repeats", type=int, default=3, help="timings, after one that warms up")
+    parser.add_argument("--timed-slices", type=int, default=16, help="slices of the volume that is timed; 0: no timing")
+    parser.add_argument("--repeats", type=int, default=3, help="timings, after a warm-up")
     parser.add_argument("--image-size", type=int, help="of the network; default the preset's (auto: its largest)")
     parser.add_argument("--native", type=int, default=512, help="rows and columns of the scan's slices")
     parser.add_argument("--classes", type=int, default=13, help="organs")

@@ -1,9 +1,9 @@
-"""Which small trunk learns most in a few minutes on a CPU? Same parts around it, same data, same minutes.
+"""Compare small trunks that train from scratch on a CPU: same parts around them, same data, same minutes.
 
     python benchmarks/trunks.py DATASET [--minutes 5] [--trunks resnet convnextv2 vit]
 
 Times forward and backward of each trunk alone, then trains one fold with each and prints parameters, steps, and the DSC
-of the fold's validation cases. The preset `tiny` takes the winner; docs/tiny.md keeps the table.
+of the fold's validation cases. The preset `tiny` has the best; docs/tiny.md has the table.
 """
 
 import argparse
@@ -17,16 +17,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import ConvNextV2Backbone, ConvNextV2Config, ViTConfig, ViTModel
 
-from sautomed.config import load_settings
-from sautomed.model import build
+from sautomed.config import ModelSettings, load_settings
+from sautomed.model.build import assemble
+from sautomed.model.sautomed import SAutoMed
 from sautomed.model.trunk_resnet import ResNetTrunk, TopDownNeck, for_convolutions, with_kept_layout
 from sautomed.model.values import Features
-from sautomed.training import train as verb
+from sautomed.training import train as train_module
 from sautomed.training.plan import TrainingPlan
 
 
 class ConvNextTrunk(nn.Module):
-    """ConvNeXt V2: stride 8 with context, and stride 4; its stem leaves nothing finer."""
+    """ConvNeXt V2: coarse features at stride 8 with context, fine ones at stride 4, the stride of its stem."""
 
     stride, fine_channels = 8, (48,)
 
@@ -49,7 +50,7 @@ class ConvNextTrunk(nn.Module):
 
 
 class ViTTrunk(nn.Module):
-    """A plain ViT of about the same size, as SAM's is: stride 16 and nothing finer."""
+    """A plain ViT of about the same size: one map at stride 16, as SAM's."""
 
     stride, fine_channels = 16, ()
 
@@ -75,7 +76,7 @@ def make_trunk(name: str, dim: int, image_size: int) -> nn.Module:
 
 
 def milliseconds(trunk: nn.Module, side: int = 192, batch: int = 8) -> float:
-    """Forward and backward of one slice, the best of five."""
+    """Return the time of forward and backward for one slice, the best of five."""
     images, times = torch.rand(batch, 3, side, side), []
     for _ in range(5):
         began = time.perf_counter()
@@ -86,25 +87,28 @@ def milliseconds(trunk: nn.Module, side: int = 192, batch: int = 8) -> float:
 
 
 def run(name: str, dataset: Path, minutes: float, folder: Path) -> dict[str, float]:
-    """Train the preset with another trunk put in where the model is built."""
+    """Train the preset with another trunk and return parameters, steps and mean DSC.
+
+    Replaces the function with which `train` builds its model.
+    """
     size = {}
 
-    def build_with_trunk(settings, classes, image_size):
-        model = build.assemble(settings, make_trunk(name, settings.dim, image_size), classes)
+    def build_with_trunk(settings: ModelSettings, classes: int, image_size: int) -> SAutoMed:
+        model = assemble(settings, make_trunk(name, settings.dim, image_size), classes)
         size["millions"] = sum(p.numel() for p in model.parameters()) / 1e6
         return model
 
-    original, verb.build_segmenter = verb.build_segmenter, build_with_trunk
+    original, train_module.build_segmenter = train_module.build_segmenter, build_with_trunk
     try:
         plan = TrainingPlan(dataset, folder / name, load_settings("tiny"), max_minutes=minutes)
-        metrics = json.loads((verb.train(plan) / "metrics.json").read_text())
+        metrics = json.loads((train_module.train(plan) / "metrics.json").read_text())
     finally:
-        verb.build_segmenter = original
+        train_module.build_segmenter = original
     return {**size, "steps": metrics["steps"], "dsc": metrics["validation"]["mean_dsc"]}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--trunks", nargs="+", default=["resnet", "convnextv2", "vit"])
@@ -117,9 +121,9 @@ def main() -> None:
         for name in options.trunks:
             alone_ms = milliseconds(make_trunk(name, load_settings("tiny").model.dim, 192))
             row = run(name, options.dataset, options.minutes, Path(folder))
-            first = first or row["dsc"]
+            first = row["dsc"] if first is None else first
             cells = (name, f"{row['millions']:.1f}", f"{alone_ms:.0f}", row["steps"], f"{row['dsc']:.3f}",
-                     f"{row['dsc'] / first:.2f}")  # fmt: skip
+                     f"{row['dsc'] / first:.2f}" if first else "-")  # fmt: skip
             print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 

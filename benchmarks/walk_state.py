@@ -1,10 +1,10 @@
-"""What is a trained model's memory worth? The walk again with parts of its state taken away, or taken from the truth.
+"""Measure what boxes and history are worth to a trained model: its DSC with parts of the state replaced.
 
     python benchmarks/walk_state.py MODEL DATASET
 
-MODEL is a model folder of 3D-SAutoMed with boxes and history, DATASET what it was trained on. The cases that it was not
-trained on are walked from the middle to both ends, once for each row. If telling the true box of the very slice changes
-nothing, the decoder does not listen to its prompts.
+MODEL is a model folder of 3D-SAutoMed with boxes and history, DATASET the data set of its training. Each case that was
+not trained on is walked from the middle to both ends, once for each row. If the true box of the slice itself changes
+nothing, the decoder does not use its prompts.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from sautomed.datasets import read_dataset
 from sautomed.inference.bundle import Bundle, load_bundle
 from sautomed.inference.view import NetworkView, label_type
 from sautomed.model.boxes import boxes_of_labels
-from sautomed.model.slice_walker import SliceWalker
+from sautomed.model.sautomed import SAutoMed
 from sautomed.model.values import SliceState
 from sautomed.model.walk import Walk
 from sautomed.model.walk_order import WALKS
@@ -33,7 +33,7 @@ CHANGES = {
     "no history": "history tokens of t = 0",
     "no state": "neither",
     "true box before": "boxes and presence of the previous slice from the truth",
-    "true box here": "those of the very slice",
+    "true box here": "boxes and presence of the slice itself from the truth",
 }
 
 
@@ -45,8 +45,8 @@ class Truth:
     present: Tensor  # (d k)
 
 
-def changed_state(network: SliceWalker, walk: Walk, change: str, truth: Truth) -> SliceState:
-    """Return the state before the next step with a part taken away, or taken from the truth."""
+def changed_state(network: SAutoMed, walk: Walk, change: str, truth: Truth) -> SliceState:
+    """Return the state before the next step, with one change of `CHANGES`."""
     state, slices = walk.upcoming_state, walk.upcoming
     start = network.start(len(slices))
     if change == "no box":
@@ -63,26 +63,26 @@ def changed_state(network: SliceWalker, walk: Walk, change: str, truth: Truth) -
     return replace(state, boxes=truth.boxes[rows], present=truth.present[rows])
 
 
-def dice(found: LabelMap, truth: LabelMap) -> float:
+def dice(predicted: LabelMap, truth: LabelMap) -> float:
     """Return the mean DSC over the organs that the truth has."""
     values = [k for k in truth.names if (truth.array == k).any()]
-    pairs = [(found.array == k, truth.array == k) for k in values]
+    pairs = [(predicted.array == k, truth.array == k) for k in values]
     return float(np.mean([2 * (a & b).sum() / (a.sum() + b.sum()) for a, b in pairs]))
 
 
 def score(bundle: Bundle, volume: Volume, truth: LabelMap, change: str) -> float:
-    """Return the DSC of a scan whose walk was changed in this way."""
+    """Return the DSC of a scan that is walked with one change of `CHANGES`."""
     network, settings, labels = bundle.network, bundle.settings, bundle.labels
-    if not isinstance(network, SliceWalker):
-        raise SystemExit("this is no model of 3D-SAutoMed")
+    if not isinstance(network, SAutoMed):
+        raise SystemExit("This benchmark needs a model of 3D-SAutoMed: other systems carry no state from slice to slice.")
     view = NetworkView(volume, settings.data, torch.device("cpu"), labels, truth)
     walk = Walk(network, view, WALKS["mid_to_ends"](view.depth), settings.segment.chunk)
     true = Truth(*boxes_of_labels(view.truth(range(view.depth)), network.classes, 1))
-    found = np.zeros(volume.array.shape, label_type(labels))
+    predicted = np.zeros(volume.array.shape, label_type(labels))
     while walk.upcoming:
         for part in walk.step(changed_state(network, walk, change, true)):
-            found[part.index] = view.labels_of(part)
-    return dice(replace(truth, array=found), truth)
+            predicted[part.index] = view.labels_of(part)
+    return dice(replace(truth, array=predicted), truth)
 
 
 def main() -> None:
@@ -91,16 +91,16 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     chosen = parser.parse_args()
     bundle, dataset = load_bundle(chosen.model), read_dataset(chosen.dataset)
-    learned = json.loads((chosen.model / "metrics.json").read_text(encoding="utf-8"))["train_cases"]
+    trained_on = json.loads((chosen.model / "metrics.json").read_text(encoding="utf-8"))["train_cases"]
     scores: dict[str, list[float]] = {change: [] for change in CHANGES}
-    for case in (case for case in dataset.cases if case.id not in learned):
+    for case in (case for case in dataset.cases if case.id not in trained_on):
         volume, truth = dataset.load(case, bundle.settings.data.plane)
         for change in CHANGES:
             scores[change].append(score(bundle, volume, truth, change))
     usual = float(np.mean(scores["as it is"]))
     rows = [
-        (change, said, f"{np.mean(scores[change]):.4f}", f"{np.mean(scores[change]) / usual:.3f}")
-        for change, said in CHANGES.items()
+        (change, meaning, f"{np.mean(scores[change]):.4f}", f"{np.mean(scores[change]) / usual:.3f}")
+        for change, meaning in CHANGES.items()
     ]
     print(machine())
     print_table(("the walk", "state of each slice", "mean DSC", "of the first"), rows)

@@ -1,4 +1,4 @@
-"""Draws docs/method.svg, the method of this package after Fig. 1 of the paper: python docs/make_method_figure.py
+"""Draw docs/method.svg, the method of this package after Fig. 1 of the paper: python docs/make_method_figure.py
 
 Slices and organs are those of a phantom. Lengths are hundredths of an inch; the README shows 80 pixels for an inch.
 """
@@ -133,7 +133,7 @@ def draw_step(ax: Axes, images: np.ndarray, labels: np.ndarray) -> None:
 
 
 def state(ax: Axes, x: float, title: str, image: np.ndarray, labels: np.ndarray) -> None:
-    """Draw what one slice hands to the next: a box per organ, and the history tokens."""
+    """Draw the state that one slice passes to the next: a box per organ, and the history tokens."""
     block(ax, (x, 58), (110, 204), "", STEP_INK)
     text(ax, (x + 55, 250), title, SMALL, weight="bold")
     picture(ax, image, (x + 9, 180), (92, 60), labels, boxes=True)

@@ -1,13 +1,48 @@
 """What several test rooms need: the real scans, and small data sets on disk."""
 
+import inspect
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import jaxtyping
 import nibabel
 import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
+
+# The rooms whose signatures name array shapes. Every call that tests make there is checked against them, as are plain
+# types; an int may stand for a float (PEP 484). The hook sees only what is imported after it, so this file imports
+# sautomed inside its fixtures. Processes that tests start are not checked.
+CHECKED_ROOMS = ("sautomed.model", "sautomed.inference", "sautomed.training", "sautomed.baselines")
+CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+
+
+def leave_generators(jaxtyped: Callable[..., Callable[[Any], Any]]) -> Callable[..., Callable[[Any], Any]]:
+    """Make jaxtyping's decorator leave generator functions unchecked.
+
+    Checked, they would be plain functions, and `@torch.inference_mode()` would not cover what they do between yields.
+    """
+
+    def decorator(*, typechecker: Any) -> Callable[[Any], Any]:
+        check = jaxtyped(typechecker=typechecker)
+        return lambda function: function if inspect.isgeneratorfunction(function) else check(function)
+
+    return decorator
+
+
+jaxtyping.jaxtyped = leave_generators(jaxtyping.jaxtyped)  # the hook takes it from there
+jaxtyping.install_import_hook(CHECKED_ROOMS, CHECKER)
+
+
+@pytest.fixture
+def unchecked_annotations() -> Iterator[None]:
+    """Checks of annotations switched off, for tests that pass what they forbid."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

@@ -137,7 +137,7 @@ def test_every_slice_is_predicted_once_and_without_gradient(network, side):
 
 def test_the_heaviest_part_takes_several_slices(network, side):
     with torch.inference_mode():
-        network.eval().heaviest(torch.rand(2, 3, side, side))
+        network.eval().run_heaviest_part(torch.rand(2, 3, side, side))
 
 
 def test_a_model_folder_brings_the_network_back(settings, tmp_path):

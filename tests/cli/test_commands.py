@@ -434,7 +434,7 @@ def test_unexpected_errors_have_an_exit_code(command, dataset_folder, tmp_path, 
     def stop(*_, **__):
         raise fault
 
-    monkeypatch.setattr("sautomed.training.train.gather", stop)
+    monkeypatch.setattr("sautomed.training.train.prepare_fold", stop)
     monkeypatch.setattr("sautomed.inference.model.load", stop)
     source = ("-d", dataset_folder, "-c", "tiny") if verb == "train" else ("-i", dataset_folder / "imagesTr", "-m", "x")
     found, _, text = command(verb, *source, "-o", tmp_path / "out")

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from sautomed.evaluation import CONVENTIONS, compare, compare_labels, hausdorff_mm
-from sautomed.evaluation.transunet import legacy_hd95_voxels
+from sautomed.evaluation.transunet import transunet_hd95_voxels
 
 TRANSUNET = CONVENTIONS["transunet"]
 ANISOTROPIC = (5.0, 0.7, 0.7)  # must not matter
@@ -84,7 +84,7 @@ def test_both_directions_are_pooled_before_the_percentile():
     prediction[4, 4, 6:8] = True  # its foot is inside now, and 1 away from the surface around it
     pair = compare(prediction, reference, (1.0, 1.0, 1.0))
     assert hausdorff_mm(pair.distances, 95) == np.percentile([0] * 25 + [1, 2], 95)
-    assert legacy_hd95_voxels(pair, 2.0) == np.percentile([0] * 50 + [1, 1, 2], 95)
+    assert transunet_hd95_voxels(pair, 2.0) == np.percentile([0] * 50 + [1, 1, 2], 95)
 
 
 def test_the_spacing_does_not_matter():

@@ -32,7 +32,7 @@ def scan(array: np.ndarray, spacing_mm=(5.0, 1.0, 1.0)) -> Volume:
 
 
 def labels_on(volume: Volume, array: np.ndarray) -> LabelMap:
-    return LabelMap(array.astype(np.uint8), volume.affine, volume.native, volume.plane, NAMES)
+    return LabelMap(array.astype(np.uint8), volume.affine, volume.native, volume.plane, dict(NAMES))
 
 
 @pytest.fixture
@@ -153,6 +153,15 @@ def test_sixty_names_stand_in_columns_and_none_is_cut_off(ct, organs, tmp_path):
     rows = np.flatnonzero((legend < 0.5).any(axis=(1, 2)))
     assert rows.min() > 2
     assert rows.max() < len(picture) - 3
+
+
+def test_a_long_name_is_not_cut_off_at_the_side(ct, organs, tmp_path):
+    organs.names[3] = "a_name_that_is_much_longer_than_portal_and_splenic_vein"
+    for reference in (None, organs):
+        draw_preview(ct, organs, tmp_path / "a.png", reference)
+        picture = imread(tmp_path / "a.png")[..., :3]
+        columns = np.flatnonzero((picture < 0.5).any(axis=(0, 2)))
+        assert columns.max() < picture.shape[1] - 3
 
 
 def test_labels_of_another_grid_are_refused(ct, tmp_path):

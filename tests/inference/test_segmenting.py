@@ -49,8 +49,8 @@ def test_labels_are_on_the_scans_grid_with_the_data_sets_values(small_model, res
 def test_the_class_with_the_highest_logit_wins_at_native_resolution(small_model, resolved):
     """Class k of the network is the k-th smallest value, whichever order the names come in."""
     volume = random_volume()
-    from sautomed.inference.fit import SliceFit
     from sautomed.inference.intensity import intensity_range, scale_intensity
+    from sautomed.inference.resize import SliceFit
 
     fit = SliceFit(volume.array.shape[1:], volume.spacing_mm[1:], 128)
     scaled = torch.from_numpy(scale_intensity(volume.array, intensity_range(volume.array, resolved.data)))

@@ -39,6 +39,15 @@ def test_a_replaced_box_prompts_its_slice_and_the_walk_goes_on_outwards(model, v
     assert all(part.done == 6 for part in again)
 
 
+def test_a_slice_visited_again_says_whether_its_labels_changed(model, volume):
+    walk = model.walk(volume)
+    labels = {part.index: part.labels for part in walk}
+    boxes = walk.boxes(2)
+    boxes[0] = (0, 0, 5, 5)
+    for part in walk.resume(2, boxes):
+        assert part.changed == (not np.array_equal(part.labels, labels[part.index]))
+
+
 def test_the_boxes_of_a_slice_put_back_change_nothing(model, volume):
     walk = model.walk(volume)
     list(walk)

@@ -6,9 +6,11 @@ import torch.nn.functional as nnf
 
 from sautomed.model.boxes import boxes_of_labels
 from sautomed.model.losses import box_loss, cross_entropy, dice_loss, presence_loss, walk_losses
-from sautomed.model.values import StepOutput
+from sautomed.model.values import SliceState, StepOutput
 
 from .examples import make_run
+
+NO_STATE = SliceState(torch.zeros(2, 0, 1), torch.zeros(2, 2, 4), torch.zeros(2, 2, dtype=torch.bool))
 
 
 def sure(labels, classes):
@@ -85,7 +87,7 @@ def outputs_and_labels(slices=3):
         corner = 0.5 * torch.rand(2, 2, 2, 2, generator=generator)
         boxes = torch.cat([corner, corner + 0.3], -1)
         logits = torch.randn(2, 3, 64, 64, generator=generator)
-        outputs.append(StepOutput(logits, None, boxes, torch.randn(2, 2, generator=generator)))
+        outputs.append(StepOutput(logits, NO_STATE, boxes, torch.randn(2, 2, generator=generator)))
     return outputs, labels
 
 
@@ -116,7 +118,7 @@ def test_the_loss_is_the_weighed_sum_of_its_parts_at_the_labels_resolution(small
 
 
 def test_without_a_generator_there_is_no_box_or_presence_loss(small_settings):
-    out = StepOutput(torch.zeros(2, 3, 64, 64), None)
+    out = StepOutput(torch.zeros(2, 3, 64, 64), NO_STATE)
     losses = walk_losses([out], make_run(slices=1).labels, small_settings.train)
     assert losses["box"] == losses["presence"] == 0
     assert losses["loss"] > 0
@@ -127,7 +129,7 @@ def test_a_loss_at_the_logits_sees_shrunk_labels(small_settings):
     labels[..., 4:] = 1
     logits = torch.zeros(1, 2, 2, 2)
     logits[:, 0, :, 0] = logits[:, 1, :, 1] = 20.0
-    out, settings = StepOutput(logits, None), small_settings.train
+    out, settings = StepOutput(logits, NO_STATE), small_settings.train
     exact = walk_losses([out], labels, settings.model_copy(update={"loss_at": "logits"}))
     assert exact["loss"] < 1e-3  # each pixel of the logits is right
     assert walk_losses([out], labels, settings)["ce"] > 10 * exact["ce"]  # stretched, they are unsure in between

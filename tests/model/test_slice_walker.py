@@ -46,7 +46,8 @@ class Trio(BoxKeeper):
         return Features(coarse, (coarse * 2,))
 
     def share(self, before, here, after):
-        return SharedFeatures(torch.cat([before.coarse, here.coarse, after.coarse], 1), here.coarse, here.fine)
+        trio = torch.cat([before.coarse, here.coarse, after.coarse], 1)
+        return SharedFeatures(trio, here.coarse.expand(-1, 3, -1, -1), here.fine)
 
 
 @pytest.mark.parametrize("upward", [(True, True), (False, False), (True, False)])
@@ -54,20 +55,20 @@ class Trio(BoxKeeper):
 def test_each_slice_of_a_run_is_shared_with_its_anatomical_neighbours(upward, slices):
     """A run downwards holds its slices in the reverse order; "before" is still the one below."""
     run, model = make_run(slices=slices, upward=upward), Trio()
-    shared = model.share_examples(run, whole_gradient=True)
+    shared = model.share_examples(run, gradient_everywhere=True)
     assert len(shared) == slices
     values = run.images.mean((2, 3, 4))
     for (b, up), t in itertools.product(enumerate(upward), range(slices)):
         trio = values[b, t : t + 3] if up else values[b, t : t + 3].flip(0)
         torch.testing.assert_close(shared[t].z[b].flatten(), trio)
-        torch.testing.assert_close(shared[t].f[b].flatten(), trio[1:2])
+        torch.testing.assert_close(shared[t].f[b].flatten(), trio[1].expand(3))
         torch.testing.assert_close(shared[t].fine[0][b].flatten(), 2 * trio[1:2])
 
 
 def test_a_run_is_shared_as_slice_by_slice(small_model):
     run = make_run(upward=(True, False))
     with torch.no_grad():
-        shared = small_model.share_examples(run, whole_gradient=False)
+        shared = small_model.share_examples(run, gradient_everywhere=False)
         for b, up in enumerate((True, False)):
             f = small_model.encode(run.images[b] if up else run.images[b].flip(0)).split(1)  # in anatomical order
             for t in range(3):
@@ -76,13 +77,13 @@ def test_a_run_is_shared_as_slice_by_slice(small_model):
                 torch.testing.assert_close(shared[t].z[b], alone.z[0], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("whole_gradient", "first"), [(False, 2), (True, 0)])
-def test_the_trunk_has_gradient_from_the_targets_three_slices_or_from_all(fresh_model, whole_gradient, first):
+@pytest.mark.parametrize(("gradient_everywhere", "first"), [(False, 2), (True, 0)])
+def test_the_trunk_has_gradient_from_the_targets_three_slices_or_from_all(fresh_model, gradient_everywhere, first):
     for parameter in fresh_model.slice_attention.parameters():  # untrained, it looks at no neighbour
         torch.nn.init.normal_(parameter, std=0.1)
     run = make_run(batch=1, slices=3)
     images = run.images.clone().requires_grad_()
-    shared = fresh_model.eval().share_examples(run._replace(images=images), whole_gradient)
+    shared = fresh_model.eval().share_examples(run._replace(images=images), gradient_everywhere)
     sum(part.z.square().sum() for part in shared).backward()
     felt = images.grad.abs().sum((0, 2, 3, 4)) > 0
     assert felt.tolist() == [t >= first for t in range(5)]

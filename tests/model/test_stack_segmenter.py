@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sautomed.config import SegmentSettings
 from sautomed.model.stack_segmenter import StackSegmenter, stack_starts
+from sautomed.model.values import SliceReader
 
 SIDE = 4
 
@@ -29,7 +30,7 @@ class Mixer(StackSegmenter):
         return 4 * torch.einsum("bnhw,mnk->bmkhw", images[:, :, 1], self.weights)
 
 
-class View:
+class View(SliceReader):
     """Random slices, and which were read."""
 
     def __init__(self, depth):

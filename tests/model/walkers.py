@@ -6,7 +6,7 @@ import torch
 
 from sautomed.inference.view import with_channels
 from sautomed.model.slice_walker import SliceWalker
-from sautomed.model.values import Features, SharedFeatures, SliceState, StepOutput
+from sautomed.model.values import Features, SharedFeatures, SliceReader, SliceState, StepOutput
 
 
 class Recorder(SliceWalker):
@@ -42,8 +42,8 @@ def numbered(rows):
     return (torch.tensor(rows) / 1000)[:, None, None].expand(-1, 4, 4)
 
 
-class View:
-    """Slices from a function, as `SliceReader` gives them."""
+class View(SliceReader):
+    """Slices from a function; no label map."""
 
     def __init__(self, read, depth, channels="repeat"):
         self.read, self.depth, self.channels = read, depth, channels

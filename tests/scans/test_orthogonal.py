@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from sautomed.errors import BadGeometry, ShearedGrid
 from sautomed.scans.grid import NativeGrid, corner_gap_mm
-from sautomed.scans.stored import Geometry, ReadOptions, Stored
 from sautomed.scans.orthogonal import orthogonal_geometry, orthogonal_stored
+from sautomed.scans.stored import Geometry, ReadOptions, Stored
 
 PATH = Path("scan.nii")
 RESAMPLE = ReadOptions(resample=True)

@@ -54,7 +54,7 @@ def try_images(model, side):
     settings = Settings.model_validate_json(f'{{"model": {model}}}').model
     with torch.device("meta"), torch.no_grad():
         network = build_segmenter(settings, ORGANS, side).eval()
-        network.heaviest(torch.empty(1, 3, side, side))
+        network.run_heaviest_part(torch.empty(1, 3, side, side))
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

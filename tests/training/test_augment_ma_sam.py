@@ -77,7 +77,7 @@ def test_erasing_puts_one_patch_of_noise_everywhere_and_makes_it_background():
 
 def test_gamma_brightens_and_darkens_within_its_limits():
     grey = torch.full((1, 2, 2), 0.25)
-    found = [recipe._gamma(grey, grey, np.random.default_rng(seed))[0][0, 0, 0].item() for seed in range(50)]
+    found = [recipe._gamma(grey, grey.int(), np.random.default_rng(seed))[0][0, 0, 0].item() for seed in range(50)]
     assert min(found) >= 0.25**2 - 1e-6
     assert max(found) <= 0.25 ** (1 / 3.5) + 1e-6
     assert min(found) < 0.25 < max(found)

@@ -9,7 +9,7 @@ import torch
 from sautomed.config import DataSettings
 from sautomed.datasets import read_dataset
 from sautomed.errors import UnknownLabels
-from sautomed.inference.fit import consecutive
+from sautomed.inference.resize import consecutive
 from sautomed.training.prepare import mean_boxes, prepare, resolve_data
 
 

@@ -42,11 +42,11 @@ class PlainUNet3D(StackSegmenter):
             deep_supr_num=min(SUPERVISED, len(strides) - 2),
         )
 
-    def forward(self, images: Float[Tensor, "b n 3 h w"]) -> Float[Tensor, "b n k+1 h w"]:
+    def forward(self, images: Float[Tensor, "b n 3 h w"]) -> Float[Tensor, "b n k1 h w"]:
         """Return logits at the images' resolution."""
         return self.in_training(images)[0]
 
-    def in_training(self, images: Float[Tensor, "b n 3 h w"]) -> list[Float[Tensor, "b n k+1 h w"]]:
+    def in_training(self, images: Float[Tensor, "b n 3 h w"]) -> list[Float[Tensor, "b n k1 h w"]]:
         """Return the finest output, and in training mode also the coarser ones, which MONAI resizes to full size."""
         out = self.net(standardise(images))
         outputs = out.unbind(1) if self.training else (out,)

@@ -31,7 +31,7 @@ class FreshHead(nn.Module):
         self.decoder = MaskDecoder(classes, dim, sizes.heads, sizes.mlp, widths, trunk.fine_channels)
         self.position = fix_positions(SamPositionalEmbedding(SamVisionConfig(num_pos_feats=dim // 2, scale=1.0)))
 
-    def forward(self, features: Features) -> Float[Tensor, "n k+1 h2 w2"]:
+    def forward(self, features: Features) -> Float[Tensor, "n k1 h2 w2"]:
         image = features.coarse
         position = dense_position(self.position, *image.shape[-2:])[0].to(image.dtype)
         nothing = image.new_zeros(len(image), 0, image.shape[1])

@@ -118,7 +118,7 @@ class PromptedSam(Segmenter):
         """
 
     def result(
-        self, t: int, logits: Float[Tensor, "k+1 h4 w4"], boxes: Float[Tensor, "k 4"], present: Bool[Tensor, " k"]
+        self, t: int, logits: Float[Tensor, "k1 h4 w4"], boxes: Float[Tensor, "k1-1 4"], present: Bool[Tensor, " k1-1"]
     ) -> PredictedSlice:
         """Return the prediction for slice t, with the true boxes where they were the prompts."""
         return PredictedSlice(t, logits)
@@ -152,7 +152,7 @@ class PromptedSam(Segmenter):
             cure="Train samed, ma_sam or slide_sam, which start from SAM.",
         )
 
-    def heaviest(self, images: Float[Tensor, "n 3 s s"]) -> Tensor:
+    def run_heaviest_part(self, images: Float[Tensor, "n 3 s s"]) -> Tensor:
         """Run the image encoder."""
         return self.trunk(images)
 

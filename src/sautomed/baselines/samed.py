@@ -66,7 +66,7 @@ class Samed(PlainSegmenter):
     def encode(self, images: Float[Tensor, "n 3 h w"]) -> Features:
         return Features.of(self.trunk(images))
 
-    def logits(self, features: Features) -> Float[Tensor, "n k+1 h w"]:
+    def logits(self, features: Features) -> Float[Tensor, "n k1 h w"]:
         return self.head(features)
 
 
@@ -92,7 +92,7 @@ class SamedHead(nn.Module):
             {key: value if key.startswith(_RANDOM) else state[key] for key, value in own.items()}
         )
 
-    def forward(self, features: Features) -> Float[Tensor, "n k+1 h w"]:
+    def forward(self, features: Features) -> Float[Tensor, "n k1 h w"]:
         image = features.coarse
         position = dense_position(self.prompt.shared_embedding, *image.shape[-2:]).to(image.dtype)
         no_mask = self.prompt.no_mask_embed.weight[:, None, :, None, None]

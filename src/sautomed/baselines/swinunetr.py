@@ -29,7 +29,7 @@ class SwinUNETR3D(StackSegmenter):
             )
         self.net = SwinUNETR(in_channels=1, out_channels=classes + 1, feature_size=settings.features, spatial_dims=3)
 
-    def forward(self, images: Float[Tensor, "b n 3 h w"]) -> Float[Tensor, "b n k+1 h w"]:
+    def forward(self, images: Float[Tensor, "b n 3 h w"]) -> Float[Tensor, "b n k1 h w"]:
         """Return logits at the images' resolution."""
         return self.net(standardise(images)).transpose(1, 2)
 

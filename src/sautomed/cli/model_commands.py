@@ -72,8 +72,8 @@ def train(
     """Train on one fold of a data set; the run holds a model folder that `segment -m` takes."""
     from sautomed.config import load_settings
     from sautomed.datasets.rules import parse_rules
-    from sautomed.training.materials import run_settings
     from sautomed.training.plan import Callbacks, TrainingPlan
+    from sautomed.training.prepared_fold import run_settings
     from sautomed.training.train import train as run_training
 
     rules = parse_rules(map_labels or [], ignore or [], regrid)

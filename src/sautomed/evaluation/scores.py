@@ -239,7 +239,7 @@ def _interval(means: NDArray[np.float64], cases: int) -> Interval:
 def _metric_entries(row: Score, metrics: Iterable[str]) -> dict[str, float | int | None]:
     union = row.both + row.only_predicted + row.only_reference
     return {
-        **{METRICS[metric].key: _json_number(row.values.get(metric, math.nan)) for metric in metrics},
+        **{METRICS[metric].summary_key: _json_number(row.values.get(metric, math.nan)) for metric in metrics},
         "IoU": row.both / union if union else None,
         "TP": row.both,
         "FP": row.only_predicted,
@@ -261,7 +261,7 @@ def _mean_entries(entries: Iterable[Mapping[str, float | int | None] | None]) ->
 
 def _interval_entries(metrics: Mapping[str, Interval]) -> dict[str, dict[str, float | int | None]]:
     return {
-        METRICS[metric].key: {
+        METRICS[metric].summary_key: {
             "mean": _json_number(interval.mean),
             "low": _json_number(interval.low),
             "high": _json_number(interval.high),

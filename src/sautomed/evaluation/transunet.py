@@ -14,7 +14,7 @@ from sautomed.evaluation.measure import Comparison, dice, measure_surfaces
 _VOXELS = (1.0, 1.0, 1.0)  # medpy's default spacing
 
 
-def legacy_dice(pair: Comparison, _tolerance_mm: float) -> float:
+def transunet_dice(pair: Comparison, _tolerance_mm: float) -> float:
     """Return the Dice coefficient; 1 if only the reference is empty, 0 if the prediction is empty."""
     if not pair.prediction.any():
         return 0.0
@@ -23,7 +23,7 @@ def legacy_dice(pair: Comparison, _tolerance_mm: float) -> float:
     return dice(pair.prediction, pair.reference)
 
 
-def legacy_hd95_voxels(pair: Comparison, _tolerance_mm: float) -> float:
+def transunet_hd95_voxels(pair: Comparison, _tolerance_mm: float) -> float:
     """Return the 95th percentile of the distances in both directions, pooled, in voxels; 0 if a mask is empty.
 
     Squared distances in voxels are integers, so measuring between surface voxels takes the roots of the same numbers as

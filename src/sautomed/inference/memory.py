@@ -212,7 +212,7 @@ class _Encoder(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> object:
-        return self.network.heaviest(images)
+        return self.network.run_heaviest_part(images)
 
 
 class _StorageCounter(TorchDispatchMode):

@@ -26,7 +26,7 @@ DECISIVE_FILES = ("config.json", "dataset.json", "model.safetensors")
 
 
 class Model:
-    """A trained 3D-SAutoMed that takes scans.
+    """A trained model of any system, which takes scans.
 
     model = sautomed.load("run/fold_0/model")
     labels = model.segment("scan.nii.gz")
@@ -72,6 +72,8 @@ class Model:
     def walk(self, volume: Volume, memory_bytes: int = 2**30) -> VolumeWalk:
         """Start a walk that keeps its states, so that a slice's boxes can be replaced and the walk goes on from there.
 
+        A model without box prompts can be walked as well, but replaced boxes change nothing.
+
         Args:
             volume: From `read`.
             memory_bytes: For features that are kept, so that going on from a slice does not encode it again.
@@ -82,7 +84,7 @@ class Model:
             raise UsageError(
                 "this model does not go from slice to slice.",
                 where=self.folder or "model",
-                cure="Use a model of 3D-SAutoMed.",
+                cure="Use a model of 3D-SAutoMed, or of another system that goes from slice to slice.",
             )
         return VolumeWalk(self.network, volume, self.settings, self.labels, memory_bytes)
 
@@ -108,8 +110,8 @@ def load(path: str | Path, device: str = "auto", weights: str | Path | None = No
     Raises:
         ModelError: There is no model, or it cannot be used.
     """
-    place, folder = choose_device(device), model_folder(Path(path))
-    return Model(load_bundle(folder, None if weights is None else str(weights)), place, folder)
+    chosen, folder = choose_device(device), model_folder(Path(path))
+    return Model(load_bundle(folder, None if weights is None else str(weights)), chosen, folder)
 
 
 def model_folder(path: Path) -> Path:

@@ -5,6 +5,7 @@ Reads and writes no medical format.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import pairwise
@@ -18,6 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import Normal, Stroke
@@ -33,7 +35,9 @@ VAlign = Literal["top", "center", "bottom"]
 SLICES = 6
 COLUMNS = 3
 PANEL_IN = 3.1  # width of one slice
-LEGEND_IN = 2.6  # width of one column of names
+LEGEND_IN = 2.6  # least width of one column of names
+LEGEND_KEY_IN = 0.75  # of that, the coloured key and the space around it
+LEGEND_PT = 9
 ENTRY_IN = 0.21  # height of one of them
 CT_WINDOW_HU = (-160.0, 240.0)  # the usual abdominal window: width 400, level 40
 MR_PERCENTILES = (0.5, 99.5)
@@ -64,7 +68,7 @@ def draw_preview(volume: Volume, labels: LabelMap, path: Path, reference: LabelM
     height = max(rows * PANEL_IN * min(tall, 1.3) + 0.6, 3.4)
     entries = _legend_entries(labels, reference)
     columns = -(-len(entries) // int(height / ENTRY_IN))
-    beside = columns * (LEGEND_IN if reference is None else LEGEND_IN + 0.9)
+    beside = columns * _legend_column_in(entries)
     size = (COLUMNS * PANEL_IN + beside, height)
     figure = Figure(figsize=size, dpi=110, layout="constrained", facecolor="white")
     canvas = FigureCanvasAgg(figure)
@@ -76,7 +80,7 @@ def draw_preview(volume: Volume, labels: LabelMap, path: Path, reference: LabelM
     for axes, index in zip(grid.ravel(), shown, strict=False):
         _draw_slice(axes, volume, labels, reference, index, view)
     panels.suptitle(_title(volume), x=0.01, ha="left", fontsize=10, color="#26323d", parse_math=False)
-    names = legend.legend(handles=entries, loc="center left", frameon=False, fontsize=9, ncols=columns)
+    names = legend.legend(handles=entries, loc="center left", frameon=False, fontsize=LEGEND_PT, ncols=columns)
     for text in names.get_texts():
         text.set_parse_math(False)  # a dollar sign in a name starts no formula
     _round_layout(figure)
@@ -244,6 +248,16 @@ def _title(volume: Volume) -> str:
         f"{name}    {volume.plane}, {count} slice{'s' if count > 1 else ''} of {slice_mm:.3g} mm, "
         f"pixels {row_mm:.3g} x {column_mm:.3g} mm"
     )
+
+
+def _legend_column_in(entries: Sequence[Patch | Line2D]) -> float:
+    """Return the width in inches of a column of the legend that cuts no text off."""
+    canvas, font = FigureCanvasAgg(Figure(dpi=100)), FontProperties(size=LEGEND_PT)
+    renderer = canvas.get_renderer()
+    widths = [
+        renderer.get_text_width_height_descent(str(entry.get_label()), font, ismath=False)[0] for entry in entries
+    ]
+    return max(LEGEND_IN, max(widths) / 100 + LEGEND_KEY_IN)
 
 
 def _legend_entries(labels: LabelMap, reference: LabelMap | None) -> list[Patch | Line2D]:

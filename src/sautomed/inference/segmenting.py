@@ -25,7 +25,7 @@ class SegmentedSlice:
         labels: Label values on the native grid.
         boxes: Box of each class that prompted the slice, x0 y0 x1 y1 in native pixels, nan where it had none; None for
             systems without boxes.
-        changed: Whether it differs from an earlier visit at the network's resolution; True on the first.
+        changed: Whether the labels differ from those of an earlier visit; True on the first.
     """
 
     index: int

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from sautomed.config import DataSettings
 from sautomed.errors import PromptsNeeded
-from sautomed.inference.fit import channel_slices, consecutive, fit_of
 from sautomed.inference.intensity import intensity_range, scale_intensity
+from sautomed.inference.resize import channel_slices, consecutive, fit_of
 from sautomed.model.values import PredictedSlice
 from sautomed.scans.volume import LabelMap, Volume
 

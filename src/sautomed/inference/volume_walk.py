@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from hashlib import blake2b
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ class VolumeWalk:
         self.view = NetworkView(volume, settings.data, device, labels)
         order, chunk = WALKS[settings.segment.walk](self.view.depth), settings.segment.chunk
         self.walk = Walk(network, self.view, order, chunk, memory_bytes)
-        self._finished: set[int] = set()
+        self._digests: dict[int, bytes] = {}
 
     def __iter__(self) -> Iterator[SegmentedSlice]:
         return self._segmented(self.walk)
@@ -45,8 +46,10 @@ class VolumeWalk:
     def boxes(self, t: int) -> Float[np.ndarray, "k 4"]:
         """Return the boxes that prompt slice t, x0 y0 x1 y1 in native pixels; nan where a class has none.
 
+        Row k is the organ with the k-th smallest label value. The boxes are those of the previous slice's masks.
+
         Raises:
-            ValueError: The walk has not come to t.
+            ValueError: Slice t is neither visited nor next.
         """
         state = self.walk.state(t)
         return self.view.native_boxes(state.boxes[0], state.present[0])
@@ -59,7 +62,7 @@ class VolumeWalk:
             boxes: As `boxes` returns them; classes whose box was not changed keep their state to the last bit.
             tolerance: See `Walk.resume`.
         Raises:
-            ValueError: The walk has not visited t.
+            ValueError: Slice t is not visited yet.
         """
         state = self.walk.state(t)
         same = (boxes == self.boxes(t)) | (np.isnan(boxes) & np.isnan(self.boxes(t)))
@@ -74,12 +77,7 @@ class VolumeWalk:
 
     def _segmented(self, slices: Iterable[PredictedSlice]) -> Iterator[SegmentedSlice]:
         for predicted in slices:
-            self._finished.add(predicted.index)
-            yield SegmentedSlice(
-                predicted.index,
-                len(self._finished),
-                self.view.depth,
-                self.view.labels_of(predicted),
-                self.view.boxes_of(predicted),
-                predicted.changed,
-            )
+            labels, before = self.view.labels_of(predicted), self._digests.get(predicted.index)
+            digest = self._digests[predicted.index] = blake2b(labels.tobytes(), digest_size=16).digest()
+            boxes, done = self.view.boxes_of(predicted), len(self._digests)
+            yield SegmentedSlice(predicted.index, done, self.view.depth, labels, boxes, digest != before)

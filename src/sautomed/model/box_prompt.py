@@ -148,13 +148,13 @@ class AnchorLayer(nn.Module):
         return rearrange(nnf.scaled_dot_product_attention(q, k, v), "b e n d -> b n (e d)")
 
 
-def sine_of_boxes(boxes: Float[Tensor, "... 4"], dim: int) -> Float[Tensor, "... 2*dim"]:
+def sine_of_boxes(boxes: Float[Tensor, "*n 4"], dim: int) -> Float[Tensor, "*n {2*dim}"]:
     """Encode cxcywh in [0, 1] as sines and cosines, dim/2 for each of y, x, w, h in this order."""
     cx, cy, w, h = boxes.unbind(-1)
     return torch.cat([_sine(x, dim // 2) for x in (cy, cx, w, h)], -1)
 
 
-def sine_of_grid(h: int, w: int, dim: int, device: torch.device) -> Float[Tensor, "h*w dim"]:
+def sine_of_grid(h: int, w: int, dim: int, device: torch.device) -> Float[Tensor, "{h*w} {dim}"]:
     """Encode the centre of every place of a grid likewise: y, then x."""
     y = _sine((torch.arange(h, device=device) + 0.5) / h, dim // 2)
     x = _sine((torch.arange(w, device=device) + 0.5) / w, dim // 2)
@@ -162,13 +162,13 @@ def sine_of_grid(h: int, w: int, dim: int, device: torch.device) -> Float[Tensor
     return both.flatten(0, 1)
 
 
-def _sine(x: Float[Tensor, "..."], channels: int) -> Float[Tensor, "... channels"]:
+def _sine(x: Float[Tensor, "*n"], channels: int) -> Float[Tensor, "*n {channels}"]:
     powers = torch.arange(channels // 2, device=x.device) / (channels // 2)
     angle = 2 * math.pi * x[..., None] / SINE_TEMPERATURE**powers
     return torch.stack([angle.sin(), angle.cos()], -1).flatten(-2)
 
 
-def _to_logits(boxes: Float[Tensor, "... 4"]) -> Float[Tensor, "... 4"]:
+def _to_logits(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
     return torch.logit(boxes.clamp(SMALLEST_SIDE, 1 - SMALLEST_SIDE))
 
 

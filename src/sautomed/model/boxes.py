@@ -4,12 +4,12 @@ A box runs from the left edge of its first pixel to the right edge of its last, 
 """
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 
 def boxes_of_labels(
-    labels: Int[Tensor, "b h w"], classes: int, min_pixels: int = 1
+    labels: Integer[Tensor, "b h w"], classes: int, min_pixels: int = 1
 ) -> tuple[Float[Tensor, "b k 4"], Bool[Tensor, "b k"]]:
     """Return the tight box of each class 1..k, and whether the class is present.
 
@@ -36,17 +36,17 @@ def _extent(occupied: Bool[Tensor, "b k n"], length: int) -> tuple[Tensor, Tenso
     return first / length, last / length
 
 
-def xyxy_to_cxcywh(boxes: Float[Tensor, "... 4"]) -> Float[Tensor, "... 4"]:
+def xyxy_to_cxcywh(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
     x0, y0, x1, y1 = boxes.unbind(-1)
     return torch.stack([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0], -1)
 
 
-def cxcywh_to_xyxy(boxes: Float[Tensor, "... 4"]) -> Float[Tensor, "... 4"]:
+def cxcywh_to_xyxy(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
     cx, cy, w, h = boxes.unbind(-1)
     return torch.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], -1)
 
 
-def jitter(boxes: Float[Tensor, "... 4"], fraction: float, generator: torch.Generator) -> Float[Tensor, "... 4"]:
+def jitter(boxes: Float[Tensor, "*n 4"], fraction: float, generator: torch.Generator) -> Float[Tensor, "*n 4"]:
     """Move each edge by normal noise of `fraction` of the box's side; the result is a box within [0, 1]."""
     sides = boxes[..., 2:] - boxes[..., :2]
     noise = torch.randn(boxes.shape, generator=generator).to(boxes)
@@ -55,9 +55,7 @@ def jitter(boxes: Float[Tensor, "... 4"], fraction: float, generator: torch.Gene
     return torch.cat([low, high], -1)
 
 
-def paired_iou(
-    a: Float[Tensor, "... 4"], b: Float[Tensor, "... 4"]
-) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
+def paired_iou(a: Float[Tensor, "*n 4"], b: Float[Tensor, "*n 4"]) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n"]]:
     """Return IoU and generalised IoU of boxes pair by pair.
 
     Source: Rezatofighi et al. 2019, Algorithm 1.

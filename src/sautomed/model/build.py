@@ -93,7 +93,7 @@ def assemble(settings: ModelSettings, trunk: Trunk, classes: int) -> SAutoMed:
             else NoBoxPrompts()
         ),
         min_pixels=boxes.min_pixels,
-        memory=attrgetter(boxes.memory),
+        generator_input=attrgetter(boxes.memory),
     )
 
 

@@ -44,7 +44,7 @@ def _slice_losses(out: StepOutput, labels: Int[Tensor, "b h w"], settings: Train
 
 
 def stack_losses(
-    outputs: Sequence[Float[Tensor, "b _ k+1 _ _"]], labels: Int[Tensor, "b n h w"], settings: TrainSettings
+    outputs: Sequence[Float[Tensor, "b _ k1 _ _"]], labels: Int[Tensor, "b n h w"], settings: TrainSettings
 ) -> dict[str, Tensor]:
     """Average the losses of several outputs, as nnU-Net's deep supervision: each counts half as much as the one before.
 
@@ -73,13 +73,13 @@ def _segmentation_losses(logits: Tensor, labels: Tensor, settings: TrainSettings
     return [cross_entropy(logits, labels), dice_loss(logits, labels, settings.dice_classes)]
 
 
-def cross_entropy(logits: Float[Tensor, "b k+1 h w"], labels: Int[Tensor, "b h w"]) -> Float[Tensor, ""]:
+def cross_entropy(logits: Float[Tensor, "b k1 h w"], labels: Int[Tensor, "b h w"]) -> Float[Tensor, ""]:
     """Mean cross-entropy of the pixels, in float32."""
     return nnf.cross_entropy(logits.float(), labels)
 
 
 def dice_loss(
-    logits: Float[Tensor, "b k+1 h w"], labels: Int[Tensor, "b h w"], over: Literal["shown", "all"] = "shown"
+    logits: Float[Tensor, "b k1 h w"], labels: Int[Tensor, "b h w"], over: Literal["shown", "all"] = "shown"
 ) -> Float[Tensor, ""]:
     """1 - soft Dice over the batch, mean of the classes that the batch shows (background too).
 

@@ -77,7 +77,7 @@ class MaskDecoder(nn.Module):
         position: Float[Tensor, "c h w"],
         history: Float[Tensor, "b n c"],
         prompts: Float[Tensor, "b m c"],
-    ) -> tuple[Float[Tensor, "b k+1 h2 w2"], Float[Tensor, "b n c"]]:
+    ) -> tuple[Float[Tensor, "b k1 h2 w2"], Float[Tensor, "b n c"]]:
         b, c, h, w = z.shape
         masks, kept = len(self.mask_tokens), history.shape[1]
         output = torch.cat([self.iou_token, self.mask_tokens]).expand(b, -1, -1)

@@ -1,7 +1,7 @@
 """3D-SAutoMed: Fig. 1 of Liang et al. 2024 in code.
 
-Parts that the settings switch off are replaced by ones without parameters or work (`NoSliceAttention`, `NoHistory`,
-`NoBoxPrompts`), so no verb asks what is on.
+Parts that the settings switch off are replaced by stand-ins without parameters (`NoSliceAttention`, `NoHistory`,
+`NoBoxPrompts`), so that `encode`, `share` and `step` need no conditions.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ class SAutoMed(SliceWalker):
     Args:
         trunk: The image encoder, with or without finer maps.
         min_pixels: A class of fewer pixels of the input gives no box to the next slice.
-        memory: Selects what the generator looks at: z (after the slice attention) or f (before).
+        generator_input: Selects what the generator looks at: z (after the slice attention) or f (before).
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class SAutoMed(SliceWalker):
         history: HistoryTokens | NoHistory,
         generator: BoxPromptGenerator | NoBoxPrompts,
         min_pixels: int,
-        memory: Callable[[SharedFeatures], Tensor],
+        generator_input: Callable[[SharedFeatures], Tensor],
     ):
         super().__init__()
         dim = decoder.no_mask.numel()
@@ -60,7 +60,7 @@ class SAutoMed(SliceWalker):
         self.position = SamPositionalEmbedding(SamVisionConfig(num_pos_feats=dim // 2, scale=1.0))
         self.position.requires_grad_(False)  # random Fourier features; SAM draws them once and keeps them
         self.classes = len(decoder.mask_tokens) - 1
-        self.stride, self.min_pixels, self.memory = trunk.stride, min_pixels, memory
+        self.stride, self.min_pixels, self.generator_input = trunk.stride, min_pixels, generator_input
 
     def encode(self, images: Float[Tensor, "n 3 h w"]) -> Features:
         """Return f of each slice by itself (section 2.1)."""
@@ -80,26 +80,26 @@ class SAutoMed(SliceWalker):
     def step(self, shared: SharedFeatures, state: SliceState) -> StepOutput:
         """Predict one slice per row (Eq. 3-5)."""
         z = shared.z
-        prompt = self.generator(self.memory(shared), state.boxes, state.present)
+        prompt = self.generator(self.generator_input(shared), state.boxes, state.present)
         logits, history = self.decoder(
             z, shared.fine, self._positions(z), state.history.to(z.dtype), prompt.embedding.to(z.dtype)
         )
-        boxes, present = self._boxes(logits.detach(), z)
+        boxes, present = self._boxes_of_masks(logits.detach(), z)
         after = SliceState(self.history.filter(history), boxes, present)
         return StepOutput(logits, after, prompt.boxes, prompt.presence)
 
-    def take_mean_boxes(self, mean_boxes: Callable[[], Float[Tensor, "k 4"]]) -> None:
+    def start_from_mean_boxes(self, mean_boxes: Callable[[], Float[Tensor, "k 4"]]) -> None:
         """Start the default queries from them (Eq. 4)."""
         self.generator.set_default_boxes(mean_boxes())
 
-    def _boxes(
-        self, logits: Float[Tensor, "b k+1 h w"], z: Float[Tensor, "b c h2 w2"]
-    ) -> tuple[Float[Tensor, "b k 4"], Bool[Tensor, "b k"]]:
+    def _boxes_of_masks(
+        self, logits: Float[Tensor, "b k1 h w"], z: Float[Tensor, "b c h2 w2"]
+    ) -> tuple[Float[Tensor, "b k1-1 4"], Bool[Tensor, "b k1-1"]]:
         """Return bbox^pre of Eq. 4 for the next slice: the box of each class in the label map of this one."""
         input_pixels_per_logit = (self.stride * z.shape[-1] / logits.shape[-1]) ** 2
         fewest = max(1, round(self.min_pixels / input_pixels_per_logit))
         return boxes_of_labels(logits.argmax(1), self.classes, fewest)
 
     def _positions(self, f: Float[Tensor, "n c h w"]) -> Float[Tensor, "c h w"]:
-        """Return SAM's dense position embedding: the Fourier features of the middle of every place."""
+        """Return SAM's dense position embedding: Fourier features of the centre of every cell of the feature map."""
         return dense_position(self.position, *f.shape[-2:])[0].to(f.dtype)

@@ -1,4 +1,4 @@
-"""The interface of every model: it predicts volumes and gives the losses of a batch. One loop each drives them all."""
+"""The interface of every model: predict volumes, give the losses of a batch, run the part that needs most memory."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -52,10 +52,10 @@ class Segmenter(nn.Module, ABC):
         """
 
     @abstractmethod
-    def heaviest(self, images: Float[Tensor, "n 3 s s"]) -> object:
+    def run_heaviest_part(self, images: Float[Tensor, "n 3 s s"]) -> object:
         """Do the part of the work that needs most memory, for n slices; its result lives until they are done."""
 
-    def take_mean_boxes(self, mean_boxes: Callable[[], Float[Tensor, "k 4"]]) -> None:
+    def start_from_mean_boxes(self, mean_boxes: Callable[[], Float[Tensor, "k 4"]]) -> None:
         """Start from each class's mean box in the training slices (xyxy in [0, 1]); by default not needed.
 
         Args:

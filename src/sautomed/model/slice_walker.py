@@ -1,6 +1,6 @@
 """Models that go from slice to slice with a state; 2D models are the simplest of them.
 
-Three verbs. `encode` looks at slices one by one, each slice of a volume once. `share` lets a slice look at its
+Three methods. `encode` looks at slices one by one, each slice of a volume once. `share` lets a slice look at its
 neighbours. `step` goes along the walk and is the only one that carries a state.
 """
 
@@ -48,7 +48,7 @@ class SliceWalker(Segmenter):
     def step(self, shared: SharedFeatures, state: SliceState) -> StepOutput:
         """Predict one slice per row of the state."""
 
-    def heaviest(self, images: Float[Tensor, "n 3 s s"]) -> Features:
+    def run_heaviest_part(self, images: Float[Tensor, "n 3 s s"]) -> Features:
         """Run the trunk."""
         return self.encode(images)
 
@@ -62,7 +62,9 @@ class SliceWalker(Segmenter):
     def walk_examples(
         self, examples: Examples, settings: TrainSettings, generator: torch.Generator
     ) -> list[StepOutput]:
-        """Walk the slices in order, with gradient through decoder, filter and generator over all of them.
+        """Walk the slices in order, with gradient through all of them.
+
+        Decoder, filter and generator have it everywhere, the trunk as `trunk_gradient` says.
 
         Boxes pass on as the model's own predictions, detached, with a little noise.
         """
@@ -75,30 +77,30 @@ class SliceWalker(Segmenter):
             state = replace(out.state, boxes=jitter(out.state.boxes, settings.box_jitter, generator))
         return outputs
 
-    def share_examples(self, examples: Examples, whole_gradient: bool) -> list[SharedFeatures]:
+    def share_examples(self, examples: Examples, gradient_everywhere: bool) -> list[SharedFeatures]:
         """Encode every image once, then let all slices look at their neighbours at once.
 
         Args:
-            whole_gradient: Whether the trunk has gradient from all slices; else from the target and its neighbours.
+            gradient_everywhere: Give the trunk gradient from all slices; else from the target and its neighbours.
         Returns:
             One item per slice, each with a row per example.
         """
         b, n = examples.labels.shape[:2]
-        slices = self._encode_slices(examples.images, 0 if whole_gradient else n - 1)
-        before, here, after = (Features.cat(slices[i : i + n]) for i in range(3))
+        slices = self._encode_slices(examples.images, 0 if gradient_everywhere else n - 1)
+        earlier, here, later = (Features.cat(slices[i : i + n]) for i in range(3))
         up = examples.upward.repeat(n)[:, None, None, None]
-        below = Features(torch.where(up, before.coarse, after.coarse))
-        above = Features(torch.where(up, after.coarse, before.coarse))
+        below = Features(torch.where(up, earlier.coarse, later.coarse))
+        above = Features(torch.where(up, later.coarse, earlier.coarse))
         return self.share(below, here, above).split(b)
 
-    def _encode_slices(self, images: Float[Tensor, "b n 3 h w"], without_gradient: int) -> list[Features]:
-        """Encode slice by slice; the first ones without gradient, which needs most of the memory."""
+    def _encode_slices(self, images: Float[Tensor, "b n 3 h w"], frozen: int) -> list[Features]:
+        """Encode slice by slice; so many of the first ones without gradient, which needs most of the memory."""
         b, slices = len(images), images.transpose(0, 1)
         features: list[Features] = []
-        if without_gradient:
+        if frozen:
             with torch.no_grad():
-                features = self.encode(slices[:without_gradient].flatten(0, 1)).split(b)
-        return features + self.encode(slices[without_gradient:].flatten(0, 1)).split(b)
+                features = self.encode(slices[:frozen].flatten(0, 1)).split(b)
+        return features + self.encode(slices[frozen:].flatten(0, 1)).split(b)
 
 
 class PlainSegmenter(SliceWalker):
@@ -107,13 +109,13 @@ class PlainSegmenter(SliceWalker):
     run_slices = 1
 
     @abstractmethod
-    def logits(self, features: Features) -> Float[Tensor, "n k+1 h w"]:
+    def logits(self, features: Features) -> Float[Tensor, "n k1 h w"]:
         """Predict n slices from their features, at any resolution."""
 
     def share(self, before: Features, here: Features, after: Features) -> SharedFeatures:
         return SharedFeatures(here.coarse, here.coarse, here.fine)
 
-    def share_examples(self, examples: Examples, whole_gradient: bool) -> list[SharedFeatures]:
+    def share_examples(self, examples: Examples, gradient_everywhere: bool) -> list[SharedFeatures]:
         """Encode the slices without their neighbours."""
         own = self.encode(examples.images[:, 1:-1].transpose(0, 1).flatten(0, 1))
         return self.share(own, own, own).split(len(examples.labels))

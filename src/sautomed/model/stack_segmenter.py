@@ -28,17 +28,17 @@ class StackSegmenter(Segmenter):
         self.run_slices = slices
 
     @abstractmethod
-    def forward(self, images: Float[Tensor, "b n 3 h w"]) -> Float[Tensor, "b n k+1 h2 w2"]:
+    def forward(self, images: Float[Tensor, "b n 3 h w"]) -> Float[Tensor, "b n k1 h2 w2"]:
         """Return logits of every slice of a stack in anatomical order; images in [0, 1]."""
 
-    def in_training(self, images: Float[Tensor, "b n 3 h w"]) -> list[Float[Tensor, "b _ k+1 _ _"]]:
+    def in_training(self, images: Float[Tensor, "b n 3 h w"]) -> list[Float[Tensor, "b _ k1 _ _"]]:
         """Return the outputs that have a loss, most important first; more than one with deep supervision.
 
         Each may have fewer slices and pixels than the labels, which are then shrunk to it.
         """
         return [self(images)]
 
-    def heaviest(self, images: Float[Tensor, "n 3 s s"]) -> Tensor:
+    def run_heaviest_part(self, images: Float[Tensor, "n 3 s s"]) -> Tensor:
         """Predict a whole stack, however many slices are asked for."""
         return self(images[:1].expand(self.slices, -1, -1, -1)[None])
 

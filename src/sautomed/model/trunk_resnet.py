@@ -49,7 +49,7 @@ class TopDownNeck(nn.Module):
         self.laterals = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in widths)
         self.smooth = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
 
-    def forward(self, maps: Sequence[Float[Tensor, "n c h w"]]) -> Float[Tensor, "n c h w"]:
+    def forward(self, maps: Sequence[Float[Tensor, "n _ _ _"]]) -> Float[Tensor, "n c h w"]:
         thin = [lateral(m) for lateral, m in zip(self.laterals, maps, strict=True)]
         top = thin.pop()
         while thin:

@@ -1,4 +1,7 @@
-"""Values that pass between a model and the loops that drive it: features, states, outputs, inputs."""
+"""Values that pass between a model and the loops that drive it: features, states, outputs, inputs.
+
+In shapes, k is the number of classes and k1 = k + 1 that of classes and background.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -102,10 +105,10 @@ class StepOutput:
         presence: Logit of "class k is in this slice"; none without a generator.
     """
 
-    logits: Float[Tensor, "b k+1 h w"]
+    logits: Float[Tensor, "b k1 h w"]
     state: SliceState
-    boxes: Float[Tensor, "layers b k 4"] | None = None
-    presence: Float[Tensor, "b k"] | None = None
+    boxes: Float[Tensor, "layers b k1-1 4"] | None = None
+    presence: Float[Tensor, "b k1-1"] | None = None
 
 
 @dataclass(frozen=True)
@@ -121,9 +124,9 @@ class PredictedSlice:
     """
 
     index: int
-    logits: Float[Tensor, "k+1 h w"]
-    boxes: Float[Tensor, "k 4"] | None = None
-    present: Bool[Tensor, " k"] | None = None
+    logits: Float[Tensor, "k1 h w"]
+    boxes: Float[Tensor, "k1-1 4"] | None = None
+    present: Bool[Tensor, " k1-1"] | None = None
     changed: bool = True
 
 

@@ -1,11 +1,11 @@
 """The walk over a volume as an object: it steps, keeps the state before every slice, and resumes from any of them.
 
-`segment`, previews, validation, benchmarks and editors drive it. To correct a volume, walk it once with memory for
-features, replace the state before a slice, and resume there:
+`segment`, validation, benchmarks and `VolumeWalk` drive it. To correct a volume, walk it once with memory for features,
+replace the state before a slice, and resume there:
 
     walk = Walk(model, volume, WALKS["mid_to_ends"](volume.depth), chunk=8, memory_bytes=2**30)
     slices = list(walk)
-    state = dataclasses.replace(walk.state(14), boxes=corrected)
+    state = dataclasses.replace(walk.state(14), boxes=boxes, present=present)  # (1 k 4) and (1 k)
     for part in walk.resume(14, state):  # slice 14, and outward from there
         ...
 """

@@ -241,7 +241,7 @@ def _counts(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def _means(entries: Mapping[str, Any], convention: Convention) -> dict[str, Interval]:
-    return {metric: _interval(entries[METRICS[metric].key]) for metric in convention.metrics}
+    return {metric: _interval(entries[METRICS[metric].summary_key]) for metric in convention.metrics}
 
 
 def _interval(entry: Mapping[str, float | None]) -> Interval:

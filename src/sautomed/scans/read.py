@@ -13,8 +13,8 @@ from sautomed.errors import MemoryShortage, UnknownLabels
 from sautomed.errors.text import listed, listed_labels
 from sautomed.scans.formats import format_of
 from sautomed.scans.grid import Plane, choose_plane, orient
-from sautomed.scans.stored import Geometry, ReadOptions, Stored
 from sautomed.scans.orthogonal import orthogonal_geometry, orthogonal_stored
+from sautomed.scans.stored import Geometry, ReadOptions, Stored
 from sautomed.scans.values import intensities, require_numbers, whole_numbers
 from sautomed.scans.volume import LabelMap, Volume
 
@@ -60,7 +60,7 @@ def read_scan(
     Args:
         path: A file of any readable format with one 3D volume (further axes of length 1 are dropped), a folder with
             DICOM files, or a zip of one.
-        plane: Plane of the slices; "auto" takes the scanned one.
+        plane: Plane of the slices; "auto" takes the one across the widest spacing, or that of a single slice.
     Raises:
         DataError: As `read_geometry`, and NonFiniteVoxels or ConstantImage.
         MemoryShortage: The voxels do not fit into memory.

@@ -52,7 +52,9 @@ def open_data(entry: DataEntry, study: StudyFile, folder: StudyFolder, on_case: 
     return StudyData(entry.name, place, dataset, folds)
 
 
-def refuse_other_cases(runs: Iterable[PlannedRun], data: Mapping[str, StudyData], folder: StudyFolder) -> None:
+def refuse_changed_folds_or_organs(
+    runs: Iterable[PlannedRun], data: Mapping[str, StudyData], folder: StudyFolder
+) -> None:
     """Compare folds and organs with those of runs that are done, since one table must not mix scores of other cases.
 
     Raises:

@@ -13,7 +13,7 @@ from pathlib import Path
 from sautomed.errors import SomeCasesFailed, UsageError
 from sautomed.errors.text import listed
 from sautomed.inference.device import choose_device
-from sautomed.study.data import StudyData, open_data, refuse_other_cases
+from sautomed.study.data import StudyData, open_data, refuse_changed_folds_or_organs
 from sautomed.study.folder import EndedRuns, StudyFolder, claimed, open_study
 from sautomed.study.one_run import carry_out
 from sautomed.study.plan import PlannedRun, plan_runs
@@ -60,7 +60,7 @@ class StudyCallbacks:
 
 @dataclass(frozen=True)
 class StudyOutcome:
-    """Numbers of runs by how they ended, those of other processes included, and the failed runs."""
+    """How many runs ended in each way, in any process, and the failed runs."""
 
     counts: Mapping[RunStatus, int]
     failed: tuple[PlannedRun, ...] = ()
@@ -84,7 +84,7 @@ def run_study(request: StudyRequest, callbacks: StudyCallbacks = StudyCallbacks(
     data = {
         entry.name: open_data(entry, study, folder, partial(callbacks.on_phantom, entry.name)) for entry in study.data
     }
-    refuse_other_cases(runs, data, folder)
+    refuse_changed_folds_or_organs(runs, data, folder)
     ended = EndedRuns(folder, runs)
     _carry_out_all(runs, study, data, folder, ended, request.device, callbacks)
     return _outcome(runs, ended, request.output)

@@ -7,7 +7,7 @@ from statistics import median
 from sautomed.study import nnunet
 from sautomed.study.nnunet.settings import read_changes
 from sautomed.study.system_adapter import Listener, RunTask, SegmentedFold, SystemAdapter, Trained
-from sautomed.training.materials import fewer_cases
+from sautomed.training.prepared_fold import fewer_cases
 
 
 def train_nnunet(task: RunTask, listener: Listener) -> Trained:

@@ -25,8 +25,8 @@ from sautomed.scans.volume import LabelMap, Volume
 from sautomed.study.costs import count_flops, count_parameters
 from sautomed.study.folder import is_trained
 from sautomed.study.system_adapter import Listener, RunTask, SegmentedFold, SystemAdapter, Trained
-from sautomed.training.materials import run_settings
 from sautomed.training.plan import Callbacks, TrainingPlan
+from sautomed.training.prepared_fold import run_settings
 from sautomed.training.train import train
 
 log = logging.getLogger(__name__)

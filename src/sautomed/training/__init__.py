@@ -2,7 +2,7 @@
 
 train.py         the verb: a data set in, a run with a model folder out
 plan.py          its request
-materials.py     cases of the fold, resolved settings
+prepared_fold.py cases of the fold, resolved settings
 prepare.py       slices resized and scaled once, memory-mapped
 classes.py       does every class occur in the training cases?
 slice_runs.py    examples: runs of consecutive slices

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from monai.transforms import (
     Compose,
     RandAdjustContrast,
@@ -24,8 +24,8 @@ from sautomed.training.augment_ma_sam import MaSamAugment
 from sautomed.training.augment_samed import SamedAugment
 
 AugmentRun = Callable[
-    [Float[Tensor, "n h w"], Int[Tensor, "n h w"], np.random.Generator],
-    tuple[Float[Tensor, "n h w"], Int[Tensor, "n h w"]],
+    [Float[Tensor, "n h w"], Integer[Tensor, "n h w"], np.random.Generator],
+    tuple[Float[Tensor, "n h w"], Integer[Tensor, "n h w"]],
 ]
 
 
@@ -51,8 +51,8 @@ class Augment:
         )
 
     def __call__(
-        self, images: Float[Tensor, "n h w"], labels: Int[Tensor, "n h w"], rng: np.random.Generator
-    ) -> tuple[Float[Tensor, "n h w"], Int[Tensor, "n h w"]]:
+        self, images: Float[Tensor, "n h w"], labels: Integer[Tensor, "n h w"], rng: np.random.Generator
+    ) -> tuple[Float[Tensor, "n h w"], Integer[Tensor, "n h w"]]:
         seed = int(rng.integers(2**31))
         if self.settings.probability > 0:
             moved = self._spatial(images.shape[-1]).set_random_state(seed)({"images": images, "labels": labels.float()})
@@ -86,8 +86,8 @@ class NoAugment:
         pass
 
     def __call__(
-        self, images: Float[Tensor, "n h w"], labels: Int[Tensor, "n h w"], rng: np.random.Generator
-    ) -> tuple[Float[Tensor, "n h w"], Int[Tensor, "n h w"]]:
+        self, images: Float[Tensor, "n h w"], labels: Integer[Tensor, "n h w"], rng: np.random.Generator
+    ) -> tuple[Float[Tensor, "n h w"], Integer[Tensor, "n h w"]]:
         return images, labels
 
 

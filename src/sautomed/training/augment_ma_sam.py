@@ -11,13 +11,13 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as nnf
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor
 
 from sautomed.config import AugmentSettings
 
-Pair = tuple[Float[Tensor, "n h w"], Int[Tensor, "n h w"]]  # images and labels
-Change = Callable[[Float[Tensor, "n h w"], Int[Tensor, "n h w"], np.random.Generator], Pair]
+Pair = tuple[Float[Tensor, "n h w"], Integer[Tensor, "n h w"]]  # images and labels
+Change = Callable[[Float[Tensor, "n h w"], Integer[Tensor, "n h w"], np.random.Generator], Pair]
 
 CHANCE = 0.5
 LARGEST_ANGLE = 15  # degrees either way, drawn in whole degrees
@@ -39,7 +39,9 @@ class MaSamAugment:
     def __init__(self, settings: AugmentSettings):
         pass
 
-    def __call__(self, images: Float[Tensor, "n h w"], labels: Int[Tensor, "n h w"], rng: np.random.Generator) -> Pair:
+    def __call__(
+        self, images: Float[Tensor, "n h w"], labels: Integer[Tensor, "n h w"], rng: np.random.Generator
+    ) -> Pair:
         for change in (_turn, _rotate, _gamma, _erase):
             if rng.random() > CHANCE:
                 images, labels = change(images, labels, rng)

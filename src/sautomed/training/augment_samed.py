@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from scipy import ndimage
 from torch import Tensor
 
@@ -23,8 +23,8 @@ class SamedAugment:
         pass
 
     def __call__(
-        self, images: Float[Tensor, "n h w"], labels: Int[Tensor, "n h w"], rng: np.random.Generator
-    ) -> tuple[Float[Tensor, "n h w"], Int[Tensor, "n h w"]]:
+        self, images: Float[Tensor, "n h w"], labels: Integer[Tensor, "n h w"], rng: np.random.Generator
+    ) -> tuple[Float[Tensor, "n h w"], Integer[Tensor, "n h w"]]:
         if rng.random() > 0.5:
             turns, axis = int(rng.integers(4)), int(rng.integers(2))
             return _turned(images, turns, axis), _turned(labels, turns, axis)

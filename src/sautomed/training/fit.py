@@ -14,24 +14,24 @@ from sautomed.config import TrainSettings
 from sautomed.inference.device import choose_device
 from sautomed.training.learner import Learner
 from sautomed.training.log import CurveLog
-from sautomed.training.materials import Materials
 from sautomed.training.plan import Callbacks, TrainingPlan
+from sautomed.training.prepared_fold import PreparedFold
 from sautomed.training.slice_runs import CaseList, SliceRunDataset, StreamSampler, collate
 
 
-def fit(learner: Learner, materials: Materials, plan: TrainingPlan, callbacks: Callbacks) -> None:
+def fit(learner: Learner, prepared: PreparedFold, plan: TrainingPlan, callbacks: Callbacks) -> None:
     """Train with Lightning until the budget is spent, and load the best checkpoint, or the last without validation.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; the last checkpoint stays.
         TrainingDiverged: The loss became infinite or nan.
     """
-    settings, folder, model = materials.settings.train, plan.folder, learner.model
+    settings, folder, model = prepared.settings.train, plan.folder, learner.model
     stack = None if model.run_slices is None else (model.run_slices, model.overhang)
-    examples = SliceRunDataset(materials.train, settings, materials.settings.data.channels, plan.seed, stack)
+    examples = SliceRunDataset(prepared.train, settings, prepared.settings.data.channels, plan.seed, stack)
     sampler = StreamSampler(settings.batch * settings.validate_every)
     loader = DataLoader(examples, settings.batch, sampler=sampler, collate_fn=collate)
-    watched = materials.val[: settings.validation_cases]
+    watched = prepared.val[: settings.validation_cases]
     val = DataLoader(CaseList(watched), batch_size=None) if watched else None
     listeners = [_FollowSteps(sampler, settings.batch), *_checkpoint_callbacks(folder / "checkpoints", bool(watched)),
                  CurveLog(folder, callbacks.on_step)]  # fmt: skip

@@ -17,8 +17,8 @@ from filelock import FileLock
 
 from sautomed.config import DataSettings
 from sautomed.datasets import Case, Dataset
-from sautomed.inference.fit import automatic_size, consecutive, fit_of
 from sautomed.inference.intensity import intensity_range, modality_of, scale_intensity
+from sautomed.inference.resize import automatic_size, consecutive, fit_of
 from sautomed.model.boxes import boxes_of_labels
 from sautomed.scans.files import atomic_write, write_text
 from sautomed.scans.grid import NativeGrid, Plane, choose_plane, orient

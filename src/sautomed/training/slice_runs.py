@@ -15,7 +15,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
 from sautomed.config import TrainSettings
-from sautomed.inference.fit import channel_slices
+from sautomed.inference.resize import channel_slices
 from sautomed.training.augment import make_augment
 from sautomed.training.prepare import PreparedCase
 

@@ -10,9 +10,9 @@ from sautomed.inference.device import choose_device
 from sautomed.training.budget import Budget, now_s
 from sautomed.training.fit import fit
 from sautomed.training.learner import Learner
-from sautomed.training.materials import Materials, gather
 from sautomed.training.plan import NO_CALLBACKS, Callbacks, TrainingPlan
 from sautomed.training.prepare import mean_boxes
+from sautomed.training.prepared_fold import PreparedFold, prepare_fold
 from sautomed.training.write_model import write_model
 
 
@@ -28,14 +28,14 @@ def train(plan: TrainingPlan, callbacks: Callbacks = NO_CALLBACKS) -> Path:
     began = now_s(plan.clock)
     _check_target(plan)
     choose_device(plan.device)  # a wrong name is refused before any work
-    materials = gather(plan, callbacks)
-    learner = _make_learner(plan, materials)
+    prepared = prepare_fold(plan, callbacks)
+    learner = _make_learner(plan, prepared)
     learner.budget.seconds = None if plan.max_minutes is None else plan.max_minutes * 60
     learner.budget.clock = plan.clock
-    learner.budget.spent_s = now_s(plan.clock) - began
-    if any(parameter.requires_grad for parameter in learner.model.parameters()):
-        fit(learner, materials, plan, callbacks)
-    return write_model(learner, materials, plan)
+    learner.budget.spent_s = now_s(plan.clock) - began  # the clock began before there was a learner
+    if any(parameter.requires_grad for parameter in learner.model.parameters()):  # SAM as it is has none
+        fit(learner, prepared, plan, callbacks)
+    return write_model(learner, prepared, plan)
 
 
 def _check_target(plan: TrainingPlan) -> None:
@@ -50,12 +50,12 @@ def _check_target(plan: TrainingPlan) -> None:
         )
 
 
-def _make_learner(plan: TrainingPlan, materials: Materials) -> Learner:
+def _make_learner(plan: TrainingPlan, prepared: PreparedFold) -> Learner:
     torch.manual_seed(plan.seed)
-    settings, classes = materials.settings, len(materials.dataset.labels)
+    settings, classes = prepared.settings, len(prepared.dataset.labels)
     model = build_segmenter(settings.model, classes, int(settings.data.image_size))
-    model.take_mean_boxes(lambda: mean_boxes(materials.train, classes))
+    model.start_from_mean_boxes(lambda: mean_boxes(prepared.train, classes))
     budget = Budget(settings.train.steps)
     return Learner(
-        model, settings.train, budget, settings.data.channels, settings.segment, plan.seed, len(materials.val)
+        model, settings.train, budget, settings.data.channels, settings.segment, plan.seed, len(prepared.val)
     )

@@ -15,22 +15,22 @@ from sautomed.inference.segmenting import segment_volume
 from sautomed.model.segmenter import Segmenter
 from sautomed.scans.files import write_json
 from sautomed.training.learner import Learner
-from sautomed.training.materials import Materials
 from sautomed.training.plan import TrainingPlan
+from sautomed.training.prepared_fold import PreparedFold
 
 
-def write_model(learner: Learner, materials: Materials, plan: TrainingPlan) -> Path:
+def write_model(learner: Learner, prepared: PreparedFold, plan: TrainingPlan) -> Path:
     """Write the model folder, with the scores of the fold's validation cases on their native grids."""
     model = plan.folder / "model"
-    dataset, settings = materials.dataset, materials.settings
+    dataset, settings = prepared.dataset, prepared.settings
     network = learner.best_model.to(choose_device(plan.device)).eval()  # Lightning leaves it on the CPU
     save_bundle(model, Bundle(network, settings, dataset.labels, dataset.channel))
     metrics = {
-        "validation": score_cases(network, materials) if plan.score else None,
+        "validation": score_cases(network, prepared) if plan.score else None,
         "steps": learner.global_step,
         "minutes": round(learner.budget.elapsed_s() / 60, 1),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "train_cases": list(materials.fold.train),
+        "train_cases": list(prepared.fold.train),
         "fold": plan.fold,
         "seed": plan.seed,
     }
@@ -39,18 +39,18 @@ def write_model(learner: Learner, materials: Materials, plan: TrainingPlan) -> P
     return model
 
 
-def score_cases(network: Segmenter, materials: Materials) -> dict[str, Any]:
+def score_cases(network: Segmenter, prepared: PreparedFold) -> dict[str, Any]:
     """Return the mean DSC per organ over the validation cases, on the native grid; None where no case has the organ."""
-    labels, cases = materials.dataset.labels, {case.id: case for case in materials.dataset.cases}
+    labels, cases = prepared.dataset.labels, {case.id: case for case in prepared.dataset.cases}
     rows = []
-    for name in materials.fold.val:
-        volume, truth = materials.dataset.load(cases[name], materials.settings.data.plane)
-        found = segment_volume(network, volume, materials.settings, labels, truth=truth)
+    for name in prepared.fold.val:
+        volume, truth = prepared.dataset.load(cases[name], prepared.settings.data.plane)
+        found = segment_volume(network, volume, prepared.settings, labels, truth=truth)
         rows.append([dice(found.array == value, truth.array == value) for value in sorted(labels)])
     table = np.array(rows).reshape(-1, len(labels))
     means = {labels[value]: _mean(table[:, k]) for k, value in enumerate(sorted(labels))}
     return {
-        "cases": list(materials.fold.val),
+        "cases": list(prepared.fold.val),
         "dsc": means,
         "mean_dsc": _mean(np.array([m for m in means.values() if m is not None])),
     }

@@ -11,7 +11,7 @@ from sautomed.baselines.slide_sam.propagation import Rules
 from sautomed.config import SamTrunkSettings, SegmentSettings, Settings, TrainSettings, load_settings
 from sautomed.config.baselines import SlideSamSettings
 from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
-from sautomed.inference.fit import channel_slices
+from sautomed.inference.resize import channel_slices
 from sautomed.inference.view import with_channels
 from sautomed.model.build import MadeTrunk
 from sautomed.model.sam.keys import SIZES

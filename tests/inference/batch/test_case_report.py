@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,7 +104,7 @@ def test_a_failed_case_says_so_with_the_cure(run, tmp_path):
 def provenance_of(report):
     read = json.loads(report.read_text())
     return Provenance(
-        read["input"]["path"], read["input"]["sha256"], read["model"]["path"], read["model"]["sha256"],
+        Path(read["input"]["path"]), read["input"]["sha256"], Path(read["model"]["path"]), read["model"]["sha256"],
         read["settings"]["walk"], tuple(read["settings"]["formats"]), ReadOptions(**read["settings"]["read"]),
     )  # fmt: skip
 

@@ -49,8 +49,8 @@ class FacT(nn.Module):
         nn.init.zeros_(self.v.weight)
 
     def forward(
-        self, qkv: Float[Tensor, "b h w 3*c"], x: Float[Tensor, "b h w c"], block: int
-    ) -> Float[Tensor, "b h w 3*c"]:
+        self, qkv: Float[Tensor, "b h w c3"], x: Float[Tensor, "b h w c3//3"], block: int
+    ) -> Float[Tensor, "b h w c3"]:
         """Return the changed queries, keys and values of a block, which it computed from x."""
         thin = self.u(x)
         q, k, v = qkv.chunk(3, dim=-1)

@@ -41,7 +41,7 @@ class FullDecoder(nn.Module):
         features: Float[Tensor, "b c h w"],
         no_mask: Float[Tensor, "1 c"],
         position: Float[Tensor, "1 c h w"],
-    ) -> Float[Tensor, "b k+1 16*h 16*w"]:
+    ) -> Float[Tensor, "b k1 16*h 16*w"]:
         b, _, h, w = features.shape
         output = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens, image = self.transformer(
@@ -80,6 +80,6 @@ class MaSamHead(nn.Module):
         self.prompt, self.decoder = prompt.requires_grad_(True), decoder
         fix_positions(self.prompt.shared_embedding)
 
-    def forward(self, features: Features) -> Float[Tensor, "n k+1 16*h 16*w"]:
+    def forward(self, features: Features) -> Float[Tensor, "n k1 s s"]:
         position = dense_position(self.prompt.shared_embedding, *features.coarse.shape[-2:])
         return self.decoder(features.coarse, self.prompt.no_mask_embed.weight, position.to(features.coarse.dtype))

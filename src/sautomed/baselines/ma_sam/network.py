@@ -30,7 +30,7 @@ class MaSam(StackSegmenter):
         super().__init__(classes, slices, stride, overhang=slices // 2)
         self.trunk, self.head = trunk, head
 
-    def forward(self, images: Float[Tensor, "b n 3 s s"]) -> Float[Tensor, "b n k+1 s s"]:
+    def forward(self, images: Float[Tensor, "b n 3 s s"]) -> Float[Tensor, "b n k1 s s"]:
         return self.head(self.trunk(images)).unflatten(0, images.shape[:2])
 
 

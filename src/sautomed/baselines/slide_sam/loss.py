@@ -59,7 +59,7 @@ def draw_examples(
     return Drawn(truth.float(), shown, random_pixels(truth[:, 1], generator), add_noise(tight[:, 0], generator))
 
 
-def random_pixels(masks: Bool[Tensor, "b s s"], generator: torch.Generator) -> Float[Tensor, "b 2"]:
+def random_pixels(masks: Bool[Tensor, "b h w"], generator: torch.Generator) -> Float[Tensor, "b 2"]:
     """Draw one pixel of each mask, all with the same chance, and return its centre, xy in [0, 1].
 
     An empty mask gives the last pixel of the slice.
@@ -99,8 +99,8 @@ IOU_ERRORS: Mapping[str, IouError] = MappingProxyType({"best": error_of_best, "a
 
 
 def prompt_losses(
-    masks: Float[Tensor, "2*b 3 3 h w"],
-    iou: Float[Tensor, "2*b 3"],
+    masks: Float[Tensor, "m 3 3 h w"],
+    iou: Float[Tensor, "m 3"],
     drawn: Drawn,
     iou_error: IouError = error_of_best,
 ) -> dict[str, Tensor]:

@@ -87,6 +87,6 @@ class SlideSam(Segmenter):
         masks, iou = self.decode(Features.cat([features, features]), torch.cat(prompts))
         return prompt_losses(masks, iou, drawn, self.iou_error)
 
-    def heaviest(self, images: Float[Tensor, "n 3 s s"]) -> Features:
+    def run_heaviest_part(self, images: Float[Tensor, "n 3 s s"]) -> Features:
         """Run the trunk."""
         return self.encode(images)

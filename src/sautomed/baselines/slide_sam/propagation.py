@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as nnf
@@ -47,6 +47,7 @@ class TripletMasks:
     iou: Float[Tensor, " m"]
 
 
+@runtime_checkable
 class TripletNetwork(Protocol):
     """The part of a network's interface that the propagation needs."""
 
@@ -147,7 +148,7 @@ class Votes:
 
 @dataclass(frozen=True)
 class Visitor:
-    """PromptEncoder a triplet with the boxes of several organs, and records votes and prompts."""
+    """Prompts a triplet with the boxes of several organs, and records votes and prompts."""
 
     network: TripletNetwork
     volume: SliceReader

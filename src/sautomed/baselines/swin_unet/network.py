@@ -73,10 +73,10 @@ class SwinUnet(PlainSegmenter):
             x = self.up[number](x, skips[number])
         return Features(self.norm_up(x).permute(0, 3, 1, 2))
 
-    def logits(self, features: Features) -> Float[Tensor, "n k+1 s s"]:
+    def logits(self, features: Features) -> Float[Tensor, "n k1 s s"]:
         return self.final(features.coarse.permute(0, 2, 3, 1))
 
-    def heaviest(self, images: Float[Tensor, "n 3 s s"]) -> Features:
+    def run_heaviest_part(self, images: Float[Tensor, "n 3 s s"]) -> Features:
         """Compute features and logits, since the expansion to full resolution needs more memory than the rest."""
         features = self.encode(images)
         self.logits(features)
@@ -153,7 +153,7 @@ class DecoderStage(nn.Module):
         self.join = nn.Linear(2 * dim, dim)
         self.blocks = nn.Sequential(*blocks)
 
-    def forward(self, x: Float[Tensor, "n h w c2"], skip: Float[Tensor, "n 2h 2w c"]) -> Float[Tensor, "n 2h 2w c"]:
+    def forward(self, x: Float[Tensor, "n h w c2"], skip: Float[Tensor, "n 2*h 2*w c"]) -> Float[Tensor, "n 2*h 2*w c"]:
         return self.blocks(self.join(torch.cat([self.upsample(x), skip], -1)))
 
 
@@ -197,7 +197,7 @@ class FinalExpansion(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.classify = nn.Linear(dim, classes + 1, bias=False)
 
-    def forward(self, x: Float[Tensor, "n h w c"]) -> Float[Tensor, "n k+1 s s"]:
+    def forward(self, x: Float[Tensor, "n h w c"]) -> Float[Tensor, "n k1 4*h 4*w"]:
         pixels = rearrange(self.expand(x), "n h w (p c) -> n h w p c", p=PATCH * PATCH)
         logits = self.classify(self.norm(pixels))
         return rearrange(logits, "n h w (row column) k -> n k (h row) (w column)", row=PATCH)

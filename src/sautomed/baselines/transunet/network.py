@@ -60,7 +60,7 @@ class TransUNet(PlainSegmenter):
         coarsest, skips = self.resnet(images.contiguous(memory_format=torch.channels_last))
         return Features(self.decoder(self.transformer(coarsest), skips))
 
-    def logits(self, features: Features) -> Float[Tensor, "n k+1 s s"]:
+    def logits(self, features: Features) -> Float[Tensor, "n k1 s s"]:
         return self.head(features.coarse)
 
 

@@ -50,7 +50,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class BatchOutcome:
-    """How a run ended; each job of the plan is in one of the three."""
+    """How a run ended: every job of the plan is done, skipped (done earlier) or failed."""
 
     done: tuple[Job, ...] = ()
     skipped: tuple[Job, ...] = ()
@@ -64,7 +64,7 @@ def run_plan(model: Model, plan: Plan, on_slice: OnJobSlice | None = None) -> Ba
     the hashes of existing outputs are compared.
 
     Args:
-        on_slice: Called after each slice; once for a job that is skipped, as if it had one slice.
+        on_slice: Called after each slice; a skipped job reports 1 of 1.
     Raises:
         UnwritableTarget: There is no space for the outputs, or shared files cannot be written.
     """
@@ -102,15 +102,15 @@ def segment_job(model: Model, prepared: PreparedJob, plan: Plan, on_slice: OnJob
         volume = model.read(job.scan, plan.options.reading)
         for text in volume.warnings:
             log.warning("%s", text)
-        clock.stop("read")
+        clock.lap("read")
         progress = None if on_slice is None else partial(on_slice, job)
         segmented = segment_with_backoff(with_chunk(model, prepared.chunk), volume, progress)
-        clock.stop("segment")
+        clock.lap("segment")
         for target in job.targets:
             segmented.labels.save(target)
         if job.preview is not None:
             draw_preview(volume, segmented.labels, job.preview)
-        clock.stop("write")
+        clock.lap("write")
     if job.report is not None and prepared.provenance is not None:
         execution = _execution(prepared, volume, segmented, clock.seconds)
         report = done_report(
@@ -127,7 +127,7 @@ class _Clock:
         self.started = time.perf_counter()
         self.seconds: dict[str, float] = {}
 
-    def stop(self, stage: str) -> None:
+    def lap(self, stage: str) -> None:
         now = time.perf_counter()
         self.seconds[stage], self.started = round(now - self.started, 3), now
 

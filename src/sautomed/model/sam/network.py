@@ -109,9 +109,9 @@ def decode_masks(
     position: Float[Tensor, "1 256 h w"],
     features: Float[Tensor, "b 256 h w"],
     sparse: Float[Tensor, "b n p 256"],
-    dense: Float[Tensor, "b n 256 h w"],
+    dense: Float[Tensor, "#b #n 256 #h #w"],
 ) -> tuple[Float[Tensor, "b n m 4*h 4*w"], Float[Tensor, "b n m"]]:
-    """Decode like `Sam.decode`, with a mask decoder of any number of mask tokens."""
+    """Decode like `Sam.decode`, with a mask decoder of any number of mask tokens; `dense` may be broadcast."""
     (b, n), (c, h, w) = sparse.shape[:2], features.shape[1:]
     output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
     tokens, image = decoder.transformer(
@@ -163,7 +163,7 @@ def build_sam(size: SamSize | SamSizes, image_size: int = 1024) -> Sam:
     return sam
 
 
-def dense_position(embedding: SamPositionalEmbedding, h: int, w: int) -> Float[Tensor, "1 c h w"]:
+def dense_position(embedding: SamPositionalEmbedding, h: int, w: int) -> Float[Tensor, "1 c {h} {w}"]:
     """Return the Fourier features of the centre of every place of an h x w grid that spans the image."""
     table = embedding.positional_embedding
     y = (torch.arange(h, device=table.device, dtype=table.dtype) + 0.5) / h

@@ -45,7 +45,7 @@ class WindowAttention(SamVisionAttention):
     ) -> tuple[Float[Tensor, "b h w c"], None]:
         return self.mix(self.qkv(hidden_states)), None
 
-    def mix(self, qkv: Float[Tensor, "b h w 3*c"]) -> Float[Tensor, "b h w c"]:
+    def mix(self, qkv: Float[Tensor, "b h w c3"]) -> Float[Tensor, "b h w c3//3"]:
         """Mix the values by attention, given fused queries, keys and values."""
         b, h, w, _ = qkv.shape
         heads = self.num_attention_heads
@@ -156,7 +156,7 @@ def encode(
     return vision.neck(tokens)
 
 
-def _by_distance(table: Float[Tensor, "2*n-1 c"], n: int) -> Float[Tensor, "n n c"]:
+def _by_distance(table: Float[Tensor, "{2*n-1} c"], n: int) -> Float[Tensor, "{n} {n} c"]:
     """Return the entry for the distance between each pair of rows (or columns)."""
     places = torch.arange(n, device=table.device)
     return table[places[:, None] - places[None, :] + n - 1]

@@ -40,12 +40,12 @@ def resize_position_tables(state: Mapping[str, Tensor], sizes: SamSizes, image_s
     return resized
 
 
-def _stretch_map(table: Float[Tensor, "1 g g c"], grid: int) -> Float[Tensor, "1 grid grid c"]:
+def _stretch_map(table: Float[Tensor, "1 g g c"], grid: int) -> Float[Tensor, "1 {grid} {grid} c"]:
     channels_first = table.float().permute(0, 3, 1, 2)
     stretched = nnf.interpolate(channels_first, size=(grid, grid), mode="bilinear", align_corners=False)
     return stretched.permute(0, 2, 3, 1).contiguous()
 
 
-def _stretch_rows(table: Float[Tensor, "g c"], rows: int) -> Float[Tensor, "rows c"]:
+def _stretch_rows(table: Float[Tensor, "g c"], rows: int) -> Float[Tensor, "{rows} c"]:
     stretched = nnf.interpolate(table.float().T[None], size=rows, mode="linear", align_corners=False)
     return stretched[0].T.contiguous()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as nnf
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor
 
 from sautomed.config import DataSettings
@@ -49,7 +49,7 @@ class SliceFit:
         inner = nnf.interpolate(slices[:, None], self.inner, mode="bilinear", align_corners=False, antialias=True)
         return self._pad(inner[:, 0])
 
-    def labels_to_network(self, labels: Int[Tensor, "n h w"], classes: int) -> Int[Tensor, "n s s"]:
+    def labels_to_network(self, labels: Integer[Tensor, "n h w"], classes: int) -> Integer[Tensor, "n s s"]:
         """Resize each class's mask as an image; the strongest wins, so contours stay smooth when slices grow."""
         best = torch.full((len(labels), *self.inner), 0.0)
         winner = torch.zeros(best.shape, dtype=torch.uint8)

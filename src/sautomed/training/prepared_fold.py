@@ -1,4 +1,4 @@
-"""Everything that a training needs of its data set: cases of the fold, resolved settings, prepared slices."""
+"""A fold ready to be trained on: its cases, resolved settings, prepared slices."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ from sautomed.training.prepare import PreparedCase, prepare, resolve_data
 
 
 @dataclass(frozen=True)
-class Materials:
-    """A fold ready to be trained on: its cases as prepared slices, and settings with nothing left on "auto"."""
+class PreparedFold:
+    """Cases of a fold as prepared slices, and settings with nothing left on "auto"."""
 
     dataset: Dataset
     fold: Fold
@@ -30,7 +30,7 @@ class Materials:
     val: list[PreparedCase]
 
 
-def gather(plan: TrainingPlan, callbacks: Callbacks) -> Materials:
+def prepare_fold(plan: TrainingPlan, callbacks: Callbacks) -> PreparedFold:
     """Read the data set, choose the fold, write the resolved settings (or compare them with the run's), prepare slices.
 
     Raises:
@@ -44,10 +44,10 @@ def gather(plan: TrainingPlan, callbacks: Callbacks) -> Materials:
     settings = plan.settings.model_copy(update={"data": resolve_data(dataset, plan.settings.data)})
     _write_or_check(plan, settings, fold)
     wanted = [case for case in dataset.cases if case.id in {*fold.train, *fold.val}]
-    prepared = _prepare(plan, dataset, wanted, settings, callbacks)
-    materials = Materials(dataset, fold, settings, [prepared[i] for i in fold.train], [prepared[i] for i in fold.val])
-    require_classes(materials.train, materials.val, dataset.labels, str(plan.fold))
-    return materials
+    cases = _prepare(plan, dataset, wanted, settings, callbacks)
+    prepared = PreparedFold(dataset, fold, settings, [cases[i] for i in fold.train], [cases[i] for i in fold.val])
+    require_classes(prepared.train, prepared.val, dataset.labels, str(plan.fold))
+    return prepared
 
 
 def fewer_cases(fold: Fold, cases: int | None, seed: int) -> Fold:

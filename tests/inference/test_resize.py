@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sautomed.inference.fit import SliceFit, automatic_size, channel_slices
+from sautomed.inference.resize import SliceFit, automatic_size, channel_slices
 
 sides = st.integers(20, 200)
 spacings = st.floats(0.5, 2.0)

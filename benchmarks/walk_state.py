@@ -74,7 +74,7 @@ def score(bundle: Bundle, volume: Volume, truth: LabelMap, change: str) -> float
     """Return the DSC of a scan that is walked with one change of `CHANGES`."""
     network, settings, labels = bundle.network, bundle.settings, bundle.labels
     if not isinstance(network, SAutoMed):
-        raise SystemExit("This benchmark needs a model of 3D-SAutoMed: other systems carry no state from slice to slice.")
+        raise SystemExit("This needs a model of 3D-SAutoMed: other systems carry no state from slice to slice.")
     view = NetworkView(volume, settings.data, torch.device("cpu"), labels, truth)
     walk = Walk(network, view, WALKS["mid_to_ends"](view.depth), settings.segment.chunk)
     true = Truth(*boxes_of_labels(view.truth(range(view.depth)), network.classes, 1))

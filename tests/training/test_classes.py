@@ -1,4 +1,4 @@
-"""A fold that cannot teach a class is refused; what validation cannot score is said."""
+"""A fold without examples of a class is refused; classes that validation cannot score are reported."""
 
 import logging
 

@@ -88,10 +88,10 @@ def stamps_of(case):
     return [(case.folder / f"{case.id}.{name}.npy").stat().st_mtime_ns for name in ("image", "labels", "presence")]
 
 
-def test_progress_is_told(dataset, data, tmp_path):
-    told = []
-    prepare(dataset, dataset.cases[:2], data, tmp_path, lambda *seen: told.append(seen))
-    assert told == [(1, 2, "block_0"), (2, 2, "block_1")]
+def test_progress_is_reported(dataset, data, tmp_path):
+    reported = []
+    prepare(dataset, dataset.cases[:2], data, tmp_path, lambda *seen: reported.append(seen))
+    assert reported == [(1, 2, "block_0"), (2, 2, "block_1")]
 
 
 def test_values_become_consecutive_and_strangers_are_refused():

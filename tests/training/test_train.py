@@ -21,7 +21,7 @@ from sautomed.training.train import train
 
 @pytest.fixture
 def plan(dataset_folder, small_settings, tmp_path):
-    """A training of four steps into a folder of this test; name what shall be otherwise."""
+    """Plan a training of four steps into a folder of this test; keyword arguments change the plan."""
 
     def make(**changes):
         parts = {"dataset": dataset_folder, "run": tmp_path / "run", "settings": small_settings, "device": "cpu"}

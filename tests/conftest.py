@@ -2,47 +2,54 @@
 
 import inspect
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import jaxtyping
 import nibabel
 import numpy as np
 import pytest
+from beartype import BeartypeConf, beartype
 
 ROOT = Path(__file__).parents[1]
 
-# The rooms whose signatures name array shapes. Every call that tests make there is checked against them, as are plain
-# types; an int may stand for a float (PEP 484). The hook sees only what is imported after it, so this file imports
-# sautomed inside its fixtures. Processes that tests start are not checked.
+# The rooms whose signatures name the shapes of arrays: every call that tests make there is checked against them. The
+# hook sees only what is imported after it, so this file imports sautomed inside its fixtures.
 CHECKED_ROOMS = ("sautomed.model", "sautomed.inference", "sautomed.training", "sautomed.baselines")
-CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+ARRAY = re.compile(r"\b(Bool|Float|Int|Integer|UInt)\[")
+
+check_types = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int may stand for a float, as for mypy
 
 
-def leave_generators(jaxtyped: Callable[..., Callable[[Any], Any]]) -> Callable[..., Callable[[Any], Any]]:
-    """Make jaxtyping's decorator leave generator functions unchecked.
+def check_arrays(jaxtyped: Callable[..., Any]) -> Callable[..., Any]:
+    """Make jaxtyping's decorator check functions and dataclasses that name arrays, and leave all others as they are.
 
-    Checked, they would be plain functions, and `@torch.inference_mode()` would not cover what they do between yields.
+    Checks of all others would double the time and find only what mypy finds. Generator functions are left too: checked,
+    they would be plain functions, and `@torch.inference_mode()` would not cover what they do between yields.
     """
 
-    def decorator(*, typechecker: Any) -> Callable[[Any], Any]:
-        check = jaxtyped(typechecker=typechecker)
-        return lambda function: function if inspect.isgeneratorfunction(function) else check(function)
+    def names_array(function: Any) -> bool:
+        try:
+            hints = get_type_hints(function)
+        except NameError:  # a class that is being defined, or imported for type checkers alone
+            hints = inspect.get_annotations(function)
+        return any(ARRAY.search(str(hint)) for hint in hints.values())
 
-    return decorator
+    def decorate(thing: Any) -> Any:
+        if is_dataclass(thing):
+            thing.__init__ = decorate(thing.__init__)
+        if not inspect.isfunction(thing) or inspect.isgeneratorfunction(thing) or not names_array(thing):
+            return thing
+        return jaxtyped(check_types(thing), typechecker=None)
+
+    return lambda *, typechecker: decorate
 
 
-jaxtyping.jaxtyped = leave_generators(jaxtyping.jaxtyped)  # the hook takes it from there
-jaxtyping.install_import_hook(CHECKED_ROOMS, CHECKER)
-
-
-@pytest.fixture
-def unchecked_annotations() -> Iterator[None]:
-    """Checks of annotations switched off, for tests that pass what they forbid."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+jaxtyping.jaxtyped = check_arrays(jaxtyping.jaxtyped)  # the hook puts it on everything that is defined in the rooms
+jaxtyping.install_import_hook(CHECKED_ROOMS, None)
 
 
 @pytest.fixture(scope="session")

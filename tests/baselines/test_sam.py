@@ -192,7 +192,6 @@ def test_it_has_the_published_number_of_parameters_and_none_is_trained():
     assert not any(p.requires_grad for p in model.parameters())
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_it_has_no_losses(weights):
     with pytest.raises(errors.UsageError, match="never trained"):
         model_of(weights).losses(None, TrainSettings(), torch.Generator())

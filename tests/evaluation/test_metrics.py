@@ -30,7 +30,7 @@ def test_every_metric_belongs_to_known_conventions_and_has_a_key_of_its_own():
     for metric in METRICS.values():
         assert metric.scores
         assert set(metric.scores) <= set(CONVENTIONS)
-    keys = [metric.key for metric in METRICS.values()]
+    keys = [metric.summary_key for metric in METRICS.values()]
     assert len(set(keys)) == len(keys)
 
 

@@ -121,7 +121,6 @@ def test_other_targets():
 
 
 @pytest.mark.parametrize("wrong", [{"rank": 0}, {"targets": ()}, {"targets": ("q", "proj")}])
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_settings_that_make_no_adapter_are_refused(wrong):
     with pytest.raises(UnknownSetting, match="LoRA"):
         add_lora(_vision(), **wrong)

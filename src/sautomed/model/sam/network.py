@@ -111,7 +111,10 @@ def decode_masks(
     sparse: Float[Tensor, "b n p 256"],
     dense: Float[Tensor, "#b #n 256 #h #w"],
 ) -> tuple[Float[Tensor, "b n m 4*h 4*w"], Float[Tensor, "b n m"]]:
-    """Decode like `Sam.decode`, with a mask decoder of any number of mask tokens; `dense` may be broadcast."""
+    """Decode like `Sam.decode`, with a mask decoder of any number of mask tokens.
+
+    `dense` is broadcast, but over several prompts only if there is one image.
+    """
     (b, n), (c, h, w) = sparse.shape[:2], features.shape[1:]
     output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
     tokens, image = decoder.transformer(

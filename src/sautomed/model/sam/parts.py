@@ -166,11 +166,14 @@ def _decoder_attention(
     module: nn.Module,
     query: Float[Tensor, "b heads q c"],
     key: Float[Tensor, "b heads k c"],
-    value: Float[Tensor, "b heads k c"],
+    value: Float[Tensor, "#b heads k c"],
     attention_mask: Tensor | None,
     **_: Any,
 ) -> tuple[Float[Tensor, "b q heads c"], None]:
-    """Plain attention in the form that `transformers` plugs in; SAM's decoder never has a mask or dropout."""
+    """Plain attention in the form that `transformers` plugs in; SAM's decoder never has a mask or dropout.
+
+    Several prompts in one image share its values.
+    """
     scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
     return (scores.softmax(dim=-1) @ value).transpose(1, 2), None
 

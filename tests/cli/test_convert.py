@@ -67,6 +67,24 @@ def test_scaling_is_applied(tmp_path):
     )
 
 
+@pytest.mark.parametrize("ending", [".nrrd", ".mha", ".nii.gz"])
+@pytest.mark.parametrize(("unit", "mm"), [("meter", 1e3), ("micron", 1e-3)])
+def test_other_units_become_mm_where_the_format_is_in_mm(tmp_path, ending, unit, mm):
+    image = nibabel.load(scan(tmp_path / "mm.nii.gz"))
+    affine = np.diag([1 / mm, 1 / mm, 1 / mm, 1]) @ np.array(
+        [[-1.0, 0, 0, 41], [0, 2, 0, 7], [0, 0, 3, 9], [0, 0, 0, 1]]
+    )
+    image = nibabel.Nifti1Image(np.asarray(image.dataobj), affine)
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, tmp_path / "a.nii")
+    convert_file(tmp_path / "a.nii", tmp_path / f"b{ending}")
+    found = SimpleITK.ReadImage(str(tmp_path / f"b{ending}"))
+    np.testing.assert_allclose(found.GetSpacing(), (1, 2, 3), rtol=1e-6)
+    np.testing.assert_allclose(found.GetOrigin(), (-41, -7, 9), rtol=1e-6)
+    if ending == ".nii.gz":
+        assert nibabel.load(tmp_path / "b.nii.gz").header.get_xyzt_units()[0] == unit
+
+
 def test_a_label_map_becomes_segments(tmp_path):
     convert_file(scan(tmp_path / "a.nii.gz"), tmp_path / "a.seg.nrrd")
     image = SimpleITK.ReadImage(str(tmp_path / "a.seg.nrrd"))

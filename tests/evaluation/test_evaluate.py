@@ -66,6 +66,17 @@ def test_each_case_and_class_has_a_row_with_the_scores_of_the_native_grid(folder
     assert moved["tolerance_mm"] == "2"
 
 
+def test_references_may_be_in_another_unit_of_length(folders):
+    predictions, references, output = folders
+    for case in "abc":
+        image = nibabel.Nifti1Image(organs(), np.diag([1e-3, 1e-3, 1e-3, 1]) @ AFFINE)
+        image.header.set_xyzt_units("meter")
+        nibabel.save(image, references / f"{case}.nii.gz")
+    evaluate(predictions, references, output)
+    assert float(rows(output)["b", "liver"]["hd_mm"]) == pytest.approx(1)
+    assert float(rows(output)["a", "liver"]["volume_ref_ml"]) == pytest.approx(64 * 8 / 1000)
+
+
 def test_the_summary_is_nnunets_with_intervals_and_counts(folders):
     summary = evaluate(*folders)
     content = json.loads((folders[2] / "summary.json").read_text())

@@ -86,6 +86,16 @@ def test_text_big_endian_and_old_names(tmp_path):
     )
 
 
+def test_colons_and_comments_are_read_as_itk_reads_them(tmp_path):
+    path = meta(tmp_path / "a.mha", Comment="a: b = c")
+    header, _, _ = path.read_bytes().partition(b"LOCAL\n")
+    other = header.replace(b" = ", b": ").replace(b"Offset", b"# a comment\n\nOffset")
+    path.write_bytes(other + b"LOCAL\n" + BYTES)
+    np.testing.assert_array_equal(read_stored(path).voxels, VALUES)
+    np.testing.assert_array_equal(read_geometry(path).affine, read_geometry(meta(tmp_path / "b.mha")).affine)
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))).T, VALUES)
+
+
 @pytest.mark.parametrize("skip", ["5", "-1"])
 def test_bytes_before_the_voxels_are_skipped(tmp_path, skip):
     (tmp_path / "a.raw").write_bytes(b"12345" + VALUES.tobytes(order="F"))
@@ -140,7 +150,9 @@ def test_truncated_voxels_are_reported_with_their_bytes(tmp_path):
         ({"ElementNumberOfChannels": "-1"}, errors.BadGeometry, "no voxels"),
         ({"ElementType": "MET_STRING"}, errors.NotAScan, "MET_STRING"),
         ({"CompressedData": "perhaps"}, errors.NotAScan, "perhaps"),
-        ({"HeaderSize": "7"}, errors.BadGeometry, "skips 7 bytes"),
+        ({"HeaderSize": "-7"}, errors.BadGeometry, "HeaderSize is -7"),
+        ({"HeaderSize": "7"}, errors.NotAScan, "a HeaderSize of 7 for attached voxels, which is not read"),
+        ({"HeaderSize": "-1"}, errors.NotAScan, "Write it again as one file, for example with 3D Slicer or SimpleITK"),
         ({"ElementSpacing": None}, errors.UnknownSpacing, "no size"),
         ({"ElementSpacing": "1 2"}, errors.BadGeometry, "3 numbers"),
         ({"ElementSpacing": "1 -2 3"}, errors.BadGeometry, "negative"),

@@ -9,12 +9,14 @@ import re
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sautomed import errors
 from sautomed.scans import ReadOptions, read_geometry, read_labels, read_scan, read_stored
 from sautomed.scans.volume import LabelMap
+from sautomed.scans.write import write_image
 
 RNG = np.random.default_rng(0)
 
@@ -232,8 +234,94 @@ def test_spacing_that_contradicts_the_affine_is_warned_of(tmp_path):
     assert "pixdim says 1 x 1 x 5" in volume.warnings[0]
 
 
-def test_other_units_are_warned_of(tmp_path):
-    assert "micrometres" in read_scan(write(tmp_path / "a.nii.gz", xyzt_units=3)).warnings[0]
+# A turned, left-handed grid in mm.
+PLACED_MM = np.array([[0.0, -1.5, 0, 41], [2.0, 0, 0, -23], [0, 0, 5.0, 307], [0, 0, 0, 1]])
+UNITS = {"metres": ("meter", 1e3), "micrometres": ("micron", 1e-3)}
+
+
+def write_in(unit, path, sform_code, qform_code, kind=nibabel.Nifti1Image, affine_mm=PLACED_MM):
+    """Write a scan whose header gives lengths in a unit of `UNITS`, and seconds."""
+    name, mm = UNITS[unit]
+    affine = np.diag([1 / mm, 1 / mm, 1 / mm, 1]) @ affine_mm
+    image = kind(ramp(), affine)
+    image.set_qform(affine, code=qform_code)
+    image.set_sform(affine, code=sform_code)
+    image.header.set_xyzt_units(name, "sec")
+    nibabel.save(image, path)
+    return path
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize(("sform_code", "qform_code"), [(1, 1), (2, 0), (0, 1)])
+def test_other_units_are_converted_to_mm_as_itk_does(tmp_path, unit, kind, sform_code, qform_code):
+    path = write_in(unit, tmp_path / "a.nii.gz", sform_code, qform_code, kind)
+    for found in (read_geometry(path), read_stored(path).geometry, read_scan(path)):
+        native = found.native
+        np.testing.assert_allclose(native.affine, PLACED_MM, rtol=1e-6, atol=1e-4)
+        assert native.spacing_mm == pytest.approx((2, 1.5, 5))
+        assert found.warnings == (f"{path}: the header gives lengths in {unit}; they are converted to mm.",)
+    if kind is nibabel.Nifti1Image:
+        image = SimpleITK.ReadImage(str(path))
+        np.testing.assert_allclose(native.spacing_mm, image.GetSpacing(), rtol=1e-6)
+        np.testing.assert_allclose(native.affine[:3, 3], np.multiply(image.GetOrigin(), (-1, -1, 1)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize(("sform_code", "qform_code"), [(1, 1), (2, 0), (0, 1), (0, 0)])
+def test_labels_of_a_scan_in_other_units_keep_its_header(tmp_path, unit, kind, sform_code, qform_code):
+    options = ReadOptions(assume_spacing=sform_code == qform_code == 0)
+    path = write_in(unit, tmp_path / "a.nii.gz", sform_code, qform_code, kind)
+    volume = read_scan(path, options=options)
+    LabelMap((volume.array > 100).astype(np.uint8), volume.affine, volume.native, volume.plane).save(
+        tmp_path / "labels.nii.gz"
+    )
+    write_image(read_stored(path, options).voxels, volume.native, tmp_path / "again.nii.gz")
+    before = nibabel.load(path).header
+    for name, read in (("labels.nii.gz", read_labels), ("again.nii.gz", read_scan)):
+        after = nibabel.load(tmp_path / name).header
+        for key in ("pixdim", "xyzt_units", "qform_code", "sform_code", "qoffset_x", "quatern_b", "srow_x", "srow_z"):
+            np.testing.assert_array_equal(after[key], before[key], err_msg=key)
+        again = read(tmp_path / name, volume.plane, options=options)
+        np.testing.assert_array_equal(again.native.affine, volume.native.affine)
+
+
+def test_a_sheared_scan_in_metres_is_corrected_in_mm_and_written_in_metres(tmp_path):
+    sheared_mm = PLACED_MM.copy()
+    sheared_mm[0, 0] = 0.1  # straightening moves a corner by less than a millimetre
+    path = write_in("metres", tmp_path / "a.nii.gz", 1, 0, affine_mm=sheared_mm)
+    volume = read_scan(path)
+    assert "the directions are corrected" in " ".join(volume.warnings)
+    LabelMap((volume.array > 100).astype(np.uint8), volume.affine, volume.native, volume.plane).save(
+        tmp_path / "labels.nii"
+    )
+    np.testing.assert_array_equal(nibabel.load(tmp_path / "labels.nii").affine, nibabel.load(path).affine)
+
+
+def test_resampled_labels_of_a_scan_in_metres_are_in_mm(tmp_path):
+    sheared_mm = PLACED_MM.copy()
+    sheared_mm[0, 0] = 1
+    path = write_in("metres", tmp_path / "a.nii.gz", 1, 0, affine_mm=sheared_mm)
+    volume = read_scan(path, options=ReadOptions(resample=True))
+    write_image(np.zeros(volume.native.shape, np.uint8), volume.native, tmp_path / "b.nii")
+    assert nibabel.load(tmp_path / "b.nii").header.get_xyzt_units()[0] == "mm"
+    np.testing.assert_allclose(read_geometry(tmp_path / "b.nii").affine, volume.native.affine, rtol=1e-6, atol=1e-4)
+
+
+def test_unknown_units_are_taken_as_mm(tmp_path):
+    assert read_scan(write(tmp_path / "a.nii.gz", xyzt_units=0)).warnings == ()
+    volume = read_scan(write(tmp_path / "a.nii.gz", xyzt_units=5))
+    assert volume.native.spacing_mm == (1, 1, 3)
+    assert "unknown unit 5; they are taken as mm" in volume.warnings[0]
+
+
+@pytest.mark.parametrize(("code", "name"), [(1, "metres"), (3, "micrometres")])
+def test_a_spacing_that_is_impossible_in_the_headers_unit_is_refused_with_the_unit(tmp_path, code, name):
+    path = write(tmp_path / "a.nii.gz", xyzt_units=code)
+    refused(errors.BadGeometry, path, rf"converted from {name}\) of [\d.]+ x", "correct the header")
+    path = write(tmp_path / "b.nii.gz", xyzt_units=code, pixdim=np.array([1, 1, 1, 3, 0, 0, 0, 0]) / UNITS[name][1])
+    refused(errors.BadGeometry, path, rf"affine converted from {name}\) of")
 
 
 @pytest.mark.parametrize("length", [0.0, -3.0, np.nan, 1e-5, 3000.0])

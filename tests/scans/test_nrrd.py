@@ -179,6 +179,38 @@ def test_voxels_are_only_read_from_beside_the_header(tmp_path, name, word):
     refused(errors.NotAScan, nrrd(tmp_path / "sub" / "a.nhdr", b"", data_file=name), word)
 
 
+@pytest.mark.parametrize("first_line", ["LIST", "LIST 2", "list"])
+def test_a_list_of_data_files_is_named_as_such(tmp_path, first_line):
+    for number in range(4):
+        (tmp_path / f"s{number}.raw").write_bytes(VALUES[:, :, number].tobytes(order="F"))
+    names = "".join(f"s{number}.raw\n" for number in range(4))
+    path = nrrd(tmp_path / "a.nhdr", names.encode(), data_file=first_line, end="\n")
+    refused(errors.NotAScan, path, "several files", "Write it again as one file, for example with 3D Slicer or Simple")
+    if first_line != "list":  # ITK reads capitals only
+        SimpleITK.WriteImage(SimpleITK.ReadImage(str(path)), str(tmp_path / "one.nrrd"))  # the cure works
+        np.testing.assert_array_equal(read_stored(tmp_path / "one.nrrd").voxels, VALUES)
+
+
+@pytest.mark.parametrize(
+    ("changed", "lead", "word"),
+    [
+        ({"line_skip": "1"}, b"hello\n", "skips 1 lines"),
+        ({"byte_skip": "-1", "encoding": "gzip"}, b"", "-1 bytes before its voxels (gzip)"),
+    ],
+)
+def test_a_valid_header_that_is_not_supported_is_not_called_damaged(tmp_path, changed, lead, word):
+    voxels = gzip.compress(BYTES) if "encoding" in changed else BYTES
+    path = nrrd(tmp_path / "a.nrrd", lead + voxels, **changed)
+    refused(errors.NotAScan, path, word, "which is not read. Write it again")
+    SimpleITK.WriteImage(SimpleITK.ReadImage(str(path)), str(tmp_path / "one.nrrd"))  # the cure works
+    np.testing.assert_array_equal(read_stored(tmp_path / "one.nrrd").voxels, VALUES)
+
+
+def test_a_space_of_two_dimensions_is_no_volume(tmp_path):
+    flat = {"space": None, "space_dimension": "2", "space_directions": "(1,0) (0,2) none", "space_origin": "(0,0)"}
+    refused(errors.NotThreeD, nrrd(tmp_path / "a.nrrd", **flat), "a space of 2 dimensions", "three space directions")
+
+
 def test_a_missing_data_file_is_named(tmp_path):
     refused(errors.MissingFile, nrrd(tmp_path / "a.nhdr", b"", data_file="b.raw"), "'b.raw'", "Copy both files")
 
@@ -194,7 +226,8 @@ def test_a_missing_data_file_is_named(tmp_path):
         ({"endian": None}, errors.BadGeometry, "lacks the field 'endian'"),
         ({"encoding": "bzip2"}, errors.NotAScan, "'bzip2'"),
         ({"type": "block"}, errors.NotAScan, "'block'"),
-        ({"line_skip": "3"}, errors.BadGeometry, "skips 3 lines"),
+        ({"line_skip": "-3"}, errors.BadGeometry, "skips -3 lines"),
+        ({"byte_skip": "-2"}, errors.BadGeometry, "-2 bytes"),
         ({"space_directions": "(1,0,0) (0,2,0)"}, errors.BadGeometry, "differ in their numbers of axes"),
         ({"space_directions": "(1,0) (0,2,0) (0,0,1)"}, errors.BadGeometry, "a space direction"),
         ({"space_directions": "one two three"}, errors.BadGeometry, "space directions"),

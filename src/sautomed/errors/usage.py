@@ -37,7 +37,7 @@ class UnknownFormat(UsageError):
 
 
 class NoDicomSource(UsageError):
-    """DICOM output needs a scan that was read from a DICOM series and not resampled."""
+    """DICOM output needs a scan from a DICOM series that was not resampled and whose images have UIDs of their own."""
 
     id = "SAM-E0205"
 

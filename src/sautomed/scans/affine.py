@@ -36,11 +36,15 @@ def check_spacing(spacing_mm: Iterable[float], path: Path, name: str) -> None:
     )
 
 
-def check_affine(affine: NDArray[np.float64], path: Path) -> None:
-    """Raise BadGeometry if `affine` is not finite, singular, or has impossible spacings or distances."""
+def check_affine(affine: NDArray[np.float64], path: Path, name: str = "affine") -> None:
+    """Raise BadGeometry if `affine`, in mm, is not finite, singular, or has impossible spacings or distances.
+
+    Args:
+        name: For the message, such as "affine converted from metres".
+    """
     if not np.isfinite(affine).all() or np.abs(affine).max() > _FARTHEST_MM:
         raise BadGeometry(
-            f"has an affine that is not finite or reaches further than {_FARTHEST_MM:g} mm.", where=path, cure=_REWRITE
+            f"has an {name} that is not finite or reaches further than {_FARTHEST_MM:g} mm.", where=path, cure=_REWRITE
         )
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     with np.errstate(all="ignore"):  # det warns about some matrices whose determinant is 0
@@ -49,7 +53,7 @@ def check_affine(affine: NDArray[np.float64], path: Path) -> None:
         raise BadGeometry(
             "has a singular affine: its axes lie in one plane, so its voxels fill no volume.", where=path, cure=_REWRITE
         )
-    check_spacing(spacing_of(affine), path, "spacing (affine)")
+    check_spacing(spacing_of(affine), path, f"spacing ({name})")
 
 
 def affine_of(

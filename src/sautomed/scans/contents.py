@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 START_BYTES = 4096  # enough to reach NDims in a MetaImage that begins with comments
 _NIFTI_SIZES = {size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")}
-_NDIMS = re.compile(rb"^[ \t]*NDims[ \t]*=", re.MULTILINE)
+_NDIMS = re.compile(rb"^[ \t]*NDims[ \t]*[=:]", re.MULTILINE)
 _DICOM_TYPES = frozenset(
     b"AE AS AT CS DA DS DT FL FD IS LO LT OB OD OF OL OW PN SH SL SQ SS ST TM UI UL UN US UT".split()
 )

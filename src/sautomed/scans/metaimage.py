@@ -5,6 +5,7 @@ Format: https://itk.org/Wiki/ITK/MetaIO/Documentation
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from sautomed.scans.affine import (
 from sautomed.scans.grid import NativeGrid
 from sautomed.scans.payload import CUT_SHORT, Encoding, Payload, check_size, end_notes, read_payload
 from sautomed.scans.stored import Geometry, ReadOptions, Stored
-from sautomed.scans.text_header import damaged
+from sautomed.scans.text_header import damaged, not_read
 
 _TYPES = {
     "met_char": "i1",
@@ -41,6 +42,7 @@ _TYPES = {
     "met_float": "f4",
     "met_double": "f8",
 }
+_SIGN = re.compile("[=:]")  # between name and value; ITK writes the first and reads both
 _BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 # Older names of a field, and its name today.
 _SYNONYMS = {
@@ -129,13 +131,14 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
     while end < len(start):
         newline = start.find(b"\n", end)
         line_end = len(start) if newline < 0 else newline + 1
-        name, sign, value = start[end:line_end].decode("utf-8", errors="replace").partition("=")
+        line = start[end:line_end].decode("utf-8", errors="replace").strip()
         end = line_end
-        if not name.strip():
+        if not line or line.startswith("#"):
             continue
-        if not sign:
-            raise damaged(path, f"its line {name[:60]!r} is no field")
-        key = name.strip().lower()
+        name, *values = _SIGN.split(line, maxsplit=1)
+        if not values:
+            raise damaged(path, f"its line {line[:60]!r} is no field")
+        key, value = name.strip().lower(), values[0]
         fields.setdefault(_SYNONYMS.get(key, key), value.strip())
         if key == "elementdatafile":
             break
@@ -159,8 +162,11 @@ def _payload(fields: dict[str, str], shape: tuple[int, ...], end: int, path: Pat
         encoding = "zlib"
     skip = text_header.parse_integers(fields.get("headersize", "0"), path, "HeaderSize")[0]
     attached = fields["elementdatafile"].upper() == "LOCAL"
-    if skip < -1 or (skip != 0 and attached) or (skip == -1 and encoding != "raw"):
-        raise damaged(path, f"it skips {skip} bytes (HeaderSize), which is not read")
+    if skip < -1:
+        raise damaged(path, f"its HeaderSize is {skip}")
+    if (skip != 0 and attached) or (skip == -1 and encoding != "raw"):
+        kind = "attached" if attached else "compressed or text"
+        raise not_read(path, f"gives a HeaderSize of {skip} for {kind} voxels")
     if attached:
         return Payload(path, shape, dtype, encoding, end)
     payload = Payload(text_header.data_file(fields["elementdatafile"], path), shape, dtype, encoding, max(skip, 0))

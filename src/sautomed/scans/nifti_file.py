@@ -32,6 +32,35 @@ class NiftiSource(ScanSource):
     header: nibabel.Nifti1Header
 
 
+@dataclass(frozen=True)
+class LengthUnit:
+    """Unit of the lengths in a NIfTI header: of the affines and of pixdim.
+
+    Args:
+        name: In the plural, as in "lengths in metres".
+        mm: Length of one unit.
+        known: Whether it is a unit of length by the standard; any other code is taken as mm.
+    """
+
+    name: str
+    mm: float = 1.0
+    known: bool = True
+
+
+_UNITS = {
+    0: LengthUnit("mm"),  # unknown: mm, as in all other readers
+    1: LengthUnit("metres", 1e3),
+    2: LengthUnit("mm"),
+    3: LengthUnit("micrometres", 1e-3),
+}
+
+
+def length_unit(header: nibabel.Nifti1Header) -> LengthUnit:
+    """Return the unit in which a header gives lengths, as ITK understands its `xyzt_units`."""
+    code = int(header["xyzt_units"]) & 7  # the other bits are the unit of time
+    return _UNITS.get(code, LengthUnit(f"the unknown unit {code}", known=False))
+
+
 @dataclass(frozen=True, eq=False)
 class NiftiHeader:
     """A NIfTI header, and the voxels that it describes.

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import nibabel
+import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from sautomed.scans.files import atomic_write
 from sautomed.scans.grid import NativeGrid
-from sautomed.scans.nifti_file import NiftiSource
+from sautomed.scans.nifti_file import NiftiSource, length_unit
 from sautomed.scans.volume import LabelMap
 
 _NIFTI1_LONGEST = 32767  # 16 bits per axis length
@@ -37,6 +38,8 @@ def save_nifti(array: NDArray[Any], native: NativeGrid, path: Path, *, labels: b
     two = isinstance(scan_header, nibabel.Nifti2Header) or max(array.shape) > _NIFTI1_LONGEST
     image_type = nibabel.Nifti2Image if two else nibabel.Nifti1Image
     if scan_header is not None:
+        unit_mm = length_unit(scan_header).mm
+        affine = np.diag([1 / unit_mm, 1 / unit_mm, 1 / unit_mm, 1.0]) @ affine
         header = scan_header.copy()
         _repair(header)
         if labels:

@@ -27,7 +27,7 @@ from sautomed.scans.affine import (
 from sautomed.scans.grid import NativeGrid
 from sautomed.scans.payload import CUT_SHORT, Encoding, Payload, check_size, end_notes, read_payload
 from sautomed.scans.stored import Geometry, ReadOptions, Stored
-from sautomed.scans.text_header import damaged
+from sautomed.scans.text_header import damaged, not_read
 
 _TYPES = {
     name: code
@@ -65,6 +65,7 @@ _TO_RAS = {
 }
 _SYNONYMS = {"datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip"}
 _VECTOR = re.compile(r"\(([^()]*)\)|(none)", re.IGNORECASE)
+_LIST = re.compile(r"LIST\b", re.IGNORECASE)
 _IN_SPACE = ("domain", "space", "???", "none")
 _OVER_TIME = ("list", "time")
 
@@ -138,6 +139,8 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
             raise damaged(path, f"its line {line[:60]!r} is no field")
         name = name.strip().lower()
         fields.setdefault(_SYNONYMS.get(name, name), value.strip())
+        if _LIST.match(fields.get("data file", "")):  # the names of the files follow, one a line
+            break
     if match is None and ("data file" not in fields or end == text_header.MAX_HEADER_BYTES):
         raise TruncatedFile(f"is truncated: it ends at byte {end}, within the NRRD header.", where=path, cure=CUT_SHORT)
     missing = [name for name in ("type", "dimension", "sizes", "encoding") if name not in fields]
@@ -163,8 +166,10 @@ def _payload(fields: dict[str, str], sizes: tuple[int, ...], end: int, path: Pat
         dtype = dtype.newbyteorder(text_header.look_up(fields["endian"], _BYTE_ORDERS, path, "endian"))
     lines = text_header.parse_integers(fields.get("line skip", "0"), path, "line skip")[0]
     skip = text_header.parse_integers(fields.get("byte skip", "0"), path, "byte skip")[0]
-    if lines != 0 or skip < -1 or (skip == -1 and encoding != "raw"):
-        raise damaged(path, f"it skips {lines} lines and {skip} bytes, which is not read")
+    if lines < 0 or skip < -1:
+        raise damaged(path, f"it skips {lines} lines and {skip} bytes")
+    if lines > 0 or (skip == -1 and encoding != "raw"):
+        raise not_read(path, f"skips {lines} lines and {skip} bytes before its voxels ({encoding})")
     detached = "data file" in fields
     voxel_file = text_header.data_file(fields["data file"], path) if detached else path
     payload = Payload(voxel_file, sizes, dtype, encoding, 0 if detached else end, max(skip, 0))
@@ -176,6 +181,13 @@ def _payload(fields: dict[str, str], sizes: tuple[int, ...], end: int, path: Pat
 
 def _axes(fields: dict[str, str], sizes: tuple[int, ...], path: Path) -> tuple[tuple[int, int, int], dict[int, str]]:
     """Return the three axes of space, and the kinds of the others."""
+    dimension = text_header.parse_integers(fields.get("space dimension", "3"), path, "space dimension")
+    if dimension not in ([3], [4]):  # the fourth is time
+        raise NotThreeD(
+            f"places its voxels in a space of {dimension[0]} dimensions, but a 3D volume is needed.",
+            where=path,
+            cure="Write it again with three space directions, for example with pynrrd.",
+        )
     kinds = fields.get("kinds", "").lower().split() or ["???"] * len(sizes)
     vectors = _vectors(fields, path) or [np.zeros(3)] * len(sizes)
     if len(kinds) != len(sizes) or len(vectors) != len(sizes):

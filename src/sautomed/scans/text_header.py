@@ -32,6 +32,15 @@ def damaged(path: Path, reason: str) -> DataError:
     return BadGeometry(f"has a damaged header: {reason}.", where=path, cure="Write it again, or download it again.")
 
 
+def not_read(path: Path, fault: str) -> NotAScan:
+    """Return the error for a valid header that is not supported, unlike in ITK."""
+    return NotAScan(
+        f"{fault}, which is not read.",
+        where=path,
+        cure="Write it again as one file, for example with 3D Slicer or SimpleITK.",
+    )
+
+
 def parse_integers(text: str, path: Path, name: str) -> list[int]:
     """Return the integers of a text, separated by blanks.
 
@@ -81,11 +90,7 @@ def data_file(name: str, header: Path) -> Path:
     """
     name = name.strip()
     if _SEVERAL.search(name):
-        raise NotAScan(
-            f"keeps its voxels in several files ({_quoted(name)}), which is not read.",
-            where=header,
-            cure="Write it again as one file, for example with 3D Slicer or SimpleITK.",
-        )
+        raise not_read(header, f"keeps its voxels in several files ({_quoted(name)})")
     plain = name.removeprefix("./")
     if not plain or plain in (".", "..") or any(sign in plain for sign in "/\\:\0"):
         raise NotAScan(

@@ -11,8 +11,10 @@ from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, orn
 
 from sautomed import errors
 from sautomed.inference.batch import run as batch
-from sautomed.scans import files
+from sautomed.scans import ReadOptions, files
 from sautomed.scans.paths import sha256_of
+
+from ...scans.dicom.build import make_series
 
 
 def names(folder):
@@ -97,6 +99,32 @@ def test_dicom_output_of_another_scan_is_refused_before_the_work(run, write, tmp
     assert isinstance(outcome.failures[0].error, errors.NoDicomSource)
     assert "--format" in str(outcome.failures[0].error)
     assert names(tmp_path) == ["a.nii.gz"]
+
+
+@pytest.mark.parametrize("ending", ["seg.dcm", "labelmap.dcm", "rtstruct.dcm"])
+@pytest.mark.parametrize("keyword", ["SOPInstanceUID", "FrameOfReferenceUID"])
+def test_dicom_output_that_could_not_name_its_images_is_refused_before_the_work(run, tmp_path, ending, keyword):
+    def edit(index, dataset):
+        setattr(dataset, keyword, "1.2.3" if keyword == "SOPInstanceUID" else f"1.2.{index}")
+
+    folder = make_series(tmp_path / "ct", (4, 20, 16), edit=edit, Modality="MR").path
+    sliced = []
+    outcome = run(folder, tmp_path / f"a.{ending}", on_slice=lambda *_: sliced.append(1))
+    error = outcome.failures[0].error
+    assert isinstance(error, errors.NoDicomSource)
+    assert keyword in str(error)
+    assert "Give another --format, such as nii.gz" in error.cure
+    assert (sliced, names(tmp_path)) == ([], ["ct"])
+    assert not run(folder, tmp_path / "a.nii.gz").failures  # the cure works
+
+
+def test_dicom_output_of_a_resampled_series_is_refused_before_the_work(run, tmp_path):
+    folder = make_series(tmp_path / "ct", (4, 20, 16), offsets_mm=[0, 2.5, 5, 10], Modality="MR").path
+    sliced = []
+    reading = ReadOptions(resample=True)
+    outcome = run(folder, tmp_path / "a.seg.dcm", on_slice=lambda *_: sliced.append(1), reading=reading)
+    assert "resampled" in str(outcome.failures[0].error)
+    assert (sliced, names(tmp_path)) == ([], ["ct"])
 
 
 # --- many scans ---

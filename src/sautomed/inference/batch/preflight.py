@@ -15,7 +15,7 @@ from sautomed.inference.batch.scans import scan_files
 from sautomed.inference.memory import TrunkCost, choose_chunk
 from sautomed.inference.model import Model
 from sautomed.scans import Geometry, read_geometry
-from sautomed.scans.dicom.source import DicomSource
+from sautomed.scans.dicom.source import DicomSource, why_not_referable
 from sautomed.scans.files import nearest_folder, sweep_leftovers
 from sautomed.scans.paths import resolved_path, sha256_of
 
@@ -49,24 +49,37 @@ def prepare_job(model: Model, plan: Plan, job: Job, cost: TrunkCost) -> Prepared
 
     Raises:
         DataError: The header cannot be read.
-        NoDicomSource: DICOM is to be written, but the scan is not DICOM.
+        NoDicomSource: DICOM is to be written, but the scan is not DICOM, or its images cannot be referred to.
         MemoryShortage: It needs more memory than there is.
     """
     provenance = None if job.report is None else _provenance(model, plan, job)
     if plan.options.resume and provenance is not None and _is_done(job, provenance):
         return None
     geometry = _read_geometry(model, plan, job)
-    if writes_dicom(job) and not isinstance(geometry.native.source, DicomSource):
-        raise NoDicomSource(
-            f"is {geometry.format}, but DICOM output refers to the images of a DICOM scan.",
-            where=job.scan,
-            cure="Give the DICOM series itself with -i, or another --format, such as nii.gz or nrrd.",
-        )
+    if writes_dicom(job):
+        _require_referable(geometry, job)
     largest = model.settings.segment.chunk
     chunk, need = choose_chunk(geometry, model, cost, plan.options.max_ram_gb)
     if chunk < largest:
         log.warning("%s: %d slices at a time instead of %d, to save memory.", job.scan, chunk, largest)
     return PreparedJob(job, geometry, provenance, chunk, need.peak)
+
+
+def _require_referable(geometry: Geometry, job: Job) -> None:
+    """Raise NoDicomSource if DICOM output could not refer to the images of the scan."""
+    if not isinstance(geometry.native.source, DicomSource):
+        raise NoDicomSource(
+            f"is {geometry.format}, but DICOM output refers to the images of a DICOM scan.",
+            where=job.scan,
+            cure="Give the DICOM series itself with -i, or another --format, such as nii.gz or nrrd.",
+        )
+    fault = why_not_referable(geometry.native.source)
+    if fault:
+        raise NoDicomSource(
+            f"allows no DICOM output: {fault}.",
+            where=job.scan,
+            cure="Give another --format, such as nii.gz or nrrd.",
+        )
 
 
 def _read_geometry(model: Model, plan: Plan, job: Job) -> Geometry:

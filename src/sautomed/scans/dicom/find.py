@@ -71,9 +71,9 @@ def _without_copies(slices: list[Slice], files: OpenContainer) -> tuple[list[Sli
     """Drop files that equal another one byte for byte, as after exporting twice; also return their names."""
     members: dict[str, list[str]] = defaultdict(list)
     for item in slices:
-        header = item.file
-        if header.sop_uid and header.member not in members[header.sop_uid]:
-            members[header.sop_uid].append(header.member)
+        member, uid = item.file.member, item.file.identity.sop_instance
+        if uid and member not in members[uid]:
+            members[uid].append(member)
     copies = []
     for same_uid in members.values():
         seen = set()

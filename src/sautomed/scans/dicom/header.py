@@ -15,6 +15,7 @@ from pydicom.uid import MediaStorageDirectoryStorage
 
 from sautomed.scans.dicom.damage import printable, translate_errors
 from sautomed.scans.dicom.deflated import inflate
+from sautomed.scans.dicom.identity import Identity, identity_of
 from sautomed.scans.dicom.tags import integer, items, number, numbers, text, uid_of
 
 FOLDER, FILE = "the folder", "the file"  # keys beside the DICOM keywords
@@ -48,7 +49,8 @@ SPLITTERS = (
 _TRAITS = tuple(keyword for keyword, _ in SPLITTERS if keyword not in (FOLDER, FILE))
 _GEOMETRY = ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept")
 _TAGS = (
-    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "GantryDetectorTilt", "InstanceNumber"),
+    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality"),
+    *("GantryDetectorTilt", "InstanceNumber"),
     *("Rows", "Columns", "NumberOfFrames", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("SamplesPerPixel", "PhotometricInterpretation", "PixelPaddingValue", "ModalityLUTSequence"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
@@ -81,6 +83,7 @@ class FileHeader:
     Args:
         member: Name of the file in its container.
         size: Bytes of the file; None if its data set is deflated.
+        identity: UIDs by which derived objects refer to the file.
         sop_class: SOPClassUID, the kind of the file.
         syntax: TransferSyntaxUID.
         tilt_deg: GantryDetectorTilt.
@@ -95,8 +98,8 @@ class FileHeader:
 
     member: str
     size: int | None
+    identity: Identity
     sop_class: str
-    sop_uid: str
     series_uid: str
     syntax: str
     modality: str
@@ -213,8 +216,8 @@ def _file_header(dataset: Dataset, member: str, size: int | None, *, deflated: b
     return FileHeader(
         member=member,
         size=size,
+        identity=identity_of(dataset, member),
         sop_class=text(dataset, "SOPClassUID"),
-        sop_uid=text(dataset, "SOPInstanceUID"),
         series_uid=text(dataset, "SeriesInstanceUID"),
         syntax=_syntax(dataset, deflated=deflated),
         modality=text(dataset, "Modality"),

@@ -10,6 +10,7 @@ import numpy as np
 
 from sautomed.errors import GantryTilt
 from sautomed.scans.dicom.damage import printable
+from sautomed.scans.dicom.identity import ambiguity_of
 from sautomed.scans.dicom.picker import ChosenSeries, choose_series
 from sautomed.scans.dicom.pixels import predicted_type, read_voxels
 from sautomed.scans.dicom.resample import RegularGrid, regular_grid, resample
@@ -61,6 +62,7 @@ def _geometry(path: Path, chosen: ChosenSeries, grid: RegularGrid | None) -> Geo
         frames=tuple(item.frame for item in slices),
         series_uid=chosen.series.uid,
         regular=grid is None,
+        ambiguity=ambiguity_of(item.file.identity for item in slices),
     )
     shape, affine = (chosen.stack.shape, chosen.stack.affine) if grid is None else (grid.shape, grid.affine)
     warnings = chosen.warnings

@@ -24,6 +24,7 @@ class DicomSource(ScanSource):
         frames: Per slice: index of its frame in the file, from 0; None for a file of one slice.
         series_uid: SeriesInstanceUID.
         regular: Whether the slices of the array are those of the files; False if it was resampled.
+        ambiguity: Why objects cannot refer to each of the files, as a clause; empty if they can.
     """
 
     path: Path
@@ -31,6 +32,7 @@ class DicomSource(ScanSource):
     frames: tuple[int | None, ...]
     series_uid: str
     regular: bool = True
+    ambiguity: str = ""
 
     def headers(self) -> Iterator[Dataset]:
         """Yield the header of each file once, in the order of its first slice."""
@@ -44,3 +46,16 @@ class DicomSource(ScanSource):
         for name in names:
             path = self.path if self.path.is_file() else self.path / name
             yield pydicom.dcmread(path, stop_before_pixels=True, force=True)
+
+
+def why_not_referable(source: ScanSource | None) -> str:
+    """Return as a clause why no DICOM object can refer to a scan; empty if one can.
+
+    Args:
+        source: Of the scan's `NativeGrid`.
+    """
+    if not isinstance(source, DicomSource):
+        return "a DICOM object refers to the slices of a DICOM series, but the scan came from none"
+    if not source.regular:
+        return "the scan was resampled, so its voxels are no longer on the slices of the series"
+    return source.ambiguity

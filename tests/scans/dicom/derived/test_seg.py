@@ -213,6 +213,58 @@ def test_a_resampled_scan_is_refused(labels, tmp_path):
         write_seg(labels_on(some_labels((4, 9, 7)), native), tmp_path / "out.dcm")
 
 
+AMBIGUOUS = {
+    "the same SOPInstanceUID": lambda index, dataset: setattr(dataset, "SOPInstanceUID", "1.2.3"),
+    "have the same SOPInstanceUID": lambda index, dataset: setattr(dataset, "SOPInstanceUID", f"1.2.{index // 2}"),
+    "4 different values of FrameOfReferenceUID": lambda index, dataset: setattr(
+        dataset, "FrameOfReferenceUID", f"1.2.{index}"
+    ),
+    "2 different values of StudyInstanceUID": lambda index, dataset: setattr(
+        dataset, "StudyInstanceUID", f"1.2.{index // 2}"
+    ),
+}
+
+
+@pytest.mark.parametrize("ending", [".seg.dcm", ".labelmap.dcm", ".rtstruct.dcm"])
+@pytest.mark.parametrize("fault", AMBIGUOUS)
+def test_a_series_whose_images_cannot_be_told_apart_is_read_but_not_referred_to(tmp_path, fault, ending):
+    series = make_series(tmp_path / "ct", edit=AMBIGUOUS[fault])
+    labels = labels_on(some_labels((4, 5, 6)), grid_of(series.path))
+    with pytest.raises(NoDicomSource, match=rf"{fault}.*\.nii\.gz"):
+        labels.save(tmp_path / f"out{ending}")
+    labels.save(tmp_path / "out.nii.gz")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ct", "out.nii.gz"]
+
+
+def test_images_that_became_alike_since_they_were_read_are_refused(tmp_path):
+    series = make_series(tmp_path / "ct")
+    labels = labels_on(some_labels((4, 5, 6)), grid_of(series.path))
+    for file in series.files:
+        dataset = pydicom.dcmread(file)
+        dataset.FrameOfReferenceUID = pydicom.uid.generate_uid()
+        dataset.save_as(file)
+    with pytest.raises(NoDicomSource, match="4 different values of FrameOfReferenceUID"):
+        write_seg(labels, tmp_path / "out.dcm")
+
+
+def test_images_without_any_sop_instance_uid_are_refused(tmp_path):
+    series = make_series(tmp_path / "ct", SOPInstanceUID="")
+    dataset = pydicom.dcmread(series.files[2])
+    del dataset.file_meta.MediaStorageSOPInstanceUID
+    dataset.save_as(series.files[2])
+    labels = labels_on(some_labels((4, 5, 6)), grid_of(series.path))
+    with pytest.raises(NoDicomSource, match="no SOPInstanceUID"):
+        write_seg(labels, tmp_path / "out.dcm")
+
+
+def test_a_frame_of_reference_that_only_some_images_name_is_theirs(tmp_path):
+    def edit(index, dataset):
+        dataset.FrameOfReferenceUID = "1.2.3" if index == 2 else ""
+
+    dataset = write(labels_on(some_labels((4, 5, 6)), grid_of(make_series(tmp_path / "ct", edit=edit).path)), tmp_path)
+    assert dataset.FrameOfReferenceUID == "1.2.3"
+
+
 def test_a_series_that_is_gone_is_refused(tmp_path):
     series = make_series(tmp_path / "ct")
     labels = labels_on(some_labels((4, 5, 6)), grid_of(series.path))

@@ -24,7 +24,8 @@ from pydicom.uid import generate_uid
 
 from sautomed.errors import NoDicomSource, OutputMismatch
 from sautomed.scans.dicom.derived.planes import Planes
-from sautomed.scans.dicom.source import DicomSource
+from sautomed.scans.dicom.identity import Identity, ambiguity_of, identity_of
+from sautomed.scans.dicom.source import DicomSource, why_not_referable
 from sautomed.scans.grid import NativeGrid
 from sautomed.scans.volume import LabelMap
 
@@ -102,17 +103,17 @@ def source_series(native: NativeGrid, path: str | Path) -> SourceSeries:
         native: The grid of the label map.
         path: The file to be written, for messages.
     Raises:
-        NoDicomSource: The scan is not a DICOM series, was resampled, or its files are missing or have changed.
+        NoDicomSource: The scan is not a DICOM series, was resampled, its files do not have UIDs of their own, or are
+            missing or have changed.
     """
     source = native.source
-    if not isinstance(source, DicomSource):
-        raise _no_source("a DICOM object refers to the slices of a DICOM series, but the scan came from none.", path)
-    if not source.regular:
-        raise _no_source("the scan was resampled, so its voxels are no longer on the slices of the series.", path)
+    fault = why_not_referable(source)
+    if fault or not isinstance(source, DicomSource):
+        raise _no_source(f"{fault}.", path)
     try:
         headers = dict(zip(dict.fromkeys(source.members), source.headers(), strict=True))
         with pydicom.config.disable_value_validation():
-            return _collect(source, [headers[name] for name in source.members], native)
+            return _collect(source, headers, native)
     except (OSError, *HEADER_FAULTS) as error:
         fault = f"the headers of the series at {source.path} cannot be used: {_reason(error)}."
         raise _no_source(fault, path) from error
@@ -186,30 +187,35 @@ def _no_source(fault: str, path: str | Path) -> NoDicomSource:
     return NoDicomSource(fault, where=path, cure=_CURE)
 
 
-def _collect(source: DicomSource, headers: list[Dataset], native: NativeGrid) -> SourceSeries:
-    """Combine the headers of the slices: one per slice, repeated for frames of one file."""
+def _collect(source: DicomSource, files: dict[str, Dataset], native: NativeGrid) -> SourceSeries:
+    """Combine the headers of a series.
+
+    Args:
+        files: Header of each file by its name in `source.members`.
+    """
+    headers = [files[name] for name in source.members]  # repeated for frames of one file
     columns, rows, depth = native.shape
     if len(headers) != depth or any((each.Rows, each.Columns) != (rows, columns) for each in headers):
         raise ValueError(f"they are no longer {depth} slices of {rows} rows and {columns} columns")
-    references = tuple(_reference(each, frame) for each, frame in zip(headers, source.frames, strict=True))
+    identities = {name: identity_of(header, name) for name, header in files.items()}
+    ambiguity = ambiguity_of(identities.values())  # again, as the files may have changed
+    if ambiguity:
+        raise ValueError(ambiguity)
+    references = tuple(
+        _reference(identities[name], frame) for name, frame in zip(source.members, source.frames, strict=True)
+    )
     planes = _planes(headers, native)
     thickness = headers[0].get("SliceThickness")
     return SourceSeries(
-        header=_shared_header(headers[0], source.series_uid or references[0].sop_instance),
+        header=_shared_header(headers, source.series_uid or references[0].sop_instance),
         references=references,
         planes=planes,
         slice_thickness_mm=float(thickness) if thickness else planes.slice_gap_mm or 1.0,
     )
 
 
-def _reference(header: Dataset, frame: int | None) -> SliceReference:
-    """Return the reference to an image; from its file meta if an anonymiser removed the elements themselves."""
-    meta = getattr(header, "file_meta", Dataset())
-    sop_class = header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID")
-    sop_instance = header.get("SOPInstanceUID") or meta.get("MediaStorageSOPInstanceUID")
-    if not sop_class or not sop_instance:
-        raise ValueError("an image has no SOPInstanceUID or no SOPClassUID, which references need")
-    return SliceReference(str(sop_class), str(sop_instance), None if frame is None else frame + 1)
+def _reference(file: Identity, frame: int | None) -> SliceReference:
+    return SliceReference(file.sop_class, file.sop_instance, None if frame is None else frame + 1)
 
 
 def _planes(headers: list[Dataset], native: NativeGrid) -> Planes:
@@ -240,12 +246,13 @@ def _planes(headers: list[Dataset], native: NativeGrid) -> Planes:
     return from_files
 
 
-def _shared_header(header: Dataset, series: str) -> Dataset:
-    """Return the elements that derived objects copy from one file, with those that DICOM requires added.
+def _shared_header(headers: list[Dataset], series: str) -> Dataset:
+    """Return the elements that derived objects copy from the files, with those that DICOM requires added.
 
     Args:
         series: Identity of the series, from which missing UIDs are derived.
     """
+    header = headers[0]
     shared = Dataset()
     for keyword in _MAY_BE_EMPTY:
         setattr(shared, keyword, _well_formed(header, keyword) or "")
@@ -255,7 +262,8 @@ def _shared_header(header: Dataset, series: str) -> Dataset:
             setattr(shared, keyword, value)
     # Generated if missing, but equal for all objects derived from the same series.
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
-        setattr(shared, keyword, header.get(keyword) or generate_uid(entropy_srcs=[series, keyword]))
+        uid = next((each.get(keyword) for each in headers if each.get(keyword)), None)
+        setattr(shared, keyword, uid or generate_uid(entropy_srcs=[series, keyword]))
     shared.Modality = header.get("Modality") or "OT"
     return shared
 

@@ -173,4 +173,6 @@ def test_a_broken_link_in_a_folder_is_a_case_that_fails(write, tmp_path):
     write(tmp_path / "s1" / "ct.nii.gz")
     (tmp_path / "s2").mkdir()
     (tmp_path / "s2" / "ct.nii.gz").symlink_to(tmp_path / "not_fetched.nii.gz")
-    assert cases(tmp_path) == [("s1", "ct.nii.gz"), ("s2", "ct.nii.gz")]
+    (tmp_path / "s3").mkdir()
+    (tmp_path / "s3" / "ct.nii.gz").symlink_to(tmp_path / "s3" / "ct.nii.gz")
+    assert cases(tmp_path) == [("s1", "ct.nii.gz"), ("s2", "ct.nii.gz"), ("s3", "ct.nii.gz")]

@@ -174,8 +174,8 @@ def _files_below(folder: Path, excluded: frozenset[Path]) -> Iterator[Path]:
         folders[:] = sorted(f for f in folders if not f.startswith(".") and (here / f).resolve() not in excluded)
         for name in sorted(names):
             path = here / name
-            there = path.is_file() or is_broken_link(path)
-            if not name.startswith(".") and there and path.resolve() not in excluded:
+            there = is_broken_link(path) or (path.is_file() and path.resolve() not in excluded)
+            if there and not name.startswith("."):
                 yield path
 
 

@@ -172,7 +172,7 @@ def test_missing_pairs_are_listed_with_the_nearest_name(blocks, train, command):
         for words in ("image case_1 (nearest: case_01)", "label map case_01 (nearest: case_1)", "label map case_3"):
             assert words in output
         assert "3 files have no partner" in output
-        assert "CASE_0000 in imagesTr" in output
+        assert "CASE_0000.nii.gz in imagesTr" in output
 
 
 def test_extra_files_are_listed(blocks, command):

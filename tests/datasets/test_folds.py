@@ -151,3 +151,56 @@ def test_a_file_whose_folds_split_a_patient_is_refused(tmp_path):
     with pytest.raises(BadSplits, match=r"fold 0 trains on other scans of patients.*1_t2spir"):
         load_or_make_folds(path, list(groups), groups=groups)
     assert len(load_or_make_folds(path, list(groups))) == 1
+
+
+# --- a dataset's own file ---------------------------------------------------------------------------------------------
+
+
+def write_splits(folder, *folds):
+    folder.mkdir(exist_ok=True)
+    content = [{"train": list(train), "val": list(val)} for train, val in folds]
+    (folder / "splits_final.json").write_text(json.dumps(content))
+
+
+def test_a_datasets_own_folds_are_used_reported_and_copied_to_the_run(tmp_path, caplog):
+    write_splits(tmp_path / "data", (["case_00", "case_01"], ["case_02"]))
+    run = tmp_path / "run" / "splits_final.json"
+    with caplog.at_level("INFO"):
+        folds = load_or_make_folds(run, IDS[:4], dataset_folder=tmp_path / "data")
+    assert folds == [Fold(("case_00", "case_01"), ("case_02",))]
+    assert f"those of {tmp_path / 'data' / 'splits_final.json'}. It leaves out case_03." in caplog.text
+    caplog.clear()
+    assert load_or_make_folds(run, IDS[:4], dataset_folder=tmp_path / "data") == folds
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("content", ['[{"train": ["case_00", "case_01"], "val": ["case_02"]}]', "{"])
+def test_the_runs_own_folds_win_over_the_datasets_and_that_is_reported(tmp_path, caplog, content):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "splits_final.json").write_text(content)
+    write_splits(tmp_path / "run", (["case_02"], ["case_01"]))
+    with caplog.at_level("INFO"):
+        folds = load_or_make_folds(tmp_path / "run" / "splits_final.json", IDS, dataset_folder=tmp_path / "data")
+    assert folds == [Fold(("case_02",), ("case_01",))]
+    assert "which differ from those of" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("folds", "words"),
+    [((["case_00"], ["lost"]), "lost"), ((["case_00", "case_01"], ["case_01"]), "validates on: case_01")],
+)
+def test_a_datasets_own_folds_are_checked(tmp_path, folds, words):
+    write_splits(tmp_path / "data", folds)
+    with pytest.raises(BadSplits, match=words) as caught:
+        load_or_make_folds(tmp_path / "splits_final.json", IDS, dataset_folder=tmp_path / "data")
+    assert str(tmp_path / "data" / "splits_final.json") in str(caught.value)
+    assert not (tmp_path / "splits_final.json").exists()
+
+
+def test_scans_of_one_patient_in_a_datasets_own_folds(tmp_path):
+    write_splits(tmp_path / "data", (["1_a"], ["1_b"]))
+    with pytest.raises(BadSplits, match="other scans of patients"):
+        load_or_make_folds(
+            tmp_path / "splits_final.json", ["1_a", "1_b"], groups={"1_a": "1", "1_b": "1"},
+            dataset_folder=tmp_path / "data",
+        )  # fmt: skip

@@ -71,6 +71,41 @@ def test_files_of_file_managers_and_other_kinds_are_no_cases(dataset):
     assert len(read_dataset(dataset).cases) == 2
 
 
+@pytest.mark.parametrize(("wanted", "ending"), [(".nii.gz", ".nii"), (".nii.gz", ".mha"), (".nrrd", ".seg.nrrd")])
+def test_a_label_map_with_another_ending_is_named_and_the_cure_works(dataset, wanted, ending):
+    for path in [*(dataset / "imagesTr").iterdir(), *(dataset / "labelsTr").iterdir()]:
+        labels_too = path.parent.name == "labelsTr"
+        new = ending if path.name == "a_1.nii.gz" else wanted
+        if new != ".nii.gz":
+            convert_file(path, path.with_name(path.name.replace(".nii.gz", new)), labels=labels_too)
+            path.unlink()
+    describe(dataset, {**GOOD, "file_ending": wanted})
+    fault = refused(errors.UnpairedFiles, "1 files have no partner", dataset)
+    assert f": label map a_1{ending} (must end in {wanted})." in fault.fault
+    old = dataset / "labelsTr" / f"a_1{ending}"
+    convert_file(old, old.with_name(f"a_1{wanted}"), labels=True)
+    old.unlink()
+    assert [case.label is not None for case in read_dataset(dataset).cases] == [True, True]
+
+
+def test_a_case_whose_files_both_have_another_ending_is_warned_of(dataset, caplog):
+    read_dataset(dataset)
+    assert caplog.text == ""
+    for path in (dataset / "imagesTr" / "a_1_0000.nii.gz", dataset / "labelsTr" / "a_1.nii.gz"):
+        convert_file(path, path.with_suffix(""), labels=path.parent.name == "labelsTr")
+        path.unlink()
+    assert [case.id for case in read_dataset(dataset).cases] == ["b_2"]
+    assert "do not end in .nii.gz: imagesTr/a_1_0000.nii, labelsTr/a_1.nii." in caplog.text
+
+
+def test_an_image_with_another_ending_is_named(dataset):
+    image_path = dataset / "imagesTr" / "a_1_0000.nii.gz"
+    convert_file(image_path, image_path.with_suffix(""))
+    image_path.unlink()
+    fault = refused(errors.UnpairedFiles, "1 files have no partner", dataset)
+    assert "image a_1_0000.nii (must end in .nii.gz)." in fault.fault
+
+
 def test_a_case_is_a_scan_and_its_labels_on_one_grid(dataset):
     found = read_dataset(dataset)
     volume, label_map = found.load(found.cases[0], "coronal")

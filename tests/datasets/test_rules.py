@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sautomed import errors
 from sautomed.datasets import read_dataset
+from sautomed.datasets.layouts import read_label_names_of
 from sautomed.datasets.rules import NO_RULES, LabelRules, parse_rules, unknown_labels, with_rules
 from sautomed.scans.grid import NativeGrid
 from sautomed.scans.volume import LabelMap
@@ -32,6 +33,41 @@ def test_rules_are_read_from_the_command_line():
     rules = parse_rules(["7=1", "2=3", "3=2"], ["9"], regrid=True)
     assert rules == LabelRules({7: 1, 2: 3, 3: 2}, frozenset({9}), True)
     assert rules
+
+
+def test_labels_are_given_by_name_as_well(blocks):
+    def read_names():
+        return read_label_names_of(blocks.folder)
+
+    assert parse_rules(["255=liver", "left_kidney = background"], ["spleen"], read_names=read_names) == parse_rules(
+        [f"255={LABELS['liver']}", f"{LABELS['left_kidney']}=0"], [str(LABELS["spleen"])]
+    )
+    with pytest.raises(errors.UnknownSetting, match=r"no label 'livre'.*Did you mean liver\?.*0 background, 1 liver"):
+        parse_rules(["255=livre"], read_names=read_names)
+    with pytest.raises(errors.UnknownSetting, match="maps 7 twice"):
+        parse_rules(["7=liver", "7=spleen"], read_names=read_names)
+    with pytest.raises(errors.UnknownSetting, match="0 is the background"):
+        parse_rules(["background=liver"], read_names=read_names)
+
+
+def test_names_are_known_although_a_file_has_no_partner(blocks):
+    blocks.label(0).unlink()
+    assert set(read_label_names_of(blocks.folder).values()) == set(LABELS)
+
+
+def test_a_label_that_another_value_is_mapped_onto_stays_although_its_own_is_ignored(blocks):
+    dataset = read_dataset(blocks.folder)
+    ruled = with_rules(dataset, LabelRules({2: 3}, frozenset({3})))
+    assert ruled.labels == {1: "liver", 3: "left_kidney", 4: "spleen"}
+    assert set(ruled.load(ruled.cases[0])[1].voxel_counts()) == {0, 1, 3, 4}
+
+
+def test_only_a_dataset_with_a_description_is_told_to_name_values_in_it(blocks):
+    add_unknown_value(blocks)
+    dataset = read_dataset(blocks.folder)
+    assert unknown_labels(dataset, dataset.cases).cure.endswith("--ignore 7, or name them in dataset.json.")
+    (blocks.folder / "dataset.json").unlink()
+    assert unknown_labels(dataset, dataset.cases).cure.endswith("--ignore 7.")
 
 
 @pytest.mark.parametrize(

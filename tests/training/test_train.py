@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from sautomed import errors
 from sautomed.datasets.rules import LabelRules
 from sautomed.inference.bundle import load_bundle
-from sautomed.training.plan import Callbacks, TrainingPlan
+from sautomed.training.plan import NO_CALLBACKS, Callbacks, TrainingPlan
+from sautomed.training.prepared_fold import prepare_fold
 from sautomed.training.train import train
 
 
@@ -337,6 +338,18 @@ def test_strange_values_are_trained_as_the_rules_say(own_dataset, plan, trained_
 def test_an_ignored_label_is_not_trained(own_dataset, plan):
     model = train(plan(dataset=own_dataset, rules=LabelRules(ignore=frozenset({5}))))
     assert load_bundle(model).labels == {1: "bright"}
+
+
+def test_the_data_sets_own_folds_are_used_and_checked(own_dataset, plan, tmp_path):
+    splits = own_dataset / "splits_final.json"
+    folds = [{"train": ["block_5", "block_4", "block_0"], "val": ["block_2"]}]
+    splits.write_text(json.dumps(folds))
+    prepared = prepare_fold(plan(dataset=own_dataset), NO_CALLBACKS)
+    assert (prepared.fold.train, prepared.fold.val) == (("block_5", "block_4", "block_0"), ("block_2",))
+    assert json.loads((tmp_path / "run" / "splits_final.json").read_text()) == folds
+    splits.write_text(json.dumps([{"train": ["block_0"], "val": ["lost"]}]))
+    with pytest.raises(errors.BadSplits, match="lost"):
+        prepare_fold(plan(dataset=own_dataset, run=tmp_path / "other"), NO_CALLBACKS)
 
 
 def test_an_unknown_layout_is_refused(plan):

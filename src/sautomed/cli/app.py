@@ -25,9 +25,11 @@ Resample = Annotated[bool, typer.Option("--resample", help="Correct gantry tilt,
 Layout = Annotated[
     str, typer.Option(help="Layout of the data set, if it cannot be detected, such as btcv-8 or chaos-t1in.")
 ]
-MapLabels = Annotated[list[str] | None, typer.Option("--map", help="OLD=NEW: replace a label value. Repeatable.")]
+MapLabels = Annotated[
+    list[str] | None, typer.Option("--map", help="OLD=NEW: replace a label, by value or name. Repeatable.")
+]
 IgnoreLabels = Annotated[
-    list[str] | None, typer.Option("--ignore", help="Label value to treat as background. Repeatable.")
+    list[str] | None, typer.Option("--ignore", help="Label to treat as background, by value or name. Repeatable.")
 ]
 AssumeSpacing = Annotated[
     bool, typer.Option("--assume-spacing", help="Use a NIfTI header's spacing if it gives no orientation.")

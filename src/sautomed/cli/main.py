@@ -75,10 +75,21 @@ def _require_usable(path: Path) -> None:
 def main() -> None:
     """Run the `sautomed` command and exit."""
     warnings.simplefilter("ignore")  # those of libraries; our own are logged
-    logging.basicConfig(format="Warning: %(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_LogFormatter())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    logging.getLogger("sautomed").setLevel(logging.INFO)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.getLogger("transformers").setLevel(logging.ERROR)
     sys.exit(run())
+
+
+class _LogFormatter(logging.Formatter):
+    """Formatter that marks warnings as such; other lines are plain."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = super().format(record)
+        return f"Warning: {message}" if record.levelno >= logging.WARNING else message
 
 
 def _ran_out_of_memory(error: Exception) -> bool:

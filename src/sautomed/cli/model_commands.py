@@ -71,12 +71,13 @@ def train(
 ) -> None:
     """Train on one fold of a data set; the run holds a model folder that `segment -m` takes."""
     from sautomed.config import load_settings
+    from sautomed.datasets.layouts import read_label_names_of
     from sautomed.datasets.rules import parse_rules
     from sautomed.training.plan import Callbacks, TrainingPlan
     from sautomed.training.prepared_fold import run_settings
     from sautomed.training.train import train as run_training
 
-    rules = parse_rules(map_labels or [], ignore or [], regrid)
+    rules = parse_rules(map_labels or [], ignore or [], regrid, lambda: read_label_names_of(dataset, layout))
     overrides = list(settings or [])
     if weights:
         overrides += ["model.trunk.kind=sam", f"model.trunk.weights={json.dumps(weights)}"]

@@ -55,7 +55,7 @@ class Stages:
         def report(job: Job, done: int, total: int) -> None:
             if job.scan not in started:
                 started.append(job.scan)
-            self.show(name, len(started) - 1 + done / total, jobs, f"{job.scan.name} slice {done}/{total}")
+            self.show(name, len(started) - 1 + done / total, jobs, f"{job.case} slice {done}/{total}")
 
         return report
 

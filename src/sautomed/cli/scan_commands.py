@@ -29,7 +29,9 @@ from sautomed.errors import SautomedError, SomeCasesFailed
 
 
 def segment(
-    source: Annotated[Path, typer.Option("-i", "--input", help="A scan, a DICOM folder or zip, or a folder of scans.")],
+    source: Annotated[
+        Path, typer.Option("-i", "--input", help="A scan, a DICOM folder or zip, or a folder with scans.")
+    ],
     model: Annotated[Path, typer.Option("-m", "--model", help="A model folder, or the run that holds it.")],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="A file, whose ending decides the format, or a folder.")
@@ -119,12 +121,13 @@ def doctor(
 ) -> None:
     """Check every case of a data set; exit 3 if something must be corrected, or with --fix could not be."""
     from sautomed.datasets.doctor.examine import examine, fix, require_new_target
+    from sautomed.datasets.layouts import read_label_names_of
     from sautomed.datasets.rules import parse_rules
     from sautomed.inference.preview import thumbnail_png
     from sautomed.report.doctor import write_doctor_page
     from sautomed.scans.files import require_writable_file
 
-    rules = parse_rules(map_labels or [], ignore or [])
+    rules = parse_rules(map_labels or [], ignore or [], read_names=lambda: read_label_names_of(dataset, layout))
     if output:
         require_writable_file(output)
     if fixed:

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sautomed.datasets.description import DESCRIPTION
 from sautomed.errors import UnpairedFiles
 from sautomed.scans import Geometry, read_geometry, read_labels, read_scan
 from sautomed.scans.grid import NativeGrid, Plane, choose_plane, orient
@@ -109,7 +110,7 @@ class Dataset:
     @property
     def declared_in(self) -> str:
         """Source of the label names, for messages."""
-        return "dataset.json" if (self.folder / "dataset.json").is_file() else f"the layout {self.layout}"
+        return DESCRIPTION if (self.folder / DESCRIPTION).is_file() else f"the layout {self.layout}"
 
     def geometry(self, case: Case) -> Geometry:
         """Read the header of a scan, without its voxels. Raises DataError as `scans.read_geometry`."""

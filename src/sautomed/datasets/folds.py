@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from sautomed.errors.text import listed
 from sautomed.scans.files import write_json
 from sautomed.scans.paths import read_json
 
+log = logging.getLogger(__name__)
+
 DEFAULT_FOLDS = 5
+SPLITS = "splits_final.json"  # nnU-Net's name
 
 
 @dataclass(frozen=True)
@@ -70,29 +74,60 @@ def load_or_make_folds(
     seed: int = 0,
     count: int = DEFAULT_FOLDS,
     groups: Mapping[str, str] | None = None,
+    dataset_folder: Path | None = None,
 ) -> list[Fold]:
-    """Read the folds from `path` (splits_final.json), or make them and write the file.
+    """Read the folds from `path` (splits_final.json); otherwise take the dataset's or make them, and write the file.
 
-    Cases of the dataset that the file does not list stay unused, as in nnU-Net.
+    The log names a dataset's file, whether it is used or not.
 
     Args:
         groups: As for `make_folds`.
+        dataset_folder: May hold a splits_final.json, which is used unless `path` exists.
     Raises:
-        BadSplits: The file is malformed, lists cases that the dataset does not have, has a fold without training
-            cases, or validates on cases or patients that it trains on.
+        BadSplits: As `read_folds`.
         NoCases: There is nothing to split.
         UnwritableTarget: The file cannot be written.
     """
     path = Path(path)
-    if not path.exists():
-        folds = make_folds(case_ids, seed, count, groups)
-        write_json(path, [{"train": list(fold.train), "val": list(fold.val)} for fold in folds])
+    own = None if dataset_folder is None else dataset_folder / SPLITS
+    if path.exists():
+        folds = read_folds(path, case_ids, groups)
+        if own is not None and own.is_file() and not _holds(own, folds):
+            log.info("The folds are those of %s, which differ from those of %s.", path, own)
         return folds
+    if own is not None and own.is_file():
+        folds = read_folds(own, case_ids, groups)
+        listed_cases = {case for fold in folds for case in (*fold.train, *fold.val)}
+        unused = sorted(set(case_ids) - listed_cases)
+        log.info("The folds are those of %s.%s", own, f" It leaves out {listed(unused)}." if unused else "")
+    else:
+        folds = make_folds(case_ids, seed, count, groups)
+    write_json(path, [{"train": list(fold.train), "val": list(fold.val)} for fold in folds])
+    return folds
+
+
+def read_folds(path: Path, case_ids: Sequence[str], groups: Mapping[str, str] | None = None) -> list[Fold]:
+    """Read and check a splits_final.json. Cases of the dataset that it does not list stay unused, as in nnU-Net.
+
+    Args:
+        case_ids: Of the dataset.
+        groups: As for `make_folds`.
+    Raises:
+        BadSplits: The file is malformed, lists cases that the dataset does not have, has a fold without training
+            cases, or validates on cases or patients that it trains on.
+    """
     folds = [_parse_fold(entry, number, path) for number, entry in enumerate(_read_entries(path))]
     _require_known(folds, set(case_ids), path)
     for number, fold in enumerate(folds):
         _require_separate_patients(fold, number, groups, path)
     return folds
+
+
+def _holds(path: Path, folds: Sequence[Fold]) -> bool:
+    try:
+        return [_parse_fold(entry, number, path) for number, entry in enumerate(_read_entries(path))] == list(folds)
+    except BadSplits:
+        return False
 
 
 def select_fold(folds: Sequence[Fold], fold: int | Literal["all"]) -> Fold:
@@ -106,13 +141,13 @@ def select_fold(folds: Sequence[Fold], fold: int | Literal["all"]) -> Fold:
     if not 0 <= fold < len(folds):
         raise FoldOutOfRange(
             f"fold {fold} is out of range: the dataset has {len(folds)} folds, 0 to {len(folds) - 1}.",
-            cure=f"Use -f 0 to -f {len(folds) - 1}, or -f all to train on every case.",
+            cure=f"Use one of the folds 0 to {len(folds) - 1}, or `train -f all` to train on every case.",
         )
     chosen = folds[fold]
     if not chosen.val:
         raise FoldOutOfRange(
-            f"fold {fold} has no validation case, because a dataset of one patient cannot be split.",
-            cure="Use -f all, or add cases.",
+            f"fold {fold} has no validation case, as when a dataset has one patient only.",
+            cure=f"Use `train -f all`. Or add cases, and to {SPLITS} too if there is one, or give a new -o.",
         )
     return chosen
 
@@ -159,7 +194,7 @@ def _require_known(folds: Sequence[Fold], known: set[str], path: Path) -> None:
         raise BadSplits(
             f"names {len(unknown)} cases that the dataset does not have: {listed(unknown)}.",
             where=path,
-            cure="Put the cases back, or delete the file to have new folds made.",
+            cure="Put the cases back, take them out of the file, or delete it to have new folds made.",
         )
 
 

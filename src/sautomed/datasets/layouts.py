@@ -16,7 +16,7 @@ from sautomed.datasets import btcv, msd, nnunet_raw, segthor
 from sautomed.datasets.chaos import layout as chaos
 from sautomed.datasets.dataset import Dataset
 from sautomed.datasets.transunet import layout as transunet
-from sautomed.errors import MissingFile, UnknownLayout, UnknownSetting
+from sautomed.errors import MissingFile, UnknownLayout, UnknownSetting, UnpairedFiles
 from sautomed.errors.text import listed
 
 AUTO = "auto"
@@ -85,6 +85,21 @@ def read_dataset(folder: str | Path, layout: str = AUTO) -> Dataset:
         raise MissingFile(
             f"may not be read: {error.strerror} ({error.filename}).", where=folder, cure="Change its permissions."
         ) from error
+
+
+def read_label_names_of(folder: str | Path, layout: str = AUTO) -> dict[int, str]:
+    """Read the label names of a dataset, without the background; files without a partner do not matter.
+
+    Raises:
+        DataError: As `read_dataset`, except UnpairedFiles.
+        UnknownSetting: There is no such layout.
+    """
+    try:
+        return read_dataset(folder, layout).labels
+    except UnpairedFiles as fault:
+        if not isinstance(fault.result, Dataset):
+            raise
+        return fault.result.labels
 
 
 def detect_layout(folder: Path) -> str:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
 from sautomed.datasets.dataset import AnyPlane, Case, Dataset, LayoutReader
+from sautomed.datasets.description import DESCRIPTION
 from sautomed.datasets.regrid import regrid_labels
 from sautomed.errors import UnknownLabels, UnknownSetting
 from sautomed.errors.text import listed, listed_labels
@@ -41,8 +43,8 @@ class LabelRules:
         return bool(self.map or self.ignore or self.regrid)
 
     def remaining(self, labels: Mapping[int, str]) -> dict[int, str]:
-        """Return the labels that can still occur: not ignored, and not mapped away with nothing mapped onto them."""
-        gone = self.ignore | (self.map.keys() - set(self.map.values()))
+        """Return the labels that can still occur: mapped onto, or neither ignored nor mapped away."""
+        gone = (self.ignore | self.map.keys()) - set(self.map.values())
         return {value: name for value, name in labels.items() if value not in gone}
 
     def map_values(self, labels: LabelMap) -> LabelMap:
@@ -117,24 +119,31 @@ def with_rules(dataset: Dataset, rules: LabelRules) -> Dataset:
     return replace(dataset, labels=labels, reader=RuledReader(dataset.reader, rules))
 
 
-def parse_rules(maps: Sequence[str] = (), ignore: Sequence[str] = (), regrid: bool = False) -> LabelRules:
-    """Parse rules from the command line.
+def parse_rules(
+    maps: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    regrid: bool = False,
+    read_names: Callable[[], Mapping[int, str]] = dict,
+) -> LabelRules:
+    """Parse rules from the command line, which give labels by value or by name.
 
     Args:
-        maps: Such as "7=1": value 7 of the label maps means label 1.
-        ignore: Such as "9": value 9 is background.
+        maps: Such as "7=1" or "7=liver": value 7 of the label maps means label 1, whose name is liver.
+        ignore: Such as "9" or "liver": this value is background.
+        read_names: Reads the dataset's label names, without the background; called if a rule gives a name.
     Raises:
         UnknownSetting: A rule cannot be read, or two contradict each other.
+        DataError: As `read_names`.
     """
     mapped: dict[int, int] = {}
     for text in maps:
         old, equals, new = text.partition("=")
         if not equals:
             raise _unreadable_rule("--map", text)
-        value, label = _parse_value(old, text, "--map"), _parse_value(new, text, "--map")
+        value, label = (_parse_value(part, text, "--map", read_names) for part in (old, new))
         if mapped.setdefault(value, label) != label:
             raise UnknownSetting(f"maps {value} twice.", where="--map", cure="Keep one of the two.")
-    ignored = frozenset(_parse_value(text, text, "--ignore") for text in ignore)
+    ignored = frozenset(_parse_value(text, text, "--ignore", read_names) for text in ignore)
     both = sorted(ignored & mapped.keys())
     if both:
         raise UnknownSetting(f"{both[0]} is both mapped and ignored.", where="--ignore", cure="Keep one of the two.")
@@ -166,25 +175,49 @@ def unknown_labels(dataset: Dataset, cases: Iterable[Case]) -> UnknownLabels | N
     return UnknownLabels(
         f"holds label values that have no name in the dataset: {values}. Known are: 0 background, {known}.",
         where=dataset.folder,
-        cure=f"Give their labels with --map {min(voxels)}=LABEL, leave them out with --ignore {min(voxels)}, or name "
-        "them in dataset.json.",
+        cure=cure_of_unknown_value(min(voxels), dataset.declared_in),
     )
+
+
+def cure_of_unknown_value(value: int, declared_in: str) -> str:
+    """Return the cure for label values without a name, with one of them as its example.
+
+    Args:
+        declared_in: As `Dataset.declared_in`.
+    """
+    cures = f"Give their labels with --map {value}=LABEL, by value or name, or leave them out with --ignore {value}"
+    return f"{cures}, or name them in {DESCRIPTION}." if declared_in == DESCRIPTION else f"{cures}."
 
 
 def _count_cases(cases: list[str]) -> str:
     return f"{len(cases)} case{'' if len(cases) == 1 else 's'}: {listed(cases)}"
 
 
-def _parse_value(text: str, whole: str, flag: str) -> int:
-    if not text.strip().isdecimal() or int(text) > MAX_LABEL:
+def _parse_value(text: str, whole: str, flag: str, read_names: Callable[[], Mapping[int, str]]) -> int:
+    """Return the value that a part of a rule gives as a number, or else by the name of its label."""
+    text = text.strip()
+    if text.isdecimal() and int(text) <= MAX_LABEL:
+        return int(text)
+    if not text or text.isdecimal():
         raise _unreadable_rule(flag, whole)
-    return int(text)
+    names = {0: "background", **dict(sorted(read_names().items()))}
+    values = {name: value for value, name in names.items()}
+    if text in values:
+        return values[text]
+    if len(names) == 1:
+        raise _unreadable_rule(flag, whole)
+    near = get_close_matches(text, values, n=1)
+    raise UnknownSetting(
+        f"cannot read {whole!r}: the dataset has no label {text!r}.",
+        where=flag,
+        cure=f"{f'Did you mean {near[0]}? ' if near else ''}There are: {listed_labels(names)}. Give a name or a value.",
+    )
 
 
 def _unreadable_rule(flag: str, text: str) -> UnknownSetting:
-    wanted = "OLD=NEW, as in --map 7=1" if flag == "--map" else "a label value, as in --ignore 9"
+    wanted, example = ("OLD=NEW", "--map 7=1") if flag == "--map" else ("one label", "--ignore 9")
     return UnknownSetting(
-        f"cannot read {text!r}: it must be {wanted}, with whole numbers from 0 to {MAX_LABEL}.",
+        f"cannot read {text!r}: it must be {wanted}, with label values from 0 to {MAX_LABEL} or names of labels.",
         where=flag,
-        cure="Correct it.",
+        cure=f"Write, for example, {example}.",
     )

@@ -18,6 +18,7 @@ from sautomed.scans.contents import describe_start
 from sautomed.scans.grid import ScanSource
 from sautomed.scans.payload import CUT_SHORT, Payload, check_size, first_bytes
 
+LABEL_INTENT = 1002  # intent code of label maps
 _HEADER_BYTES = 540  # of NIfTI-2, the longer of the two
 
 

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from sautomed.scans.files import atomic_write
 from sautomed.scans.grid import NativeGrid
-from sautomed.scans.nifti_file import NiftiSource, length_unit
+from sautomed.scans.nifti_file import LABEL_INTENT, NiftiSource, length_unit
 from sautomed.scans.volume import LabelMap
 
 _NIFTI1_LONGEST = 32767  # 16 bits per axis length
-_LABEL_INTENT = 1002
 _KNOWN_CODES = range(6)
 _ALIGNED = 2
 _EOL_CHECK = (13, 10, 26, 10)  # of NIfTI-2, to detect that line ends were converted
@@ -44,7 +43,7 @@ def save_nifti(array: NDArray[Any], native: NativeGrid, path: Path, *, labels: b
         _repair(header)
         if labels:
             header["cal_min"] = header["cal_max"] = 0  # the scan's display window would hide labels
-        elif int(header["intent_code"]) > _LABEL_INTENT:
+        elif int(header["intent_code"]) > LABEL_INTENT:
             header.set_intent("none")  # vectors and the like, of which one channel was read
         image = image_type(array, affine, header, dtype=kind)
     else:

@@ -34,7 +34,7 @@ class StudyData:
 
 
 def open_data(entry: DataEntry, study: StudyFile, folder: StudyFolder, on_case: OnCase | None = None) -> StudyData:
-    """Read a data set, or write its phantoms, and read or draw its folds.
+    """Read a data set, or write its phantoms, and read or draw its folds; a data set's own splits_final.json wins.
 
     Args:
         on_case: Called after each phantom.
@@ -46,7 +46,9 @@ def open_data(entry: DataEntry, study: StudyFile, folder: StudyFolder, on_case: 
         place = Path(entry.folder) if entry.folder is not None else _write_phantoms(entry, folder, on_case)
         dataset = read_dataset(place, entry.layout)
         ids = [case.id for case in dataset.cases]
-        splits = load_or_make_folds(folder.splits(entry.name), ids, SPLIT_SEED, groups=dataset.groups)
+        splits = load_or_make_folds(
+            folder.splits(entry.name), ids, SPLIT_SEED, groups=dataset.groups, dataset_folder=dataset.folder
+        )
     folds = {number: select_fold(splits, number) for number in entry.folds}
     _refuse_too_few_cases(entry.name, study, folds)
     return StudyData(entry.name, place, dataset, folds)

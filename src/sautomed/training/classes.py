@@ -54,7 +54,10 @@ def _lacking(presence: Sequence[np.ndarray], names: Sequence[str]) -> list[str]:
 
 def _cure(lacking: Sequence[str], val: Sequence[np.ndarray], names: Sequence[str]) -> str:
     if val and set(lacking) - set(_lacking(val, names)):
-        return "Only validation cases show it: use another --seed and -o, another fold, or -f all."
+        return (
+            "Only validation cases show it: use another fold, -f all, or another -o with other folds, by --seed or by "
+            "a splits_final.json in it."
+        )
     value = lacking[0].split()[0]
     return (
         f"Leave it out with --ignore {value}, correct the label maps, or, if it is only a few pixels large, raise "

@@ -9,7 +9,7 @@ import numpy as np
 
 from sautomed.config import Settings, parse_settings
 from sautomed.datasets import Case, Dataset, read_dataset
-from sautomed.datasets.folds import Fold, load_or_make_folds, select_fold
+from sautomed.datasets.folds import SPLITS, Fold, load_or_make_folds, select_fold
 from sautomed.datasets.rules import unknown_labels, with_rules
 from sautomed.errors import NothingToResume, UnknownLabels
 from sautomed.scans.files import write_json
@@ -39,7 +39,7 @@ def prepare_fold(plan: TrainingPlan, callbacks: Callbacks) -> PreparedFold:
     """
     dataset = with_rules(read_dataset(plan.dataset, plan.layout), plan.rules)
     ids = [case.id for case in dataset.cases]
-    folds = load_or_make_folds(plan.run / "splits_final.json", ids, plan.seed, groups=dataset.groups)
+    folds = load_or_make_folds(plan.run / SPLITS, ids, plan.seed, groups=dataset.groups, dataset_folder=dataset.folder)
     fold = fewer_cases(select_fold(folds, plan.fold), plan.train_cases, plan.seed)
     settings = plan.settings.model_copy(update={"data": resolve_data(dataset, plan.settings.data)})
     _write_or_check(plan, settings, fold)
@@ -93,7 +93,8 @@ def _write_or_check(plan: TrainingPlan, settings: Settings, fold: Fold) -> None:
             raise NothingToResume(
                 "was trained with other settings, cases, label rules or seed, so it cannot go on with these.",
                 where=folder,
-                cure="Resume with the same -d, --seed, --map and --ignore, no -c or --set; or train anew elsewhere.",
+                cure="Resume with the same -d, --seed, --map, --ignore and --regrid-labels, no -c or --set; or train "
+                "anew elsewhere.",
             )
     write_json(folder / "config.json", settings.model_dump(mode="json"))
     write_json(folder / "splits.json", splits)

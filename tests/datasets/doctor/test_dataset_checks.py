@@ -34,3 +34,21 @@ def test_a_copied_scan_is_reported_with_the_fold_it_leaks_into(blocks):
     assert "case_1, case_2 are the same scan" in finding.text
     assert "different label maps" in finding.text
     assert "one trains and another validates" in finding.text
+
+
+def test_the_datasets_own_folds_are_those_that_are_checked(blocks):
+    copied_scan(blocks)
+    splits = blocks.folder / "splits_final.json"
+    splits.write_text(json.dumps([{"train": ["case_0", "case_1"], "val": ["case_2"]}]))
+    (finding,) = examine(blocks.folder).findings
+    assert "In fold 0 of splits_final.json one trains" in finding.text
+    splits.write_text(json.dumps([{"train": ["case_0", "case_1", "case_2"], "val": ["case_3"]}]))
+    (finding,) = examine(blocks.folder).findings
+    assert "one trains" not in finding.text
+
+
+def test_a_splits_file_that_training_refuses_is_an_error(blocks):
+    (blocks.folder / "splits_final.json").write_text(json.dumps([{"train": ["case_0"], "val": ["lost"]}]))
+    (finding,) = examine(blocks.folder).findings
+    assert (finding.check, finding.severity, finding.error_id) == ("folds", "error", "SAM-E0317")
+    assert "lost" in finding.text

@@ -1,5 +1,7 @@
 """Corrected copies: what changes in them, and where they are written."""
 
+import json
+
 import nibabel
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from sautomed.datasets.doctor.examine import examine, fix
 from sautomed.datasets.rules import LabelRules
 
 from ..block_dataset import BlockDataset, affine, organs, scan
-from .faults import changed, few_nan, float_label, unknown_value
+from .faults import changed, copied_scan, few_nan, float_label, unknown_value
 
 
 def test_rules_are_applied_to_the_copy(blocks, tmp_path):
@@ -70,3 +72,19 @@ def test_an_interrupted_copy_leaves_nothing(blocks, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fix(diagnosis, tmp_path / "mended", on_case=stop)
     assert [path.name for path in tmp_path.iterdir()] == [blocks.folder.name]
+
+
+def test_the_datasets_own_folds_go_with_the_copies(blocks, tmp_path):
+    copied_scan(blocks)  # case_2 is case_1 again and is left out
+    folds = [{"train": ["case_0", "case_3"], "val": ["case_1", "case_2"]}]
+    (blocks.folder / "splits_final.json").write_text(json.dumps(folds))
+    fix(examine(blocks.folder), tmp_path / "mended")
+    written = json.loads((tmp_path / "mended" / "splits_final.json").read_text())
+    assert written == [{"train": ["case_0", "case_3"], "val": ["case_1"]}]
+
+
+def test_folds_that_cannot_be_kept_are_reported(blocks, tmp_path, caplog):
+    (blocks.folder / "splits_final.json").write_text("{")
+    fix(examine(blocks.folder), tmp_path / "mended")
+    assert not (tmp_path / "mended" / "splits_final.json").exists()
+    assert "The copies have no splits_final.json" in caplog.text

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sautomed import errors
+from sautomed.cli.convert import convert_file
 from sautomed.inference.batch.scans import find_scans, name_of, scan_files
 
 
@@ -115,3 +116,63 @@ def test_a_zip_is_a_scan_of_its_own(dicom_file, write, tmp_path):
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
         archive.write(dicom_file(tmp_path / ".x" / "1"), "1")
     assert cases(tmp_path) == [("a", "a.nii.gz"), ("b", "b.zip")]
+
+
+# --- scan files in the folders below ----------------------------------------------------------------------------------
+
+
+def test_scan_files_in_folders_are_named_by_folder(write, tmp_path):
+    """As in TotalSegmentator, KiTS and BIDS."""
+    write(tmp_path / "s1" / "ct.nii.gz")
+    write(tmp_path / "s2" / "deep" / "ct.nii.gz")
+    write(tmp_path / "sub" / "anat" / "t1.nii.gz")
+    write(tmp_path / "sub" / "anat" / "t2_0000.nii.gz")
+    assert cases(tmp_path) == [
+        ("s1", "ct.nii.gz"), ("s2", "ct.nii.gz"), ("sub_anat_t1", "t1.nii.gz"), ("sub_anat_t2", "t2_0000.nii.gz")
+    ]  # fmt: skip
+    assert find_scans(tmp_path).several
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nrrd", ".mha"])
+def test_scan_files_of_every_format_are_found_beside_others(write, dicom_file, tmp_path, ending):
+    convert_file(write(tmp_path / "top.nii.gz"), tmp_path / "s1" / f"ct{ending}")
+    dicom_file(tmp_path / "s2" / "1")
+    (tmp_path / "s3").mkdir()
+    (tmp_path / "s3" / "damaged.nii.gz").write_text("no scan, but called so")
+    (tmp_path / "s3" / "notes.txt").write_text("x")
+    assert cases(tmp_path) == [
+        ("s1", f"ct{ending}"), ("s2", "s2"), ("s3", "damaged.nii.gz"), ("top", "top.nii.gz")
+    ]  # fmt: skip
+
+
+def test_names_by_folder_do_not_clash_with_other_cases(write, dicom_file, tmp_path):
+    for name in ("s1.nii.gz", "s1/ct.nii.gz", "s2/ct.nii.gz"):
+        write(tmp_path / name)
+    dicom_file(tmp_path / "s2" / "dicom" / "1")
+    assert cases(tmp_path) == [("s1", "s1.nii.gz"), ("s1_ct", "ct.nii.gz"), ("s2", "s2"), ("s2_ct", "ct.nii.gz")]
+
+
+def test_label_maps_in_folders_are_reported_and_no_scans(write, run, tmp_path, caplog):
+    write(tmp_path / "s1" / "ct.nii.gz")
+    write(tmp_path / "s1" / "organs.nii.gz", intent_code=1002)
+    (tmp_path / "s1" / "Segmentation.seg.nrrd").write_text("NRRD0004\n")
+    run(tmp_path / "s1" / "ct.nii.gz", tmp_path / "earlier" / "masks", formats=("nii.gz", "mha"), report=True)
+    with caplog.at_level("INFO"):
+        assert cases(tmp_path) == [("s1", "ct.nii.gz")]
+    assert "4 label maps in the folders below it are not segmented: earlier/masks/ct.mha" in caplog.text
+
+
+def test_scans_below_a_dicom_series_are_left_out_with_a_word(write, dicom_file, tmp_path, caplog):
+    dicom_file(tmp_path / "ct" / "1")
+    write(tmp_path / "ct" / "more" / "pet.nii.gz")
+    assert cases(tmp_path / "ct") == [("ct", "ct")]
+    assert "left out (1): more/pet.nii.gz" in caplog.text
+
+
+def test_a_broken_link_in_a_folder_is_a_case_that_fails(write, tmp_path):
+    write(tmp_path / "s1" / "ct.nii.gz")
+    (tmp_path / "s2").mkdir()
+    (tmp_path / "s2" / "ct.nii.gz").symlink_to(tmp_path / "not_fetched.nii.gz")
+    (tmp_path / "s3").mkdir()
+    (tmp_path / "s3" / "ct.nii.gz").symlink_to(tmp_path / "s3" / "ct.nii.gz")
+    assert cases(tmp_path) == [("s1", "ct.nii.gz"), ("s2", "ct.nii.gz"), ("s3", "ct.nii.gz")]

@@ -12,6 +12,7 @@ from sautomed.datasets.description import is_ct
 from sautomed.datasets.doctor.anatomy import AXES, BODY, Relation, relations_of
 from sautomed.datasets.doctor.diagnosis import Finding, Severity
 from sautomed.datasets.doctor.facts import CaseFacts, Intensities
+from sautomed.datasets.rules import cure_of_unknown_value
 from sautomed.errors import (
     BadGeometry,
     ConstantImage,
@@ -50,6 +51,7 @@ class Description:
 
     channel: str
     labels: dict[int, str]
+    declared_in: str  # for messages
 
 
 Check = Callable[[CaseFacts, Description], Iterator[Finding]]
@@ -112,8 +114,7 @@ def unknown_values(facts: CaseFacts, description: Description) -> Iterator[Findi
         "label values",
         "error",
         f"holds label values that have no name: {counts}. Known are: 0 background, {known}.",
-        f"Give their labels with --map {first}=LABEL, leave them out with --ignore {first}, or name them in the "
-        "dataset's description.",
+        cure_of_unknown_value(first, description.declared_in),
         facts.id,
         error_id="SAM-E0308",
     )

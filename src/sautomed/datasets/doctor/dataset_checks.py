@@ -15,7 +15,7 @@ import numpy as np
 from sautomed.datasets.description import is_ct
 from sautomed.datasets.doctor.diagnosis import Finding, Severity
 from sautomed.datasets.doctor.facts import CaseFacts
-from sautomed.datasets.folds import Fold
+from sautomed.datasets.folds import SPLITS, Fold
 from sautomed.errors.text import listed
 
 ENOUGH = 5  # with fewer cases a median means little
@@ -34,13 +34,15 @@ class DatasetFacts:
         cases: All of them, readable or not.
         labels: Name of each label.
         channel: Name of the image channel.
-        folds: As training makes them with seed 0; empty if it cannot.
+        folds: As training uses them; empty if it cannot.
+        folds_from: Their source, for messages: "seed 0", or the name of a file.
     """
 
     cases: Sequence[CaseFacts]
     labels: dict[int, str]
     channel: str
     folds: Sequence[Fold]
+    folds_from: str
 
     @property
     def scans(self) -> list[CaseFacts]:
@@ -85,14 +87,15 @@ def classes_absent_from_folds(dataset: DatasetFacts) -> Iterator[Finding]:
         [fold.train for fold in dataset.folds],
         dataset,
         severity="warning",
-        cure="Such a fold is refused: use another --seed, -f all, or a splits_final.json of your own in the run.",
+        cure=f"Such a fold is refused: use -f all, or other folds, by a {SPLITS} in the dataset's folder"
+        f"{'' if dataset.folds_from == SPLITS else ' or another --seed'}.",
     )
     yield from _absent_from(
         "validation",
         [fold.val for fold in dataset.folds],
         dataset,
         severity="note",
-        cure="Its validation score leaves the class out; the other folds, or another --seed, score it.",
+        cure="Its validation score leaves the class out; other folds score it.",
     )
 
 
@@ -110,7 +113,7 @@ def _absent_from(
         with_class = {case for case, values in shown.items() if value in values}
         absent = [number for number, ids in enumerate(folds) if shown.keys() & set(ids) and not with_class & set(ids)]
         if with_class and absent:
-            text = f"class {value} {name} is in no {part} case of fold {listed(absent)} of seed 0."
+            text = f"class {value} {name} is in no {part} case of fold {listed(absent)} of {dataset.folds_from}."
             yield Finding("folds", severity, text, cure)
 
 
@@ -124,7 +127,8 @@ def duplicates(dataset: DatasetFacts) -> Iterator[Finding]:
         apart = len({case.group or case.id for case in cases}) > 1
         leak = _leaking_folds(cases, dataset.folds)
         leak_note = (
-            f" In fold {listed(leak)} of seed 0 one trains and another validates, so scores would be too good."
+            f" In fold {listed(leak)} of {dataset.folds_from} one trains and another validates, so scores would be too "
+            "good."
             if leak
             else ""
         )
@@ -145,7 +149,7 @@ def duplicates(dataset: DatasetFacts) -> Iterator[Finding]:
                 "warning",
                 f"{listed(ids)} are different scans with the same label map, voxel for voxel.",
                 "Either a label map was copied by mistake, or they are scans of one patient, which must not be split "
-                "between training and validation: then list them together in splits_final.json.",
+                f"between training and validation: then list them together in a {SPLITS} in the dataset's folder.",
                 case=ids[0],
             )
 

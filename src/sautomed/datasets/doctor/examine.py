@@ -14,10 +14,10 @@ from sautomed.datasets.doctor.dataset_checks import DatasetFacts, check_dataset
 from sautomed.datasets.doctor.diagnosis import Diagnosis, Finding, sorted_findings
 from sautomed.datasets.doctor.mending import Mended, OnCase, require_new_target, write_mended
 from sautomed.datasets.doctor.read_case import read_case
-from sautomed.datasets.folds import Fold, make_folds
+from sautomed.datasets.folds import SPLITS, Fold, make_folds, read_folds
 from sautomed.datasets.names import is_hidden
 from sautomed.datasets.rules import NO_RULES, LabelRules, with_rules
-from sautomed.errors import UnpairedFiles
+from sautomed.errors import BadSplits, UnpairedFiles
 from sautomed.errors.text import listed
 from sautomed.scans.formats import FILE_ENDINGS
 from sautomed.scans.paths import resolved_path
@@ -52,7 +52,7 @@ def examine(
     dataset, findings = _open(Path(dataset_folder), layout)
     findings = findings or _extra_files(dataset)  # files without a partner are reported already
     dataset = with_rules(dataset, rules)
-    description = Description(dataset.channel, dataset.labels)
+    description = Description(dataset.channel, dataset.labels, dataset.declared_in)
     cases, pictures = [], {}
     for number, case in enumerate(dataset.cases, start=1):
         reading = read_case(dataset, case)
@@ -65,7 +65,8 @@ def examine(
         del reading  # frees its voxels before the next case is read
         if on_case:
             on_case(number, len(dataset.cases), case.id)
-    findings += check_dataset(DatasetFacts(cases, dataset.labels, dataset.channel, _folds(dataset)))
+    folds, folds_from, bad_splits = _folds(dataset)
+    findings += [*bad_splits, *check_dataset(DatasetFacts(cases, dataset.labels, dataset.channel, folds, folds_from))]
     return Diagnosis(
         folder=dataset.folder,
         name=dataset.name,
@@ -120,7 +121,17 @@ def _extra_files(dataset: Dataset) -> list[Finding]:
     return [Finding("extra files", "warning", text, "Correct their names if they should be cases, or take them out.")]
 
 
-def _folds(dataset: Dataset) -> Sequence[Fold]:
-    """Return the folds that `train` makes with seed 0; none if there is only one patient."""
-    folds = make_folds([case.id for case in dataset.cases], groups=dataset.groups)
-    return folds if len(folds) > 1 else ()
+def _folds(dataset: Dataset) -> tuple[Sequence[Fold], str, list[Finding]]:
+    """Return the folds that `train` uses, their source, and findings about the dataset's splits_final.json.
+
+    Without that file they are those of seed 0; none if there is only one patient.
+    """
+    ids, path = [case.id for case in dataset.cases], dataset.folder / SPLITS
+    if not path.is_file():
+        folds = make_folds(ids, groups=dataset.groups)
+        return folds if len(folds) > 1 else (), "seed 0", []
+    try:
+        return read_folds(path, ids, dataset.groups), SPLITS, []
+    except BadSplits as fault:
+        text = f"its {SPLITS} {fault.fault}"
+        return (), SPLITS, [Finding("folds", "error", text, fault.cure, error_id=fault.id)]

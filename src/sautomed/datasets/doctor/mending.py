@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +18,14 @@ from sautomed.datasets.doctor.case_checks import Description, check_case
 from sautomed.datasets.doctor.facts import add_label_facts
 from sautomed.datasets.doctor.read_case import read_case
 from sautomed.datasets.doctor.write_case import ENDING, CorrectedCase, file_names, write_case
+from sautomed.datasets.folds import SPLITS, Fold, read_folds
 from sautomed.datasets.regrid import regrid_labels
 from sautomed.datasets.rules import LabelRules, with_rules
-from sautomed.errors import GridMismatch, NeedsMending, NoCases, TargetExists, UnwritableTarget
+from sautomed.errors import BadSplits, GridMismatch, NeedsMending, NoCases, TargetExists, UnwritableTarget
 from sautomed.errors.text import listed
 from sautomed.scans.files import write_json
+
+log = logging.getLogger(__name__)
 
 RECORD = "mended.json"
 
@@ -97,6 +101,7 @@ def write_mended(dataset: Dataset, target: Path, rules: LabelRules, on_case: OnC
         mended = Mended(target, changes, left_out, dropped)
         _write_description(dataset, {value: name for value, name in labels.items() if value in shown}, mended, folder)
         _write_record(dataset, mended, rules, folder)
+        _write_splits(dataset, mended, folder)
     return mended
 
 
@@ -108,7 +113,7 @@ def _write_cases(
     Returns:
         Changes by case id, reasons for leaving a case out by case id, and the label values in the written cases.
     """
-    description = Description(dataset.channel, labels)
+    description = Description(dataset.channel, labels, dataset.declared_in)
     changes: dict[str, tuple[str, ...]] = {}
     left_out: dict[str, str] = {}
     scans: dict[str, str] = {}  # case id by the hash of its scan
@@ -216,3 +221,25 @@ def _write_record(dataset: Dataset, mended: Mended, rules: LabelRules, folder: P
         "patients": patients,  # nnU-Net's layout has no place for them
     }
     write_json(folder / RECORD, record)
+
+
+def _write_splits(dataset: Dataset, mended: Mended, folder: Path) -> None:
+    """Write the folds of a dataset's own splits_final.json for the cases that were written, by their new names."""
+    path, ids = dataset.folder / SPLITS, [case.id for case in dataset.cases]
+    if not path.is_file():
+        return
+    names = {case: name for case, name in file_names(ids).items() if case in mended.changes}
+    try:
+        before = read_folds(path, ids, dataset.groups)
+    except BadSplits as fault:
+        log.warning("The copies have no %s: %s", SPLITS, fault)
+        return
+    folds = [Fold(_renamed(fold.train, names), _renamed(fold.val, names)) for fold in before]
+    if all(fold.train for fold in folds):
+        write_json(folder / SPLITS, [{"train": list(fold.train), "val": list(fold.val)} for fold in folds])
+    else:
+        log.warning("The copies have no %s: all training cases of a fold were left out.", SPLITS)
+
+
+def _renamed(cases: Sequence[str], names: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(names[case] for case in cases if case in names)

@@ -187,6 +187,12 @@ def is_report(path: Path) -> bool:
     return _read(path).get("schema") == SCHEMA
 
 
+def reported_outputs(path: Path) -> set[str]:
+    """Return the names of the files that a CASE.json lists; none if it is not there or not ours."""
+    report = _read(path)
+    return {str(row.get("path")) for row in _rows(report, "outputs")} if report.get("schema") == SCHEMA else set()
+
+
 def is_failure_list(path: Path) -> bool:
     """Return whether a file is a complete failures.json."""
     return _read(path).get("schema") == FAILURES_SCHEMA

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
 from pydicom.errors import InvalidDicomError
 
-from sautomed.datasets import case_name
+from sautomed.datasets import case_name, without_ending
 from sautomed.errors import DataError, MissingFile, NoCases
+from sautomed.errors.text import listed
+from sautomed.inference.batch.case_report import reported_outputs
+from sautomed.scans import read_geometry
 from sautomed.scans.contents import is_dicom
 from sautomed.scans.formats import FILE_ENDINGS, FORMATS, format_of
+from sautomed.scans.nifti_file import LABEL_INTENT, NiftiSource
 from sautomed.scans.paths import is_broken_link
+
+log = logging.getLogger(__name__)
 
 _START_BYTES = 132  # a DICOM file has its signature after a preamble of 128 bytes
 _ZIP = b"PK\x03\x04"
+_LABEL_FOLDERS = ("labels", "segmentations")  # labelsTr of nnU-Net and the Decathlon; those of TotalSegmentator
 _INDEX = "DICOMDIR"  # a DICOM file too, but a list of names
 
 
@@ -45,7 +54,8 @@ def find_scans(source: Path, output: Path | None = None) -> Scans:
     """Find the scans at `source`.
 
     A file is one scan. So is a folder that holds DICOM files of one study and no other scan. In any other folder, each
-    file that is a scan is a case, and so is each subfolder that holds DICOM files.
+    file that is a scan is a case, and so is each subfolder that holds DICOM files, and each scan file in the folders
+    below, named by folder. Label maps in the folders below are left out, with a line in the log.
 
     Args:
         output: Where results go: a folder of earlier results within `source` is no input.
@@ -57,21 +67,28 @@ def find_scans(source: Path, output: Path | None = None) -> Scans:
         raise MissingFile("does not exist.", where=source, cure="Check the path given with -i.")
     if not source.is_dir():
         return Scans((Scan(name_of(source), source),), several=False)
-    excluded = _within(output, source)
     files = [path for path in _visible_files(source) if is_volume_file(path)]
-    dicom = list(_dicom_below(source, excluded))
-    if dicom and (any(path.parent == source for path in dicom) or (not files and _are_of_one_study(dicom))):
+    dicom, below = _search_below(source, _within(output, source))
+    if any(path.parent == source for path in dicom):
+        if below:
+            log.warning(
+                "%s: holds DICOM files, so it is one scan; scans in the folders below it are left out (%d): %s. "
+                "To segment them, give their folder with -i.", source, len(below), _listed_below(below, source)
+            )  # fmt: skip
         return Scans((Scan(name_of(source), source), *_scans_of(files)), several=bool(files))
+    if dicom and not files and not below and _are_of_one_study(dicom):
+        return Scans((Scan(name_of(source), source),), several=False)
     folders = sorted({source / path.relative_to(source).parts[0] for path in dicom})
-    scans = sorted((*_scans_of(files), *_scans_of(folders)), key=lambda scan: scan.path.name)
+    scans = [*_scans_of(files), *_scans_of(folders)]
+    scans += _scans_by_folder(below, source, {scan.case for scan in scans})
     if not scans:
         raise NoCases(
             f"holds no scan. Looked for were {', '.join(kind.name for kind in FORMATS.values())} files, recognised by "
-            f"content, names ending in {', '.join(FILE_ENDINGS)}, and DICOM files in it and in the folders below it.",
+            f"content, and names ending in {', '.join(FILE_ENDINGS)}, in it and in the folders below it.",
             where=source,
             cure="Check the folder given with -i.",
         )
-    return Scans(tuple(scans), several=True)
+    return Scans(tuple(sorted(scans, key=lambda scan: scan.case)), several=True)
 
 
 def name_of(path: Path) -> str:
@@ -101,7 +118,7 @@ def scan_files(scan: Path, outputs: frozenset[Path] = frozenset()) -> list[Path]
         outputs: Files and folders in a DICOM folder that are results and no part of the scan.
     """
     if scan.is_dir():
-        return [path for path in _files_below(scan, outputs) if path.name != _INDEX]
+        return [path for path in _files_below(scan, outputs) if path.name != _INDEX and path.is_file()]
     return [scan, *_voxel_files(scan)]
 
 
@@ -121,6 +138,25 @@ def _scans_of(paths: list[Path]) -> list[Scan]:
     return [Scan(name_of(path), path) for path in paths]
 
 
+def _scans_by_folder(paths: list[Path], source: Path, taken: Container[str]) -> list[Scan]:
+    """Name scans below `source` by folder: p1 for p1/ct.nii.gz if no other scan is p1, else p1_ct.
+
+    Args:
+        taken: Names of other cases.
+    """
+    places = [path.relative_to(source).parts for path in paths]
+    in_folder = Counter(place[0] for place in places)
+    scans = []
+    for path, place in zip(paths, places, strict=True):
+        alone = in_folder[place[0]] == 1 and place[0] not in taken
+        scans.append(Scan(place[0] if alone else "_".join((*place[:-1], name_of(path))), path))
+    return scans
+
+
+def _listed_below(paths: list[Path], source: Path) -> str:
+    return listed(path.relative_to(source) for path in paths)
+
+
 def _within(output: Path | None, source: Path) -> frozenset[Path]:
     if output is None or output.resolve() == source.resolve():
         return frozenset()
@@ -133,29 +169,69 @@ def _visible_files(folder: Path) -> list[Path]:
 
 
 def _files_below(folder: Path, excluded: frozenset[Path]) -> Iterator[Path]:
-    """Yield all files below a folder in a stable order, except hidden and excluded ones."""
+    """Yield all files below a folder in a stable order, broken links too, except hidden and excluded ones."""
     for place, folders, names in os.walk(folder):
         here = Path(place)
         folders[:] = sorted(f for f in folders if not f.startswith(".") and (here / f).resolve() not in excluded)
         for name in sorted(names):
             path = here / name
-            if not name.startswith(".") and path.is_file() and path.resolve() not in excluded:
+            there = is_broken_link(path) or (path.is_file() and path.resolve() not in excluded)
+            if there and not name.startswith("."):
                 yield path
 
 
-def _dicom_below(folder: Path, excluded: frozenset[Path]) -> Iterator[Path]:
+def _search_below(folder: Path, excluded: frozenset[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the DICOM files in a folder and below it, and the scan files of other formats below it."""
+    dicom: list[Path] = []
+    scans: list[Path] = []
+    label_maps: list[Path] = []
     for path in _files_below(folder, excluded):
-        if path.name != _INDEX and _is_dicom_file(path):
-            yield path
+        if path.name == _INDEX:
+            continue
+        if _is_dicom_file(path):
+            dicom.append(path)
+        elif path.parent != folder and is_volume_file(path) and not _is_zip(path):  # many other files are zips too
+            (label_maps if _is_label_map(path) else scans).append(path)
+    if label_maps:
+        log.info(
+            "%s: %d label maps in the folders below it are not segmented: %s.",
+            folder,
+            len(label_maps),
+            _listed_below(label_maps, folder),
+        )
+    return dicom, scans
+
+
+def _is_label_map(path: Path) -> bool:
+    """Return whether a file is a result of this package, or marked as a label map by its folder, name or header."""
+    if path.parent.name.lower().startswith(_LABEL_FOLDERS):
+        return True
+    report = path.with_name(f"{without_ending(path.name)}.json")
+    if path.name.lower().endswith(".seg.nrrd") or path.name in reported_outputs(report):
+        return True
+    try:
+        source = read_geometry(path).native.source
+    except DataError:  # segmenting the scan reports it
+        return False
+    return isinstance(source, NiftiSource) and int(source.header["intent_code"]) == LABEL_INTENT
+
+
+def _is_zip(path: Path) -> bool:
+    return _start_of(path).startswith(_ZIP)
 
 
 def _is_dicom_file(path: Path) -> bool:
+    start = _start_of(path)
+    return is_dicom(start) and not start.startswith(_ZIP)
+
+
+def _start_of(path: Path) -> bytes:
+    """Return the first bytes of a file; none if it cannot be read, which reading the scan reports."""
     try:
         with path.open("rb") as stream:
-            start = stream.read(_START_BYTES)
-    except OSError:  # reading the scan reports it
-        return False
-    return is_dicom(start) and not start.startswith(_ZIP)
+            return stream.read(_START_BYTES)
+    except OSError:
+        return b""
 
 
 def _are_of_one_study(paths: list[Path]) -> bool:

@@ -1,7 +1,9 @@
 """A data set in, a run out: what is written, going on after a stop, fitting a time, and what is refused."""
 
 import csv
+import errno
 import json
+import os
 import shutil
 import signal
 from types import SimpleNamespace
@@ -173,6 +175,24 @@ def test_stopped_and_resumed_equals_uninterrupted(trained_run, plan, tmp_path):
     assert_same(*(load_file(r / "fold_0/model/model.safetensors") for r in (trained_run, run)))
     numbers = [[{**row, "elapsed_s": ""} for row in rows(r)] for r in (trained_run, run)]
     assert numbers[0] == numbers[1]
+
+
+def test_a_full_disk_keeps_the_checkpoint_before_and_the_training_goes_on_from_it(plan, tmp_path, monkeypatch):
+    save = torch.save
+
+    def save_once(content, file):
+        if content["global_step"] > 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(content, file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", save_once)
+        with pytest.raises(errors.UnwritableTarget, match="No space left"):
+            train(plan())
+    assert checkpoint(tmp_path / "run", "last")["global_step"] == 2
+    assert checkpoint(tmp_path / "run", "best")["global_step"] == 2
+    train(plan(resume=True))
+    assert checkpoint(tmp_path / "run", "last")["global_step"] == 4
 
 
 def test_time_before_the_stop_counts(plan, tmp_path):

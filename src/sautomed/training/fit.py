@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from sautomed.config import TrainSettings
 from sautomed.inference.device import choose_device
+from sautomed.training.checkpoints import AtomicCheckpointIO
 from sautomed.training.learner import Learner
 from sautomed.training.log import CurveLog
 from sautomed.training.plan import Callbacks, TrainingPlan
@@ -25,6 +26,7 @@ def fit(learner: Learner, prepared: PreparedFold, plan: TrainingPlan, callbacks:
     Raises:
         KeyboardInterrupt: Ctrl-C; the last checkpoint stays.
         TrainingDiverged: The loss became infinite or nan.
+        UnwritableTarget: A checkpoint or the log cannot be written; the checkpoint before stays.
     """
     settings, folder, model = prepared.settings.train, plan.folder, learner.model
     stack = None if model.run_slices is None else (model.run_slices, model.overhang)
@@ -70,6 +72,7 @@ def _make_trainer(
         limit_val_batches=1.0 if validating else 0,
         logger=TensorBoardLogger(folder, name="", version="tensorboard"),
         callbacks=listeners,
+        plugins=AtomicCheckpointIO(),
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=1,

@@ -59,8 +59,9 @@ class LogTable:
     def _rows(self) -> list[dict[str, str]]:
         if not self.path.exists():
             return []
-        with self.path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        text = self.path.read_bytes().decode("utf-8")
+        whole = text[: text.rfind("\n") + 1]  # a full disk may have cut the last row
+        return list(csv.DictReader(io.StringIO(whole, newline="")))
 
     def _write(self, rows: list[dict[str, str]]) -> None:
         text = io.StringIO(newline="")

@@ -7,6 +7,7 @@ import torch
 from sautomed.baselines import build_segmenter
 from sautomed.errors import NothingToResume, TargetExists
 from sautomed.inference.device import choose_device
+from sautomed.scans.files import full_disk_reported
 from sautomed.training.budget import Budget, now_s
 from sautomed.training.fit import fit
 from sautomed.training.learner import Learner
@@ -23,19 +24,20 @@ def train(plan: TrainingPlan, callbacks: Callbacks = NO_CALLBACKS) -> Path:
         DataError: The data set, its folds or a case cannot be used; ClassMissing if no training case shows a class.
         ModelError: The pretrained weights cannot be used, or there is nothing to resume.
         TargetExists: The fold was trained already and `resume` is not set.
-        UsageError: There is no such device.
+        UsageError: There is no such device, or a file cannot be written.
     """
     began = now_s(plan.clock)
     _check_target(plan)
     choose_device(plan.device)  # a wrong name is refused before any work
-    prepared = prepare_fold(plan, callbacks)
-    learner = _make_learner(plan, prepared)
-    learner.budget.seconds = None if plan.max_minutes is None else plan.max_minutes * 60
-    learner.budget.clock = plan.clock
-    learner.budget.spent_s = now_s(plan.clock) - began  # the clock began before there was a learner
-    if any(parameter.requires_grad for parameter in learner.model.parameters()):  # SAM as it is has none
-        fit(learner, prepared, plan, callbacks)
-    return write_model(learner, prepared, plan)
+    with full_disk_reported(plan.run):  # TensorBoard writes files of its own
+        prepared = prepare_fold(plan, callbacks)
+        learner = _make_learner(plan, prepared)
+        learner.budget.seconds = None if plan.max_minutes is None else plan.max_minutes * 60
+        learner.budget.clock = plan.clock
+        learner.budget.spent_s = now_s(plan.clock) - began  # the clock began before there was a learner
+        if any(parameter.requires_grad for parameter in learner.model.parameters()):  # SAM as it is has none
+            fit(learner, prepared, plan, callbacks)
+        return write_model(learner, prepared, plan)
 
 
 def _check_target(plan: TrainingPlan) -> None:

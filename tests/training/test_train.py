@@ -238,6 +238,42 @@ def test_resuming_with_another_network_is_refused(trained_run, plan, small_setti
     assert (trained_run / "fold_0" / "config.json").read_bytes() == before
 
 
+# --- one trainer ---
+
+
+def test_a_second_trainer_of_one_fold_is_refused_and_the_first_goes_on(plan, tmp_path):
+    refused = []
+
+    def train_beside(_):
+        if not refused:
+            with pytest.raises(errors.TargetInUse, match=r"fold_0.*another process.*-o") as caught:
+                train(plan())
+            refused.append(caught.value)
+
+    model = train(plan(), Callbacks(on_step=train_beside))
+    assert (refused[0].id, refused[0].exit_code) == ("SAM-E0208", 2)
+    assert json.loads((model / "metrics.json").read_text())["steps"] == 4
+    assert not (tmp_path / "run" / "fold_0" / "train.lock").exists()
+
+
+def test_the_lock_of_a_dead_process_is_not_in_the_way(plan, tmp_path):
+    (tmp_path / "run" / "fold_0").mkdir(parents=True)
+    (tmp_path / "run" / "fold_0" / "train.lock").write_text("")
+    assert train(plan()).is_dir()
+
+
+def test_a_training_that_is_refused_leaves_no_folder(plan, tmp_path):
+    with pytest.raises(errors.DataError):
+        train(plan(dataset=tmp_path / "nowhere"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(plan, tmp_path):
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(errors.UnwritableTarget, match=r"run.*-o"):
+        train(plan())
+
+
 # --- folds and time ---
 
 

@@ -1,13 +1,16 @@
 """The verb `train`: a data set in, a run with a model folder out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 
 from sautomed.baselines import build_segmenter
-from sautomed.errors import NothingToResume, TargetExists
+from sautomed.errors import NothingToResume, TargetExists, TargetInUse
 from sautomed.inference.device import choose_device
-from sautomed.scans.files import full_disk_reported
+from sautomed.scans.files import full_disk_reported, require_writable
 from sautomed.training.budget import Budget, now_s
 from sautomed.training.fit import fit
 from sautomed.training.learner import Learner
@@ -24,12 +27,13 @@ def train(plan: TrainingPlan, callbacks: Callbacks = NO_CALLBACKS) -> Path:
         DataError: The data set, its folds or a case cannot be used; ClassMissing if no training case shows a class.
         ModelError: The pretrained weights cannot be used, or there is nothing to resume.
         TargetExists: The fold was trained already and `resume` is not set.
+        TargetInUse: Another process trains this fold now.
         UsageError: There is no such device, or a file cannot be written.
     """
     began = now_s(plan.clock)
-    _check_target(plan)
     choose_device(plan.device)  # a wrong name is refused before any work
-    with full_disk_reported(plan.run):  # TensorBoard writes files of its own
+    with full_disk_reported(plan.run), _only_trainer(plan.folder):  # TensorBoard writes files of its own
+        _check_target(plan)
         prepared = prepare_fold(plan, callbacks)
         learner = _make_learner(plan, prepared)
         learner.budget.seconds = None if plan.max_minutes is None else plan.max_minutes * 60
@@ -38,6 +42,35 @@ def train(plan: TrainingPlan, callbacks: Callbacks = NO_CALLBACKS) -> Path:
         if any(parameter.requires_grad for parameter in learner.model.parameters()):  # SAM as it is has none
             fit(learner, prepared, plan, callbacks)
         return write_model(learner, prepared, plan)
+
+
+@contextmanager
+def _only_trainer(folder: Path) -> Iterator[None]:
+    """Hold the fold's folder for this process during the block; the system releases it if the process dies.
+
+    Raises:
+        TargetInUse: Another process trains there.
+        UnwritableTarget: The folder cannot be written to.
+    """
+    require_writable(folder)
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = folder / "train.lock"
+    try:
+        with FileLock(lock, timeout=0):
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # Windows keeps open files
+                    lock.unlink()
+    except Timeout as error:
+        raise TargetInUse(
+            "is being trained by another process.", where=folder, cure="Wait until it ends, or give another -o."
+        ) from error
+    finally:
+        with suppress(OSError):  # not empty: nothing was refused
+            for place in made:
+                place.rmdir()
 
 
 def _check_target(plan: TrainingPlan) -> None:

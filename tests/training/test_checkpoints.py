@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sautomed import errors
-from sautomed.training.checkpoints import AtomicCheckpointIO
+from sautomed.training.checkpoints import AtomicCheckpointIO, damaged, newest_whole
 
 
 @pytest.fixture
@@ -70,3 +70,20 @@ def test_what_a_killed_process_left_is_swept(file):
     assert list(file.parent.iterdir()) == [file]
     AtomicCheckpointIO().remove_checkpoint(file)
     assert not file.exists()
+
+
+def test_a_file_that_holds_no_checkpoint_is_named(file):
+    file.write_bytes(b"nothing")
+    with pytest.raises(errors.DamagedWeights, match=r"last\.ckpt"):
+        AtomicCheckpointIO().load_checkpoint(file)
+
+
+def test_the_newest_whole_checkpoint_is_the_last_or_else_the_best(file):
+    best = file.with_name("best.ckpt")
+    AtomicCheckpointIO().save_checkpoint({"global_step": 0}, best)
+    assert (newest_whole(file.parent), damaged(file.parent)) == (file, [])
+    file.write_bytes(file.read_bytes()[:-30])
+    assert (newest_whole(file.parent), damaged(file.parent)) == (best, [file])
+    best.unlink()
+    assert newest_whole(file.parent) is None
+    assert newest_whole(file.parent / "missing") is None

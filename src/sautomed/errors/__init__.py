@@ -11,8 +11,10 @@ from sautomed.errors.base import (
     EXIT_MODEL,
     EXIT_OK,
     EXIT_SOME_CASES,
+    EXIT_TERMINATED,
     EXIT_USAGE,
     SautomedError,
+    Terminated,
 )
 from sautomed.errors.data import (
     BadDatasetJson,
@@ -91,6 +93,7 @@ __all__ = [
     "EXIT_MODEL",
     "EXIT_OK",
     "EXIT_SOME_CASES",
+    "EXIT_TERMINATED",
     "EXIT_USAGE",
     "BadDatasetJson",
     "BadGeometry",
@@ -132,6 +135,7 @@ __all__ = [
     "SomeCasesFailed",
     "TargetExists",
     "TargetInUse",
+    "Terminated",
     "TooFewSlices",
     "TooManyChannels",
     "TrainingDiverged",

@@ -85,6 +85,14 @@ class CurveLog(lightning.Callback):
         """Keep the rows up to the checkpoint of a resumed training; later steps are trained again."""
         self.table.begin(trainer.global_step)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums since the last row, so that a training stopped between two rows has the same rows."""
+        return {"sums": self.sums, "count": self.count, "loss": self.loss, "val_dsc": self.val_dsc}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.sums, self.count = dict(state_dict["sums"]), state_dict["count"]
+        self.loss, self.val_dsc = state_dict["loss"], state_dict["val_dsc"]
+
     def on_train_batch_end(self, trainer: lightning.Trainer, module: "Learner", *_: Any) -> None:
         for name, value in module.last_losses.items():
             self.sums[name] = self.sums.get(name, 0.0) + float(value)

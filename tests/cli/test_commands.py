@@ -345,6 +345,8 @@ def test_nothing_to_resume(command, dataset_folder, tmp_path):
     code, _, text = command("train", "-d", dataset_folder, "-o", tmp_path / "run", "-c", "tiny", "--resume")
     assert code == 4
     assert "last.ckpt" in text
+    code, _, text = command("train", "-d", dataset_folder, "-o", tmp_path / "run", "--resume")
+    assert (code, "without --resume" in text) == (4, True)
 
 
 # --- 6: some cases ---

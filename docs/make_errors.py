@@ -41,7 +41,7 @@ def make_page() -> str:
         lines += [f"## {title}", "", "| id | name | meaning |", "|---|---|---|"]
         lines += [f"| `{k.id}` | `{k.__name__}` | {_meaning(k)} |" for k in faults() if k.exit_code == code]
         lines.append("")
-    lines += ["0 is success; 130 is an interruption by Ctrl-C.", ""]
+    lines += ["0 is success; 130 is an interruption by Ctrl-C, 143 one of a training by SIGTERM.", ""]
     return "\n".join(lines)
 
 

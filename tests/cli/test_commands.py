@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from sautomed import cli
+from sautomed import cli, errors
 from sautomed.scans import read_stored
 
 from ..scans.dicom.build import make_series
@@ -345,6 +345,8 @@ def test_nothing_to_resume(command, dataset_folder, tmp_path):
     code, _, text = command("train", "-d", dataset_folder, "-o", tmp_path / "run", "-c", "tiny", "--resume")
     assert code == 4
     assert "last.ckpt" in text
+    code, _, text = command("train", "-d", dataset_folder, "-o", tmp_path / "run", "--resume")
+    assert (code, "without --resume" in text) == (4, True)
 
 
 # --- 6: some cases ---
@@ -422,6 +424,8 @@ def test_the_doctor_writes_corrected_copies(command, strange_dataset, tmp_path):
     ("fault", "code", "words"),
     [
         (KeyboardInterrupt(), 130, "--resume"),
+        (errors.Terminated(), 143, "--resume"),
+        (EOFError("nothing more to read"), 1, "bug in sautomed"),
         (MemoryError(), 5, "out of memory"),
         (torch.OutOfMemoryError("CUDA out of memory"), 5, "out of memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 5, "out of memory"),
@@ -441,3 +445,18 @@ def test_unexpected_errors_have_an_exit_code(command, dataset_folder, tmp_path, 
     assert found == code
     assert words in text
     assert ("Traceback" in text) == (code == 1)
+
+
+def test_only_a_training_with_a_checkpoint_promises_that_it_goes_on(command, dataset_folder, tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sautomed.training.train.prepare_fold", stop)
+    order = ("train", "-d", dataset_folder, "-c", "tiny", "-o", tmp_path / "run")
+    code, _, text = command(*order)
+    assert (code, "nothing to resume" in text) == (130, True)
+    folder = tmp_path / "run" / "fold_0" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save({"global_step": 1}, folder / "last.ckpt")
+    code, _, text = command(*order, "--resume", "--set", "train.steps=4")
+    assert (code, "go on with --resume" in text) == (130, True)

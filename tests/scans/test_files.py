@@ -1,6 +1,7 @@
 """A reader sees a whole file or none, and every error of the target is named."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -16,6 +17,7 @@ from sautomed.scans import files
 from sautomed.scans.files import (
     atomic_write,
     csv_text,
+    full_disk_reported,
     nearest_folder,
     require_writable,
     sweep_leftovers,
@@ -55,6 +57,14 @@ def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda descriptor: order.append((tmp_path / "a").exists()))
     write_text(tmp_path / "a", "text")
     assert order[0] is False
+
+
+def test_a_full_disk_is_reported_for_the_folder(tmp_path):
+    with pytest.raises(errors.UnwritableTarget, match="No space left") as caught, full_disk_reported(tmp_path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert caught.value.where == str(tmp_path)
+    with pytest.raises(PermissionError), full_disk_reported(tmp_path):
+        raise PermissionError(errno.EACCES, "denied")
 
 
 def test_new_files_have_ordinary_permissions(tmp_path):

@@ -52,3 +52,13 @@ def test_a_resumed_training_keeps_the_rows_up_to_its_checkpoint(table):
     ]
     again.begin(0)
     assert rows_of(again)[1] == []
+
+
+def test_a_row_that_a_full_disk_cut_is_dropped(table):
+    table.begin(0)
+    table.append({"step": 10, "elapsed_s": 1.0, "loss": 0.5})
+    with table.path.open("a") as file:
+        file.write("1")  # of "120,"
+    again = LogTable(table.path)
+    again.begin(10)
+    assert [row["step"] for row in rows_of(again)[1]] == ["10"]

@@ -1,7 +1,9 @@
 """A data set in, a run out: what is written, going on after a stop, fitting a time, and what is refused."""
 
 import csv
+import errno
 import json
+import os
 import shutil
 import signal
 from types import SimpleNamespace
@@ -166,14 +168,111 @@ def test_stopped_and_resumed_equals_uninterrupted(trained_run, plan, tmp_path):
     assert not (run / "fold_0" / "model").exists()
     assert signal.getsignal(signal.SIGINT) is handler
     train(plan(resume=True))
+    assert_same_run(trained_run, run)
+
+
+def assert_same_run(one, other):
+    """The same weights, optimiser, model and log, but for the time."""
     for name in ("last", "best"):
-        one, other = checkpoint(trained_run, name), checkpoint(run, name)
-        assert one["global_step"] == other["global_step"]
+        a, b = checkpoint(one, name), checkpoint(other, name)
+        assert a["global_step"] == b["global_step"]
         for part in ("state_dict", "optimizer_states"):
-            assert_same(one[part], other[part])
-    assert_same(*(load_file(r / "fold_0/model/model.safetensors") for r in (trained_run, run)))
-    numbers = [[{**row, "elapsed_s": ""} for row in rows(r)] for r in (trained_run, run)]
+            assert_same(a[part], b[part])
+    assert_same(*(load_file(run / "fold_0/model/model.safetensors") for run in (one, other)))
+    numbers = [[{**row, "elapsed_s": ""} for row in rows(run)] for run in (one, other)]
     assert numbers[0] == numbers[1]
+
+
+def signal_at(step, number):
+    """Send this process a signal in the middle of a step; no validation calls again for the same step."""
+    sent = []
+
+    def on_step(now):
+        if now.step == step and not sent:
+            sent.append(now)
+            signal.raise_signal(number)
+
+    return Callbacks(on_step=on_step)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, errors.Terminated)]
+)
+def test_a_signal_ends_the_step_and_leaves_a_checkpoint(trained_run, plan, tmp_path, step, number, raised):
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(raised):
+        train(plan(), signal_at(step, number))
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert checkpoint(tmp_path / "run", "last")["global_step"] == step
+    assert not (tmp_path / "run" / "fold_0" / "model").exists()
+    train(plan(resume=True))
+    assert_same_run(trained_run, tmp_path / "run")
+
+
+def test_a_second_ctrl_c_stops_at_once(plan, tmp_path):
+    def on_step(_):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(plan(), Callbacks(on_step=on_step))
+    assert not (tmp_path / "run" / "fold_0" / "checkpoints" / "last.ckpt").exists()
+
+
+@pytest.mark.parametrize("length", [0, 50_000, -100])
+def test_the_best_checkpoint_replaces_a_damaged_last_one(trained_run, plan, tmp_path, caplog, length):
+    with pytest.raises(KeyboardInterrupt):
+        train(plan(), stop_at(3))
+    last = tmp_path / "run" / "fold_0" / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:length])
+    with pytest.raises(errors.TargetExists, match="--resume"):
+        train(plan())
+    train(plan(resume=True))
+    assert "last.ckpt: is empty, cut short or damaged" in caplog.text
+    assert "best.ckpt: the training goes on from this checkpoint" in caplog.text
+    assert_same_run(trained_run, tmp_path / "run")
+
+
+def test_a_damaged_best_checkpoint_is_written_anew(plan, tmp_path, caplog):
+    with pytest.raises(KeyboardInterrupt):
+        train(plan(), stop_at(3))
+    best = tmp_path / "run" / "fold_0" / "checkpoints" / "best.ckpt"
+    content = bytearray(best.read_bytes())
+    content[len(content) // 2] ^= 1
+    best.write_bytes(content)
+    train(plan(resume=True))
+    assert "best.ckpt: is empty, cut short or damaged, and is removed" in caplog.text
+    assert checkpoint(tmp_path / "run", "best")["global_step"] == 4
+
+
+def test_where_every_checkpoint_is_damaged_the_cure_works(plan, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(plan(), stop_at(3))
+    for name in ("best", "last"):
+        (tmp_path / "run" / "fold_0" / "checkpoints" / f"{name}.ckpt").write_bytes(b"")
+    with pytest.raises(errors.DamagedWeights, match=r"last\.ckpt.*without --resume") as caught:
+        train(plan(resume=True))
+    assert caught.value.exit_code == 4
+    assert train(plan()).is_dir()
+
+
+def test_a_full_disk_keeps_the_checkpoint_before_and_the_training_goes_on_from_it(plan, tmp_path, monkeypatch):
+    save = torch.save
+
+    def save_once(content, file):
+        if content["global_step"] > 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(content, file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", save_once)
+        with pytest.raises(errors.UnwritableTarget, match="No space left"):
+            train(plan())
+    assert checkpoint(tmp_path / "run", "last")["global_step"] == 2
+    assert checkpoint(tmp_path / "run", "best")["global_step"] == 2
+    train(plan(resume=True))
+    assert checkpoint(tmp_path / "run", "last")["global_step"] == 4
 
 
 def test_time_before_the_stop_counts(plan, tmp_path):
@@ -217,6 +316,42 @@ def test_resuming_with_another_network_is_refused(trained_run, plan, small_setti
     with pytest.raises(errors.NothingToResume, match="other settings, cases, label rules or seed"):
         train(plan(run=trained_run, settings=other, resume=True))
     assert (trained_run / "fold_0" / "config.json").read_bytes() == before
+
+
+# --- one trainer ---
+
+
+def test_a_second_trainer_of_one_fold_is_refused_and_the_first_goes_on(plan, tmp_path):
+    refused = []
+
+    def train_beside(_):
+        if not refused:
+            with pytest.raises(errors.TargetInUse, match=r"fold_0.*another process.*-o") as caught:
+                train(plan())
+            refused.append(caught.value)
+
+    model = train(plan(), Callbacks(on_step=train_beside))
+    assert (refused[0].id, refused[0].exit_code) == ("SAM-E0208", 2)
+    assert json.loads((model / "metrics.json").read_text())["steps"] == 4
+    assert not (tmp_path / "run" / "fold_0" / "train.lock").exists()
+
+
+def test_the_lock_of_a_dead_process_is_not_in_the_way(plan, tmp_path):
+    (tmp_path / "run" / "fold_0").mkdir(parents=True)
+    (tmp_path / "run" / "fold_0" / "train.lock").write_text("")
+    assert train(plan()).is_dir()
+
+
+def test_a_training_that_is_refused_leaves_no_folder(plan, tmp_path):
+    with pytest.raises(errors.DataError):
+        train(plan(dataset=tmp_path / "nowhere"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(plan, tmp_path):
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(errors.UnwritableTarget, match=r"run.*-o"):
+        train(plan())
 
 
 # --- folds and time ---

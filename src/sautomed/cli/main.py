@@ -15,9 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from rich.markup import escape
 
 from sautomed.cli.app import app, err, print_fault
-from sautomed.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_MEMORY, SautomedError, UsageError
+from sautomed.errors import (
+    EXIT_INTERNAL,
+    EXIT_INTERRUPTED,
+    EXIT_MEMORY,
+    EXIT_TERMINATED,
+    SautomedError,
+    Terminated,
+    UsageError,
+)
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -25,14 +34,14 @@ def run(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # characters that the terminal lacks become escapes
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = int(app(arguments, standalone_mode=False) or 0)
+        return int(app(arguments, standalone_mode=False) or 0)
     except SautomedError as error:
         print_fault(error)
         return error.exit_code
     except typer.Exit as stop:
-        code = int(stop.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        code = EXIT_INTERRUPTED
+        return int(stop.exit_code)
+    except KeyboardInterrupt as stop:
+        return _report_stop(stop)
     except Exception as error:  # noqa: BLE001  (what no verb expects is our bug, and is reported as one)
         if _ran_out_of_memory(error):
             err.print("[bold red]Error[/] out of memory. Close other programs, or use a smaller train.batch.")
@@ -43,20 +52,29 @@ def run(arguments: list[str] | None = None) -> int:
         traceback.print_exc()
         err.print("This is a bug in sautomed; please report it with the lines above.")
         return EXIT_INTERNAL
-    if code == EXIT_INTERRUPTED:  # typer turns Ctrl-C into an exit
-        text = "Stopped. Files that were written are complete; training and segmenting go on with --resume."
-        err.print(text, soft_wrap=True)
-    return code
+
+
+def _report_stop(stop: KeyboardInterrupt) -> int:
+    """Print the message of the exception, or what holds for every command, and return the exit code."""
+    text = "Stopped. Files that were written are complete; training and segmenting go on with --resume."
+    err.print(escape(str(stop) or text), soft_wrap=True, highlight=False)
+    return EXIT_TERMINATED if isinstance(stop, Terminated) else EXIT_INTERRUPTED
 
 
 def refuse_unusable_paths(command: Callable[..., None]) -> Callable[..., None]:
-    """Make a command refuse paths that no system could open, before it uses any of them."""
+    """Make a command refuse paths that no system could open, before it uses any of them.
+
+    Ctrl-C is reported here, because typer would make a bare exit code of it.
+    """
 
     @functools.wraps(command)
     def checked(**options: Any) -> None:
         for path in (value for value in options.values() if isinstance(value, Path)):
             _require_usable(path)
-        command(**options)
+        try:
+            command(**options)
+        except KeyboardInterrupt as stop:
+            raise typer.Exit(_report_stop(stop)) from stop
 
     return checked
 

@@ -73,6 +73,7 @@ def train(
     from sautomed.config import load_settings
     from sautomed.datasets.layouts import read_label_names_of
     from sautomed.datasets.rules import parse_rules
+    from sautomed.training.checkpoints import newest_whole
     from sautomed.training.plan import Callbacks, TrainingPlan
     from sautomed.training.prepared_fold import run_settings
     from sautomed.training.train import train as run_training
@@ -85,7 +86,13 @@ def train(
     chosen = run_settings(output, _parse_fold(fold)) if keep else load_settings(config or "sam-vit-b", overrides)
     plan = TrainingPlan(dataset, output, chosen, _parse_fold(fold), seed, max_minutes, resume, device, layout, rules)
     with progress_bars(err) as stages:
-        model = run_training(plan, Callbacks(stages.counter("Preparing"), stages.training("Training")))
+        try:
+            model = run_training(plan, Callbacks(stages.counter("Preparing"), stages.training("Training")))
+        except KeyboardInterrupt as stop:
+            if newest_whole(plan.last_checkpoint.parent):
+                raise
+            text = "Stopped before the first checkpoint, so there is nothing to resume: train again without --resume."
+            raise type(stop)(text) from stop
     print_line(f"Model: {model}")
 
 

@@ -19,9 +19,14 @@ EXIT_MODEL = 4  # weights, a model folder or a checkpoint
 EXIT_MEMORY = 5  # the machine or the accelerator ran out of memory
 EXIT_SOME_CASES = 6  # all cases of a folder were tried, but some failed
 EXIT_INTERRUPTED = 130  # Ctrl-C
+EXIT_TERMINATED = 143  # SIGTERM, as schedulers send it before they kill
 
 
 _LONG_WORD = re.compile(r"(\S{200})\S{200,}")  # a damaged file may hold a name of a million letters
+
+
+class Terminated(KeyboardInterrupt):
+    """A training stopped because of SIGTERM, after it wrote a checkpoint."""
 
 
 class SautomedError(Exception):

@@ -52,3 +52,9 @@ class PackageMissing(UsageError):
     """An optional package that the request needs is not installed."""
 
     id = "SAM-E0207"
+
+
+class TargetInUse(UsageError):
+    """Another process writes the output now."""
+
+    id = "SAM-E0208"

@@ -11,7 +11,7 @@ from typing import Any
 
 import safetensors
 from pydantic import TypeAdapter, ValidationError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sautomed.baselines import build_empty_segmenter, build_segmenter
@@ -72,7 +72,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     )
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in trained_state(bundle.network).items()}
     with atomic_write(folder / "model.safetensors") as temporary:
-        save_file(state, temporary)
+        temporary.write_bytes(save(state))  # safetensors' own writer hides the error of a full disk
 
 
 def load_bundle(folder: Path, weights: str | None = None) -> Bundle:

@@ -43,6 +43,7 @@ _TARGET_ERRORS = {
     )
     if hasattr(errno, name)  # Windows lacks some
 }
+_FULL_DISK_ERRORS = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
 # A temporary file is called .MACHINE-PROCESS-RANDOM.NAME, so that the next run can tell whether its writer still runs.
 _TEMPORARY = re.compile(r"\.(?P<machine>[0-9a-f]{4})-(?P<process>[0-9a-f]+)-[0-9a-f]{8}\.(?P<name>.+)")
 _FOREIGN_LIFETIME_S = 24 * 3600.0  # ours: writing takes minutes; processes of another machine cannot be checked
@@ -87,6 +88,21 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         _being_written.discard(temporary)
         with suppress(OSError):  # never made, or renamed; an error is raised already
             temporary.unlink()
+
+
+@contextmanager
+def full_disk_reported(folder: Path) -> Iterator[None]:
+    """Raise UnwritableTarget for `folder` where a library that writes files there itself meets a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL_DISK_ERRORS:
+            raise
+        raise UnwritableTarget(
+            f"cannot be written to: {error.strerror}.",
+            where=folder,
+            cure="Free space there, or choose another place with -o. Files that were complete are kept.",
+        ) from error
 
 
 def sweep_leftovers(folder: Path, names: Collection[str]) -> list[Path]:

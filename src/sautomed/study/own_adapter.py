@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from zipfile import is_zipfile
 
 import numpy as np
 import torch
@@ -25,6 +24,7 @@ from sautomed.scans.volume import LabelMap, Volume
 from sautomed.study.costs import count_flops, count_parameters
 from sautomed.study.folder import is_trained
 from sautomed.study.system_adapter import Listener, RunTask, SegmentedFold, SystemAdapter, Trained
+from sautomed.training.checkpoints import damaged, newest_whole
 from sautomed.training.plan import Callbacks, TrainingPlan
 from sautomed.training.prepared_fold import run_settings
 from sautomed.training.train import train
@@ -72,12 +72,12 @@ def _training_plan(task: RunTask) -> TrainingPlan:
 def _has_checkpoint(checkpoints: Path) -> bool:
     """Whether an earlier attempt left a checkpoint to resume from.
 
-    Deletes all checkpoints if one is incomplete, as after a kill while it was copied from another drive.
+    Deletes all checkpoints if one is damaged: without the best one, a resumed training would differ from others.
     """
-    if not all(is_zipfile(path) for path in checkpoints.glob("*.ckpt")):
+    if damaged(checkpoints):
         log.warning("%s: a checkpoint is damaged, so this training begins anew", checkpoints)
         shutil.rmtree(checkpoints)
-    return (checkpoints / "last.ckpt").is_file()
+    return newest_whole(checkpoints) is not None
 
 
 def _read_processor_s(path: Path) -> float | None:

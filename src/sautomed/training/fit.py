@@ -1,30 +1,36 @@
 """The training loop: Lightning with our examples, checkpoints, log and clean stop."""
 
 import logging
-import signal
 from pathlib import Path
+from typing import Any
 
 import lightning
-import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from sautomed.config import TrainSettings
 from sautomed.inference.device import choose_device
+from sautomed.training.checkpoints import AtomicCheckpointIO
 from sautomed.training.learner import Learner
 from sautomed.training.log import CurveLog
 from sautomed.training.plan import Callbacks, TrainingPlan
 from sautomed.training.prepared_fold import PreparedFold
 from sautomed.training.slice_runs import CaseList, SliceRunDataset, StreamSampler, collate
+from sautomed.training.stopping import StopOnSignal
 
 
-def fit(learner: Learner, prepared: PreparedFold, plan: TrainingPlan, callbacks: Callbacks) -> None:
+def fit(
+    learner: Learner, prepared: PreparedFold, plan: TrainingPlan, callbacks: Callbacks, start: Path | None = None
+) -> None:
     """Train with Lightning until the budget is spent, and load the best checkpoint, or the last without validation.
 
+    Args:
+        start: Checkpoint to resume from.
     Raises:
-        KeyboardInterrupt: Ctrl-C; the last checkpoint stays.
+        KeyboardInterrupt: Ctrl-C, or Terminated for SIGTERM, after a checkpoint is written.
         TrainingDiverged: The loss became infinite or nan.
+        UnwritableTarget: A checkpoint or the log cannot be written; the checkpoint before stays.
     """
     settings, folder, model = prepared.settings.train, plan.folder, learner.model
     stack = None if model.run_slices is None else (model.run_slices, model.overhang)
@@ -33,18 +39,24 @@ def fit(learner: Learner, prepared: PreparedFold, plan: TrainingPlan, callbacks:
     loader = DataLoader(examples, settings.batch, sampler=sampler, collate_fn=collate)
     watched = prepared.val[: settings.validation_cases]
     val = DataLoader(CaseList(watched), batch_size=None) if watched else None
+    stop = StopOnSignal(plan.last_checkpoint, settings.validate_every)
+    learner.on_step_done = stop.on_step_done
     listeners = [_FollowSteps(sampler, settings.batch), *_checkpoint_callbacks(folder / "checkpoints", bool(watched)),
-                 CurveLog(folder, callbacks.on_step)]  # fmt: skip
+                 CurveLog(folder, callbacks.on_step), stop]  # fmt: skip
     steps = settings.steps if learner.budget.seconds is None else -1
     trainer = _make_trainer(folder, plan.device, settings, steps, listeners, bool(watched))
-    on_interrupt = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(learner, loader, val, ckpt_path=plan.last_checkpoint if plan.resume else None, weights_only=True)
-    except SystemExit as stop:  # raised by Lightning after Ctrl-C, once it has cleaned up
-        signal.signal(signal.SIGINT, on_interrupt)  # Lightning leaves it ignored
-        raise KeyboardInterrupt from stop
-    name = "best" if watched else "last"
-    best = torch.load(folder / "checkpoints" / f"{name}.ckpt", map_location="cpu", weights_only=True)
+        trainer.fit(learner, loader, val, ckpt_path=start, weights_only=True)
+        stop.raise_received()
+    except SystemExit as ended:  # raised by Lightning for KeyboardInterrupt, once it has cleaned up
+        stop.raise_received()
+        raise KeyboardInterrupt from ended
+    finally:
+        stop.restore()
+    chosen = folder / "checkpoints" / "best.ckpt"
+    if not chosen.is_file():  # no validation, or none since a damaged one was removed
+        chosen = plan.last_checkpoint
+    best = AtomicCheckpointIO().load_checkpoint(chosen)
     learner.load_state_dict(best["state_dict"])
 
 
@@ -70,6 +82,7 @@ def _make_trainer(
         limit_val_batches=1.0 if validating else 0,
         logger=TensorBoardLogger(folder, name="", version="tensorboard"),
         callbacks=listeners,
+        plugins=AtomicCheckpointIO(),
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=1,
@@ -99,4 +112,12 @@ def _checkpoint_callbacks(folder: Path, watched: bool) -> list[ModelCheckpoint]:
     last = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
     if not watched:
         return [last]
-    return [ModelCheckpoint(folder, filename="best", monitor="val_dsc", mode="max", enable_version_counter=False), last]
+    return [_BestCheckpoint(folder, filename="best", monitor="val_dsc", mode="max", enable_version_counter=False), last]
+
+
+class _BestCheckpoint(ModelCheckpoint):
+    """Forgets the best score if its checkpoint is gone, so that the next validation writes one."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if Path(state_dict["best_model_path"]).is_file():
+            super().load_state_dict(state_dict)

@@ -1,5 +1,6 @@
 """Lightning module around any Segmenter: training step, validation, schedule and averaged weights."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import lightning
@@ -40,6 +41,7 @@ class Learner(lightning.LightningModule):
         self.settings, self.budget, self.seed = settings, budget, seed
         self.channels, self.walking, self.final_cases = channels, walking, final_cases
         self.last_losses: dict[str, Tensor] = {}
+        self.on_step_done: Callable[[lightning.Trainer], None] | None = None  # with the averaged weights
         self._validation_began = 0.0
         self._case_dsc: list[Tensor] = []
         self.average = None
@@ -76,6 +78,8 @@ class Learner(lightning.LightningModule):
             self.average.update_parameters(self.model)
         if self.budget.progress(self.global_step) >= 1:
             self.trainer.should_stop = True
+        if self.on_step_done:
+            self.on_step_done(self.trainer)
 
     def configure_optimizers(self) -> dict[str, Any]:
         s = self.settings

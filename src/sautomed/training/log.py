@@ -59,8 +59,9 @@ class LogTable:
     def _rows(self) -> list[dict[str, str]]:
         if not self.path.exists():
             return []
-        with self.path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        text = self.path.read_bytes().decode("utf-8")
+        whole = text[: text.rfind("\n") + 1]  # a full disk may have cut the last row
+        return list(csv.DictReader(io.StringIO(whole, newline="")))
 
     def _write(self, rows: list[dict[str, str]]) -> None:
         text = io.StringIO(newline="")
@@ -83,6 +84,14 @@ class CurveLog(lightning.Callback):
     def on_train_start(self, trainer: lightning.Trainer, module: "Learner") -> None:
         """Keep the rows up to the checkpoint of a resumed training; later steps are trained again."""
         self.table.begin(trainer.global_step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums since the last row, so that a training stopped between two rows has the same rows."""
+        return {"sums": self.sums, "count": self.count, "loss": self.loss, "val_dsc": self.val_dsc}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.sums, self.count = dict(state_dict["sums"]), state_dict["count"]
+        self.loss, self.val_dsc = state_dict["loss"], state_dict["val_dsc"]
 
     def on_train_batch_end(self, trainer: lightning.Trainer, module: "Learner", *_: Any) -> None:
         for name, value in module.last_losses.items():

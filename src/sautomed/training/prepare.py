@@ -4,6 +4,7 @@ Reading a slice later costs a page of disk, so memory does not grow with the dat
 """
 
 import hashlib
+import io
 import json
 import logging
 from collections import Counter
@@ -121,8 +122,10 @@ def _prepare_case(dataset: Dataset, case: Case, settings: DataSettings, folder: 
     masks_whole = np.concatenate(masks)
     presence = np.stack([(masks_whole == k).any((1, 2)) for k in range(1, classes + 1)], 1)
     for name, array in (("image", np.concatenate(images)), ("labels", masks_whole), ("presence", presence)):
-        with atomic_write(folder / f"{case.id}.{name}.npy") as temporary, temporary.open("wb") as file:
-            np.save(file, array)
+        content = io.BytesIO()  # numpy's own writing to a file hides the error of a full disk
+        np.save(content, array)
+        with atomic_write(folder / f"{case.id}.{name}.npy") as temporary:
+            temporary.write_bytes(content.getbuffer())
 
 
 def mean_boxes(cases: Sequence[PreparedCase], classes: int) -> torch.Tensor:

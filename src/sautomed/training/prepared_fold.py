@@ -77,6 +77,8 @@ def run_settings(run: Path, fold: int | Literal["all"]) -> Settings:
         NothingToResume: There are none.
     """
     path = run / f"fold_{fold}" / "config.json"
+    if not path.is_file():  # stopped before it began
+        raise NothingToResume("there is no training to resume.", where=path.parent, cure="Train without --resume.")
     return parse_settings(read_json(path, NothingToResume), where=str(path))
 
 

@@ -1,0 +1,65 @@
+"""Stop a training on Ctrl-C or SIGTERM at the end of its step, with a checkpoint."""
+
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+
+import lightning
+
+from sautomed.errors import Terminated
+
+
+class StopOnSignal(lightning.Callback):
+    """Stops after the step in which Ctrl-C or SIGTERM arrived; a second Ctrl-C stops at once.
+
+    A step that ends with a validation is complete only after it: Lightning would skip the validation of a checkpoint
+    that is written between the two.
+
+    Args:
+        last: Checkpoint to write.
+        validate_every: Steps between validations, after which `last` is written anyway.
+    """
+
+    def __init__(self, last: Path, validate_every: int):
+        self.last, self.validate_every = last, validate_every
+        self.received: int | None = None
+        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Handle the signals, after Lightning has installed a handler of its own."""
+        if threading.current_thread() is not threading.main_thread():  # others may not
+            return
+        for number, handler in self._before.items():
+            if handler is not signal.SIG_IGN:  # as for jobs in the background
+                signal.signal(number, self._receive)
+
+    def restore(self) -> None:
+        """Put back the handlers from before; Lightning leaves Ctrl-C ignored."""
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        """Stop after a step that ended with a validation."""
+        self.raise_received()
+
+    def on_step_done(self, trainer: lightning.Trainer) -> None:
+        """Stop after any other step; called when the averaged weights are updated, too."""
+        is_last = trainer.should_stop or trainer.global_step == trainer.max_steps
+        if self.received is None or is_last or trainer.global_step % self.validate_every == 0:
+            return
+        trainer.save_checkpoint(self.last)
+        self.raise_received()
+
+    def raise_received(self) -> None:
+        """Raise KeyboardInterrupt, or Terminated for SIGTERM, if a signal has arrived."""
+        if self.received is not None:
+            raise Terminated if self.received == signal.SIGTERM else KeyboardInterrupt
+
+    def _receive(self, number: int, _: FrameType | None) -> None:
+        if self.received is None:
+            self.received = number
+        signal.signal(signal.SIGINT, self._before[signal.SIGINT])

@@ -223,6 +223,17 @@ def test_it_stops_where_the_state_is_the_earlier_one():
     assert [part.index for part in walk.resume(2, replace(state, history=state.history + 1), tolerance=2.0)] == []
 
 
+@pytest.mark.parametrize("t", [4, 15, 29])
+def test_a_resumption_that_stops_early_leaves_no_features_behind(t):
+    walk = Walk(Recorder(), View(numbered, 30), WALKS["end_to_end"](30), 6, 0)
+    list(walk)
+    state = walk.state(t)
+    resumed = walk.resume(t, replace(state, history=state.history + 1))
+    next(resumed)
+    resumed.close()
+    assert walk.features.nbytes == 0
+
+
 def test_a_broken_off_resumption_leaves_the_rest_as_it_was():
     walk = Walk(Recorder(), View(numbered, 9), WALKS["mid_to_ends"](9), 3, 2**20)
     list(walk)

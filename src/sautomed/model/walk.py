@@ -137,19 +137,22 @@ class Walk:
             raise ValueError(f"no way back to slice {t}: not visited yet, or the walk keeps no states (memory_bytes)")
         first, row = self._places[t]
         states = {row: state}
-        for number in range(first, self._done):
-            slices = self.order[number].slices
-            states = {row: s for row, s in states.items() if s.differs(self._states[slices[row]], tolerance)}
-            if not states:
-                return
-            out, before = self._predict_rows(slices, states)
-            self.features.release(number + 1)
-            if number + 1 == self._done:
-                self._replace_end(states, out.state)
-            yield from [self._record(slices[row], row, before, out) for row in states]
-            if number + 1 < len(self.order):
-                sources = self.order[number + 1].sources
-                states = {row: out.state.take([source]) for row, source in enumerate(sources) if source in states}
+        try:
+            for number in range(first, self._done):
+                slices = self.order[number].slices
+                states = {row: s for row, s in states.items() if s.differs(self._states[slices[row]], tolerance)}
+                if not states:
+                    return
+                out, before = self._predict_rows(slices, states)
+                self.features.release(number + 1)
+                if number + 1 == self._done:
+                    self._replace_end(states, out.state)
+                yield from [self._record(slices[row], row, before, out) for row in states]
+                if number + 1 < len(self.order):
+                    sources = self.order[number + 1].sources
+                    states = {row: out.state.take([source]) for row, source in enumerate(sources) if source in states}
+        finally:  # where it stops early, features wait for steps that are not predicted again
+            self.features.release(self._done)
 
     def _predict_rows(self, slices: tuple[int, ...], states: dict[int, SliceState]) -> tuple[StepOutput, SliceState]:
         """Predict some rows of a step in a batch of the step's size, so that every number is that of the whole step.

@@ -8,6 +8,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import hypothesis
 import jaxtyping
 import nibabel
 import numpy as np
@@ -15,6 +16,9 @@ import pytest
 from beartype import BeartypeConf, beartype
 
 ROOT = Path(__file__).parents[1]
+
+hypothesis.settings.register_profile("no deadline", deadline=None)  # no test measures wall time
+hypothesis.settings.load_profile("no deadline")
 
 # The rooms whose signatures name the shapes of arrays: every call that tests make there is checked against them. The
 # hook sees only what is imported after it, so this file imports sautomed inside its fixtures.

@@ -96,3 +96,19 @@ def test_boxes_go_to_the_square_and_back(h, w, row, col, box):
     (rows, columns), (top, left) = fit.inner, fit.offset
     assert (square >= torch.tensor([left, top, left, top]) / 128 - 1e-5).all()
     assert (square <= torch.tensor([left + columns, top + rows, left + columns, top + rows]) / 128 + 1e-5).all()
+
+
+def test_an_odd_rest_of_padding_is_below_and_right():
+    fit = SliceFit((21, 40), (1.0, 1.0), 128)
+    assert (fit.inner, fit.offset) == ((67, 128), (30, 0))
+
+
+def test_fine_patterns_shrink_to_their_mean():
+    stripes = torch.zeros(1, 512, 512)
+    stripes[:, :, ::2] = 1
+    assert SliceFit((512, 512), (1.0, 1.0), 128).to_network(stripes)[0, 8:-8, 8:-8].std() < 0.02
+
+
+def test_the_border_of_the_square_is_not_mixed_with_zeros():
+    fit = SliceFit((40, 40), (1.0, 1.0), 128)
+    torch.testing.assert_close(fit.to_native(torch.ones(1, 1, 32, 32)), torch.ones(1, 1, 40, 40))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sautomed import errors
-from sautomed.inference.model import Model
+from sautomed.inference.model import Model, with_chunk, with_walk
 
 
 @pytest.fixture
@@ -46,6 +46,62 @@ def test_a_slice_visited_again_says_whether_its_labels_changed(model, volume):
     boxes[0] = (0, 0, 5, 5)
     for part in walk.resume(2, boxes):
         assert part.changed == (not np.array_equal(part.labels, labels[part.index]))
+
+
+def test_one_edge_moved_is_another_box(model, volume):
+    walk = model.walk(volume)
+    list(walk)
+    boxes = walk.boxes(4)
+    boxes[0] = (3, 4, 20, 25)
+    list(walk.resume(4, boxes))
+    boxes = walk.boxes(4)
+    boxes[0, 2] = 30
+    np.testing.assert_allclose(next(walk.resume(4, boxes)).boxes[0], (3, 4, 30, 25), atol=1e-3)
+
+
+def test_a_box_is_cut_to_the_slice_that_it_is_drawn_on(model, volume):
+    rows, columns = volume.array.shape[1:]
+    found = []
+    for box in ((-50, -50, 500, 500), (0, 0, columns, rows)):
+        walk = model.walk(volume)
+        list(walk)
+        boxes = walk.boxes(4)
+        boxes[0] = box
+        found.append(next(walk.resume(4, boxes)).labels)
+        np.testing.assert_allclose(walk.boxes(4)[0], (0, 0, columns, rows), atol=1e-3)
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize(
+    ("box", "fault"), [((20, 25, 3, 4), "no area"), ((60, 4, 90, 9), "no area"), ((3, np.nan, 9, 9), "partly nan")]
+)
+def test_what_is_no_box_is_refused(model, volume, box, fault):
+    walk = model.walk(volume)
+    list(walk)
+    boxes = walk.boxes(4)
+    boxes[1] = box
+    with pytest.raises(ValueError, match=fault):
+        walk.resume(4, boxes)
+    with pytest.raises(ValueError, match="one per organ"):
+        walk.resume(4, boxes[:1])
+
+
+def test_the_settings_of_the_model_are_used(model, volume, monkeypatch):
+    sizes, encode = [], model.network.encode
+    monkeypatch.setattr(model.network, "encode", lambda images: sizes.append(len(images)) or encode(images))
+    walk = with_chunk(model, 4).walk(volume)
+    list(walk)
+    assert sizes == [4, 2]
+    boxes = walk.boxes(3)
+    boxes[:] = (1, 1, 9, 9)
+    assert list(walk.resume(3, boxes))
+    assert sizes == [4, 2]  # features were kept
+    walk = with_chunk(model, 4).walk(volume, memory_bytes=0)
+    list(walk)
+    assert list(walk.resume(3, boxes))
+    assert len(sizes) > 4
+    assert [part.index for part in with_walk(model, "end_to_end").walk(volume)] == [5, 4, 3, 2, 1, 0]
+    assert len(list(walk.resume(3, boxes + 1, tolerance=100.0))) == 1
 
 
 def test_the_boxes_of_a_slice_put_back_change_nothing(model, volume):

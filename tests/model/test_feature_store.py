@@ -1,6 +1,9 @@
 """Features along a walk: few are held, none holds the memory of its chunk, and those that went come back the same."""
 
+from dataclasses import replace
+
 from sautomed.model.feature_store import FeatureStore
+from sautomed.model.walk import Walk
 from sautomed.model.walk_order import WALKS, neighbours
 
 from .walkers import Recorder, View, numbered
@@ -31,3 +34,30 @@ def test_kept_features_do_not_hold_the_memory_of_their_chunk():
     assert kept.coarse.untyped_storage().nbytes() == kept.coarse.nbytes
     assert all(f.coarse.untyped_storage().nbytes() == f.coarse.nbytes for f in store.kept.values())
     assert all(m.untyped_storage().nbytes() == m.nbytes for f in store.kept.values() for m in f.fine)
+
+
+def test_features_come_back_in_the_chunk_of_the_first_time():
+    model = Recorder()
+    walk = Walk(model, View(numbered, 30), WALKS["mid_to_ends"](30), 4, 5 * 24)
+    list(walk)
+    first = list(model.encoded)
+    for t in (20, 3, 15, 28):
+        state = walk.state(t)
+        list(walk.resume(t, replace(state, history=state.history + 1)))
+    assert len(model.encoded) > len(first)
+    assert all(batch in first for batch in model.encoded)
+
+
+def test_nbytes_is_the_memory_of_the_maps():
+    store = FeatureStore(Recorder(), View(numbered, 9), WALKS["end_to_end"](9), 4, 2**20)
+    store.of([8])
+    maps = [m for f in store.kept.values() for m in (f.coarse, *f.fine)]
+    assert store.nbytes == sum(m.untyped_storage().nbytes() for m in maps) == 4 * 24
+
+
+def test_the_least_recently_used_go_first():
+    store = FeatureStore(Recorder(), View(numbered, 9), WALKS["end_to_end"](9), 3, 2 * 24)
+    for t in (8, 7, 6, 8):
+        store.of([t])
+    store.release(9)
+    assert list(store.kept) == [6, 8]

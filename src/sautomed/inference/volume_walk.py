@@ -59,14 +59,14 @@ class VolumeWalk:
 
         Args:
             t: A visited slice.
-            boxes: As `boxes` returns them; classes whose box was not changed keep their state to the last bit.
+            boxes: As `boxes` returns them; parts outside the slice are cut off, and classes whose box was not changed
+                keep their state to the last bit.
             tolerance: See `Walk.resume`.
         Raises:
-            ValueError: Slice t is not visited yet.
+            ValueError: Slice t is not visited yet, or a box is partly nan, has no area or is of no class.
         """
-        state = self.walk.state(t)
-        same = (boxes == self.boxes(t)) | (np.isnan(boxes) & np.isnan(self.boxes(t)))
-        edited = torch.from_numpy(~same.all(-1)).to(state.present.device)
+        boxes, state = self._checked(boxes, t), self.walk.state(t)
+        edited = torch.from_numpy((boxes != self.boxes(t)).any(-1)).to(state.present.device)
         square, present = self.view.network_boxes(boxes)
         state = replace(
             state,
@@ -74,6 +74,20 @@ class VolumeWalk:
             present=torch.where(edited, present, state.present),
         )
         return self._segmented(self.walk.resume(t, state, tolerance))
+
+    def _checked(self, boxes: Float[np.ndarray, "k 4"], t: int) -> Float[np.ndarray, "k 4"]:
+        """Return the boxes cut to the slice; raise ValueError for those that are none."""
+        boxes = np.asarray(boxes, np.float32)
+        if boxes.shape != self.boxes(t).shape:
+            raise ValueError(f"boxes have the shape {boxes.shape}, but must have {self.boxes(t).shape}: one per organ")
+        rows, columns = self.view.fit.native
+        boxes = boxes.clip(0, np.array([columns, rows, columns, rows], np.float32))
+        missing = np.isnan(boxes)
+        if (missing.any(-1) & ~missing.all(-1)).any():
+            raise ValueError("a box is partly nan: give four numbers, or four nan for an organ that is not there")
+        if (~missing.all(-1) & (boxes[:, 2:] <= boxes[:, :2]).any(-1)).any():
+            raise ValueError("a box has no area within the slice: boxes are x0 y0 x1 y1 with x0 < x1 and y0 < y1")
+        return boxes
 
     def _segmented(self, slices: Iterable[PredictedSlice]) -> Iterator[SegmentedSlice]:
         for predicted in slices:

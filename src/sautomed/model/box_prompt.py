@@ -6,6 +6,7 @@ moves the anchor a little. Runs in float32 whatever the precision around it: rec
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -53,6 +54,10 @@ class BoxPromptGenerator(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.presence = nn.Linear(dim, 1)
 
+    def start_from_mean_boxes(self, mean_boxes: Callable[[], Float[Tensor, "k 4"]]) -> None:
+        """Compute the mean boxes and set the default queries to them."""
+        self.set_default_boxes(mean_boxes())
+
     @torch.no_grad()
     def set_default_boxes(self, boxes: Float[Tensor, "k 4"]) -> None:
         """Set the default query to the mean box (xyxy in [0, 1]) of each class in the training slices."""
@@ -88,8 +93,8 @@ class BoxPromptGenerator(nn.Module):
 class NoBoxPrompts(nn.Module):
     """In place of `BoxPromptGenerator` where it is switched off: no prompts."""
 
-    def set_default_boxes(self, boxes: Float[Tensor, "k 4"]) -> None:
-        """Ignore them."""
+    def start_from_mean_boxes(self, mean_boxes: Callable[[], Float[Tensor, "k 4"]]) -> None:
+        """Do nothing: computing them would read all training labels."""
 
     def forward(self, memory: Float[Tensor, "b c h w"], boxes: Tensor, present: Tensor) -> BoxPrompt:
         return BoxPrompt(memory.new_zeros(len(memory), 0, memory.shape[1]))

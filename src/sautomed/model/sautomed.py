@@ -90,7 +90,7 @@ class SAutoMed(SliceWalker):
 
     def start_from_mean_boxes(self, mean_boxes: Callable[[], Float[Tensor, "k 4"]]) -> None:
         """Start the default queries from them (Eq. 4)."""
-        self.generator.set_default_boxes(mean_boxes())
+        self.generator.start_from_mean_boxes(mean_boxes)
 
     def _boxes_of_masks(
         self, logits: Float[Tensor, "b k1 h w"], z: Float[Tensor, "b c h2 w2"]

@@ -66,9 +66,11 @@ class Walk:
     ):
         self.model, self.depth, self.order = model, volume.depth, tuple(order)
         self.features = FeatureStore(model, volume, self.order, chunk, memory_bytes or 0)
-        self.end_state = model.start(1) if start is None else start
+        self.end_state = self._start() if start is None else start
         self._remembers, self._done = memory_bytes is not None, 0
         self._states: dict[int, SliceState] = {}
+        self._pending: dict[int, SliceState] = {}  # before visited slices that a resumption has still to reach
+        self._ready: list[PredictedSlice] = []  # predicted, but not taken by an iteration yet
         self._digests: dict[int, bytes] = {}
         self._places = {t: (n, row) for n, step in enumerate(self.order) for row, t in enumerate(step.slices)}
 
@@ -83,15 +85,21 @@ class Walk:
         return self.end_state.take(self.order[self._done].sources)
 
     def __iter__(self) -> Iterator[PredictedSlice]:
-        while self.upcoming:
-            yield from self.step()
+        while self._ready or self.upcoming:
+            if not self._ready:
+                self._ready = self.step()
+            yield self._ready.pop(0)
 
     def step(self, state: SliceState | None = None) -> list[PredictedSlice]:
         """Predict the slices of the next step.
 
         Args:
             state: In place of `upcoming_state`.
+        Raises:
+            ValueError: All slices are visited.
         """
+        if not self.upcoming:
+            raise ValueError("the walk is at its end")
         slices, before = self.upcoming, self.upcoming_state if state is None else state
         out = self._predict(slices, before)
         self.end_state = out.state
@@ -109,7 +117,7 @@ class Walk:
             return self.upcoming_state.take([self.upcoming.index(t)])
         if t not in self._states:
             raise ValueError(f"no state before slice {t}: not visited yet, or the walk keeps no states (memory_bytes)")
-        return self._states[t]
+        return self._pending.get(t, self._states[t]).take([0])  # a copy: writing into it must not change the walk
 
     @property
     def states_bytes(self) -> int:
@@ -120,39 +128,56 @@ class Walk:
         """Predict slice t with another state, and the visited slices behind it as far as anything changes.
 
         A walker stops at a slice whose state is the earlier one; then all behind it stays as it was. The result is, bit
-        for bit, that of a whole walk with the same state before t. An iteration that is broken off leaves the slices
-        that it did not reach as they were.
+        for bit, that of a whole walk with the same state before t.
+
+        An iteration may be broken off after any step (both walkers' slices of a step are predicted together). Slices
+        behind stay as they were. Their new states wait, `state` returns them, and the next resumption that passes takes
+        them along. An earlier edit of a slice behind t is kept only if this resumption stops before it.
 
         Args:
             t: A visited slice.
             state: Before slice t, of one row.
-            tolerance: Two states that differ by no more count as one, in units of their numbers; history tokens seldom
-                come back to the last bit.
+            tolerance: Behind t, two states that differ by no more count as one, in units of their numbers; history
+                tokens seldom come back to the last bit.
         Yields:
             The slices that were visited again; `changed` says whether the classes did.
         Raises:
-            ValueError: The walk has not visited t, or keeps no states.
+            ValueError: The walk has not visited t, or keeps no states; raised with the first slice.
         """
         if t not in self._states:
             raise ValueError(f"no way back to slice {t}: not visited yet, or the walk keeps no states (memory_bytes)")
-        first, row = self._places[t]
-        states = {row: state}
+        number, _ = self._places[t]
+        self._pending[t] = state
         try:
-            for number in range(first, self._done):
-                slices = self.order[number].slices
-                states = {row: s for row, s in states.items() if s.differs(self._states[slices[row]], tolerance)}
-                if not states:
-                    return
-                out, before = self._predict_rows(slices, states)
-                self.features.release(number + 1)
-                if number + 1 == self._done:
-                    self._replace_end(states, out.state)
-                yield from [self._record(slices[row], row, before, out) for row in states]
-                if number + 1 < len(self.order):
-                    sources = self.order[number + 1].sources
-                    states = {row: out.state.take([source]) for row, source in enumerate(sources) if source in states}
-        finally:  # where it stops early, features wait for steps that are not predicted again
+            while number < self._done and any(self._places[n][0] >= number for n in self._pending):
+                yield from self._step_again(number, t, tolerance)
+                number += 1
+        finally:
             self.features.release(self._done)
+
+    def _step_again(self, number: int, edited: int, tolerance: float) -> list[PredictedSlice]:
+        """Predict the rows of a visited step whose state differs; those behind them become pending."""
+        slices = self.order[number].slices
+        states = {row: self._pending.pop(t) for row, t in enumerate(slices) if t in self._pending}
+        states = {
+            row: state
+            for row, state in states.items()
+            if state.differs(self._states[slices[row]], 0.0 if slices[row] == edited else tolerance)
+        }
+        if not states:
+            return []
+        out, before = self._predict_rows(slices, states)
+        self.features.release(number + 1)
+        if number + 1 == self._done:
+            self._replace_end(states, out.state)
+        else:
+            following = self.order[number + 1]
+            self._pending |= {
+                t: out.state.take([source])
+                for t, source in zip(following.slices, following.sources, strict=True)
+                if source in states
+            }
+        return [self._record(slices[row], row, before, out) for row in states]
 
     def _predict_rows(self, slices: tuple[int, ...], states: dict[int, SliceState]) -> tuple[StepOutput, SliceState]:
         """Predict some rows of a step in a batch of the step's size, so that every number is that of the whole step.
@@ -163,6 +188,10 @@ class Walk:
         rows = [row if row in states else asked for row in range(len(slices))]
         before = SliceState.cat([states[row] for row in rows])
         return self._predict(tuple(slices[row] for row in rows), before), before
+
+    @torch.inference_mode()
+    def _start(self) -> SliceState:
+        return self.model.start(1)
 
     @torch.inference_mode()
     def _predict(self, slices: tuple[int, ...], state: SliceState) -> StepOutput:

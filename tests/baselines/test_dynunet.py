@@ -49,25 +49,6 @@ def test_coarser_outputs_are_trained_too():
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-def test_each_coarser_output_counts_half_as_much():
-    labels = torch.randint(0, 3, (2, 4, 16, 16))
-    outputs = [torch.randn(2, 4, 3, 16, 16) for _ in range(3)]
-    together = stack_losses(outputs, labels, TrainSettings())
-    single = [stack_losses([out], labels, TrainSettings()) for out in outputs]
-    for name in ("loss", "ce", "dice"):
-        expected = sum(w * losses[name] for w, losses in zip((1, 0.5, 0.25), single, strict=True)) / 1.75
-        torch.testing.assert_close(together[name], expected)
-
-
-def test_labels_are_shrunk_to_an_output_of_fewer_slices():
-    labels = torch.zeros(1, 4, 8, 8, dtype=torch.long)
-    labels[:, 2:] = 1
-    right = torch.zeros(1, 2, 2, 8, 8)
-    right[:, 0, 0] = right[:, 1, 1] = 20
-    assert stack_losses([right], labels, TrainSettings())["loss"] < 1e-3
-    assert stack_losses([right.flip(1)], labels, TrainSettings())["loss"] > 1
-
-
 # --- strides ---
 
 

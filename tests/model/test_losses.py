@@ -4,8 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as nnf
 
+from sautomed.config import TrainSettings
 from sautomed.model.boxes import boxes_of_labels
-from sautomed.model.losses import box_loss, cross_entropy, dice_loss, presence_loss, walk_losses
+from sautomed.model.losses import box_loss, cross_entropy, dice_loss, presence_loss, stack_losses, walk_losses
 from sautomed.model.values import SliceState, StepOutput
 
 from .examples import make_run
@@ -133,3 +134,25 @@ def test_a_loss_at_the_logits_sees_shrunk_labels(small_settings):
     exact = walk_losses([out], labels, settings.model_copy(update={"loss_at": "logits"}))
     assert exact["loss"] < 1e-3  # each pixel of the logits is right
     assert walk_losses([out], labels, settings)["ce"] > 10 * exact["ce"]  # stretched, they are unsure in between
+
+
+# --- of a stack ---
+
+
+def test_each_coarser_output_counts_half_as_much():
+    labels = torch.randint(0, 3, (2, 4, 16, 16))
+    outputs = [torch.randn(2, 4, 3, 16, 16) for _ in range(3)]
+    together = stack_losses(outputs, labels, TrainSettings())
+    single = [stack_losses([out], labels, TrainSettings()) for out in outputs]
+    for name in ("loss", "ce", "dice"):
+        expected = sum(w * losses[name] for w, losses in zip((1, 0.5, 0.25), single, strict=True)) / 1.75
+        torch.testing.assert_close(together[name], expected)
+
+
+def test_labels_are_shrunk_to_an_output_of_fewer_slices():
+    labels = torch.zeros(1, 4, 8, 8, dtype=torch.long)
+    labels[:, 2:] = 1
+    right = torch.zeros(1, 2, 2, 8, 8)
+    right[:, 0, 0] = right[:, 1, 1] = 20
+    assert stack_losses([right], labels, TrainSettings())["loss"] < 1e-3
+    assert stack_losses([right.flip(1)], labels, TrainSettings())["loss"] > 1

@@ -376,12 +376,6 @@ def test_a_slice_visited_again_says_whether_its_classes_changed():
     assert [part.index for part in walk.resume(4, bumped(walk.state(4))) if part.changed] == [8]
 
 
-def test_the_memory_of_the_states_is_that_of_their_tensors():
-    walk = Walk(Recorder(), View(numbered, 9), WALKS["mid_to_ends"](9), 3, 0)
-    list(walk)
-    assert walk.states_bytes == 9 * (4 + 16 + 1)
-
-
 def test_an_edit_is_never_within_the_tolerance():
     walk = Walk(Recorder(), View(numbered, 9), WALKS["mid_to_ends"](9), 3, 2**20)
     list(walk)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sautomed import errors
-from sautomed.training.checkpoints import AtomicCheckpointIO, damaged, newest_whole
+from sautomed.training.checkpoints import AtomicCheckpointIO, damaged, is_whole, newest_whole
 
 
 @pytest.fixture
@@ -87,3 +87,12 @@ def test_the_newest_whole_checkpoint_is_the_last_or_else_the_best(file):
     best.unlink()
     assert newest_whole(file.parent) is None
     assert newest_whole(file.parent / "missing") is None
+
+
+def test_one_flipped_byte_makes_a_checkpoint_damaged(file):
+    AtomicCheckpointIO().save_checkpoint({"w": torch.arange(1000.0)}, file)
+    assert is_whole(file)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    assert not is_whole(file)

@@ -119,11 +119,6 @@ class Walk:
             raise ValueError(f"no state before slice {t}: not visited yet, or the walk keeps no states (memory_bytes)")
         return self._pending.get(t, self._states[t]).take([0])  # a copy: writing into it must not change the walk
 
-    @property
-    def states_bytes(self) -> int:
-        """Memory of all states that are kept."""
-        return sum(s.history.nbytes + s.boxes.nbytes + s.present.nbytes for s in self._states.values())
-
     def resume(self, t: int, state: SliceState, tolerance: float = 0.0) -> Iterator[PredictedSlice]:
         """Predict slice t with another state, and the visited slices behind it as far as anything changes.
 

@@ -162,6 +162,15 @@ def test_label_maps_in_folders_are_reported_and_no_scans(write, run, tmp_path, c
     assert "4 label maps in the folders below it are not segmented: earlier/masks/ct.mha" in caplog.text
 
 
+@pytest.mark.parametrize("folder", ["labelsTr", "Segmentations"])
+def test_folders_of_label_maps_hold_no_scans(write, tmp_path, caplog, folder):
+    write(tmp_path / "imagesTr" / "a_0000.nii.gz")
+    write(tmp_path / folder / "a.nii.gz")
+    with caplog.at_level("INFO"):
+        assert cases(tmp_path) == [("imagesTr", "a_0000.nii.gz")]
+    assert f"1 label maps in the folders below it are not segmented: {folder}/a.nii.gz" in caplog.text
+
+
 def test_scans_below_a_dicom_series_are_left_out_with_a_word(write, dicom_file, tmp_path, caplog):
     dicom_file(tmp_path / "ct" / "1")
     write(tmp_path / "ct" / "more" / "pet.nii.gz")

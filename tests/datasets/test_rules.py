@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sautomed import errors
 from sautomed.datasets import read_dataset
 from sautomed.datasets.layouts import read_label_names_of
-from sautomed.datasets.rules import NO_RULES, LabelRules, parse_rules, unknown_labels, with_rules
+from sautomed.datasets.rules import NO_RULES, LabelRules, unusable_labels, with_rules
 from sautomed.scans.grid import NativeGrid
 from sautomed.scans.volume import LabelMap
 
@@ -27,29 +27,6 @@ def add_unknown_value(blocks, number=0, value=7):
     blocks.write_label(number, labels)
 
 
-def test_rules_are_read_from_the_command_line():
-    assert parse_rules() == NO_RULES
-    assert not NO_RULES
-    rules = parse_rules(["7=1", "2=3", "3=2"], ["9"], regrid=True)
-    assert rules == LabelRules({7: 1, 2: 3, 3: 2}, frozenset({9}), True)
-    assert rules
-
-
-def test_labels_are_given_by_name_as_well(blocks):
-    def read_names():
-        return read_label_names_of(blocks.folder)
-
-    assert parse_rules(["255=liver", "left_kidney = background"], ["spleen"], read_names=read_names) == parse_rules(
-        [f"255={LABELS['liver']}", f"{LABELS['left_kidney']}=0"], [str(LABELS["spleen"])]
-    )
-    with pytest.raises(errors.UnknownSetting, match=r"no label 'livre'.*Did you mean liver\?.*0 background, 1 liver"):
-        parse_rules(["255=livre"], read_names=read_names)
-    with pytest.raises(errors.UnknownSetting, match="maps 7 twice"):
-        parse_rules(["7=liver", "7=spleen"], read_names=read_names)
-    with pytest.raises(errors.UnknownSetting, match="0 is the background"):
-        parse_rules(["background=liver"], read_names=read_names)
-
-
 def test_names_are_known_although_a_file_has_no_partner(blocks):
     blocks.label(0).unlink()
     assert set(read_label_names_of(blocks.folder).values()) == set(LABELS)
@@ -65,27 +42,9 @@ def test_a_label_that_another_value_is_mapped_onto_stays_although_its_own_is_ign
 def test_only_a_dataset_with_a_description_is_told_to_name_values_in_it(blocks):
     add_unknown_value(blocks)
     dataset = read_dataset(blocks.folder)
-    assert unknown_labels(dataset, dataset.cases).cure.endswith("--ignore 7, or name them in dataset.json.")
+    assert unusable_labels(dataset, dataset.cases).cure.endswith("--ignore 7, or name them in dataset.json.")
     (blocks.folder / "dataset.json").unlink()
-    assert unknown_labels(dataset, dataset.cases).cure.endswith("--ignore 7.")
-
-
-@pytest.mark.parametrize(
-    ("maps", "ignore", "words"),
-    [
-        (["7"], [], "--map.*'7'.*OLD=NEW"),
-        (["7=liver"], [], "--map.*7=liver"),
-        (["-7=1"], [], "--map.*-7=1"),
-        (["7=1", "7=2"], [], "maps 7 twice"),
-        (["7=1"], ["7"], "7 is both mapped and ignored"),
-        (["0=1"], [], "0 is the background"),
-        ([], ["0"], "0 is the background"),
-        ([], ["99999"], "--ignore.*99999"),
-    ],
-)
-def test_rules_that_make_no_sense_are_refused(maps, ignore, words):
-    with pytest.raises(errors.UnknownSetting, match=words):
-        parse_rules(maps, ignore)
+    assert unusable_labels(dataset, dataset.cases).cure.endswith("--ignore 7.")
 
 
 @settings(max_examples=40, deadline=None)
@@ -135,11 +94,11 @@ def test_a_rule_must_fit_the_dataset(blocks):
 
 def test_unknown_values_are_listed_with_voxels_and_cases(blocks):
     dataset = read_dataset(blocks.folder)
-    assert unknown_labels(dataset, dataset.cases) is None
+    assert unusable_labels(dataset, dataset.cases) is None
     add_unknown_value(blocks, 0)
     add_unknown_value(blocks, 1)
     add_unknown_value(blocks, 1, 9)
-    fault = unknown_labels(dataset, dataset.cases)
+    fault = unusable_labels(dataset, dataset.cases)
     assert isinstance(fault, errors.UnknownLabels)
     for words in ("7 (3 voxels in 1 case: case_0)", "9 (3 voxels in 1 case: case_1)", "--map 7=", "--ignore 7"):
         assert words in str(fault)

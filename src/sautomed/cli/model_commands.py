@@ -14,6 +14,8 @@ from sautomed.cli.progress import progress_bars
 from sautomed.errors import SomeCasesFailed, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from sautomed.evaluation.scores import Summary
 
 
@@ -71,14 +73,13 @@ def train(
 ) -> None:
     """Train on one fold of a data set; the run holds a model folder that `segment -m` takes."""
     from sautomed.config import load_settings
-    from sautomed.datasets.layouts import read_label_names_of
-    from sautomed.datasets.rules import parse_rules
+    from sautomed.datasets.parse_rules import rules_for
     from sautomed.training.checkpoints import newest_whole
     from sautomed.training.plan import Callbacks, TrainingPlan
     from sautomed.training.prepared_fold import run_settings
     from sautomed.training.train import train as run_training
 
-    rules = parse_rules(map_labels or [], ignore or [], regrid, lambda: read_label_names_of(dataset, layout))
+    rules = rules_for(dataset, layout, map_labels, ignore, regrid=regrid)
     overrides = list(settings or [])
     if weights:
         overrides += ["model.trunk.kind=sam", f"model.trunk.weights={json.dumps(weights)}"]
@@ -106,15 +107,24 @@ def evaluate(
     convention: Annotated[
         str, typer.Option(help="How scores are counted: ours, transunet (its published numbers) or monai.")
     ] = "ours",
+    map_labels: MapLabels = None,
+    ignore: IgnoreLabels = None,
 ) -> None:
-    """Score label maps against references: DSC, HD95, HD and NSD, on the native grid."""
+    """Score label maps against references, label by label name: DSC, HD95, HD and NSD, on the native grid."""
+    from sautomed.datasets.parse_rules import parse_rules
+    from sautomed.datasets.rules import LabelRules
     from sautomed.evaluation.evaluate import evaluate as score
+
+    def rules(labels: Mapping[int, str], in_files: Iterable[str]) -> LabelRules:
+        return parse_rules(map_labels or (), ignore or (), False, lambda: labels, lambda: in_files)
 
     failed: SomeCasesFailed | None = None
     with progress_bars(err) as stages:
         try:
             counter = stages.counter("Scoring")
-            summary = score(predictions, references, output, layout=layout, convention=convention, on_case=counter)
+            summary = score(
+                predictions, references, output, layout=layout, rules=rules, convention=convention, on_case=counter
+            )
         except SomeCasesFailed as some:  # the other cases are scored nevertheless
             summary, failed = cast("Summary", some.result), some
     out.print(tables.score_table(summary))

@@ -121,13 +121,12 @@ def doctor(
 ) -> None:
     """Check every case of a data set; exit 3 if something must be corrected, or with --fix could not be."""
     from sautomed.datasets.doctor.examine import examine, fix, require_new_target
-    from sautomed.datasets.layouts import read_label_names_of
-    from sautomed.datasets.rules import parse_rules
+    from sautomed.datasets.parse_rules import rules_for
     from sautomed.inference.preview import thumbnail_png
     from sautomed.report.doctor import write_doctor_page
     from sautomed.scans.files import require_writable_file
 
-    rules = parse_rules(map_labels or [], ignore or [], read_names=lambda: read_label_names_of(dataset, layout))
+    rules = rules_for(dataset, layout, map_labels, ignore)
     if output:
         require_writable_file(output)
     if fixed:

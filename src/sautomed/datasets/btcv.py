@@ -19,6 +19,7 @@ from sautomed.errors import NoCases, UnpairedFiles
 from sautomed.errors.text import listed
 from sautomed.scans import read_labels
 from sautomed.scans.grid import Plane
+from sautomed.scans.label_names import match_names
 from sautomed.scans.read import refuse_unknown_values
 from sautomed.scans.volume import LabelMap, Volume
 
@@ -58,6 +59,7 @@ PAPER_LABELS: Mapping[int, str] = MappingProxyType(
         8: "pancreas",
     }
 )
+_WRONG_LAYOUT = "Correct the label map, or name the layout of the folder with --layout."
 _ROOTS = ("", "Training", "RawData/Training", "Abdomen/RawData/Training")
 
 
@@ -66,8 +68,8 @@ class PaperOrganReader(FileReader):
     """Reader that keeps the paper's eight organs and makes the other five background; refuses unknown values."""
 
     def label(self, case: Case, path: Path, plane: Plane, image: Volume | None) -> tuple[LabelMap, tuple[str, ...]]:
-        labels = replace(read_labels(path, plane), names=dict(LABELS))
-        refuse_unknown_values(labels, where=path, declared_in="the layout btcv")
+        labels = match_names(read_labels(path, plane), LABELS, where=path)
+        refuse_unknown_values(labels, where=path, declared_in="the layout btcv", cure=_WRONG_LAYOUT)
         values = {name: value for value, name in PAPER_LABELS.items()}
         table = np.array([0, *(values.get(name, 0) for name in LABELS.values())], np.uint8)
         return replace(labels, array=table[labels.array], names=dict(PAPER_LABELS)), ()

@@ -1,4 +1,4 @@
-"""Find the prediction and the reference of each case, and the names of their labels."""
+"""Find the prediction and the reference of each case."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sautomed.datasets import Dataset, read_dataset, read_label_names, without_ending
+from sautomed.datasets import Dataset, read_dataset, without_ending
 from sautomed.datasets.layouts import AUTO
 from sautomed.datasets.names import files_in
-from sautomed.errors import BadDatasetJson, MissingFile, NoCases, UnknownLayout, UnpairedFiles
-from sautomed.errors.text import listed, listed_labels
+from sautomed.errors import MissingFile, NoCases, UnknownLayout, UnpairedFiles
+from sautomed.errors.text import listed
 from sautomed.scans.formats import FILE_ENDINGS
 
 
@@ -77,46 +77,6 @@ def dataset_at(references: Path, layout: str) -> Dataset | None:
         raise NoCases(
             f"has no cases: it holds no label map, and it {error.fault}", where=references, cure=error.cure
         ) from error
-
-
-def label_names(predictions: Path, references: Path, dataset: Dataset | None) -> dict[int, str] | None:
-    """Return the names of the labels: those of the dataset, else as `find_label_names`.
-
-    Raises:
-        BadDatasetJson: As `find_label_names`; also if the predictions have other labels than the dataset.
-    """
-    if dataset is None:
-        return find_label_names(predictions, references)
-    _require_equal_names({dataset.folder: dataset.labels, predictions: find_label_names(predictions) or dataset.labels})
-    return dict(dataset.labels)
-
-
-def find_label_names(*paths: Path) -> dict[int, str] | None:
-    """Read the label names from a dataset.json in or beside the given folders or files; None if there is none.
-
-    Raises:
-        BadDatasetJson: One cannot be read, or two give different names.
-    """
-    found: dict[Path, dict[int, str]] = {}
-    for path in paths:
-        folder = path.parent if path.is_file() else path
-        near = next((f / "dataset.json" for f in (folder, folder.parent) if (f / "dataset.json").is_file()), None)
-        if near is not None:
-            found[near] = read_label_names(near)
-    _require_equal_names(found)
-    return next(iter(found.values()), None)
-
-
-def _require_equal_names(names_by_path: Mapping[Path, Mapping[int, str]]) -> None:
-    first = next(iter(names_by_path), None)
-    for path, names in names_by_path.items():
-        if first is not None and names != names_by_path[first]:
-            raise BadDatasetJson(
-                f"names other labels ({listed_labels(names)}) than {first} ({listed_labels(names_by_path[first])}), "
-                "so scores would compare different organs.",
-                where=path,
-                cure="Evaluate predictions with the references of their own dataset.",
-            )
 
 
 def _cases_in(path: Path) -> dict[str, Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ from sautomed.errors import MemoryShortage, UnknownLabels
 from sautomed.errors.text import listed, listed_labels
 from sautomed.scans.formats import format_of
 from sautomed.scans.grid import Plane, choose_plane, orient
+from sautomed.scans.label_names import match_names
 from sautomed.scans.orthogonal import orthogonal_geometry, orthogonal_stored
 from sautomed.scans.stored import Geometry, ReadOptions, Stored
 from sautomed.scans.values import intensities, require_numbers, whole_numbers
@@ -87,9 +89,11 @@ def read_labels(
     Args:
         path: As for `read_scan`.
         plane: Plane of the scan it belongs to.
-        names: Name of each label without the background; None names each value that occurs "label 1" and so on.
+        names: Name of each label to read, without the background; values of a file that names its own are renumbered
+            to them. None keeps the file's values and names, and calls others "label 1" and so on.
     Raises:
-        DataError: As `read_geometry`, and NonFiniteVoxels, NotIntegerLabels, or UnknownLabels if `names` lacks a value.
+        DataError: As `read_geometry`, and NonFiniteVoxels, NotIntegerLabels; UnmatchedNames or UnknownLabels if `names`
+            lacks a label.
         MemoryShortage: The voxels do not fit into memory.
     """
     stored = read_stored(path, options, labels=True)
@@ -98,16 +102,24 @@ def read_labels(
         whole = whole_numbers(stored)
         chosen = choose_plane(native, plane)
         turned, affine = orient(whole, native, chosen)
-        labels = LabelMap(np.ascontiguousarray(turned), affine, native, chosen, names or {})
-    if names is not None:
-        refuse_unknown_values(labels, where=path)
-        return labels
-    found_names = {value: f"label {value}" for value in labels.voxel_counts() if value != 0}
-    return LabelMap(labels.array, affine, native, chosen, found_names)
+        labels = LabelMap(np.ascontiguousarray(turned), affine, native, chosen, dict(stored.geometry.names))
+        if names is not None:
+            labels = match_names(labels, names, where=path)
+            refuse_unknown_values(labels, where=path)
+            return labels
+    nameless = {value: f"label {value}" for value in labels.unknown_values()}
+    return replace(labels, names=labels.names | nameless)
 
 
-def refuse_unknown_values(labels: LabelMap, *, where: str | Path, declared_in: str = "dataset.json") -> None:
-    """Raise UnknownLabels, with values and voxel counts, if `labels` holds values that its names lack."""
+def refuse_unknown_values(
+    labels: LabelMap, *, where: str | Path, declared_in: str = "dataset.json", cure: str = ""
+) -> None:
+    """Raise UnknownLabels, with values and voxel counts, if `labels` holds values that its names lack.
+
+    Args:
+        declared_in: Source of the names, for the message.
+        cure: By default to name the values there, or to correct the label map.
+    """
     unknown = labels.unknown_values()
     if not unknown:
         return
@@ -116,9 +128,7 @@ def refuse_unknown_values(labels: LabelMap, *, where: str | Path, declared_in: s
     raise UnknownLabels(
         f"holds label values that have no name in {declared_in}: {counts}. Known are: {known}.",
         where=where,
-        cure=f"Add the labels to {declared_in}, or correct the label map."
-        if declared_in == "dataset.json"
-        else "Correct the label map, or name the layout of the folder with --layout.",
+        cure=cure or f"Add the labels to {declared_in}, or correct the label map.",
     )
 
 

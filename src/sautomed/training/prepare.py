@@ -25,6 +25,7 @@ from sautomed.scans.files import atomic_write, write_text
 from sautomed.scans.grid import NativeGrid, Plane, choose_plane, orient
 
 log = logging.getLogger(__name__)
+_READING = "labels by name"  # changed whenever the same files are read otherwise than before
 
 
 class PreparedCase(NamedTuple):
@@ -84,7 +85,7 @@ def prepare(
     Raises:
         DataError: The first case that cannot be used, with its file.
     """
-    recipe = json.dumps([settings.model_dump(), dataset.labels], sort_keys=True)
+    recipe = json.dumps([settings.model_dump(), dataset.labels, _READING], sort_keys=True)
     target = folder / hashlib.sha256(recipe.encode()).hexdigest()[:12]
     target.mkdir(parents=True, exist_ok=True)
     with FileLock(target / "prepare.lock"):

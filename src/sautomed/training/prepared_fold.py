@@ -10,8 +10,8 @@ import numpy as np
 from sautomed.config import Settings, parse_settings
 from sautomed.datasets import Case, Dataset, read_dataset
 from sautomed.datasets.folds import SPLITS, Fold, load_or_make_folds, select_fold
-from sautomed.datasets.rules import unknown_labels, with_rules
-from sautomed.errors import NothingToResume, UnknownLabels
+from sautomed.datasets.rules import unusable_labels, with_rules
+from sautomed.errors import NothingToResume, UnknownLabels, UnmatchedNames
 from sautomed.scans.files import write_json
 from sautomed.scans.paths import read_json
 from sautomed.training.classes import require_classes
@@ -61,13 +61,13 @@ def fewer_cases(fold: Fold, cases: int | None, seed: int) -> Fold:
 def _prepare(
     plan: TrainingPlan, dataset: Dataset, wanted: Sequence[Case], settings: Settings, callbacks: Callbacks
 ) -> dict[str, PreparedCase]:
-    """Prepare the cases. An error about unknown label values covers all cases, not the first one alone."""
+    """Prepare the cases. An error about unknown labels covers all cases, not the first one alone."""
     folder = plan.prepared or plan.run / "prepared"
     folder = folder / plan.rules.key if plan.rules else folder
     try:
         return {case.id: case for case in prepare(dataset, wanted, settings.data, folder, callbacks.on_case)}
-    except UnknownLabels as fault:
-        raise unknown_labels(dataset, wanted) or fault from fault
+    except (UnknownLabels, UnmatchedNames) as fault:
+        raise unusable_labels(dataset, wanted) or fault from fault
 
 
 def run_settings(run: Path, fold: int | Literal["all"]) -> Settings:

@@ -1,13 +1,14 @@
 """Label rules as they are given on the command line."""
 
+import numpy as np
 import pytest
 
 from sautomed import errors
 from sautomed.datasets.layouts import read_label_names_of
-from sautomed.datasets.parse_rules import parse_rules
+from sautomed.datasets.parse_rules import parse_rules, rules_for
 from sautomed.datasets.rules import NO_RULES, LabelRules
 
-from .block_dataset import LABELS, BlockDataset
+from .block_dataset import LABELS, BlockDataset, organs
 
 
 @pytest.fixture
@@ -54,3 +55,24 @@ def test_labels_are_given_by_name_as_well(blocks):
 def test_rules_that_make_no_sense_are_refused(maps, ignore, words):
     with pytest.raises(errors.UnknownSetting, match=words):
         parse_rules(maps, ignore)
+
+
+def test_names_that_only_label_maps_give_are_known_too(blocks):
+    blocks.name_labels(0, np.minimum(organs(0), 2), {1: "Leber (grau)", 2: "right kidney"})
+
+    def parse(maps=(), ignore=()):
+        return rules_for(blocks.folder, "auto", maps, ignore)
+
+    assert parse(["leber grau=liver"], ["spleen"]) == LabelRules(ignore=frozenset({4}), names={"leber grau": 1})
+    assert parse(ignore=["Leber (grau)"]).names == {"leber grau": 0}
+    with pytest.raises(errors.UnknownSetting, match=r"Did you mean Leber.*The label maps name: Leber \(grau\), right"):
+        parse(["Leber grauu=liver"])
+    with pytest.raises(errors.UnknownSetting, match="maps leber grau twice"):
+        parse(["Leber (grau)=liver", "leber grau=spleen"])
+    with pytest.raises(errors.UnknownSetting, match="leber grau is both mapped and ignored"):
+        parse(["Leber (grau)=liver"], ["leber grau"])
+
+
+def test_a_name_may_hold_the_sign_that_separates_it():
+    rules = parse_rules(["a=b=1"], read_names=lambda: {1: "liver"}, read_file_names=lambda: ["a=b"])
+    assert rules.names == {"a b": 1}

@@ -117,3 +117,33 @@ def test_regridding_a_dataset_adds_a_warning(blocks):
     volume, _ = ruled.load(ruled.cases[1])
     assert volume.warnings == ()
     assert nibabel.load(blocks.label(0)).shape == shorter.shape
+
+
+def test_label_maps_are_numbered_by_the_names_in_their_headers(blocks):
+    dataset = read_dataset(blocks.folder)
+    case, before = dataset.cases[0], dataset.load(dataset.cases[0])[1]
+    numbers = np.array([0, 3, 1, 4, 2], np.uint8)
+    blocks.name_labels(0, numbers[organs(0)], {3: "Liver", 1: "right kidney", 4: "Left-Kidney", 2: "Spleen"})
+    for labels in (dataset.load(case)[1], dataset.read_label(case)):
+        assert labels.names == before.names
+        np.testing.assert_array_equal(labels.array, before.array)
+
+
+def test_rules_give_names_in_headers_a_label(blocks):
+    dataset = read_dataset(blocks.folder)
+    case, before = dataset.cases[0], dataset.load(dataset.cases[0])[1]
+    blocks.name_labels(0, organs(0), {1: "Leber", 2: "tumour", 3: "left kidney", 4: "spleen"})
+    with pytest.raises(errors.UnmatchedNames, match=r"case case_0 .*Leber \(value 1\), tumour \(value 2\)"):
+        dataset.load(case)
+    fault = unusable_labels(dataset, dataset.cases)
+    assert isinstance(fault, errors.UnmatchedNames)
+    assert "Leber (1 case: case_0); tumour (1 case: case_0)" in fault.fault
+    rules = LabelRules({3: 4}, names={"leber": 1, "tumour": 0})
+    ruled = with_rules(dataset, rules)
+    expected = np.array([0, 1, 0, 4, 4])[before.array]
+    np.testing.assert_array_equal(ruled.load(case)[1].array, expected)
+    assert ruled.labels == {1: "liver", 2: "right_kidney", 4: "spleen"}
+    assert unusable_labels(ruled, ruled.cases) is None
+    assert rules.key != LabelRules({3: 4}).key
+    with pytest.raises(errors.UnknownSetting, match="maps onto 9"):
+        with_rules(dataset, LabelRules(names={"leber": 9}))

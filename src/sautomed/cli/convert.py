@@ -31,7 +31,8 @@ def convert_file(
     """Write `source` as `target`, in the axes of the source.
 
     The source's scaling is applied. Values without scaling keep their type; scaled ones get the smallest type that
-    holds them exactly (whole numbers stay integers, so CT is int16).
+    holds them exactly (whole numbers stay integers, so CT is int16). A label map that names its labels keeps the names,
+    where the format of `target` has a place for them, and is stored as 8 or 16 bits.
 
     Args:
         source: A file, a folder with DICOM files, or a zip of one.
@@ -55,9 +56,10 @@ def convert_file(
     if target.exists() and not overwrite:
         raise TargetExists("exists already.", where=target, cure="Choose another name, or allow it with --overwrite.")
     require_writable_file(target)
-    if target.name.lower().endswith(SEGMENT_ENDING):
+    geometry = read_geometry(source, options)
+    if target.name.lower().endswith(SEGMENT_ENDING) or (geometry.names and geometry.dtype.kind in "iu"):
         write_labels(read_labels(source, options=options), target)
-        return read_geometry(source, options)
+        return geometry
     stored = read_stored(source, options, labels=labels)
     write_image(exact_values(stored), stored.geometry.native, target)
     return stored.geometry

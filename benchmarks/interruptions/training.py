@@ -12,10 +12,10 @@ from pathlib import Path
 from interruptions.processes import Moment, Stages
 from interruptions.small import LABELS, SIZE, SMALL_MODEL, write_case
 
-CASES, STEPS, VALIDATE_EVERY = 5, 60, 20
+CASES, STEPS, VALIDATE_EVERY = 5, 40, 20
 WRITING = "writing a checkpoint"
 # Longest delay of a stop that is aimed at a stage, and the last visit of it that is aimed at.
-AIMED = {"preparing": (0.3, 1), "validating": (0.3, 4), "writing the model": (0.02, 1), "scoring": (0.3, 1)}
+AIMED = {"preparing": (0.3, 1), "validating": (0.3, 2), "writing the model": (0.02, 1), "scoring": (0.3, 1)}
 WRITING_S, WRITING_VISITS = 0.06, 4  # likewise; each validation writes the last checkpoint and perhaps the best
 TERMINATED = 0.25  # share of stops by SIGTERM
 MINUTES = re.compile(r"in [\d.]+ minutes")
@@ -44,7 +44,7 @@ class Training:
         }
         (self._dataset / "dataset.json").write_text(json.dumps(described))
         train = {"steps": STEPS, "validate_every": VALIDATE_EVERY, "batch": 1, "warmup_steps": 5, "ema": 0.9,
-                 "learning_rate": 1e-3}  # fmt: skip
+                 "learning_rate": 1e-3, "max_history": 1}  # fmt: skip
         data = {"image_size": SIZE, "channels": "neighbours"}
         self._config.write_text(json.dumps({"preset": "small", "model": SMALL_MODEL, "data": data, "train": train}))
         self._record_stages()

@@ -180,11 +180,11 @@ def _printed() -> str:
 
 
 def _name_of(error: BaseException) -> str:
-    """Return the exception with its innermost line in sautomed; for a wrong result, the words of its message."""
+    """Return the exception with its innermost line in sautomed; of a wrong result, the message up to a colon."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if f"{os.sep}sautomed{os.sep}" in frame.filename]
     if isinstance(error, WrongResultError):
-        return f"{error.kind}-{_letters(str(error))}"
+        return f"{error.kind}-{_letters(str(error).split(':')[0])}"
     last = (ours or frames)[-1]
     return f"{type(error).__name__}-{Path(last.filename).stem}-{last.name.strip('<>')}-{last.lineno}"
 

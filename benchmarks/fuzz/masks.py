@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fuzz.child import WrongResultError
 from fuzz.mask_peers import PEER_READERS, PeerMask
-from sautomed.errors import OutputMismatch, SautomedError
+from sautomed.errors import OutputMismatch
 from sautomed.scans import LabelMap, ReadOptions, Volume, read_labels
 from sautomed.scans.formats import FILE_ENDINGS, LABEL_ENDINGS
 from sautomed.scans.grid import corner_gap_mm
@@ -55,7 +55,7 @@ def compare_mask(volume: Volume, folder: Path, rng: random.Random) -> None:
     try:
         labels.save(path)
     except OutputMismatch as error:
-        raise MaskChangedError(f"{ending} {error}") from error
+        raise MaskChangedError(f"{ending} is not what was written: {error}") from error
     if ending in OTHER_ENDINGS:
         _compare_ours(labels, path, ending)
     with _ignoring_messages():
@@ -112,13 +112,13 @@ def _compare_peer(labels: LabelMap, found: PeerMask, ending: str) -> None:
         gap_mm = corner_gap_mm(found.affine, native.affine_to_write, native.shape)
         _require_close(gap_mm, native.affine_to_write, f"{ending} {found.library}")
     if found.gap_mm > DICOM_TOLERANCE_MM:
-        raise MaskChangedError(f"{ending} {found.library}: a frame lies {found.gap_mm} mm beside its slice")
+        raise MaskChangedError(f"{ending} {found.library} place: a frame lies {found.gap_mm} mm beside its slice")
     if found.names is None:
         return
     occurring = {value: f"label {value}" for value in labels.unknown_values()}
     wanted = {value: found.written_name(name) for value, name in (labels.names | occurring).items()}
     if found.names != wanted and (wanted or found.names != {1: "label 1"}):  # DICOM has one segment at least
-        raise MaskChangedError(f"{ending} {found.library}: names {found.names!a} instead of {wanted!a}")
+        raise MaskChangedError(f"{ending} {found.library} names: {found.names!a} instead of {wanted!a}")
 
 
 def _read(read: Callable[[], Any], who: str) -> Any:
@@ -126,17 +126,15 @@ def _read(read: Callable[[], Any], who: str) -> Any:
         return read()
     except WrongResultError:
         raise
-    except SautomedError as error:
-        raise MaskChangedError(f"{who} cannot read it, {type(error).__name__}: {error}") from error
     except Exception as error:
         raise MaskChangedError(f"{who} cannot read it, {type(error).__name__}: {error}") from error
 
 
 def _require_equal(found: NDArray[Any], wanted: NDArray[Any], who: str) -> None:
     if found.shape != wanted.shape:
-        raise MaskChangedError(f"{who} shape {found.shape} instead of {wanted.shape}")
+        raise MaskChangedError(f"{who} shape: {found.shape} instead of {wanted.shape}")
     if found.dtype.kind != "u" or not np.array_equal(found, wanted):
-        raise MaskChangedError(f"{who} voxels, {found.dtype}: {int((found != wanted).sum())} differ")
+        raise MaskChangedError(f"{who} voxels: {int((found != wanted).sum())} differ, {found.dtype}")
 
 
 def _require_close(gap_mm: float, affine: NDArray[np.float64], who: str) -> None:

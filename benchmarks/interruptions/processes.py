@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-LOOK_EVERY_S = 0.001
+LOOK_EVERY_S = 0.003  # more often takes a part of the machine itself
 ENDING_S = 60.0  # a child that got SIGTERM or should end by itself has so long, and then counts as hanging
 
 
@@ -77,7 +77,7 @@ class TemporaryFiles:
         for place, _, names in os.walk(self.folder):
             for name in names:
                 try:
-                    size = os.stat(os.path.join(place, name)).st_size  # noqa: PTH116, PTH118  (every millisecond)
+                    size = os.stat(os.path.join(place, name)).st_size  # noqa: PTH116, PTH118  (all the time)
                 except OSError:  # deleted just now
                     continue
                 if size >= self.largest_bytes:

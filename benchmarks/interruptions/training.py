@@ -12,11 +12,11 @@ from pathlib import Path
 from interruptions.processes import Moment, Stages
 from interruptions.small import LABELS, SIZE, SMALL_MODEL, write_case
 
-CASES, STEPS, VALIDATE_EVERY = 5, 40, 20
+CASES, STEPS, VALIDATE_EVERY = 5, 20, 10
 WRITING = "writing a checkpoint"
 # Longest delay of a stop that is aimed at a stage, and the last visit of it that is aimed at.
-AIMED = {"preparing": (0.3, 1), "validating": (0.3, 2), "writing the model": (0.02, 1), "scoring": (0.3, 1)}
-WRITING_S, WRITING_VISITS = 0.06, 4  # likewise; each validation writes the last checkpoint and perhaps the best
+AIMED = {"preparing": (0.3, 1), "validating": (0.3, 1), "writing the model": (0.02, 1), "scoring": (0.3, 1)}
+WRITING_S, WRITING_VISITS = 0.06, 2  # likewise; a validation writes the last checkpoint and perhaps the best before it
 TERMINATED = 0.25  # share of stops by SIGTERM
 MINUTES = re.compile(r"in [\d.]+ minutes")
 

@@ -294,6 +294,26 @@ def test_resuming_a_finished_training_gives_the_model_again(trained_run, plan, t
     assert_same(before, load_file(model / "model.safetensors"))
 
 
+def test_what_a_killed_training_left_half_written_is_deleted(trained_run, plan, tmp_path, caplog):
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    (slices,) = (run / "prepared").iterdir()
+    names = {
+        run: "splits_final.json",
+        run / "fold_0": "log.csv",
+        run / "fold_0" / "checkpoints": "best.ckpt",
+        run / "fold_0" / "model": "model.safetensors",
+        slices: "block_0.image.npy",
+    }
+    (run / ".0000-1-00000000.other.nii.gz").touch()  # perhaps of another command
+    for folder, name in names.items():
+        (folder / f".0000-1-00000000.{name}").write_bytes(b"half")
+    for path in run.rglob(".*"):
+        os.utime(path, (0, 0))  # written on another machine, a long time ago
+    train(plan(resume=True))
+    assert [path.name for path in run.rglob(".*")] == [".0000-1-00000000.other.nii.gz"]
+    assert caplog.text == ""
+
+
 def test_training_again_into_the_same_folder_is_refused(trained_run, plan):
     before = (trained_run / "fold_0" / "log.csv").read_bytes()
     with pytest.raises(errors.TargetExists, match=r"fold_0.*--resume") as caught:

@@ -10,7 +10,7 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 
 from sautomed.errors import DamagedWeights
-from sautomed.scans.files import atomic_write, sweep_leftovers
+from sautomed.scans.files import atomic_write
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -21,9 +21,7 @@ class AtomicCheckpointIO(CheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write a checkpoint atomically. Raises UnwritableTarget if the disk is full or refuses."""
-        target = Path(path)
-        sweep_leftovers(target.parent, [target.name])
-        with atomic_write(target) as temporary, temporary.open("wb") as file:
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
             try:
                 torch.save(checkpoint, file)
             except RuntimeError as error:  # PyTorch hides the error of the disk behind one of its own
@@ -56,7 +54,7 @@ def newest_whole(folder: Path) -> Path | None:
 
 def damaged(folder: Path) -> list[Path]:
     """Return the checkpoints that are empty, cut short or changed since they were written."""
-    return [path for path in sorted(folder.glob("*.ckpt")) if not is_whole(path)]
+    return [path for path in sorted(folder.glob("[!.]*.ckpt")) if not is_whole(path)]
 
 
 def is_whole(path: Path) -> bool:

@@ -21,7 +21,7 @@ from sautomed.datasets import Case, Dataset
 from sautomed.inference.intensity import intensity_range, modality_of, scale_intensity
 from sautomed.inference.resize import automatic_size, consecutive, fit_of
 from sautomed.model.boxes import boxes_of_labels
-from sautomed.scans.files import atomic_write, write_text
+from sautomed.scans.files import atomic_write, sweep_leftovers, write_text
 from sautomed.scans.grid import NativeGrid, Plane, choose_plane, orient
 
 log = logging.getLogger(__name__)
@@ -89,6 +89,7 @@ def prepare(
     target = folder / hashlib.sha256(recipe.encode()).hexdigest()[:12]
     target.mkdir(parents=True, exist_ok=True)
     with FileLock(target / "prepare.lock"):
+        sweep_leftovers(target)
         for done, case in enumerate(cases):
             stamp, sources = target / f"{case.id}.sources.json", _sources_of(dataset, case)
             if not stamp.exists() or stamp.read_text(encoding="utf-8") != sources:

@@ -12,7 +12,7 @@ from sautomed.datasets import Case, Dataset, read_dataset
 from sautomed.datasets.folds import SPLITS, Fold, load_or_make_folds, select_fold
 from sautomed.datasets.rules import unusable_labels, with_rules
 from sautomed.errors import NothingToResume, UnknownLabels, UnmatchedNames
-from sautomed.scans.files import write_json
+from sautomed.scans.files import sweep_leftovers, write_json
 from sautomed.scans.paths import read_json
 from sautomed.training.classes import require_classes
 from sautomed.training.plan import Callbacks, TrainingPlan
@@ -33,11 +33,16 @@ class PreparedFold:
 def prepare_fold(plan: TrainingPlan, callbacks: Callbacks) -> PreparedFold:
     """Read the data set, choose the fold, write the resolved settings (or compare them with the run's), prepare slices.
 
+    What a killed training of the fold left half-written is deleted.
+
     Raises:
         DataError: The data set, its folds or a case cannot be used; ClassMissing if no training case shows a class.
         NothingToResume: The run was trained with other settings or cases.
     """
     dataset = with_rules(read_dataset(plan.dataset, plan.layout), plan.rules)
+    for folder in (plan.folder, plan.last_checkpoint.parent, plan.folder / "model"):
+        sweep_leftovers(folder)
+    sweep_leftovers(plan.run, [SPLITS])
     ids = [case.id for case in dataset.cases]
     folds = load_or_make_folds(plan.run / SPLITS, ids, plan.seed, groups=dataset.groups, dataset_folder=dataset.folder)
     fold = fewer_cases(select_fold(folds, plan.fold), plan.train_cases, plan.seed)

@@ -1,3 +1,4 @@
+import warnings
 from dataclasses import replace
 
 import highdicom
@@ -222,6 +223,12 @@ AMBIGUOUS = {
     "2 different values of StudyInstanceUID": lambda index, dataset: setattr(
         dataset, "StudyInstanceUID", f"1.2.{index // 2}"
     ),
+    "several values of SOPInstanceUID": lambda index, dataset: setattr(dataset, "SOPInstanceUID", ["1.2", f"{index}"]),
+    "several values of StudyInstanceUID": lambda index, dataset: setattr(dataset, "StudyInstanceUID", ["1.2", "3"]),
+    "several values of SeriesInstanceUID": lambda index, dataset: setattr(dataset, "SeriesInstanceUID", ["1.2", "3"]),
+    "several values of FrameOfReferenceUID": lambda index, dataset: setattr(
+        dataset, "FrameOfReferenceUID", ["1.2", "3"]
+    ),
 }
 
 
@@ -234,6 +241,17 @@ def test_a_series_whose_images_cannot_be_told_apart_is_read_but_not_referred_to(
         labels.save(tmp_path / f"out{ending}")
     labels.save(tmp_path / "out.nii.gz")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ct", "out.nii.gz"]
+
+
+@pytest.mark.parametrize("ending", [".seg.dcm", ".labelmap.dcm", ".rtstruct.dcm"])
+def test_warnings_of_libraries_do_not_reach_the_user(tmp_path, ending):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        series = make_series(tmp_path / "ct", SpecificCharacterSet="unknown", PatientName="a")
+    labels = labels_on(some_labels((4, 5, 6)), grid_of(series.path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        labels.save(tmp_path / f"out{ending}")
 
 
 def test_images_that_became_alike_since_they_were_read_are_refused(tmp_path):

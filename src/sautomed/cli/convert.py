@@ -56,7 +56,7 @@ def convert_file(
     if target.exists() and not overwrite:
         raise TargetExists("exists already.", where=target, cure="Choose another name, or allow it with --overwrite.")
     require_writable_file(target)
-    geometry = read_geometry(source, options)
+    geometry = read_geometry(source, options, labels=True)
     if target.name.lower().endswith(SEGMENT_ENDING) or (geometry.names and geometry.dtype.kind in "iu"):
         write_labels(read_labels(source, options=options), target)
         return geometry

@@ -17,6 +17,7 @@ from sautomed.errors import UnpairedFiles
 from sautomed.scans import Geometry, read_geometry, read_labels, read_scan
 from sautomed.scans.grid import NativeGrid, Plane, choose_plane, orient
 from sautomed.scans.label_names import match_names
+from sautomed.scans.partial import complete
 from sautomed.scans.read import refuse_unknown_values
 from sautomed.scans.volume import LabelMap, Volume, require_same_grid, small_gap_notes
 
@@ -76,7 +77,8 @@ class FileReader:
         return read_scan(case.image, plane)
 
     def label(self, case: Case, path: Path, plane: Plane, image: Volume | None) -> tuple[LabelMap, tuple[str, ...]]:
-        return read_labels(path, plane), ()
+        labels = read_labels(path, plane)
+        return (labels if image is None else complete(labels, image)), ()
 
     def sources(self, case: Case) -> tuple[Path, ...]:
         return tuple(file for path in (case.image, case.label) if path is not None for file in files_below(path))

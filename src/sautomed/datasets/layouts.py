@@ -109,7 +109,7 @@ def read_names_in_headers(folder: str | Path, layout: str = AUTO) -> set[str]:
     for case in _read_pairs(folder, layout).cases:
         if case.label is not None and case.label.is_file():
             with suppress(DataError):
-                names |= set(read_geometry(case.label).names.values())
+                names |= set(read_geometry(case.label, labels=True).names.values())
     return names
 
 

@@ -30,6 +30,7 @@ from sautomed.evaluation.pairs import Pairs, dataset_at, pair_files
 from sautomed.evaluation.scores import Score, Status, Summary, summarise, write_scores, write_summary
 from sautomed.scans.files import require_writable
 from sautomed.scans.grid import Plane
+from sautomed.scans.partial import on_common_grid
 from sautomed.scans.read import read_labels, refuse_unknown_values
 from sautomed.scans.volume import LabelMap, require_same_grid
 
@@ -201,6 +202,7 @@ def _score_case(case: str, prediction: Path, reference: Path, scoring: _Scoring)
     _refuse_unknown(expected, case, reference, scoring)
     predicted = _read(prediction, scoring.predicted[case], scoring)
     _refuse_unknown(predicted, case, prediction, scoring)
+    predicted, expected = on_common_grid(predicted, expected)
     require_same_grid(
         predicted, expected, first_name="prediction", second_name="reference", where=f"case {case} ({prediction})"
     )

@@ -109,7 +109,7 @@ def _names_in_header(path: Path) -> Names:
     if not path.is_file():  # a folder of pictures or of a series
         return {}
     try:
-        names = read_geometry(path).names
+        names = read_geometry(path, labels=True).names
     except DataError:  # reading the voxels reports it
         return {}
     return {value: name for value, name in names.items() if not is_placeholder(name)}

@@ -11,7 +11,9 @@ from sautomed.datasets.layouts import AUTO
 from sautomed.datasets.names import files_in
 from sautomed.errors import MissingFile, NoCases, UnknownLayout, UnpairedFiles
 from sautomed.errors.text import listed
-from sautomed.scans.formats import FILE_ENDINGS
+from sautomed.scans.formats import FILE_ENDINGS, LABEL_FILE_ENDINGS
+
+_DICOM_ENDINGS = tuple(ending for ending in LABEL_FILE_ENDINGS if ending not in FILE_ENDINGS)
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def dataset_at(references: Path, layout: str) -> Dataset | None:
     """
     if layout != AUTO:
         return read_dataset(references, layout)
-    if not references.is_dir() or files_in(references, *FILE_ENDINGS):
+    if not references.is_dir() or files_in(references, *LABEL_FILE_ENDINGS):
         return None
     try:
         return read_dataset(references)
@@ -86,7 +88,11 @@ def _cases_in(path: Path) -> dict[str, Path]:
     if path.is_file():
         return {without_ending(path.name): path}
     cases: dict[str, Path] = {}
-    for file in files_in(path, *FILE_ENDINGS):
+    files = files_in(path, *FILE_ENDINGS)
+    known = {without_ending(file.name) for file in files}
+    # A DICOM segmentation beside another label map of the case is the same result once more.
+    segmentations = [file for file in files_in(path, *_DICOM_ENDINGS) if without_ending(file.name) not in known]
+    for file in sorted((*files, *segmentations)):
         case = without_ending(file.name)
         if case in cases:
             raise UnpairedFiles(
@@ -95,7 +101,7 @@ def _cases_in(path: Path) -> dict[str, Path]:
         cases[case] = file
     if not cases:
         raise NoCases(
-            f"has no cases: it holds no label map ({', '.join(FILE_ENDINGS)}).",
+            f"has no cases: it holds no label map ({', '.join(LABEL_FILE_ENDINGS)}).",
             where=path,
             cure="Name the folder with the label maps.",
         )

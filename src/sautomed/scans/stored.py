@@ -47,6 +47,7 @@ class Geometry:
         dtype: Type of the stored voxels.
         warnings: What is odd, as whole sentences that name the file.
         names: Names of label values, of a label map whose header gives them.
+        partial: Whether it is a label map in a format that leaves out slices without labels.
     """
 
     path: Path
@@ -55,6 +56,7 @@ class Geometry:
     dtype: np.dtype[Any]
     warnings: tuple[str, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)
+    partial: bool = False
 
     @property
     def shape(self) -> tuple[int, int, int]:

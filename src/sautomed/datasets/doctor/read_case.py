@@ -73,6 +73,6 @@ def _read_label_header(case: Case) -> Geometry | None:
     if case.label is None or not case.label.is_file():
         return None
     try:
-        return read_geometry(case.label)
+        return read_geometry(case.label, labels=True)
     except SautomedError:  # no image, or a fault that reading the voxels reports
         return None

@@ -96,7 +96,7 @@ def foreign(series, segments, kind="BINARY"):
         (pydicom.dcmread(path) for path in series.iterdir()), key=lambda item: float(item.ImagePositionPatient[2])
     )
     for number, source in enumerate(sources, start=1):
-        source.InstanceNumber = number
+        source.InstanceNumber, source.SliceThickness = number, 1
         for keyword in _NEEDED:
             if keyword not in source:
                 setattr(source, keyword, "")

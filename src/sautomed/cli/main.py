@@ -18,6 +18,8 @@ import typer
 from rich.markup import escape
 
 from sautomed.cli.app import app, err, print_fault
+from sautomed.cli.streams import without_reader_errors
+from sautomed.cli.verbosity import reset_verbosity
 from sautomed.errors import (
     EXIT_INTERNAL,
     EXIT_INTERRUPTED,
@@ -33,6 +35,7 @@ def run(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code; `arguments` are those of the process by default."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # characters that the terminal lacks become escapes
         sys.stdout.reconfigure(errors="backslashreplace")
+    reset_verbosity()
     try:
         return int(app(arguments, standalone_mode=False) or 0)
     except SautomedError as error:
@@ -92,11 +95,11 @@ def _require_usable(path: Path) -> None:
 
 def main() -> None:
     """Run the `sautomed` command and exit."""
+    sys.stdout, sys.stderr = without_reader_errors(sys.stdout), without_reader_errors(sys.stderr)
     warnings.simplefilter("ignore")  # those of libraries; our own are logged
     handler = logging.StreamHandler()
     handler.setFormatter(_LogFormatter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
-    logging.getLogger("sautomed").setLevel(logging.INFO)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.getLogger("transformers").setLevel(logging.ERROR)
     sys.exit(run())

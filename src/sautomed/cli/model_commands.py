@@ -10,7 +10,7 @@ import typer
 
 from sautomed.cli import tables
 from sautomed.cli.app import Device, IgnoreLabels, Layout, MapLabels, Seed, err, out, print_line
-from sautomed.cli.progress import progress_bars
+from sautomed.cli.progress import shown_progress
 from sautomed.errors import SomeCasesFailed, UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def demo(
     """Make phantoms, train on some, segment the others and write a report; a few minutes on two cores."""
     from sautomed.cli.demo import run_demo
 
-    with progress_bars(err) as stages:
+    with shown_progress() as stages:
         page = run_demo(output, seed, stages)
     print_line(f"Report: {page}")
 
@@ -40,7 +40,7 @@ def phantom(
 
     if kind not in KINDS:
         raise UsageError(f"there is no phantom kind '{kind}'.", where="--kind", cure=f"Use one of {', '.join(KINDS)}.")
-    with progress_bars(err) as stages:
+    with shown_progress() as stages:
         write_phantoms(output, count, kind, seed, on_case=stages.counter("Making phantoms"))
     print_line(f"{count} phantoms: {output}")
 
@@ -85,7 +85,7 @@ def train(
     keep = resume and config is None and not overrides
     chosen = run_settings(output, _parse_fold(fold)) if keep else load_settings(config or "sam-vit-b", overrides)
     plan = TrainingPlan(dataset, output, chosen, _parse_fold(fold), seed, max_minutes, resume, device, layout, rules)
-    with progress_bars(err) as stages:
+    with shown_progress() as stages:
         try:
             model = run_training(plan, Callbacks(stages.counter("Preparing"), stages.training("Training")))
         except KeyboardInterrupt as stop:
@@ -111,7 +111,7 @@ def evaluate(
     from sautomed.evaluation.evaluate import evaluate as score
 
     failed: SomeCasesFailed | None = None
-    with progress_bars(err) as stages:
+    with shown_progress() as stages:
         try:
             counter = stages.counter("Scoring")
             summary = score(predictions, references, output, layout=layout, convention=convention, on_case=counter)

@@ -23,8 +23,9 @@ from sautomed.cli.app import (
     out,
     print_fault,
     print_line,
+    print_note,
 )
-from sautomed.cli.progress import progress_bars
+from sautomed.cli.progress import shown_progress
 from sautomed.errors import SautomedError, SomeCasesFailed
 
 
@@ -63,13 +64,13 @@ def segment(
     plan = plan_jobs(source, output, SegmentOptions(
         tuple(formats or ()), reading, preview, report, overwrite, resume, max_ram))  # fmt: skip
     network = load(model, device, weights)
-    with progress_bars(err) as stages:
+    with shown_progress() as stages:
         outcome = run_plan(network, plan, stages.slices("Segmenting", len(plan.jobs)))
     failed = {failure.job for failure in outcome.failures}
     for target in (target for job in plan.jobs if job not in failed for target in job.targets):
         print_line(str(target))
     if outcome.skipped:
-        err.print(f"{len(outcome.skipped)} of {len(plan.jobs)} scans were done already.")
+        print_note(f"{len(outcome.skipped)} of {len(plan.jobs)} scans were done already.")
     _report_failures([failure.error for failure in outcome.failures], len(plan.jobs), plan.several)
 
 
@@ -132,7 +133,7 @@ def doctor(
         require_writable_file(output)
     if fixed:
         require_new_target(dataset, fixed)  # before the long work
-    with progress_bars(err) as stages:
+    with shown_progress() as stages:
         diagnosis = examine(dataset, layout, stages.counter("Examining"), rules, thumbnail_png)
     if diagnosis.findings:
         out.print(tables.findings_table(diagnosis))
@@ -143,7 +144,7 @@ def doctor(
     if not fixed:
         diagnosis.require_sound()
         return
-    with progress_bars(err) as stages:
+    with shown_progress() as stages:
         mended = fix(diagnosis, fixed, rules, stages.counter("Correcting"))
     print_line(f"{mended.summary} {fixed}")
     if mended.left_out:

@@ -81,12 +81,6 @@ def command(capfd, slow_clock):
     return run
 
 
-@pytest.fixture
-def training(dataset_folder, small_settings, tmp_path):
-    (tmp_path / "small.yaml").write_text(yaml.safe_dump(small_settings.model_dump(mode="json")))
-    return ("train", "-d", dataset_folder, "-o", tmp_path / "run", "-c", tmp_path / "small.yaml", "--device", "cpu")
-
-
 # --- the callbacks ---
 
 
@@ -143,8 +137,8 @@ def test_a_terminal_that_cannot_move_its_cursor_shows_lines(terminal, environmen
 # --- the commands, without a terminal ---
 
 
-def test_a_training_writes_lines(command, training):
-    out, lines = command(*training)
+def test_a_training_writes_lines(command, small_training):
+    out, lines = command(*small_training)
     assert out.startswith("Model: ")
     assert lines[0].startswith("Preparing 17 %: 1/6 block_")
     assert lines[1].startswith("Preparing 100 %: 6/6 block_")

@@ -2,6 +2,7 @@
 
 import io
 import os
+from pathlib import Path
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_a_closed_terminal_raises_nothing(open_stream):
     assert not stream.isatty()
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
 def test_a_full_disk_is_reported(open_stream):
     stream = without_reader_errors(open_stream(os.open("/dev/full", os.O_WRONLY)))
     stream.write("lost\n")

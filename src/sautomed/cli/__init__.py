@@ -2,6 +2,7 @@
 
 app.py             the typer application and the options that commands share
 main.py            the entry point: messages and exit codes
+stopping.py        Ctrl-C and other signals
 model_commands.py  demo, phantom, train, evaluate
 scan_commands.py   segment, convert, info, doctor
 study_commands.py  study, report

@@ -26,6 +26,7 @@ from sautomed.cli.app import (
     print_note,
 )
 from sautomed.cli.progress import shown_progress
+from sautomed.cli.stopping import STOPPED, stop_explained
 from sautomed.errors import SautomedError, SomeCasesFailed
 
 
@@ -63,8 +64,13 @@ def segment(
     reading = ReadOptions(series, frame, channel, resample, assume_spacing)
     plan = plan_jobs(source, output, SegmentOptions(
         tuple(formats or ()), reading, preview, report, overwrite, resume, max_ram))  # fmt: skip
-    network = load(model, device, weights)
-    with shown_progress() as stages:
+
+    def explain_stop() -> str:
+        has_done = any(job.report is not None and job.report.is_file() for job in plan.jobs)
+        return f"{STOPPED} The other scans are segmented with --resume." if has_done else STOPPED
+
+    with stop_explained(explain_stop), shown_progress() as stages:
+        network = load(model, device, weights)
         outcome = run_plan(network, plan, stages.slices("Segmenting", len(plan.jobs)))
     failed = {failure.job for failure in outcome.failures}
     for target in (target for job in plan.jobs if job not in failed for target in job.targets):

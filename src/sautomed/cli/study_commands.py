@@ -9,6 +9,7 @@ import typer
 
 from sautomed.cli.app import Device, print_line, print_note
 from sautomed.cli.progress import Stages, shown_progress
+from sautomed.cli.stopping import STOPPED, stop_explained
 from sautomed.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,9 +36,14 @@ def study(
 ) -> None:
     """Train, segment and score every system of a study file; several processes may share the work."""
     from sautomed.study import StudyRequest, run_study
+    from sautomed.study.folder import StudyFolder
+
+    def explain_stop() -> str:
+        has_begun = StudyFolder(output).description.is_file()
+        return f"{STOPPED} The study goes on with --resume." if has_begun else STOPPED
 
     request = StudyRequest(file, output, resume, max_minutes, _parse_folders(data or []), device)
-    with shown_progress() as stages:
+    with stop_explained(explain_stop), shown_progress() as stages:
         outcome = run_study(request, _callbacks(stages))
     counts = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sorted(outcome.counts.items()))
     print_line(f"Study: {output} ({counts})")

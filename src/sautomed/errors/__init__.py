@@ -13,6 +13,7 @@ from sautomed.errors.base import (
     EXIT_SOME_CASES,
     EXIT_TERMINATED,
     EXIT_USAGE,
+    STOP_SIGNALS,
     SautomedError,
     Terminated,
 )
@@ -95,6 +96,7 @@ __all__ = [
     "EXIT_SOME_CASES",
     "EXIT_TERMINATED",
     "EXIT_USAGE",
+    "STOP_SIGNALS",
     "BadDatasetJson",
     "BadGeometry",
     "BadSplits",

@@ -8,6 +8,7 @@ from typing import Literal
 from sautomed.config import Settings
 from sautomed.datasets.rules import NO_RULES, LabelRules
 from sautomed.training.budget import Clock
+from sautomed.training.checkpoint_files import checkpoint_folder, fold_folder
 from sautomed.training.log import RunningStep
 
 
@@ -46,12 +47,12 @@ class TrainingPlan:
     @property
     def folder(self) -> Path:
         """Folder of the fold."""
-        return self.run / f"fold_{self.fold}"
+        return fold_folder(self.run, self.fold)
 
     @property
     def last_checkpoint(self) -> Path:
         """Checkpoint that a resumed training starts from."""
-        return self.folder / "checkpoints" / "last.ckpt"
+        return checkpoint_folder(self.run, self.fold) / "last.ckpt"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from sautomed.errors import DamagedWeights, NothingToResume, TargetExists, Targe
 from sautomed.inference.device import choose_device
 from sautomed.scans.files import full_disk_reported, require_writable
 from sautomed.training.budget import Budget, now_s
-from sautomed.training.checkpoints import damaged, newest_whole
+from sautomed.training.checkpoint_files import damaged, newest_whole
 from sautomed.training.fit import fit
 from sautomed.training.learner import Learner
 from sautomed.training.plan import NO_CALLBACKS, Callbacks, TrainingPlan

@@ -142,6 +142,7 @@ def test_a_training_writes_lines(command, small_training):
     assert out.startswith("Model: ")
     assert lines[0].startswith("Preparing 17 %: 1/6 block_")
     assert lines[1].startswith("Preparing 100 %: 6/6 block_")
+    assert lines[-1].startswith("Scoring the validation cases 100 %: 2/2 block_")
     steps = [line for line in lines if line.startswith("Training")]
     assert steps[0].startswith("Training 25 %: step 1 loss ")
     assert any(line.startswith("Training 50 %, 0:00:0") and "step 2 loss " in line for line in steps)

@@ -35,8 +35,9 @@ from sautomed.errors import (
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code; `arguments` are those of the process by default."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # characters that the terminal lacks become escapes
-        sys.stdout.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # characters that the terminal lacks become escapes
+            stream.reconfigure(errors="backslashreplace")
     reset_verbosity()
     with stops_raised():
         try:

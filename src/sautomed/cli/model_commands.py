@@ -84,7 +84,7 @@ def train(
         from sautomed.config import load_settings
         from sautomed.datasets.layouts import read_label_names_of
         from sautomed.datasets.rules import parse_rules
-        from sautomed.training.plan import Callbacks, TrainingPlan
+        from sautomed.training.plan import TrainingPlan
         from sautomed.training.prepared_fold import run_settings
         from sautomed.training.train import train as run_training
 
@@ -96,7 +96,7 @@ def train(
         chosen = run_settings(output, held_out) if keep else load_settings(config or "sam-vit-b", overrides)
         plan = TrainingPlan(dataset, output, chosen, held_out, seed, max_minutes, resume, device, layout, rules)
         with shown_progress() as stages:
-            model = run_training(plan, Callbacks(stages.counter("Preparing"), stages.training("Training")))
+            model = run_training(plan, stages.training_callbacks())
     print_line(f"Model: {model}")
 
 

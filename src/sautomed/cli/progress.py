@@ -17,6 +17,7 @@ from sautomed.cli.verbosity import is_quiet, is_verbose
 if TYPE_CHECKING:
     from sautomed.inference.batch import Job
     from sautomed.training.log import RunningStep
+    from sautomed.training.plan import Callbacks
 
 
 class Display(Protocol):
@@ -85,6 +86,16 @@ class Stages:
             self.show(stage, step.progress, 1.0, f"step {step.step}{loss}{dsc}", news=step.is_validated)
 
         return report
+
+    def training_callbacks(self) -> Callbacks:
+        """Return the callbacks of one training: preparing, training and scoring."""
+        from sautomed.training.plan import Callbacks
+
+        return Callbacks(
+            on_case=self.counter("Preparing"),
+            on_step=self.training("Training"),
+            on_scored=self.counter("Scoring the validation cases"),
+        )
 
     def slices(self, stage: str, jobs: int) -> Callable[[Job, int, int], None]:
         """Return a callback for segmenting many scans: one stage for all, which moves with every slice."""

@@ -57,10 +57,11 @@ class TrainingPlan:
 
 @dataclass(frozen=True)
 class Callbacks:
-    """Functions to call with the progress: of prepared cases (done, total, case), and of steps."""
+    """Functions to call with the progress: of prepared and of scored cases (done, total, case), and of steps."""
 
     on_case: Callable[[int, int, str], None] | None = None
     on_step: Callable[[RunningStep], None] | None = None
+    on_scored: Callable[[int, int, str], None] | None = None
 
 
 NO_CALLBACKS = Callbacks()

@@ -45,7 +45,7 @@ def train(plan: TrainingPlan, callbacks: Callbacks = NO_CALLBACKS) -> Path:
         learner.budget.spent_s = now_s(plan.clock) - began  # the clock began before there was a learner
         if any(parameter.requires_grad for parameter in learner.model.parameters()):  # SAM as it is has none
             fit(learner, prepared, plan, callbacks, start)
-        return write_model(learner, prepared, plan)
+        return write_model(learner, prepared, plan, callbacks)
 
 
 @contextmanager

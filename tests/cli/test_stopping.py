@@ -70,14 +70,18 @@ def test_each_signal_raises_and_the_handlers_from_before_return():
 
 def test_a_signal_soon_after_another_does_not_disturb_the_cleaning_up():
     now_s, cleaned = [100.0], []
+
+    def work():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGINT)
+            cleaned.append(True)
+
     with stops_raised(lambda: now_s[0]):
         with pytest.raises(errors.Terminated):
-            try:
-                signal.raise_signal(signal.SIGTERM)
-            finally:
-                signal.raise_signal(signal.SIGTERM)
-                signal.raise_signal(signal.SIGINT)
-                cleaned.append(True)
+            work()
         now_s[0] += REPEATED_S
         with pytest.raises(KeyboardInterrupt):  # the stop was lost, or cleaning up takes too long
             signal.raise_signal(signal.SIGINT)

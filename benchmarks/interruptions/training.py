@@ -63,7 +63,7 @@ class Training:
 
     def arguments(self, output: Path) -> list[str]:
         """Return the command; it resumes if there is a checkpoint."""
-        from sautomed.training.checkpoints import newest_whole
+        from sautomed.training.checkpoint_files import newest_whole
 
         arguments = ["train", "-d", str(self._dataset), "-o", str(output), "--device", "cpu"]
         resumed = newest_whole(output / "fold_0" / "checkpoints") is not None
@@ -96,7 +96,8 @@ class Training:
 
 def _checkpoint(path: Path) -> str:
     from sautomed.errors import DamagedWeights
-    from sautomed.training.checkpoints import AtomicCheckpointIO, is_whole
+    from sautomed.training.checkpoint_files import is_whole
+    from sautomed.training.checkpoints import AtomicCheckpointIO
 
     if not is_whole(path):
         return "damaged"

@@ -13,6 +13,7 @@ from sautomed.errors.base import (
     EXIT_SOME_CASES,
     EXIT_TERMINATED,
     EXIT_USAGE,
+    STOP_SIGNALS,
     SautomedError,
     Terminated,
 )
@@ -96,6 +97,7 @@ __all__ = [
     "EXIT_SOME_CASES",
     "EXIT_TERMINATED",
     "EXIT_USAGE",
+    "STOP_SIGNALS",
     "BadDatasetJson",
     "BadGeometry",
     "BadSplits",

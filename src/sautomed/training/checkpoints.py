@@ -1,7 +1,6 @@
-"""Checkpoint files: written whole or not at all, and which of them a training can resume from."""
+"""Checkpoint files: written whole or not at all."""
 
 import pickle
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,24 +44,3 @@ class AtomicCheckpointIO(CheckpointIO):
 
     def remove_checkpoint(self, path: str | Path) -> None:
         Path(path).unlink(missing_ok=True)
-
-
-def newest_whole(folder: Path) -> Path | None:
-    """Return last.ckpt if it is whole, else best.ckpt if that is; None if neither is."""
-    return next((path for path in (folder / "last.ckpt", folder / "best.ckpt") if is_whole(path)), None)
-
-
-def damaged(folder: Path) -> list[Path]:
-    """Return the checkpoints that are empty, cut short or changed since they were written."""
-    return [path for path in sorted(folder.glob("[!.]*.ckpt")) if not is_whole(path)]
-
-
-def is_whole(path: Path) -> bool:
-    """Return whether there is such a file, and each of its parts has the checksum that was written with it."""
-    if not path.is_file():
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except zipfile.BadZipFile:
-        return False

@@ -28,7 +28,7 @@ def fit(
     Args:
         start: Checkpoint to resume from.
     Raises:
-        KeyboardInterrupt: Ctrl-C, or Terminated for SIGTERM, after a checkpoint is written.
+        KeyboardInterrupt: Ctrl-C, or Terminated for other signals, after a checkpoint is written.
         TrainingDiverged: The loss became infinite or nan.
         UnwritableTarget: A checkpoint or the log cannot be written; the checkpoint before stays.
     """
@@ -50,7 +50,7 @@ def fit(
         stop.raise_received()
     except SystemExit as ended:  # raised by Lightning for KeyboardInterrupt, once it has cleaned up
         stop.raise_received()
-        raise KeyboardInterrupt from ended
+        raise (ended.__context__ or KeyboardInterrupt()) from None
     finally:
         stop.restore()
     chosen = folder / "checkpoints" / "best.ckpt"

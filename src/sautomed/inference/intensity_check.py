@@ -72,8 +72,8 @@ def unlike_ct(found: IntensityPercentiles, trained: Trained) -> bool:
     """Return whether no part of a scan like the training scans could have these intensities."""
     too_bright = found.p95 > max(case.p95 for case in trained) + BRIGHTER_HU
     too_dark = found.p99_5 < min(case.p95 for case in trained) - DARKER_HU
-    # Below 0 HU are air and fat, and so a part of every crop.
-    nothing_dark = found.p0_5 >= 0 and found.p0_5 > max(case.p0_5 for case in trained) + FREE_SHIFT_HU
+    # Below 0 HU are air, fat and noise, and so a part of every crop.
+    nothing_dark = found.least >= 0 and found.p0_5 > max(case.p0_5 for case in trained) + FREE_SHIFT_HU
     too_wide = found.span > max(case.span for case in trained) * SPAN_RATIO
     return too_bright or too_dark or nothing_dark or too_wide or _is_narrow(found, trained)
 

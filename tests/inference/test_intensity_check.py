@@ -84,16 +84,16 @@ def test_nothing_is_reported_if_the_training_is_unknown(found, modality):
     assert intensity_warning(found, (), modality) is None
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.integers(10, 13), st.data())
 def test_no_crop_is_reported(seed, data):
-    """Down to a third of each side, and trained on one scan."""
+    """Down to half of each side, and trained on one scan."""
     whole = patient(seed), mr(seed)
     parts = []
     for length in whole[0].shape:
-        size = data.draw(st.integers(length // 3, length))
-        start = data.draw(st.integers(length // 4, 3 * length // 4) if size == length // 3 else st.just(0))
-        parts.append(slice(min(start, length - size), min(start, length - size) + size))
+        size = data.draw(st.integers(length // 2, length))
+        start = data.draw(st.integers(0, length - size))
+        parts.append(slice(start, start + size))
     assert intensity_warning(percentiles_of(whole[0][tuple(parts)], "ct"), CT[:1], "ct") is None
     assert intensity_warning(percentiles_of(whole[1][tuple(parts)], "other"), MR[:1], "other") is None
 

@@ -21,8 +21,9 @@ FREE_SHIFT_HU = 100.0  # a CT scan that is shifted by less is never reported
 BRIGHTER_HU = 500.0  # crops around bone or contrast are up to 300 HU brighter than a whole scan, at 95 %
 DARKER_HU = 200.0  # crops that show tissue at all are up to 100 HU darker, at 99.5 %
 SPAN_RATIO = 50.0  # crops of one organ span a thirtieth of a whole scan
-LIKE_HU = 200.0  # how near to the training scans one gets by undoing the fault that is named
+LIKE_HU = 300.0  # how near to the training scans one gets by undoing the fault that is named
 NO_TISSUE_HU = (-800.0, -200.0)  # between lung and fat; few voxels of CT are there, but many of other scans
+BONE_HU = 20.0  # from the 95th to the 99.5th percentile of CT; 150 to 400 in whole scans
 SHAPE_SHIFT = 0.5  # of the span; crops of MR scans differ by up to 0.4 from a single training scan
 AIR_HU = (-3100.0, -500.0)  # 0.5 % of a CT scan: air, or the padding of scanners, -1024 to -3024
 TISSUE_HU = (50.0, 4000.0)  # 99.5 % of a CT scan: from soft tissue to metal
@@ -109,8 +110,12 @@ def _is_air(found: IntensityPercentiles, trained: Trained) -> bool:
 
 
 def _is_inverted_ct(found: IntensityPercentiles, trained: Trained) -> bool:
-    """Return whether -x is like the training scans, or c - x whose least value is -1024."""
-    return any(_like_ct(found.subtracted_from(total), trained) for total in (0.0, found.most - 1024))
+    """Return whether -x is like the training scans, or c - x whose least value is -1024.
+
+    In CT the brightest voxels, of bone, are few. The negative of MR ends in its background, which is large.
+    """
+    negatives = [found.subtracted_from(total) for total in (0.0, found.most - 1024)]
+    return any(_like_ct(negative, trained) and negative.p99_5 > negative.p95 + BONE_HU for negative in negatives)
 
 
 def _has_hounsfield_units(found: IntensityPercentiles, trained: Trained) -> bool:

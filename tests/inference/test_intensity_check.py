@@ -10,8 +10,10 @@ from sautomed.inference.intensity_check import FREE_SHIFT_HU, intensity_warning
 from sautomed.inference.percentiles import IntensityPercentiles, percentiles_of
 from sautomed.scans import read_scan
 
-PERCENTILES = st.lists(st.integers(-30_000, 40_000), min_size=9, max_size=9).map(
-    lambda values: IntensityPercentiles(*(value / 10 for value in sorted(values)))
+PERCENTILES = st.sampled_from([-30_000, 0]).flatmap(
+    lambda least: st.lists(st.integers(least, 40_000), min_size=9, max_size=9).map(
+        lambda values: IntensityPercentiles(*(value / 10 for value in sorted(values)))
+    )
 )
 TRAINED = st.lists(PERCENTILES, min_size=1, max_size=4)
 
@@ -165,6 +167,7 @@ ANOTHER = "Use a model for that kind of scan"
         ),
         pytest.param(lambda hu: hu[:, :2], "like air alone", "viewer", id="air"),
         pytest.param(lambda hu: mr(9), "like MR, PET or another scan", ANOTHER, id="MR"),
+        pytest.param(lambda hu: 1.5 * mr(9), "like MR, PET or another scan", ANOTHER, id="MR, its negative like CT"),
     ],
 )
 def test_a_fault_of_ct_is_named_with_its_cure(change, cause, cure):

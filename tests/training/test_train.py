@@ -17,6 +17,8 @@ from safetensors.torch import load_file
 from sautomed import errors
 from sautomed.datasets.rules import LabelRules
 from sautomed.inference.bundle import load_bundle
+from sautomed.inference.percentiles import describe_range, percentiles_of
+from sautomed.scans import read_scan
 from sautomed.training.plan import NO_CALLBACKS, Callbacks, TrainingPlan
 from sautomed.training.prepared_fold import prepare_fold
 from sautomed.training.train import train
@@ -138,6 +140,15 @@ def test_the_model_card_tells_the_scores_and_what_was_seen(trained_run):
     mean = json.loads((fold / "model" / "metrics.json").read_text())["validation"]["mean_dsc"]
     for words in ("2 organs in MR volumes", "4 training cases", "fold 0", f"**{mean:.3f}**", "| dark |"):
         assert words in card
+
+
+def test_the_model_keeps_the_intensities_of_its_training_cases_alone(trained_run, dataset_folder):
+    model = trained_run / "fold_0" / "model"
+    cases = json.loads((model / "metrics.json").read_text())["train_cases"]
+    scans = [read_scan(dataset_folder / "imagesTr" / f"{case}_0000.nii.gz", "axial").array for case in cases]
+    kept = load_bundle(model).intensities
+    assert kept == tuple(percentiles_of(scan, "other") for scan in scans)
+    assert f"| Intensities | {describe_range(kept)} in the training scans |" in (model / "MODEL_CARD.md").read_text()
 
 
 def test_the_same_seed_gives_the_same_model(trained_run, plan, tmp_path):

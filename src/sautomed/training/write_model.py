@@ -25,7 +25,8 @@ def write_model(learner: Learner, prepared: PreparedFold, plan: TrainingPlan, ca
     model = plan.folder / "model"
     dataset, settings = prepared.dataset, prepared.settings
     network = learner.best_model.to(choose_device(plan.device)).eval()  # Lightning leaves it on the CPU
-    save_bundle(model, Bundle(network, settings, dataset.labels, dataset.channel))
+    intensities = tuple(case.intensities for case in prepared.train)
+    save_bundle(model, Bundle(network, settings, dataset.labels, dataset.channel, intensities))
     metrics = {
         "validation": score_cases(network, prepared, callbacks.on_scored) if plan.score else None,
         "steps": learner.global_step,
@@ -36,7 +37,7 @@ def write_model(learner: Learner, prepared: PreparedFold, plan: TrainingPlan, ca
         "seed": plan.seed,
     }
     write_json(model / "metrics.json", metrics)
-    write_model_card(model / "MODEL_CARD.md", dataset, settings, metrics)
+    write_model_card(model / "MODEL_CARD.md", dataset, settings, intensities, metrics)
     return model
 
 

@@ -139,7 +139,7 @@ def _finish(fuzzing: Fuzzing, seeds: dict[str, list[Seed]]) -> int:
     if options.parts:
         write_part(options.parts, part)
         total = sum_of_parts(options.parts)
-        print(f"\nAll {len(total.seeds)} parts, seeds {', '.join(map(str, total.seeds))}:\n")
+        print(f"\nTotal of the parts with seeds {', '.join(map(str, total.seeds))}:\n")
         _print_tables(total, seeds)
     return int(any(tally.findings for tally in fuzzing.tallies[OURS].values()))
 

@@ -37,7 +37,7 @@ from interruptions.work import Work
 
 WORKS: dict[str, Callable[[Path], Work]] = {"segment": Segmenting, "train": Training}
 TERMINATED = 128 + signal.SIGTERM  # exit code of a command that ends itself after SIGTERM
-LARGE_BYTES = 100_000  # ours: an eighth of the checkpoint, which is the least that matters
+LARGE_BYTES = 100_000  # ours: far below a checkpoint, which has 2 MB here
 PROGRESS_EVERY = 10
 
 

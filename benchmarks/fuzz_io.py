@@ -8,8 +8,8 @@
 Valid files of every format are changed at random, mostly in their headers, and read in a process of their own. A
 finding is any other result: another exception, a warning or other text on the terminal, the end of the process, more
 than `--patience` seconds or 2 GB for one input, a file cut short that is read as if it were whole, or a mask that
-changes. For a fifth of the scans that are read (a fiftieth for DICOM) a random label map is written on the scan's grid
-in any format, and read by sautomed and by another library: voxels, grid and names must be those that were written.
+changes. For a fifth of the scans that are read (a twenty-fifth for DICOM) a random label map is written on the scan's
+grid in any format, and read by sautomed and by another library: voxels, grid and names must be those that were written.
 Findings are kept with their input, one for each line of code. Formats get equal time. One block of fifty goes to
 the plain libraries too (nibabel, SimpleITK, pydicom and others), for comparison.
 Exit 1 if there are findings.
@@ -139,7 +139,7 @@ def _finish(fuzzing: Fuzzing, seeds: dict[str, list[Seed]]) -> int:
     if options.parts:
         write_part(options.parts, part)
         total = sum_of_parts(options.parts)
-        print(f"\nAll {len(total.seeds)} parts, seeds {', '.join(map(str, total.seeds))}:\n")
+        print(f"\nTotal of the parts with seeds {', '.join(map(str, total.seeds))}:\n")
         _print_tables(total, seeds)
     return int(any(tally.findings for tally in fuzzing.tallies[OURS].values()))
 

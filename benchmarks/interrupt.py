@@ -6,7 +6,7 @@
 
 `segment` works through a folder of small scans with a small random model, and is killed (SIGKILL) after a time drawn
 uniformly from the length of an undisturbed run. `train` trains a small network; a third of its kills hit the writing
-of a checkpoint, a third the other stages, a third come at any time, and a quarter of them are SIGTERM. The next run
+of a checkpoint, a third any step, a third the other stages, and a quarter of them are SIGTERM. The next run
 resumes, and is killed as well. When a run reaches its end, its files are compared with those of the undisturbed one
 (the weights bit for bit), and a new round begins in an empty folder. After every kill each file that has its final name
 must be whole, above all checkpoints and model folders. Large files in $TMPDIR are faults, too.
@@ -37,7 +37,7 @@ from interruptions.work import Work
 
 WORKS: dict[str, Callable[[Path], Work]] = {"segment": Segmenting, "train": Training}
 TERMINATED = 128 + signal.SIGTERM  # exit code of a command that ends itself after SIGTERM
-LARGE_BYTES = 100_000  # ours: an eighth of the checkpoint, which is the least that matters
+LARGE_BYTES = 100_000  # ours: far below a checkpoint, which has 2 MB here
 PROGRESS_EVERY = 10
 
 

@@ -27,7 +27,8 @@ def _dicom_text(name: str) -> str:
 
 
 def _one_line_end(name: str) -> str:
-    return _with_spaces(name).replace("\r", "")
+    encodable = _with_spaces(name).encode("utf-8", "backslashreplace").decode()  # as bytes of a file name may not be
+    return encodable.replace("\r", "").replace("\0", "")
 
 
 @dataclass(frozen=True)

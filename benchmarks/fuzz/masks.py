@@ -29,7 +29,8 @@ OTHER_ENDINGS = tuple(ending for ending in LABEL_ENDINGS if ending in FILE_ENDIN
 STEMS = ("mask", "Maske – 肝臓", "a b", "%03d", "x.y.nii", "-o", "é\u0301'\"")
 NAMES = (
     *("liver", "right_kidney", "Leber – 肝臓", "", " ", "a\nb", "a\\nb", "a\\", "tab\there", "a:=b", "#", '"quoted"'),
-    *("a\\\\b", "\u202eevil", "e\u0301", "x" * 64, "y" * 3000, "a^b=c", "1", "None", "\r", "\x1b[31m", "ß" * 40, "😀"),
+    *("a\\\\b", "\u202eevil", "e\u0301", "x" * 64, "y" * 3000, "a^b=c", "1", "None", "\r", "\x1b[31m", "ß" * 40),
+    *("😀", "\udcff", "a\0b", "a\x0bb\x85c\u2028d"),
 )
 
 

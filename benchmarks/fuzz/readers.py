@@ -20,7 +20,7 @@ from sautomed.errors import SautomedError
 
 MESSAGE_LIMIT = 4000
 CONVERTED = 0.15  # share of scans that are converted, too
-MASKED = {"scan": 0.2, "dicom": 0.02}  # share with a mask that is compared; one of DICOM takes a tenth of a second
+MASKED = {"scan": 0.2, "dicom": 0.04}  # share with a mask that is compared; one of DICOM takes a tenth of a second
 
 
 @dataclass(frozen=True)

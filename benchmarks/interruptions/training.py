@@ -13,10 +13,11 @@ from interruptions.processes import Moment, Stages
 from interruptions.small import LABELS, SIZE, SMALL_MODEL, write_case
 
 CASES, STEPS, VALIDATE_EVERY = 5, 20, 10
-WRITING = "writing a checkpoint"
-# Longest delay of a stop that is aimed at a stage, and the last visit of it that is aimed at.
-AIMED = {"preparing": (0.3, 1), "validating": (0.3, 1), "writing the model": (0.02, 1), "scoring": (0.3, 1)}
-WRITING_S, WRITING_VISITS = 0.06, 2  # likewise; a validation writes the last checkpoint and perhaps the best before it
+WRITING, STEP = "writing a checkpoint", "in a step"
+OTHERS = ("preparing", "validating", "writing the model", "scoring")
+DELAY_S = {WRITING: 0.06, "writing the model": 0.02}  # longest delay of a stop after a stage began
+OTHER_DELAY_S = 0.3
+VISITS = {STEP: STEPS, WRITING: 2}  # how often a stage may be entered before; a validation writes one checkpoint or two
 TERMINATED = 0.25  # share of stops by SIGTERM
 MINUTES = re.compile(r"in [\d.]+ minutes")
 
@@ -30,7 +31,7 @@ class Training:
 
     def __init__(self, folder: Path) -> None:
         self.title = f"training for {STEPS} steps with a validation every {VALIDATE_EVERY}"
-        self.stages = Stages(("starting", "training", WRITING, *AIMED))
+        self.stages = Stages(("starting", "training", STEP, WRITING, *OTHERS))
         self._dataset, self._config = folder / "Dataset001_Blocks", folder / "small.yaml"
         for number in range(CASES):
             name = f"case_{number}"
@@ -57,6 +58,7 @@ class Training:
         self.stages.record(train, "prepare_fold", "preparing")
         self.stages.record(train, "fit", "training")
         self.stages.record(AtomicCheckpointIO, "save_checkpoint", WRITING)
+        self.stages.record(Learner, "training_step", STEP)
         self.stages.record(Learner, "validation_step", "validating")
         self.stages.record(write_model, "save_bundle", "writing the model")
         self.stages.record(write_model, "score_cases", "scoring")
@@ -82,16 +84,11 @@ class Training:
         return found
 
     def moment(self, draw: random.Random, length_s: float) -> Moment:
-        """Draw a moment: a third each in a checkpoint's writing, in another stage, and anywhere."""
+        """Draw a moment: a third each in the writing of a checkpoint, in or after any step, and in the other stages."""
         kind = signal.SIGTERM if draw.random() < TERMINATED else signal.SIGKILL
-        aim = draw.randrange(3)
-        if aim == 0:
-            return Moment(draw.uniform(0, WRITING_S), WRITING, draw.randint(1, WRITING_VISITS), kind)
-        if aim == 1:
-            stage = draw.choice(sorted(AIMED))
-            delay_s, visits = AIMED[stage]
-            return Moment(draw.uniform(0, delay_s), stage, draw.randint(1, visits), kind)
-        return Moment(draw.uniform(0, length_s), signal=kind)
+        stage = draw.choice((WRITING, STEP, draw.choice(OTHERS)))
+        delay_s = draw.uniform(0, DELAY_S.get(stage, OTHER_DELAY_S))
+        return Moment(delay_s, stage, draw.randint(1, VISITS.get(stage, 1)), kind)
 
 
 def _checkpoint(path: Path) -> str:

@@ -257,6 +257,19 @@ def test_a_damaged_best_checkpoint_is_written_anew(plan, tmp_path, caplog):
     assert checkpoint(tmp_path / "run", "best")["global_step"] == 4
 
 
+@pytest.mark.parametrize("copied", [True, False])
+def test_a_run_that_was_moved_or_copied_keeps_its_best_checkpoint(plan, tmp_path, monkeypatch, copied):
+    monkeypatch.setattr("sautomed.training.learner.network_dice", lambda *_: torch.full((2,), 0.5))
+    with pytest.raises(KeyboardInterrupt):
+        train(plan(), stop_at(3))
+    place = tmp_path / "place"
+    (shutil.copytree if copied else shutil.move)(tmp_path / "run", place)
+    monkeypatch.setattr("sautomed.training.learner.network_dice", lambda *_: torch.full((2,), 0.25))
+    train(plan(run=place, resume=True))
+    assert [row["val_dsc"] for row in rows(place) if row["val_dsc"]] == ["0.5", "0.25"]
+    assert checkpoint(place, "best")["global_step"] == 2
+
+
 def test_where_every_checkpoint_is_damaged_the_cure_works(plan, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(plan(), stop_at(3))

@@ -133,6 +133,13 @@ def test_an_empty_label_map_is_written_too(native, tmp_path, kind, names):
     }
 
 
+@pytest.mark.parametrize("ending", [".seg.dcm", ".labelmap.dcm", ".rtstruct.dcm"])
+def test_a_name_that_no_encoding_has_is_no_fault_of_the_series(native, tmp_path, ending):
+    labels_on(some_labels((4, 9, 7)), native, {1: "Milz\udcff"}).save(tmp_path / f"out{ending}")
+    dataset = pydicom.dcmread(tmp_path / f"out{ending}")
+    assert "Milz" in str(dataset.get("SegmentSequence") or dataset.StructureSetROISequence)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_highdicom_reads_the_same_volume(labels, tmp_path, kind):
     write_seg(labels, tmp_path / "out.dcm", kind)

@@ -214,6 +214,7 @@ def _repack_bits(dataset: Dataset) -> None:
 def _segment_description(number: int, value: int, name: str, source: SourceSeries) -> Dataset:
     """Return the description of one segment."""
     organ = organ_code(name)
+    text = name.encode("utf-8", "backslashreplace").decode()  # bytes of a file name that are no UTF-8 become escapes
     algorithm = hd.AlgorithmIdentificationSequence(
         name="sautomed", family=codes.cid7162.ArtificialIntelligence, version=VERSION, source="sautomed"
     )
@@ -225,7 +226,7 @@ def _segment_description(number: int, value: int, name: str, source: SourceSerie
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=algorithm,
         tracking_id=f"{TRACKING}{value}",
-        tracking_uid=generate_uid(entropy_srcs=[str(source.header.SeriesInstanceUID), str(value), name]),
+        tracking_uid=generate_uid(entropy_srcs=[str(source.header.SeriesInstanceUID), str(value), text]),
         display_color=hd.color.CIELabColor.from_string(colour_of(value)),
     )
     if organ.modifier is not None:

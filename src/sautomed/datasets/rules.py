@@ -69,6 +69,7 @@ class LabelRules:
 
 
 NO_RULES = LabelRules()
+_OPTIONS = ("--map {}=LABEL", "--ignore {}")
 
 
 @dataclass(frozen=True)
@@ -175,17 +176,18 @@ def unknown_labels(dataset: Dataset, cases: Iterable[Case]) -> UnknownLabels | N
     return UnknownLabels(
         f"holds label values that have no name in the dataset: {values}. Known are: 0 background, {known}.",
         where=dataset.folder,
-        cure=cure_of_unknown_value(min(voxels), dataset.declared_in),
+        cure=cure_of_unknown_values(voxels, dataset.declared_in),
     )
 
 
-def cure_of_unknown_value(value: int, declared_in: str) -> str:
-    """Return the cure for label values without a name, with one of them as its example.
+def cure_of_unknown_values(values: Iterable[int], declared_in: str) -> str:
+    """Return the cure for label values without a name, with the options for each of them.
 
     Args:
         declared_in: As `Dataset.declared_in`.
     """
-    cures = f"Give their labels with --map {value}=LABEL, by value or name, or leave them out with --ignore {value}"
+    maps, ignores = (" ".join(option.format(value) for value in sorted(values)) for option in _OPTIONS)
+    cures = f"Give their labels with {maps}, by value or name, or leave them out with {ignores}"
     return f"{cures}, or name them in {DESCRIPTION}." if declared_in == DESCRIPTION else f"{cures}."
 
 

@@ -12,7 +12,7 @@ from sautomed.datasets.description import is_ct
 from sautomed.datasets.doctor.anatomy import AXES, BODY, Relation, relations_of
 from sautomed.datasets.doctor.diagnosis import Finding, Severity
 from sautomed.datasets.doctor.facts import CaseFacts, Intensities
-from sautomed.datasets.rules import cure_of_unknown_value
+from sautomed.datasets.rules import cure_of_unknown_values
 from sautomed.errors import (
     BadGeometry,
     ConstantImage,
@@ -109,12 +109,11 @@ def unknown_values(facts: CaseFacts, description: Description) -> Iterator[Findi
         return
     counts = listed(f"{value} ({count} voxels)" for value, count in unknown.items())
     known = listed_labels(description.labels)
-    first = next(iter(unknown))
     yield Finding(
         "label values",
         "error",
         f"holds label values that have no name: {counts}. Known are: 0 background, {known}.",
-        cure_of_unknown_value(first, description.declared_in),
+        cure_of_unknown_values(unknown, description.declared_in),
         facts.id,
         error_id="SAM-E0308",
     )

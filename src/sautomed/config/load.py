@@ -142,12 +142,12 @@ def _apply(tree: dict[str, Any], override: str) -> None:
             cure="Write, for example, --set train.batch=4.",
         )
     *sections, last = key.strip().split(".")
-    for section in sections:
+    for depth, section in enumerate(sections, start=1):
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
             raise UnknownSetting(
                 f"'{section}' in '{key}' has no settings below it.",
                 where="--set",
-                cure="docs/settings.md lists every setting.",
+                cure=f"Set {'.'.join(sections[:depth])} itself; docs/settings.md lists every setting.",
             )
     tree[last] = _parse_yaml(value, f"--set {override}")

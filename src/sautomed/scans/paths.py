@@ -89,9 +89,14 @@ def refuse_missing(path: Path) -> None:
             where=path,
             cure="Check the path, also for typing errors.",
         )
-    near = get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1)
-    cure = f"Did you mean {near[0]}?" if near else "Check the path, also for typing errors."
-    raise MissingFile("does not exist.", where=path, cure=cure)
+    raise MissingFile("does not exist.", where=path, cure=cure_of_missing(path))
+
+
+def cure_of_missing(path: Path) -> str:
+    """Return the nearest name in the folder of a path that does not exist."""
+    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = get_close_matches(path.name, names, n=1)
+    return f"Did you mean {near[0]}?" if near else "Check the path, also for typing errors."
 
 
 def require_folder(path: Path) -> None:

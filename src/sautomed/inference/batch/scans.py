@@ -85,7 +85,7 @@ def find_scans(source: Path, output: Path | None = None) -> Scans:
             f"holds no scan. Looked for were {', '.join(kind.name for kind in FORMATS.values())} files, recognised by "
             f"content, and names ending in {', '.join(FILE_ENDINGS)}, in it and in the folders below it.",
             where=source,
-            cure="Check the folder given with -i.",
+            cure="Put scans there, or give another folder with -i.",
         )
     return Scans(tuple(sorted(scans, key=lambda scan: scan.case)), several=True)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from difflib import get_close_matches
+from functools import reduce
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from sautomed.errors import UnknownSetting
 
 _PRESETS = resources.files("sautomed.config.presets")
 _EXAMPLE = "train: {batch: 4}"
+_UNKNOWN = "extra_forbidden"  # pydantic's name of the fault
 _WITH_ALTERNATIVES = ("model", "trunk", "image_size")
 
 
@@ -65,8 +69,34 @@ def parse_settings(tree: Mapping[str, Any], where: str) -> Settings:
         raise UnknownSetting(
             f"settings that cannot be used: {'; '.join(map(_describe, error.errors()))}.",
             where=where,
-            cure="docs/settings.md lists every setting with its values.",
+            cure=f"{_nearest_setting(tree, error)}docs/settings.md lists every setting with its values.",
         ) from error
+
+
+def _nearest_setting(tree: Mapping[str, Any], error: ValidationError) -> str:
+    """Return a question after the setting that the first unknown one may have meant; empty if none is near."""
+    unknown = next((fault for fault in error.errors() if fault["type"] == _UNKNOWN), None)
+    if unknown is None:
+        return ""
+    schema = Settings.model_json_schema()["$defs"].values()
+    names = {name for part in schema for name in part.get("properties", ())}
+    *sections, last = _setting_name(unknown["loc"]).split(".")
+    for near in get_close_matches(last, names):
+        corrected = deepcopy(dict(tree))
+        section = reduce(dict.__getitem__, sections, corrected)
+        section[near] = section.pop(last)
+        name = ".".join((*sections, near))
+        if name not in _unknown_settings(corrected):
+            return f"Did you mean {name}? "
+    return ""
+
+
+def _unknown_settings(tree: Mapping[str, Any]) -> set[str]:
+    try:
+        Settings.model_validate(tree)
+    except ValidationError as error:
+        return {_setting_name(fault["loc"]) for fault in error.errors() if fault["type"] == _UNKNOWN}
+    return set()
 
 
 def _describe(fault: ErrorDetails) -> str:

@@ -108,7 +108,9 @@ def test_phantoms_by_the_python_interface(refuse_call, monkeypatch, tmp_path):
 @pytest.mark.parametrize("cure", ["another", "empty"])
 def test_phantoms_beside_other_scans(refuse, blocks, tmp_path, monkeypatch, cure):
     monkeypatch.setattr("sautomed.phantom.write.make_phantom", lambda *_: SimpleNamespace(image=0, labels=0))
-    monkeypatch.setattr("sautomed.phantom.write._save", lambda *_: None)  # what a phantom looks like is tested elsewhere
+    monkeypatch.setattr(
+        "sautomed.phantom.write._save", lambda *_: None
+    )  # what a phantom looks like is tested elsewhere
     order = ("phantom", "-o", blocks.folder, "-n", 1)
     refusal = refuse("phantom/write.py _refuse_other_scans TargetExists", *order)
     refusal.asks("Choose another folder or empty this one")
@@ -198,5 +200,3 @@ def test_a_file_of_settings_that_may_not_be_read(refuse, train_order, tmp_path):
     refusal = refuse("config/load.py _read_text UnknownSetting 2", *train_order, "-c", path)
     path.chmod(0o600)
     refusal.asks("Change its permissions").works()
-
-

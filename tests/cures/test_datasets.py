@@ -12,10 +12,12 @@ import pytest
 from PIL import Image
 
 from sautomed.datasets import read_dataset
+from sautomed.datasets.doctor.examine import examine
 from sautomed.datasets.folds import make_folds, read_folds
 
 from ..datasets.block_dataset import LABELS, BlockDataset, affine, organs
 from ..datasets.miniatures import CHAOS, make_patient, save_pictures, save_series, write_chaos_mr, write_miniature
+from .sites import SITES
 
 needs_permissions = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may do anything")
 
@@ -624,12 +626,32 @@ def test_values_that_a_layout_does_not_know(refuse_call, tmp_path, cure):
 RULES = [
     ("datasets/rules.py with_rules UnknownSetting", ("--map", "4=9"), r"one of: 0 \w+, (\d+) ", ("--map", "4={}")),
     ("datasets/rules.py parse_rules UnknownSetting", ("--map", "4=1", "--map", "4=2"), "Keep (one)", ("--map", "4=1")),
-    ("datasets/rules.py parse_rules UnknownSetting 2", ("--map", "4=1", "--ignore", "4"), "Keep (one)", ("--ignore", "4")),
+    (
+        "datasets/rules.py parse_rules UnknownSetting 2",
+        ("--map", "4=1", "--ignore", "4"),
+        "Keep (one)",
+        ("--ignore", "4"),
+    ),
     ("datasets/rules.py parse_rules UnknownSetting 3", ("--ignore", "0"), "(Leave it out)", ()),
-    ("datasets/rules.py _parse_value UnknownSetting", ("--ignore", "spleeen"), r"Did you mean (\w+)\?", ("--ignore", "{}")),
+    (
+        "datasets/rules.py _parse_value UnknownSetting",
+        ("--ignore", "spleeen"),
+        r"Did you mean (\w+)\?",
+        ("--ignore", "{}"),
+    ),
     ("datasets/rules.py _parse_value UnknownSetting", ("--ignore", "xyz"), r"(\d+) spleen", ("--ignore", "{}")),
-    ("datasets/rules.py _unreadable_rule UnknownSetting", ("--map", "4"), r"example, --map (\d+=\d+)\.", ("--map", "{}")),
-    ("datasets/rules.py _unreadable_rule UnknownSetting", ("--ignore", ""), r"example, --ignore (\d+)\.", ("--ignore", "{}")),
+    (
+        "datasets/rules.py _unreadable_rule UnknownSetting",
+        ("--map", "4"),
+        r"example, --map (\d+=\d+)\.",
+        ("--map", "{}"),
+    ),
+    (
+        "datasets/rules.py _unreadable_rule UnknownSetting",
+        ("--ignore", ""),
+        r"example, --ignore (\d+)\.",
+        ("--ignore", "{}"),
+    ),
 ]
 
 
@@ -673,7 +695,9 @@ def test_a_fold_without_validation(refuse, tmp_path, stop_before_steps, cure):
     BlockDataset(tmp_path / "data", count=3)
     if cure == "add":
         splits = tmp_path / "run" / refusal.take(r"to (\S+\.json) too")
-        folds = [{"train": list(fold.train), "val": list(fold.val)} for fold in make_folds(["case_0", "case_1", "case_2"])]
+        folds = [
+            {"train": list(fold.train), "val": list(fold.val)} for fold in make_folds(["case_0", "case_1", "case_2"])
+        ]
         assert splits.exists()
         splits.write_text(json.dumps(folds))
         refusal.works()
@@ -689,7 +713,12 @@ def test_no_case_to_split(refuse_call):
 GOOD = [{"train": ["case_1", "case_2", "case_3", "case_4"], "val": ["case_0"]}]
 SPLITS = [
     ("datasets/folds.py _read_entries BadSplits", {}, "Delete the file", None),
-    ("datasets/folds.py _parse_fold BadSplits", [{"train": "case_1", "val": ["case_0"]}], "Correct it, or delete", GOOD),
+    (
+        "datasets/folds.py _parse_fold BadSplits",
+        [{"train": "case_1", "val": ["case_0"]}],
+        "Correct it, or delete",
+        GOOD,
+    ),
     ("datasets/folds.py _parse_fold BadSplits 2", [{"train": [], "val": ["case_0"]}], 'Add cases to its "train"', GOOD),
     (
         "datasets/folds.py _parse_fold BadSplits 3",
@@ -750,7 +779,9 @@ def test_findings_are_mended(refuse, command, strange, tmp_path, cure):
     else:
         new = tmp_path / "copies"
         rest = refusal.take("copies with (--fix) FOLDER")
-        refusal_of_some = refuse("datasets/doctor/mending.py require_whole NeedsMending", "doctor", strange.folder, rest, new)
+        refusal_of_some = refuse(
+            "datasets/doctor/mending.py require_whole NeedsMending", "doctor", strange.folder, rest, new
+        )
         refusal_of_some.asks("Train without them", "mended.json")
         assert json.loads((new / refusal_of_some.take(r"(\w+\.json) in that folder")).read_text())["left_out"]
         assert command("doctor", new)[0] == 0
@@ -771,7 +802,9 @@ def test_nothing_can_be_corrected(refuse, tmp_path):
 @pytest.mark.parametrize("place", ["inside", "full"])
 def test_copies_go_into_a_new_folder(refuse, blocks, tmp_path, place):
     target = blocks.folder / "copies" if place == "inside" else tmp_path
-    refusal = refuse("datasets/doctor/mending.py require_new_target TargetExists", "doctor", blocks.folder, "--fix", target)
+    refusal = refuse(
+        "datasets/doctor/mending.py require_new_target TargetExists", "doctor", blocks.folder, "--fix", target
+    )
     refusal.works(refusal.take(r"a new folder with (--fix)"), tmp_path / "copies")
 
 
@@ -780,3 +813,92 @@ def test_copies_go_to_another_place(refuse, blocks, tmp_path):
     order = ("doctor", blocks.folder, "--fix", tmp_path / "file" / "copies")
     refusal = refuse("datasets/doctor/mending.py _temporary_folder UnwritableTarget", *order)
     refusal.works(refusal.take(r"another place with (--fix)"), tmp_path / "copies")
+
+
+ABSENT = [
+    ("datasets/doctor/dataset_checks.py classes_absent_from_folds _absent_from", "warning"),
+    ("datasets/doctor/dataset_checks.py classes_absent_from_folds _absent_from 2", "note"),
+]
+
+
+@pytest.mark.parametrize(("key", "severity"), ABSENT)
+def test_a_class_that_one_part_of_a_fold_lacks(command, blocks, train_order, key, severity):
+    """Findings, not errors: what they announce is true, and the way out works."""
+    assert key in SITES
+    fold = make_folds([f"case_{number}" for number in range(blocks.count)])[0]
+    for case in fold.train if severity == "warning" else fold.val:
+        labels = organs(int(case[-1]))
+        labels[labels == 4] = 0
+        blocks.write_label(int(case[-1]), labels)
+    findings = examine(blocks.folder).findings
+    cure = next(finding.cure for finding in findings if finding.check == "folds" and finding.severity == severity)
+    code, _ = command(*train_order)
+    if severity == "warning":
+        assert (code, "Such a fold is refused" in cure) == (3, True)
+        assert command(*train_order, *re.search("-f all", cure)[0].split())[0] == 0
+    else:
+        assert (code, "Its validation score leaves the class out" in cure) == (0, True)
+
+
+def exchanged(blocks):
+    for number in range(blocks.count):
+        labels = organs(number)
+        blocks.write_label(number, np.array([0, 1, 3, 2, 4], np.uint8)[labels])
+
+
+def the_same_twice(blocks):
+    blocks.image(1).write_bytes(blocks.image(0).read_bytes())
+
+
+def moved(blocks):
+    matrix = affine()
+    matrix[0, 3] += 8
+    blocks.write_label(1, organs(1), matrix)
+
+
+def of_no_case(blocks):
+    blocks.describe(labels=LABELS | {"pancreas": 5})
+
+
+def change_scans(blocks, change):
+    for number in range(blocks.count):
+        image = nibabel.load(blocks.image(number))
+        blocks.write_image(number, change(np.asarray(image.dataobj)).astype(np.int16))
+
+
+def plus_1024(blocks):
+    change_scans(blocks, lambda image: image + 1100)
+
+
+def as_a_window(blocks):
+    change_scans(blocks, lambda image: np.clip((image + 1000) / 5, 0, 255))
+
+
+FAULTS = [
+    ("duplicates", the_same_twice, "--fix keeps the first"),
+    ("grids", moved, "write copies with --fix"),
+    ("classes", of_no_case, "Take it out of the dataset's description"),
+    ("orientation", exchanged, "if all cases have them exchanged, use --map"),
+    ("intensities", plus_1024, "Subtract 1024"),
+    ("intensities", as_a_window, 'call the channel other than "CT"'),
+]
+
+
+@pytest.mark.parametrize(("check", "spoil", "words"), FAULTS)
+def test_what_the_doctor_says_works(command, blocks, tmp_path, check, spoil, words):
+    spoil(blocks)
+    finding = next(finding for finding in examine(blocks.folder).findings if finding.check == check)
+    assert (finding.severity, words in finding.cure) == ("error", True), finding
+    assert command("doctor", blocks.folder)[0] == 3
+    options = []
+    if "--fix" in words:
+        command("doctor", blocks.folder, "--fix", tmp_path / "copies")
+        shutil.rmtree(blocks.folder)
+        (tmp_path / "copies").rename(blocks.folder)
+    elif "--map" in words:
+        options = " ".join(re.findall(r"--map \S+=\d+", finding.cure)).split()
+    elif "Subtract" in words:
+        change_scans(blocks, lambda image: image - int(re.search(r"\d+", finding.cure)[0]))
+    else:
+        blocks.describe("MR" if "channel" in words else "CT")
+    assert command("doctor", blocks.folder, *options)[0] == 0

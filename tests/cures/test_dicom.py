@@ -102,10 +102,25 @@ def of_one_position_twice(folder):
 
 
 ODD = [
-    ("scans/dicom/kinds.py _require_geometry NotAVolume", without_position, "Remove these images", r"first is (\S+)\.$"),
-    ("scans/dicom/checks.py _common_directions MixedOrientation", of_two_directions, "Remove the images", r", (\S+) by"),
+    (
+        "scans/dicom/kinds.py _require_geometry NotAVolume",
+        without_position,
+        "Remove these images",
+        r"first is (\S+)\.$",
+    ),
+    (
+        "scans/dicom/checks.py _common_directions MixedOrientation",
+        of_two_directions,
+        "Remove the images",
+        r", (\S+) by",
+    ),
     ("scans/dicom/checks.py _require_same_format MixedSlices", of_two_spacings, "Remove the odd", r"but (\S+) has"),
-    ("scans/dicom/checks.py _require_distinct_positions DuplicateSlices", of_one_position_twice, "Keep one", r"and (\S+) both"),
+    (
+        "scans/dicom/checks.py _require_distinct_positions DuplicateSlices",
+        of_one_position_twice,
+        "Keep one",
+        r"and (\S+) both",
+    ),
 ]
 
 
@@ -136,10 +151,6 @@ def zero_spacing(folder):
     return make_series(folder, PixelSpacing=[0, 0])
 
 
-def no_rows(folder):
-    return make_series(folder, Rows=0)
-
-
 def no_slope(folder):
     return make_series(folder, RescaleSlope=0)
 
@@ -166,7 +177,6 @@ def with_few_pixels(folder):
 EXPORTED = [
     ("scans/dicom/checks.py _directions BadGeometry", skewed, "Export the series again"),
     ("scans/dicom/checks.py _require_same_format BadGeometry", zero_spacing, "Export the series again"),
-    ("scans/dicom/kinds.py _require_size DamagedDicom", no_rows, "Export or copy it from its source again"),
     ("scans/dicom/kinds.py _require_size TruncatedFile", promises_more, "Copy or download it again"),
     ("scans/dicom/pixels.py _scaled UnsupportedVoxels", no_slope, "Export or copy it from its source again"),
     ("scans/dicom/pixels.py _require_complete TruncatedFile", without_pixels, "Copy or download it again"),
@@ -259,10 +269,15 @@ def study(tmp_path):
 
 
 @pytest.mark.parametrize("by", ["number", "uid", "description"])
-@pytest.mark.parametrize("given", [(), ("--series", "coronal")])
-def test_one_of_several_series_is_named(refuse, order, study, given, by):
-    site = "_matching" if given else "_pick"
-    refusal = refuse(f"scans/dicom/picker.py {site} SeveralSeries", *order(study), *given)
+@pytest.mark.parametrize(
+    ("key", "given"),
+    [
+        ("scans/dicom/picker.py _pick SeveralSeries", ()),
+        ("scans/dicom/picker.py _matching SeveralSeries", ("--series", "coronal")),
+    ],
+)
+def test_one_of_several_series_is_named(refuse, order, study, key, given, by):
+    refusal = refuse(key, *order(study), *given)
     option = refusal.take(r"one with (--series) by its number, its UID, or a part of its description")
     number, description = refusal.take(r"(\d): CT (\w+)[^\n]*, usable")
     uid = str(pydicom.dcmread(next(study.glob("b*"))).SeriesInstanceUID)
@@ -330,16 +345,12 @@ def test_an_unsafe_archive_is_unpacked_by_hand(refuse, command, order, tmp_path)
 
 
 @needs_permissions
-@pytest.mark.parametrize("which", ["folder", "file"])
-def test_permissions_are_given(refuse, order, tmp_path, which):
+def test_permissions_of_a_folder_are_given(refuse, order, tmp_path):
     series = make_series(tmp_path / "study" / "series")
-    place, mode = (series.path, 0o700) if which == "folder" else (series.files[0], 0o600)
-    place.chmod(0)
-    key = "container.py _members_below MissingFile" if which == "folder" else "damage.py translate_errors MissingFile"
-    keys = {"folder": f"scans/dicom/{key}", "file": "scans/payload.py open_bytes MissingFile"}
-    refusal = refuse(keys[which], *order(tmp_path / "study")).asks("Change its permissions")
-    place.chmod(mode)
-    refusal.works()
+    series.path.chmod(0)
+    refusal = refuse("scans/dicom/container.py _members_below MissingFile", *order(tmp_path / "study"))
+    series.path.chmod(0o700)
+    refusal.asks("Change its permissions").works()
 
 
 def test_permissions_that_are_lost_while_a_file_is_read(refuse_call, tmp_path):

@@ -115,7 +115,12 @@ TABLES = [
     ("report/curves.py read_log BadTable 2", "log.csv", ("0.8", "much"), "Correct that field, or name another log.csv"),
     ("report/scores.py read_evaluation BadTable", "summary.json", ("counts", "count"), "that sautomed evaluate wrote"),
     ("report/scores.py read_case_scores BadTable", "scores.csv", ("status", "state"), "that sautomed evaluate wrote"),
-    ("report/scores.py read_case_scores BadTable 2", "scores.csv", ("\na,1,", "\na,one,"), "that sautomed evaluate wrote"),
+    (
+        "report/scores.py read_case_scores BadTable 2",
+        "scores.csv",
+        ("\na,1,", "\na,one,"),
+        "that sautomed evaluate wrote",
+    ),
 ]
 
 

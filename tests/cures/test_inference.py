@@ -154,7 +154,9 @@ def test_too_little_space(refuse, order, monkeypatch, tmp_path, cure):
     usage = namedtuple("usage", "total used free")
     places = {tmp_path: 1000}
     monkeypatch.setattr(shutil, "disk_usage", lambda place: usage(1, 1, places.get(place, 10**12)))
-    refusal = refuse("inference/batch/preflight.py require_space UnwritableTarget", *order(tmp_path / "in", output=tmp_path / "out"))
+    refusal = refuse(
+        "inference/batch/preflight.py require_space UnwritableTarget", *order(tmp_path / "in", output=tmp_path / "out")
+    )
     refusal.asks("Free space there", "another place with -o", "fewer scans at a time")
     if cure == "another":
         (tmp_path / "disk").mkdir()
@@ -279,7 +281,11 @@ def no_trunk(model):
 
 DAMAGES = [
     ("inference/bundle.py load_bundle NotAModel 2", unknown_setting, "copy it again"),
-    ("inference/bundle.py _read_config NotAModel", edit("config.json", format=99), "Use the sautomed version that wrote it"),
+    (
+        "inference/bundle.py _read_config NotAModel",
+        edit("config.json", format=99),
+        "Use the sautomed version that wrote it",
+    ),
     ("inference/bundle.py _damaged NotAModel", no_trunk, "Copy the model folder again as a whole"),
     ("inference/bundle.py _damaged NotAModel", edit("dataset.json", channel_names={}), "Copy the model folder again"),
     ("inference/bundle.py _load_weights WrongWeights", cut_weights, "Copy the model folder again"),

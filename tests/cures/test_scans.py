@@ -1,9 +1,11 @@
 """Refusals of scan files, followed to the letter: NIfTI, NRRD, MetaImage, and what is on the path to them."""
 
+import errno
 import gzip
 import os
 import re
 import shutil
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -90,7 +92,12 @@ TRANSFERS = [
     ("scans/payload.py _fill TruncatedFile 3", "a.nii.gz", write, bit_flipped),
     ("scans/payload.py check_size TruncatedFile", "a.nii", write, shorter),
     ("scans/payload.py check_size TruncatedFile", "a.nrrd", nrrd, promises_more),
-    ("scans/payload.py _read_text TruncatedFile", "a.nrrd", lambda path: text_nrrd(path, text_words()), one_number_fewer),
+    (
+        "scans/payload.py _read_text TruncatedFile",
+        "a.nrrd",
+        lambda path: text_nrrd(path, text_words()),
+        one_number_fewer,
+    ),
     (
         "scans/payload.py _read_text TruncatedFile 2",
         "a.nrrd",
@@ -215,6 +222,21 @@ def test_more_than_five_axes_are_split(refuse, tmp_path):
     refusal = refuse("scans/nifti.py _choose NotThreeD", "info", tmp_path / "a.nii.gz").asks("give one volume")
     one = nibabel.Nifti1Image(np.asarray(image.dataobj)[..., 0, 0, 0], image.affine)
     nibabel.save(one, tmp_path / "a.nii.gz")
+    refusal.works()
+
+
+FLAT = "space dimension: 2\nspace directions: (2,0) (0,2)\nspace origin: (0,0)\n"
+ONE_SLICE = [
+    ("scans/metaimage.py _read_header NotThreeD", "a.mha", lambda path: metaimage(path, (8, 6)), "Stack the slices"),
+    ("scans/nrrd.py _axes NotThreeD", "a.nrrd", lambda path: nrrd(path, (8, 6), FLAT), "with three space directions"),
+    ("scans/nrrd.py _axes NotThreeD 2", "a.nrrd", lambda path: nrrd(path, (8, 6), ""), "Stack the slices"),
+]
+
+
+@pytest.mark.parametrize(("key", "name", "make", "words"), ONE_SLICE)
+def test_slices_become_a_volume(refuse, tmp_path, key, name, make, words):
+    refusal = refuse(key, "info", make(tmp_path / name)).asks(words)
+    metaimage(tmp_path / name) if name.endswith("mha") else nrrd(tmp_path / name)
     refusal.works()
 
 
@@ -473,7 +495,9 @@ def test_a_pipe_is_replaced_by_a_file(refuse, tmp_path):
 def test_a_folder_in_place_of_a_file(refuse_call, blocks):
     from sautomed.scans.paths import read_json
 
-    refusal = refuse_call("scans/paths.py require_file MissingFile", read_json, blocks.folder).asks("Name one file in it")
+    refusal = refuse_call("scans/paths.py require_file MissingFile", read_json, blocks.folder).asks(
+        "Name one file in it"
+    )
     refusal.works(blocks.folder / "dataset.json")
 
 
@@ -484,7 +508,8 @@ def test_a_file_in_place_of_a_folder(refuse, command, blocks):
 
 @needs_permissions
 @pytest.mark.parametrize(
-    ("key", "read"), [("scans/payload.py open_bytes MissingFile", "info"), ("scans/paths.py _sha256_of_file MissingFile", "sha256")]
+    ("key", "read"),
+    [("scans/payload.py open_bytes MissingFile", "info"), ("scans/paths.py _sha256_of_file MissingFile", "sha256")],
 )
 def test_permissions_are_given(refuse, refuse_call, tmp_path, key, read):
     from sautomed.scans.paths import sha256_of
@@ -500,7 +525,10 @@ def test_permissions_are_given(refuse, refuse_call, tmp_path, key, read):
 JSON = [
     ("scans/paths.py read_json fault", lambda good: good.replace(b",", b";", 1)),
     ("scans/paths.py read_json fault 2", lambda good: good.replace(b"spleen", b"spl\xe9en")),
-    ("scans/paths.py read_json fault 3", lambda good: good.replace(b'"numTraining": 5', b'"numTraining": ' + b"9" * 5000)),
+    (
+        "scans/paths.py read_json fault 3",
+        lambda good: good.replace(b'"numTraining": 5', b'"numTraining": ' + b"9" * 5000),
+    ),
 ]
 
 
@@ -523,14 +551,42 @@ def test_json_is_corrected(refuse, blocks, key, spoil):
     refusal.works()
 
 
+def test_a_scan_that_needs_more_memory_than_is_free(refuse, tmp_path, monkeypatch):
+    path = write(tmp_path / "a.nii.gz")
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=10_000))
+    refusal = refuse("scans/payload.py read_payload MemoryShortage", "info", path)
+    write(path, noise()[:10, :10, :5])  # "crop or resample the scan"
+    refusal.asks("use a larger machine, or crop or resample the scan").works()
+
+
 # --- what is written ---
+
+
+@pytest.mark.parametrize("cure", ["free", "another"])
+def test_a_disk_that_is_full(refuse, blocks, tmp_path, monkeypatch, stop_before_steps, cure):
+    from sautomed.training import train
+
+    prepare = train.prepare_fold
+
+    def on_a_full_disk(plan, callbacks):
+        if plan.run == tmp_path / "full":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return prepare(plan, callbacks)
+
+    monkeypatch.setattr("sautomed.training.train.prepare_fold", on_a_full_disk)
+    small = ("-c", "tiny", "--device", "cpu", "--set", "data.image_size=128")
+    order = ("train", "-d", blocks.folder, "-o", tmp_path / "full", *small)
+    refusal = refuse("scans/files.py full_disk_reported UnwritableTarget", *order).asks("Free space there")
+    if cure == "free":
+        monkeypatch.setattr("sautomed.training.train.prepare_fold", prepare)
+        refusal.works()
+    else:
+        refusal.works(refusal.take(r"another place with (-o)"), tmp_path / "other")
 
 
 def test_a_file_in_place_of_a_folder_of_outputs(refuse, command, tmp_path):
     scan = write(tmp_path / "a.nii.gz")
-    refusal = refuse(
-        "scans/files.py require_writable UnwritableTarget", "convert", "-i", scan, "-o", scan / "b.nii.gz"
-    )
+    refusal = refuse("scans/files.py require_writable UnwritableTarget", "convert", "-i", scan, "-o", scan / "b.nii.gz")
     option = refusal.take(r"another place with (-o)")
     assert command("convert", "-i", scan, option, tmp_path / "b.nii.gz")[0] == 0
 

@@ -107,7 +107,9 @@ def test_a_data_set_without_folder(refuse, order, data):
 
 def test_a_preset_of_nnunet_with_other_settings(refuse, order, write):
     entry = {"label": "N", "preset": "nnunet", "left_out": "later"}
-    refusal = refuse("study/nnunet/settings.py read_changes UnknownSetting", *order(models=[entry | {"set": ["dim=2"]}]))
+    refusal = refuse(
+        "study/nnunet/settings.py read_changes UnknownSetting", *order(models=[entry | {"set": ["dim=2"]}])
+    )
     assert refusal.take(r"Choose from (\w+),") == "configuration"
     write(models=[entry | {"set": [refusal.take(r"example, (\S+)\.")]}])
     refusal.works()

@@ -89,7 +89,9 @@ def test_a_class_that_only_validation_shows(refuse, blocks, train_order, tmp_pat
 
 
 @pytest.mark.parametrize("cure", ["resume", "another"])
-def test_a_fold_that_was_trained_already(refuse, trained_run, run, dataset_folder, small_settings, tmp_path, stop_before_steps, cure):
+def test_a_fold_that_was_trained_already(
+    refuse, trained_run, run, dataset_folder, small_settings, tmp_path, stop_before_steps, cure
+):
     settings = tmp_path / "small.json"
     settings.write_text(json.dumps(small_settings.model_dump(mode="json")))
     order = ("train", "-d", dataset_folder, "-o", run, "--device", "cpu", "-c", settings)
@@ -172,5 +174,3 @@ def test_a_training_that_diverges(refuse, dataset_folder, small_settings, tmp_pa
     option, setting = refusal.take(r"another (-o) and a smaller (train\.\w+)")
     assert "32-true" not in refusal.error.cure  # it is so already
     refusal.works(option, tmp_path / "new", "--set", f"{setting}=1e-4")
-
-

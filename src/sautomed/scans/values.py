@@ -118,7 +118,7 @@ def _rounded(values: NDArray[np.float64], path: Path) -> NDArray[np.float64]:
         raise NotIntegerLabels(
             f"holds {np.count_nonzero(off)} values that are no whole numbers, the first {values[first]:g} at {first}.",
             where=path,
-            cure="If this is a scan or a probability map, give the label map in its place; if it is a label map that was "
-            "resampled, resample it again by nearest neighbour.",
+            cure="If this is a scan or a probability map, give the label map in its place; if it is a label map that "
+            "was resampled, resample it again by nearest neighbour.",
         )
     return whole

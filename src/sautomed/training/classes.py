@@ -60,6 +60,6 @@ def _cure(lacking: Sequence[str], val: Sequence[np.ndarray], names: Sequence[str
         )
     options = " ".join(f"--ignore {name.split()[0]}" for name in lacking)
     return (
-        f"Leave out what is missing with {options}, correct the label maps, or, if it is only a few pixels large, raise "
-        "data.image_size."
+        f"Leave out what is missing with {options}, correct the label maps, or, if it is only a few pixels large, "
+        "raise data.image_size."
     )

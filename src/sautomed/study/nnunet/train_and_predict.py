@@ -131,7 +131,11 @@ def read_training(folder: Path) -> Training:
         NotAModel: The folder holds no finished training.
     """
     if not (folder / _DONE).is_file():
-        raise NotAModel("holds no finished training of nnU-Net.", where=folder, cure="Train it first, with nnunet.train or in a study.")
+        raise NotAModel(
+            "holds no finished training of nnU-Net.",
+            where=folder,
+            cure="Train it first, with nnunet.train or in a study.",
+        )
     entries = read_json(folder / _DONE, NotAModel)
     entries = {name: value for name, value in entries.items() if name != "asked"}
     replaced = {"folder": folder, "model": folder / entries["model"], "cases": tuple(entries["cases"])}

@@ -96,10 +96,13 @@ def test_a_place_for_the_demo(refuse, monkeypatch, tmp_path, cure):
 def test_phantoms_by_the_python_interface(refuse_call, monkeypatch, tmp_path):
     from sautomed.phantom import make_phantom, write_phantoms
 
+    monkeypatch.setattr("sautomed.phantom.write.make_phantom", lambda *_: SimpleNamespace(image=0, labels=0))
+    monkeypatch.setattr("sautomed.phantom.write._save", lambda *_: None)
+
     refusal = refuse_call("phantom/generate.py kind_named UnknownSetting", make_phantom, "brain", 0)
     refusal.works(refusal.take(r"Use one of ([\w-]+),"), 0)
-    refusal = refuse_call("phantom/generate.py make_phantom UnknownSetting", make_phantom, "abdomen-ct", -1)
-    refusal.works("abdomen-ct", int(refusal.take(r"Use (\d+) or more")))
+    refusal = refuse_call("phantom/generate.py make_phantom UnknownSetting", make_phantom, "thorax-ct", -1)
+    refusal.works("thorax-ct", int(refusal.take(r"Use (\d+) or more")))
     key = "phantom/write.py write_phantoms UnknownSetting"
     refusal = refuse_call(key, write_phantoms, tmp_path / "data", 0, "abdomen-ct", 0)
     refusal.works(tmp_path / "data", int(refusal.take(r"Give at least (\d+)")), "abdomen-ct", 0)

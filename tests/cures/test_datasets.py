@@ -735,8 +735,10 @@ SPLITS = [
 ]
 
 
-@pytest.mark.parametrize("place", ["run", "dataset"])
-@pytest.mark.parametrize(("key", "content", "words", "corrected"), SPLITS)
+@pytest.mark.parametrize(
+    ("place", "key", "content", "words", "corrected"),
+    [("run", *SPLITS[1]), *(("dataset", *row) for row in SPLITS)],
+)
 def test_folds_are_corrected_or_made_anew(refuse, blocks, train_order, tmp_path, place, key, content, words, corrected):
     path = (blocks.folder if place == "dataset" else tmp_path / "run") / "splits_final.json"
     path.parent.mkdir(exist_ok=True)

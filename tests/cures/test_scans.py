@@ -445,14 +445,14 @@ def test_an_undeclared_label_is_declared(refuse_call, tmp_path):
     refusal.works()
 
 
-def test_grids_that_differ_are_brought_together(refuse, blocks, tmp_path):
+def test_grids_that_differ_are_brought_together(refuse, blocks, tmp_path, stop_before_steps):
     from ..datasets.block_dataset import affine, organs
 
     matrix = affine()
     matrix[0, 3] += 1
     blocks.write_label(1, organs(1), matrix)
     order = ("train", "-d", blocks.folder, "-o", tmp_path / "run", "-c", "tiny", "--device", "cpu")
-    small = ("--set", "data.image_size=128", "--set", "train.steps=1")
+    small = ("--set", "data.image_size=128")
     refusal = refuse("scans/volume.py require_same_grid GridMismatch", *order, *small)
     refusal.works(refusal.take("--regrid-labels"))
 

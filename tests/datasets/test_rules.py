@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from sautomed import errors
 from sautomed.datasets import read_dataset
 from sautomed.datasets.layouts import read_label_names_of
-from sautomed.datasets.rules import NO_RULES, LabelRules, parse_rules, unknown_labels, with_rules
+from sautomed.datasets.rules import (
+    NO_RULES,
+    LabelRules,
+    cure_of_unknown_values,
+    parse_rules,
+    unknown_labels,
+    with_rules,
+)
 from sautomed.scans.grid import NativeGrid
 from sautomed.scans.volume import LabelMap
 
@@ -158,3 +165,9 @@ def test_regridding_a_dataset_adds_a_warning(blocks):
     volume, _ = ruled.load(ruled.cases[1])
     assert volume.warnings == ()
     assert nibabel.load(blocks.label(0)).shape == shorter.shape
+
+
+def test_a_scan_in_place_of_a_label_map_gives_no_endless_cure():
+    cure = cure_of_unknown_values(range(1, 3000), "dataset.json")
+    assert cure.count("--ignore") == cure.count("--map") == 8
+    assert "and so on" in cure

@@ -7,6 +7,7 @@ from copy import deepcopy
 from difflib import get_close_matches
 from functools import reduce
 from importlib import resources
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +81,15 @@ def _nearest_setting(tree: Mapping[str, Any], error: ValidationError) -> str:
         return ""
     schema = Settings.model_json_schema()["$defs"].values()
     names = {name for part in schema for name in part.get("properties", ())}
-    *sections, last = _setting_name(unknown["loc"]).split(".")
-    for near in get_close_matches(last, names):
-        corrected = deepcopy(dict(tree))
-        section = reduce(dict.__getitem__, sections, corrected)
-        section[near] = section.pop(last)
-        name = ".".join((*sections, near))
+    *sections, last = _setting_parts(unknown["loc"])
+    for near in get_close_matches(str(last), names):
+        corrected: dict[Any, Any] = deepcopy(dict(tree))
+        try:
+            section = reduce(getitem, sections, corrected)
+            section[near] = section.pop(last)
+        except (LookupError, TypeError):  # pydantic names the place in another way than the file
+            return ""
+        name = ".".join(map(str, (*sections, near)))
         if name not in _unknown_settings(corrected):
             return f"Did you mean {name}? "
     return ""
@@ -107,9 +111,14 @@ def _describe(fault: ErrorDetails) -> str:
 
 
 def _setting_name(parts: Sequence[str | int]) -> str:
-    """Return a setting's dotted name, without the steps by which pydantic names the alternative that it tried."""
+    """Return a setting's dotted name."""
+    return ".".join(map(str, _setting_parts(parts)))
+
+
+def _setting_parts(parts: Sequence[str | int]) -> list[str | int]:
+    """Return where a setting is, without the steps by which pydantic names the alternative that it tried."""
     alternatives = {i + 1 for i, part in enumerate(parts[:-1]) if part in _WITH_ALTERNATIVES}
-    return ".".join(str(part) for i, part in enumerate(parts) if i not in alternatives)
+    return [part for i, part in enumerate(parts) if i not in alternatives]
 
 
 def read_yaml(path: Path, example: str) -> dict[str, Any]:

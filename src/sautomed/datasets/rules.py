@@ -70,6 +70,7 @@ class LabelRules:
 
 NO_RULES = LabelRules()
 _OPTIONS = ("--map {}=LABEL", "--ignore {}")
+_MOST_OPTIONS = 8  # ours: a scan given as a label map has thousands of values
 
 
 @dataclass(frozen=True)
@@ -181,12 +182,14 @@ def unknown_labels(dataset: Dataset, cases: Iterable[Case]) -> UnknownLabels | N
 
 
 def cure_of_unknown_values(values: Iterable[int], declared_in: str) -> str:
-    """Return the cure for label values without a name, with the options for each of them.
+    """Return the cure for label values without a name, with the options for each of them, as far as there is room.
 
     Args:
         declared_in: As `Dataset.declared_in`.
     """
-    maps, ignores = (" ".join(option.format(value) for value in sorted(values)) for option in _OPTIONS)
+    every = sorted(values)
+    more = " and so on" if len(every) > _MOST_OPTIONS else ""
+    maps, ignores = (" ".join(option.format(value) for value in every[:_MOST_OPTIONS]) + more for option in _OPTIONS)
     cures = f"Give their labels with {maps}, by value or name, or leave them out with {ignores}"
     return f"{cures}, or name them in {DESCRIPTION}." if declared_in == DESCRIPTION else f"{cures}."
 

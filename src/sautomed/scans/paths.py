@@ -94,7 +94,10 @@ def refuse_missing(path: Path) -> None:
 
 def cure_of_missing(path: Path) -> str:
     """Return the nearest name in the folder of a path that does not exist."""
-    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    try:
+        names = [entry.name for entry in path.parent.iterdir()]
+    except OSError:  # missing too, or not permitted
+        names = []
     near = get_close_matches(path.name, names, n=1)
     return f"Did you mean {near[0]}?" if near else "Check the path, also for typing errors."
 

@@ -120,7 +120,7 @@ def plan_jobs(source: Path, output: Path, options: SegmentOptions = DEFAULTS) ->
     formats = _known_formats(options.formats)
     ending = None if output.is_dir() else label_ending(output)
     if ending is None and output.name.lower().endswith(_OTHER_FILES) and not output.is_dir():
-        ending_of(output, LABEL_ENDINGS, "label maps")
+        ending_of(output, LABEL_ENDINGS, "label maps")  # has none, and says so
     found = find_scans(source, output)
     if found.several and ending is not None:
         raise UsageError("a folder of scans needs a folder for its label maps.", where=output, cure="Give -o a folder.")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sautomed import errors
 from sautomed.datasets import read_dataset
 from sautomed.datasets.layouts import read_label_names_of
-from sautomed.datasets.rules import NO_RULES, LabelRules, unusable_labels, with_rules
+from sautomed.datasets.rules import NO_RULES, LabelRules, cure_of_unknown_values, unusable_labels, with_rules
 from sautomed.scans.grid import NativeGrid
 from sautomed.scans.volume import LabelMap
 
@@ -147,3 +147,9 @@ def test_rules_give_names_in_headers_a_label(blocks):
     assert rules.key != LabelRules({3: 4}).key
     with pytest.raises(errors.UnknownSetting, match="maps onto 9"):
         with_rules(dataset, LabelRules(names={"leber": 9}))
+
+
+def test_a_scan_in_place_of_a_label_map_gives_no_endless_cure():
+    cure = cure_of_unknown_values(range(1, 3000), "dataset.json")
+    assert cure.count("--ignore") == cure.count("--map") == 8
+    assert "and so on" in cure

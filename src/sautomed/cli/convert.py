@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sautomed.errors import MissingFile, TargetExists
+from sautomed.errors import TargetExists
 from sautomed.scans.files import require_writable_file
 from sautomed.scans.formats import IMAGE_ENDINGS, ending_of
+from sautomed.scans.paths import refuse_missing
 from sautomed.scans.read import DEFAULT_OPTIONS, read_geometry, read_labels, read_stored
 from sautomed.scans.stored import Geometry, ReadOptions, Stored
 from sautomed.scans.write import write_image, write_labels
@@ -49,8 +50,7 @@ def convert_file(
     """
     source, target = Path(source), Path(target)
     ending_of(target, IMAGE_ENDINGS, "scans")
-    if not source.exists():
-        raise MissingFile("does not exist.", where=source, cure="Check the path, also for typing errors.")
+    refuse_missing(source)
     if target.resolve() == source.resolve():
         raise TargetExists("is the scan itself.", where=target, cure="Give another -o.")
     if target.exists() and not overwrite:

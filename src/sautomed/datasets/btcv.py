@@ -60,6 +60,7 @@ PAPER_LABELS: Mapping[int, str] = MappingProxyType(
     }
 )
 _WRONG_LAYOUT = "Correct the label map, or name the layout of the folder with --layout."
+_ENDINGS = (".nii.gz", ".nii")
 _ROOTS = ("", "Training", "RawData/Training", "Abdomen/RawData/Training")
 
 
@@ -78,7 +79,7 @@ class PaperOrganReader(FileReader):
 def detect(folder: Path) -> bool:
     """Return whether one of the usual roots has a folder img with scans beside a folder label."""
     root = _root(folder)
-    return root is not None and bool(files_in(root / "img", ".nii.gz", ".nii"))
+    return root is not None and _has_scans(root)
 
 
 def read_all_organs(folder: Path) -> Dataset:
@@ -120,10 +121,19 @@ def _read(folder: Path, labels: dict[int, str], layout: str, reader: FileReader)
 
 
 def _root(folder: Path) -> Path | None:
-    return first_root(folder, _ROOTS, lambda root: (root / "img").is_dir() and (root / "label").is_dir())
+    roots = [first_root(folder, _ROOTS, has_both) for has_both in (_has_scans, _has_folders)]
+    return next((root for root in roots if root is not None), None)
+
+
+def _has_folders(root: Path) -> bool:
+    return (root / "img").is_dir() and (root / "label").is_dir()
+
+
+def _has_scans(root: Path) -> bool:
+    return _has_folders(root) and bool(files_in(root / "img", *_ENDINGS))
 
 
 def _by_number(folder: Path, prefix: str) -> dict[str, Path]:
     """Return files by the part of their name between prefix and ending."""
-    found = files_in(folder, ".nii.gz", ".nii")
+    found = files_in(folder, *_ENDINGS)
     return {path.name.split(".")[0].removeprefix(prefix): path for path in found if path.name.startswith(prefix)}

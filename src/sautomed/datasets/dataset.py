@@ -167,7 +167,7 @@ class Dataset:
             raise UnpairedFiles(
                 "has no label map, which training and scoring need.",
                 where=f"case {case.id} ({case.image})",
-                cure=f"Add it to {self.folder}, or leave the case out.",
+                cure=f"Add it as the layout {self.layout} keeps label maps (docs/datasets.md), or take the scan out.",
             )
         return case.label
 

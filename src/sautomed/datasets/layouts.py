@@ -20,6 +20,7 @@ from sautomed.datasets.transunet import layout as transunet
 from sautomed.errors import DataError, MissingFile, UnknownLayout, UnknownSetting, UnpairedFiles
 from sautomed.errors.text import listed
 from sautomed.scans import read_geometry
+from sautomed.scans.paths import require_folder
 
 AUTO = "auto"
 _NEAR_FOLDERS = 50  # ours: enough for the root of any dataset, and little for a home folder
@@ -79,8 +80,7 @@ def read_dataset(folder: str | Path, layout: str = AUTO) -> Dataset:
         DataError: As the layout's `read`: BadDatasetJson, NoCases, UnpairedFiles, TooManyChannels.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise MissingFile("there is no such dataset folder.", where=folder, cure="Check the path given with -d.")
+    require_folder(folder)
     try:
         return DATASETS[detect_layout(folder) if layout == AUTO else _known(layout)].read(folder)
     except PermissionError as error:

@@ -23,8 +23,6 @@ from sautomed.scans.grid import Plane
 from sautomed.scans.label_names import cure_of_unmatched_names, match_names
 from sautomed.scans.volume import LabelMap, Volume
 
-_FLAGS = (("--map", "=LABEL"), ("--ignore", ""))
-
 
 @dataclass(frozen=True)
 class LabelRules:
@@ -85,6 +83,8 @@ class LabelRules:
 
 
 NO_RULES = LabelRules()
+_OPTIONS = ("--map {}=LABEL", "--ignore {}")
+_MOST_OPTIONS = 8  # ours: a scan given as a label map has thousands of values
 
 
 @dataclass(frozen=True)
@@ -177,14 +177,15 @@ def unusable_labels(dataset: Dataset, cases: Iterable[Case]) -> UnknownLabels | 
 
 
 def cure_of_unknown_values(values: Iterable[int], declared_in: str) -> str:
-    """Return the cure for label values without a name.
+    """Return the cure for label values without a name, with the options for each of them, as far as there is room.
 
     Args:
         declared_in: As `Dataset.declared_in`.
     """
-    ordered = sorted(values)
-    mapped, ignored = (" ".join(f"{flag} {value}{end}" for value in ordered) for flag, end in _FLAGS)
-    cures = f"Give their labels with {mapped}, by value or name, or leave them out with {ignored}"
+    every = sorted(values)
+    more = " and so on" if len(every) > _MOST_OPTIONS else ""
+    maps, ignores = (" ".join(option.format(value) for value in every[:_MOST_OPTIONS]) + more for option in _OPTIONS)
+    cures = f"Give their labels with {maps}, by value or name, or leave them out with {ignores}"
     return f"{cures}, or name them in {DESCRIPTION}." if declared_in == DESCRIPTION else f"{cures}."
 
 

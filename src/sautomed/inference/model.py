@@ -12,6 +12,7 @@ import torch
 
 from sautomed.config import Settings
 from sautomed.errors import NotAModel, UsageError
+from sautomed.errors.text import listed
 from sautomed.inference.bundle import Bundle, load_bundle
 from sautomed.inference.device import choose_device
 from sautomed.inference.intensity import modality_of
@@ -21,7 +22,7 @@ from sautomed.inference.segmenting import OnSlice, SegmentedSlice, segment_slice
 from sautomed.inference.volume_walk import VolumeWalk
 from sautomed.model.slice_walker import SliceWalker
 from sautomed.scans import ReadOptions, read_scan
-from sautomed.scans.paths import sha256_of
+from sautomed.scans.paths import cure_of_missing, sha256_of
 from sautomed.scans.read import DEFAULT_OPTIONS
 from sautomed.scans.volume import LabelMap, Volume
 
@@ -142,7 +143,7 @@ def model_folder(path: Path) -> Path:
         NotAModel: The path holds none, or several.
     """
     if not path.exists():
-        raise NotAModel("does not exist.", where=path, cure="Check the path given with -m.")
+        raise NotAModel("does not exist.", where=path, cure=cure_of_missing(path))
     found = [
         p.parent
         for pattern in ("config.json", "model/config.json", "fold_*/model/config.json")
@@ -151,10 +152,12 @@ def model_folder(path: Path) -> Path:
     ]
     if len(found) == 1:
         return found[0]
-    what = (
-        "holds no model" if not found else f"holds several models: {', '.join(str(p.relative_to(path)) for p in found)}"
+    if found:
+        names = listed(place.relative_to(path) for place in found)
+        raise NotAModel(f"holds several models: {names}.", where=path, cure=f"Give one of them, such as {found[0]}.")
+    raise NotAModel(
+        "holds no model.", where=path, cure="Give the folder that `sautomed train` wrote with -o, or a model folder."
     )
-    raise NotAModel(f"{what}.", where=path, cure="Give a model folder, or a run with one trained fold.")
 
 
 def with_walk(model: Model, walk: str) -> Model:

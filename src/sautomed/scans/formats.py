@@ -190,8 +190,8 @@ def _cure(path: Path) -> str:
     for ending in _HEADER_ENDINGS:
         if (path.parent / f"{stem}{ending}").is_file():
             return f"Give its header {stem}{ending}."
-    names = _alternatives((entry.name for entry in FORMATS.values()), "and")
-    return f"Readable are {names}, recognised by their content."
+    names = _alternatives((entry.name for entry in FORMATS.values()), "or")
+    return f"Give a file of {names}: the content decides, not the name."
 
 
 def _alternatives(items: Iterable[str], word: str) -> str:

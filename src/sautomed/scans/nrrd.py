@@ -273,6 +273,8 @@ def _affine(header: _Header, path: Path, options: ReadOptions) -> tuple[NDArray[
     vectors = _vectors(fields, path)
     to_ras = _TO_RAS.get(space) if vectors else None
     if to_ras is None:
+        if vectors is None:
+            _spacings(header, path)  # refused first, since --assume-spacing would not help
         if not options.assume_spacing:
             raise unknown_orientation(path, f"space is {space[:40]!r}" if space else "no space is named")
         notes += (f"{path}: names no space of the patient; left-posterior-superior is assumed, as ITK does.",)
@@ -295,7 +297,7 @@ def _spacings(header: _Header, path: Path) -> NDArray[np.float64]:
         raise UnknownSpacing(
             "gives neither space directions nor spacings, so its voxels have no size.",
             where=path,
-            cure="Write it again from its source.",
+            cure="Write it again from its source with space directions, for example with 3D Slicer.",
         )
     every = text_header.parse_floats(header.fields["spacings"], len(header.payload.shape), path, "spacings")
     return every[list(header.space_axes)]

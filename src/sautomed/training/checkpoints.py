@@ -39,7 +39,9 @@ class AtomicCheckpointIO(CheckpointIO):
             return torch.load(path, map_location=map_location, weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
             raise DamagedWeights(
-                "PyTorch cannot read this checkpoint.", where=path, cure="Delete it, and use the command again."
+                "PyTorch cannot read this checkpoint.",
+                where=path,
+                cure="Delete it and resume again; if no other checkpoint is left, train without --resume.",
             ) from error
 
     def remove_checkpoint(self, path: str | Path) -> None:

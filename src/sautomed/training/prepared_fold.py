@@ -101,7 +101,7 @@ def _write_or_check(plan: TrainingPlan, settings: Settings, fold: Fold) -> None:
                 "was trained with other settings, cases, label rules or seed, so it cannot go on with these.",
                 where=folder,
                 cure="Resume with the same -d, --seed, --map, --ignore and --regrid-labels, no -c or --set; or train "
-                "anew elsewhere.",
+                "anew with another -o.",
             )
     write_json(folder / "config.json", settings.model_dump(mode="json"))
     write_json(folder / "splits.json", splits)

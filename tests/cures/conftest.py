@@ -126,7 +126,9 @@ def blocks(tmp_path):
 def stop_before_steps(monkeypatch):
     """Make `train` end where its steps would begin: everything that it refuses is refused before."""
     monkeypatch.setattr("sautomed.training.train.fit", lambda *_: None)
-    monkeypatch.setattr("sautomed.training.train.write_model", lambda learner, prepared, plan: plan.folder / "model")
+    monkeypatch.setattr(
+        "sautomed.training.train.write_model", lambda learner, prepared, plan, *_: plan.folder / "model"
+    )
 
 
 def _one_line(text: str) -> str:

@@ -22,6 +22,13 @@ def train_order(blocks, tmp_path, stop_before_steps):
     return "train", "-d", blocks.folder, "-o", tmp_path / "run", "--device", "cpu", "--set", "data.image_size=128"
 
 
+@pytest.mark.parametrize("kept", ["-v", "-q"])
+def test_options_that_contradict_each_other(refuse, command, tmp_path, kept):
+    order = "info", write(tmp_path / "a.nii.gz")
+    refuse("cli/verbosity.py choose_verbosity UsageError", *order, "-v", "-q").asks("Give one of them")
+    assert command(*order, kept)[0] == 0
+
+
 # --- convert, info, phantom, demo ---
 
 

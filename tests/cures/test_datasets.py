@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 
 import h5py
@@ -590,7 +591,7 @@ def strange(blocks):
 
 @pytest.mark.parametrize("cure", ["map", "ignore", "name"])
 def test_values_without_a_name(refuse, strange, train_order, cure):
-    refusal = refuse("datasets/rules.py unknown_labels UnknownLabels", *train_order)
+    refusal = refuse("datasets/rules.py unusable_labels UnknownLabels", *train_order)
     if cure == "map":
         refusal.works(*options_of(refusal.take(r"with ((?:--map \d+=LABEL ?)+)").replace("LABEL", "liver")))
     elif cure == "ignore":
@@ -623,31 +624,70 @@ def test_values_that_a_layout_does_not_know(refuse_call, tmp_path, cure):
     refusal.works()
 
 
+@pytest.mark.parametrize(
+    ("key", "layout"),
+    [
+        ("datasets/dataset.py load refuse_unknown_values", "btcv"),
+        ("datasets/btcv.py label refuse_unknown_values", "btcv-8"),
+    ],
+)
+def test_values_that_a_layout_without_a_description_does_not_know(refuse_call, tmp_path, key, layout):
+    write_miniature("btcv", tmp_path)
+    path = tmp_path / "RawData" / "Training" / "label" / "label0001.nii.gz"
+    before, image = path.read_bytes(), nibabel.load(path)
+    nibabel.save(nibabel.Nifti1Image(np.full(image.shape, 14, np.uint8), image.affine), path)
+    refusal = refuse_call(key, load_all, tmp_path, layout).asks("Correct the label map", "--layout")
+    path.write_bytes(before)
+    refusal.works()
+
+
+@pytest.mark.parametrize("cure", ["map", "ignore", "rename"])
+def test_names_in_headers_that_the_dataset_lacks(refuse, blocks, train_order, cure):
+    names = {value: name for name, value in LABELS.items()}
+    for number in range(blocks.count):
+        blocks.name_labels(number, organs(number), names | ({4: "the spleen", 3: "left one"} if number == 1 else {}))
+    refusal = refuse("datasets/rules.py unusable_labels UnmatchedNames", *train_order)
+    if cure == "map":
+        given = refusal.take(r"with ((?:--map '.+?=LABEL' ?)+)")
+        refusal.works(*shlex.split(given.replace("one=LABEL", "one=left_kidney").replace("LABEL", "spleen")))
+    elif cure == "ignore":
+        refusal.works(*shlex.split(refusal.take(r"with ((?:--ignore '.+?' ?)+)")))
+    else:
+        refusal.asks("rename them in the file")
+        blocks.name_labels(1, organs(1), names)
+        refusal.works()
+
+
 RULES = [
     ("datasets/rules.py with_rules UnknownSetting", ("--map", "4=9"), r"one of: 0 \w+, (\d+) ", ("--map", "4={}")),
-    ("datasets/rules.py parse_rules UnknownSetting", ("--map", "4=1", "--map", "4=2"), "Keep (one)", ("--map", "4=1")),
     (
-        "datasets/rules.py parse_rules UnknownSetting 2",
+        "datasets/parse_rules.py parse_rules UnknownSetting",
+        ("--map", "4=1", "--map", "4=2"),
+        "Keep (one)",
+        ("--map", "4=1"),
+    ),
+    (
+        "datasets/parse_rules.py parse_rules UnknownSetting 2",
         ("--map", "4=1", "--ignore", "4"),
         "Keep (one)",
         ("--ignore", "4"),
     ),
-    ("datasets/rules.py parse_rules UnknownSetting 3", ("--ignore", "0"), "(Leave it out)", ()),
+    ("datasets/parse_rules.py parse_rules UnknownSetting 3", ("--ignore", "0"), "(Leave it out)", ()),
     (
-        "datasets/rules.py _parse_value UnknownSetting",
+        "datasets/parse_rules.py value UnknownSetting",
         ("--ignore", "spleeen"),
         r"Did you mean (\w+)\?",
         ("--ignore", "{}"),
     ),
-    ("datasets/rules.py _parse_value UnknownSetting", ("--ignore", "xyz"), r"(\d+) spleen", ("--ignore", "{}")),
+    ("datasets/parse_rules.py value UnknownSetting", ("--ignore", "xyz"), r"(\d+) spleen", ("--ignore", "{}")),
     (
-        "datasets/rules.py _unreadable_rule UnknownSetting",
+        "datasets/parse_rules.py _unreadable_rule UnknownSetting",
         ("--map", "4"),
         r"example, --map (\d+=\d+)\.",
         ("--map", "{}"),
     ),
     (
-        "datasets/rules.py _unreadable_rule UnknownSetting",
+        "datasets/parse_rules.py _unreadable_rule UnknownSetting",
         ("--ignore", ""),
         r"example, --ignore (\d+)\.",
         ("--ignore", "{}"),

@@ -12,6 +12,7 @@ import pytest
 
 from ..bad_input.conftest import write
 from ..scans.dicom.build import CORONAL, make_series, set_tag, zip_of
+from ..scans.dicom.test_segmentation import foreign
 
 needs_permissions = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may do anything")
 
@@ -389,3 +390,31 @@ def test_a_file_that_reads_back_differently_is_written_as_nifti(refuse_call, tmp
     key = "scans/dicom/derived/references.py mismatch OutputMismatch"
     refusal = refuse_call(key, on_scan.save, tmp_path / "out.seg.dcm")
     refusal.works(tmp_path / ("out" + refusal.take(r"ends in (\.nii\.gz)")))
+
+
+def test_segmentations_that_are_no_label_map(refuse, order, tmp_path):
+    series = make_series(tmp_path / "ct", (5, 9, 7)).path
+    segments = np.zeros((5, 9, 7, 2), np.uint8)
+    segments[1:4, 2:5, 1:4] = 1
+    path = tmp_path / "a.dcm"
+
+    foreign(series, segments).save_as(path)
+    refusal = refuse("scans/dicom/segmentation.py read_stored NotThreeD", *order(path))
+    refusal.asks("Save the segments without overlap, or each in a file of its own")
+    foreign(series, segments[..., :1]).save_as(path)
+    refusal.works()
+
+    foreign(series, segments[..., :1], "FRACTIONAL").save_as(path)
+    refusal = refuse("scans/dicom/segmentation.py _open UnsupportedVoxels", *order(path))
+    refusal.asks("Export it as a binary segmentation, uncompressed")
+    whole = foreign(series, segments[..., :1])
+    whole.save_as(path)
+    refusal.works()
+
+    moved = pydicom.dcmread(path)
+    moved.PerFrameFunctionalGroupsSequence[1].PlanePositionSequence[0].ImagePositionPatient[2] += 0.4
+    moved.save_as(path)
+    refusal = refuse("scans/dicom/segmentation.py _geometry NotAVolume", *order(path))
+    refusal.asks("Export it from the series that it was made on")
+    whole.save_as(path)
+    refusal.works()

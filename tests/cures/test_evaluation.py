@@ -1,10 +1,14 @@
 """Refusals of `evaluate` and of reports on scores, followed to the letter."""
 
 import json
+import shlex
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
+
+from sautomed.scans import read_labels
 
 from ..bad_input.conftest import noise, write
 from ..datasets.block_dataset import BlockDataset
@@ -53,12 +57,42 @@ def test_no_references_in_a_folder(refuse, order, tmp_path):
     refusal.works("-r", refusal.take(r"Nearest: (.+) is in the layout"))
 
 
-def test_names_that_differ(refuse, order, tmp_path):
-    for folder, name in (("masks", "liver"), ("truth", "spleen")):
-        (tmp_path / folder / "dataset.json").write_text(json.dumps({"labels": {"background": 0, name: 1}}))
-    refusal = refuse("evaluation/pairs.py _require_equal_names BadDatasetJson", *order)
-    refusal.asks("the references of their own dataset")
-    shutil.copy(tmp_path / "masks" / "dataset.json", tmp_path / "truth" / "dataset.json")
+def describe(folder, **labels):
+    (folder / "dataset.json").write_text(json.dumps({"labels": {"background": 0, **labels}}))
+
+
+@pytest.mark.parametrize("cure", ["map", "ignore", "rename"])
+def test_names_that_the_references_lack(refuse, order, tmp_path, cure):
+    describe(tmp_path / "masks", **{"the liver": 1})
+    describe(tmp_path / "truth", liver=1)
+    refusal = refuse("scans/label_names.py unmatched_names UnmatchedNames", *order)
+    if cure == "map":
+        refusal.works(*shlex.split(refusal.take(r"with (--map '.+?=LABEL')").replace("LABEL", "liver")))
+    elif cure == "ignore":
+        refusal.works(*shlex.split(refusal.take(r"with (--ignore '.+?')")))
+    else:
+        refusal.asks("rename them in the file")
+        describe(tmp_path / "masks", Liver=1)
+        refusal.works()
+
+
+@pytest.mark.parametrize("cure", ["map", "ignore"])
+def test_values_that_the_references_lack(refuse, order, tmp_path, cure):
+    describe(tmp_path / "truth", liver=1)
+    write(tmp_path / "masks" / "b.nii.gz", TRUTH * 7)
+    refusal = refuse("evaluation/evaluate.py _refuse_unknown refuse_unknown_values", *order)
+    option = refusal.take(r"with (--map 7=)LABEL" if cure == "map" else r"(--ignore 7)")
+    refusal.works(*(f"{option}liver" if cure == "map" else option).split())
+
+
+def test_files_without_names_beside_files_that_number_labels_differently(refuse, order, tmp_path):
+    two = np.where(TRUTH, 1, 2).astype(np.uint8)
+    for case, names in (("a", {1: "liver", 2: "rest"}), ("b", {1: "rest", 2: "liver"})):
+        labels = read_labels(write(tmp_path / "truth" / f"{case}.nii.gz", two))
+        replace(labels, names=names).save(tmp_path / "truth" / f"{case}.nii.gz")
+    refusal = refuse("evaluation/names.py labels_to_score UnmatchedNames", *order)
+    refusal.asks("Name the labels of the files without names in a dataset.json beside them")
+    describe(tmp_path / "masks", liver=1)
     refusal.works()
 
 

@@ -18,6 +18,7 @@ NOT_FOLLOWED = {
     "scans/dicom/picker.py choose_series NoUsableSeries": f"{_GUARD}: a series that is no stack has a fault of its own",
     "scans/dicom/pixels.py _allocate MemoryShortage": _MEMORY,
     "scans/dicom/resample.py resample MemoryShortage": _MEMORY,
+    "scans/dicom/segmentation.py _require_memory MemoryShortage": _MEMORY,
     "scans/grid.py axes_of BadGeometry": f"{_GUARD}: such an affine is refused when a file is read",
     "scans/payload.py open_bytes DataError": _DISK,
     "scans/payload.py read_payload MemoryShortage 2": _MEMORY,

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from ..bad_input.conftest import noise, patch, write
+from ..scans.test_nrrd_segments import write_slicer
 
 SPACE = "space: left-posterior-superior\nspace directions: (2,0,0) (0,2,0) (0,0,5)\nspace origin: (0,0,0)\n"
 needs_permissions = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may do anything")
@@ -638,3 +639,23 @@ def test_a_folder_that_may_not_be_written(refuse_call, tmp_path):
     refusal.works(tmp_path / "a.txt", "text")
     closed.chmod(0o700)
     refusal.works()
+
+
+@pytest.mark.parametrize("cure", ["layer", "save"])
+def test_segments_that_overlap(refuse, tmp_path, cure):
+    layers = np.zeros((2, 6, 5, 4), np.uint8)
+    layers[:, 1:3] = 1
+    path, segments = tmp_path / "a.seg.nrrd", [("liver", 1, 0), ("cyst", 1, 1)]
+    write_slicer(path, layers, segments)
+    order = "convert", "-i", path, "-o", tmp_path / "b.nii.gz", "--overwrite"
+    refusal = refuse("scans/nrrd_segments.py merge_layers NotThreeD", *order)
+    if cure == "layer":
+        flag, first, last = refusal.take(r"convert (--frame) (\d) \(to (\d)\)")
+        for layer in (first, last):
+            refusal.works(flag, layer)
+    else:
+        refusal.asks("save the segments without overlap")
+        layers[0, 2] = 0
+        layers[1, 1] = 0
+        write_slicer(path, layers, segments)
+        refusal.works()

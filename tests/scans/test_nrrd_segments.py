@@ -79,7 +79,7 @@ def test_files_from_before_slicer_4_11_have_a_layer_for_each_segment_and_no_valu
 def test_segments_that_overlap_are_refused_by_name(tmp_path, organs):
     layers = np.stack([organs, (organs == 2) * 5])
     path = write_slicer(tmp_path / "a.seg.nrrd", layers, [("liver", 1, 0), ("spleen", 2, 0), ("cyst", 5, 1)])
-    with pytest.raises(errors.NotThreeD, match=r"segments that overlap others: cyst \(40 voxels\).*--frame 0 to 1"):
+    with pytest.raises(errors.NotThreeD, match=r"segments that overlap others: cyst \(40 voxels\).*--frame 0 \(to 1\)"):
         read_labels(path)
     first, second = (read_labels(path, options=ReadOptions(frame=frame)) for frame in (0, 1))
     assert (first.names, second.names) == ({1: "liver", 2: "spleen"}, {5: "cyst"})

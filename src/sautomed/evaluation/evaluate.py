@@ -128,7 +128,7 @@ def evaluate(
         except DataError as error:
             if references.is_file():
                 raise
-            failed[case] = str(error)
+            failed[case] = f"{error.id} {error}"
             scores += _failed_rows(case, scoring)
         if on_case is not None:
             on_case(done, len(pairs.files), case)

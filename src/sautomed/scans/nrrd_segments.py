@@ -94,7 +94,7 @@ def merge_layers(layers: NDArray[Any], segments: Sequence[Segment], path: Path) 
         raise NotThreeD(
             f"has segments that overlap others: {counts}; a label map has one label for each voxel.",
             where=path,
-            cure=f"Read one layer with --frame 0 to {len(layers) - 1}, or save the segments without overlap: in 3D "
-            "Slicer, Segment Editor, Masking, Modify other segments: Overwrite all.",
+            cure=f"Write one layer to a file with convert --frame 0 (to {len(layers) - 1}), or save the segments "
+            "without overlap: in 3D Slicer, Segment Editor, Masking, Modify other segments: Overwrite all.",
         )
     return merged

@@ -11,6 +11,9 @@ import nibabel
 import numpy as np
 import pytest
 
+from sautomed.scans import read_scan
+from sautomed.scans.paths import sha256_of
+
 from ..bad_input.conftest import noise, patch, write
 from ..scans.test_nrrd_segments import write_slicer
 
@@ -509,16 +512,16 @@ def test_a_file_in_place_of_a_folder(refuse, command, blocks):
 
 @needs_permissions
 @pytest.mark.parametrize(
-    ("key", "read"),
-    [("scans/payload.py open_bytes MissingFile", "info"), ("scans/paths.py _sha256_of_file MissingFile", "sha256")],
+    ("key", "function"),
+    [
+        ("scans/payload.py open_bytes MissingFile", read_scan),
+        ("scans/paths.py _sha256_of_file MissingFile", lambda path: sha256_of([path])),
+    ],
 )
-def test_permissions_are_given(refuse, refuse_call, tmp_path, key, read):
-    from sautomed.scans.paths import sha256_of
-
+def test_permissions_are_given(refuse_call, tmp_path, key, function):
     path = write(tmp_path / "a.nii.gz")
     path.chmod(0)
-    refusal = refuse(key, "info", path) if read == "info" else refuse_call(key, sha256_of, [path])
-    refusal.asks("permissions")
+    refusal = refuse_call(key, function, path).asks("permissions")
     path.chmod(0o600)
     refusal.works()
 

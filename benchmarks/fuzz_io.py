@@ -32,7 +32,7 @@ from fuzz.tally import COMPARED, Part, Tally, part_file, sum_of_parts, write_par
 
 PEER_EVERY = 50
 BLOCK = 50
-SCANS = ("scan", "dicom")  # kinds of input; the others get a tenth of the time
+SCANS = ("scan", "dicom", "labels")  # kinds of input; the others get a tenth of the time
 PROGRESS_EVERY_S = 10.0
 
 

@@ -1,8 +1,10 @@
 """DICOM files for `fuzz.seeds`, and the positions of their elements."""
 
 import io
+import tempfile
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,6 +45,28 @@ def multi_frame() -> bytes:
     positions = [_item(ImagePositionPatient=["0", "0", f"{2.5 * index:g}"]) for index in range(SLICES)]
     dataset.PerFrameFunctionalGroupsSequence = [_item(PlanePositionSequence=[position]) for position in positions]
     return _written(dataset, "ExplicitVRLittleEndian")
+
+
+def segmentations() -> dict[str, bytes]:
+    """Return segmentations of a series as sautomed writes them, by format."""
+    from sautomed.scans import LabelMap, read_geometry
+    from sautomed.scans.grid import orient
+
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        (folder / "series").mkdir()
+        for name, content in series("ExplicitVRLittleEndian").items():
+            (folder / "series" / name).write_bytes(content)
+        native = read_geometry(folder / "series").native
+        array, affine = orient(np.zeros(native.shape, np.uint8), native, "axial")
+        array = array.copy()
+        array[1:3, 4:9, 5:20], array[2, 12:20, 3:9] = 1, 5
+        labels = LabelMap(array, affine, native, "axial", {1: "liver", 5: "left kidney"})
+        found = {}
+        for name, ending in (("dicom-seg", ".seg.dcm"), ("dicom-labelmap", ".labelmap.dcm")):
+            labels.save(folder / f"a{ending}")
+            found[name] = (folder / f"a{ending}").read_bytes()
+        return found
 
 
 def inflated(content: bytes) -> tuple[bytes, bytes]:

@@ -88,7 +88,7 @@ def _options(seed: Seed, rng: Random) -> dict[str, Any]:
         options["frame"] = rng.choice((0, 1, -1, 10**30))
     if rng.random() < 0.2:
         options["channel"] = rng.choice((0, 1, 2, -1, 10**30))
-    if seed.kind == "dicom" and rng.random() < 0.2:
+    if seed.kind in ("dicom", "labels") and rng.random() < 0.2:
         options["series"] = rng.choice(("1", "2", "", "abd", "1.2", "\0", "9" * 50))
     return options | {"resample": rng.random() < 0.5, "assume_spacing": rng.random() < 0.5}
 

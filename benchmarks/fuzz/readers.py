@@ -43,7 +43,7 @@ class Reading:
 def read_by_us(folder: Path, seed: Seed, options: dict[str, Any], rng: random.Random) -> Reading:
     """Read with the functions of sautomed; its errors are an outcome, anything else is raised."""
     path = folder / seed.target if seed.target else folder
-    read = {"scan": _every_reader, "dicom": _one_reader}.get(seed.kind)
+    read = {"scan": _every_reader, "dicom": _one_reader, "labels": _label_readers}.get(seed.kind)
     if read is not None:
         return read(path, options, rng)
     return _outcome(lambda: Reading("read", _digest(_read_other(seed.kind, path))))
@@ -63,6 +63,18 @@ def _every_reader(path: Path, options: dict[str, Any], rng: random.Random) -> Re
         _outcome(lambda: _converted(path, chosen, rng))
     if stored.outcome == "read" and rng.random() < MASKED["scan"]:
         return replace(stored, mask=_masked(path, chosen, rng))
+    return stored
+
+
+def _label_readers(path: Path, options: dict[str, Any], rng: random.Random) -> Reading:
+    """Read as a label map alone: a segmentation is no scan."""
+    from sautomed.scans import read_geometry, read_labels, read_stored
+
+    header = _outcome(lambda: _geometry(read_geometry(path, labels=True)))
+    stored = _outcome(lambda: _stored(read_stored(path, labels=True)))
+    if header.outcome != "read" and stored.outcome == "read":
+        raise WrongResultError(f"read_geometry refuses ({header.outcome}) what read_stored reads")
+    _outcome(lambda: _volume(read_labels(path)))
     return stored
 
 
@@ -109,6 +121,8 @@ def _geometry(geometry: Any) -> Reading:
         raise WrongResultError(f"a geometry of {geometry.shape}, {geometry.affine.tolist()}")
     if any(not note.replace("\n", "").isprintable() or len(note) > MESSAGE_LIMIT for note in geometry.warnings):
         raise WrongResultError(f"an unprintable warning: {geometry.warnings!a}")
+    if not all(name.isprintable() for name in geometry.names.values()):
+        raise WrongResultError(f"an unprintable name: {geometry.names!a}")
     return Reading("read", warned=bool(geometry.warnings))
 
 

@@ -9,7 +9,7 @@ import json
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ class Seed:
         format: Name in `--formats`.
         files: Content by file name, before `packing`.
         target: File to read, or "" for the folder.
-        kind: "scan", "dicom", "dataset", "splits", "picture" or "array".
+        kind: "scan", "dicom", "labels" (of DICOM), "dataset", "splits", "picture" or "array".
         peer: The plain library for it; empty if there is none.
         style: How it is changed: "binary", "text" or "dicom".
         head: Bytes of its header, which are changed most.
@@ -124,6 +124,8 @@ def _nifti() -> Iterator[Seed]:
     import nibabel
     import numpy as np
 
+    from sautomed.scans.nifti_names import extension_of
+
     affine = np.array([[0.8, 0, 0, -12], [0, 0.9, 0, 7], [0, 0, 2.5, 30], [0, 0, 0, 1]])
     colours = np.zeros(SHAPE, [("R", "u1"), ("G", "u1"), ("B", "u1")])
     for name in "RGB":
@@ -142,6 +144,9 @@ def _nifti() -> Iterator[Seed]:
             image.set_qform(affine, code=1)
             if number == 0:
                 image.header.set_slope_inter(2, -10)
+            if number == 1:
+                image.header.extensions.append(extension_of({1: "liver", 2: "left kidney"}))
+                head += 400
             content = image.to_bytes()
             parts: dict[str, Any] = {"kind": "scan", "peer": "nibabel", "head": head, "options": options}
             yield Seed(name, {"a.nii": content}, "a.nii", **parts)
@@ -188,13 +193,16 @@ def _nrrd_text() -> Iterator[Seed]:
     head = f"NRRD0005\n# text\ntype: unsigned char\ndimension: 3\nsizes: {sizes}\nencoding: ascii\n{space}\n"
     yield Seed("nrrd", {"a.nrrd": (head + words).encode()}, "a.nrrd", "scan", "SimpleITK", "text", len(head))
     with_list = space.replace("directions: ", "directions: none ")
-    segments = "Segment0_ID:=liver\nSegment0_LabelValue:=1\nSegment0_Layer:=0\n"
+    segments = "Segment0_ID:=a\nSegment0_Name:=liver\nSegment0_LabelValue:=1\nSegment0_Layer:=0\n"
+    segments += "Segment1_Name:=left kidney\nSegment1_LabelValue:=2\nSegment1_Layer:=1\n"
     head = (
         f"NRRD0004\ntype: uint16\ndimension: 4\n{with_list}sizes: 2 {sizes}\nkinds: list domain domain domain\n"
         f"endian: big\nencoding: raw\n{segments}\n"
     )
     content = head.encode() + _numbers((2, *SHAPE), ">u2").tobytes(order="F")
-    yield Seed("nrrd", {"a.nrrd": content}, "a.nrrd", "scan", "SimpleITK", "text", len(head), options={"frame": 0})
+    options: dict[str, Any]
+    for options in ({"frame": 0}, {}):
+        yield Seed("nrrd", {"a.nrrd": content}, "a.nrrd", "scan", "SimpleITK", "text", len(head), options=options)
 
 
 def _dicom() -> Iterator[Seed]:
@@ -204,6 +212,8 @@ def _dicom() -> Iterator[Seed]:
         files = dicom.series(syntax)
         yield _dicom_seed(name, files, packing="deflate" if "deflated" in name else "")
     yield _dicom_seed("dicom-frames", {"a.dcm": dicom.multi_frame()}, "a.dcm")
+    for name, content in dicom.segmentations().items():
+        yield replace(_dicom_seed(name, {"a.dcm": content}, "a.dcm"), kind="labels")
     yield _dicom_seed("dicom-zip", dicom.series(SYNTAXES["dicom-explicit"]), "a.zip", "zip")
 
 

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from sautomed import errors
 from sautomed.scans.grid import NativeGrid
-from sautomed.scans.label_names import is_placeholder, match_names, numbering, plain_name
+from sautomed.scans.label_names import (
+    MAX_NAME,
+    is_placeholder,
+    match_names,
+    numbering,
+    plain_name,
+    readable_name,
+)
 from sautomed.scans.volume import LabelMap
 
 ORGANS = {1: "liver", 2: "right_kidney", 3: "spleen"}
@@ -39,6 +46,11 @@ def test_names_that_only_number_labels_are_no_names(name):
 @pytest.mark.parametrize("name", ["L1", "T12", "liver", "segment", "rib 3", "liver segment 1"])
 def test_names_with_a_meaning_are(name):
     assert not is_placeholder(name)
+
+
+def test_names_of_files_are_one_line_that_can_be_printed():
+    assert readable_name(" a\tb\x1b[2J\u202e\n c ") == "a b [2J c"
+    assert len(readable_name("a" * 1000)) == MAX_NAME
 
 
 def test_values_follow_their_names():

@@ -42,12 +42,12 @@ def organs():
 
 
 def test_names_and_values_are_read_from_the_header(tmp_path, organs):
-    path = write_slicer(tmp_path / "a.seg.nrrd", organs, [("Leber (groß)", 2, 0), ("a\\nb", 1, 0)])
-    assert read_geometry(path).names == {2: "Leber (groß)", 1: "a\nb"}
+    path = write_slicer(tmp_path / "a.seg.nrrd", organs, [("Leber (groß)", 2, 0), ("a\\nb\x1b[31m", 1, 0)])
+    assert read_geometry(path).names == {2: "Leber (groß)", 1: "a b [31m"}
     labels = read_labels(path)
-    assert labels.names == {2: "Leber (groß)", 1: "a\nb"}
+    assert labels.names == {2: "Leber (groß)", 1: "a b [31m"}
     np.testing.assert_array_equal(labels.to_native(), organs)
-    swapped = read_labels(path, names={1: "leber groß", 2: "a b"})
+    swapped = read_labels(path, names={1: "leber groß", 2: "a b 31m"})
     np.testing.assert_array_equal(swapped.to_native(), np.array([0, 2, 1])[organs])
 
 

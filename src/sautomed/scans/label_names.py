@@ -21,12 +21,18 @@ from sautomed.scans.volume import LabelMap
 
 Renames = Mapping[str, int]  # the value that a name stands for, by `plain_name`; 0 for the background
 NO_RENAMES: Renames = MappingProxyType({})
+MAX_NAME = 200  # ours: terms of SNOMED CT are shorter
 _NUMBERED = re.compile(r"(segment|segmentation|label|class|region|structure|roi|mask)? ?[0-9]+")
 
 
 def plain_name(name: str) -> str:
     """Return a name for comparison: in lower case, with one blank for everything that is no letter and no digit."""
     return " ".join(re.sub(r"[\W_]+", " ", name.casefold()).split())
+
+
+def readable_name(text: str) -> str:
+    """Return a name from a file as one line that can be printed, of at most `MAX_NAME` letters."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:MAX_NAME]
 
 
 def is_placeholder(name: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Literal
 
 import nibabel
 
+from sautomed.scans.label_names import readable_name
 from sautomed.scans.nifti_file import NiftiHeader
 from sautomed.scans.palette import colour_of, display_name
 from sautomed.scans.payload import Payload, open_bytes
@@ -84,5 +85,5 @@ def _names_in(text: str) -> dict[int, str]:
         literal = _CDATA.fullmatch(match[2])
         name = literal[1] if literal else html.unescape(match[2].strip())
         if 0 < int(match[1]) <= MAX_LABEL:
-            names[int(match[1])] = name
+            names[int(match[1])] = readable_name(name)
     return names

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sautomed.errors import NotThreeD
 from sautomed.errors.text import listed
+from sautomed.scans.label_names import readable_name
 from sautomed.scans.values import MAX_LABEL
 
 _KEY = re.compile(r"Segment([0-9]{1,5})_(Name|LabelValue|Layer)")
@@ -51,7 +52,7 @@ def segments_of(pairs: Mapping[str, str]) -> tuple[Segment, ...]:
     for number, entry in sorted(found.items()):
         value, layer = entry.get("LabelValue", "1"), entry.get("Layer", "0" if "LabelValue" in entry else str(number))
         if _VALUE.fullmatch(value) and _VALUE.fullmatch(layer) and 0 < int(value) <= MAX_LABEL:
-            segments.append(Segment(entry.get("Name", ""), int(value), int(layer)))
+            segments.append(Segment(readable_name(entry.get("Name", "")), int(value), int(layer)))
     return tuple(segments)
 
 

@@ -18,8 +18,9 @@ from sautomed.errors import MemoryShortage, NotAVolume, NotThreeD, UnsupportedVo
 from sautomed.scans.affine import LPS_TO_RAS, check_affine
 from sautomed.scans.contents import is_dicom
 from sautomed.scans.dicom import read as scans
-from sautomed.scans.dicom.damage import printable, translate_errors
+from sautomed.scans.dicom.damage import translate_errors
 from sautomed.scans.grid import NativeGrid
+from sautomed.scans.label_names import readable_name
 from sautomed.scans.payload import first_bytes
 from sautomed.scans.stored import Geometry, ReadOptions, Stored
 from sautomed.scans.values import MAX_LABEL
@@ -106,7 +107,7 @@ def _geometry(segmentation: hd.seg.Segmentation, path: Path) -> Geometry:
         affine = LPS_TO_RAS @ found.affine[:, [2, 1, 0, 3]]
         slices, rows, columns = (int(length) for length in found.spatial_shape)
         names = {
-            value: printable(str(segmentation.get_segment_description(number).segment_label))
+            value: readable_name(str(segmentation.get_segment_description(number).segment_label))
             for number, value in _label_values(segmentation).items()
         }
     check_affine(affine, path)

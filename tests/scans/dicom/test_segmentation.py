@@ -161,6 +161,16 @@ def test_damaged_segmentations_are_refused(labels, tmp_path):
                 read_labels(path)
 
 
+def test_a_segmentation_without_rows_is_no_volume(labels, tmp_path):
+    labels.save(tmp_path / "a.seg.dcm")
+    dataset = pydicom.dcmread(tmp_path / "a.seg.dcm")
+    dataset.Rows = 0
+    dataset.save_as(tmp_path / "a.seg.dcm")
+    for read in (read_labels, lambda path: read_geometry(path, labels=True)):
+        with pytest.raises(errors.NotAVolume, match="no regular stack"):
+            read(tmp_path / "a.seg.dcm")
+
+
 def test_a_mask_of_another_patient_is_not_completed(labels, series, tmp_path):
     labels.save(tmp_path / "a.seg.dcm")
     found, scan = read_labels(tmp_path / "a.seg.dcm", "axial"), read_scan(series, "axial")

@@ -98,7 +98,7 @@ def _open(path: Path) -> hd.seg.Segmentation:
 def _geometry(segmentation: hd.seg.Segmentation, path: Path) -> Geometry:
     with translate_errors(path, path.name, "has frames whose places cannot be read"):
         found = segmentation.get_volume_geometry()
-        if found is None:
+        if found is None or min(found.spatial_shape) < 1:
             raise NotAVolume(
                 "is a segmentation whose frames are no regular stack of slices.",
                 where=path,

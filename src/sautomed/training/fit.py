@@ -126,6 +126,6 @@ class _BestCheckpoint(ModelCheckpoint):
         path = str(Path(self.dirpath) / "best.ckpt")
         if not state_dict["best_model_path"] or not Path(path).is_file():
             return
-        scores = dict.fromkeys([path], state_dict["best_model_score"])
+        scores = {path: state_dict["best_model_score"]}
         here = {"dirpath": self.dirpath, "best_model_path": path, "kth_best_model_path": path, "best_k_models": scores}
         super().load_state_dict({**state_dict, **here})

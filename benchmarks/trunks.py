@@ -20,7 +20,8 @@ from transformers import ConvNextV2Backbone, ConvNextV2Config, ViTConfig, ViTMod
 from sautomed.config import ModelSettings, load_settings
 from sautomed.model.build import assemble
 from sautomed.model.sautomed import SAutoMed
-from sautomed.model.trunk_resnet import ResNetTrunk, TopDownNeck, for_convolutions, with_kept_layout
+from sautomed.model.trunk_convolutional import TopDownNeck, for_convolutions, with_kept_layout
+from sautomed.model.trunk_resnet import ResNetTrunk
 from sautomed.model.values import Features
 from sautomed.training import train as train_module
 from sautomed.training.plan import TrainingPlan

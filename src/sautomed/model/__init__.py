@@ -2,8 +2,8 @@
 
 sautomed.py           Fig. 1: the parts together; build.py makes it from settings
 sam/                  SAM, and its image encoder with LoRA as a trunk
-trunk_convolutional.py the small image encoders, trained as a whole: trunk_resnet.py from scratch,
-                      trunk_efficientnet_lite.py from the weights that imagenet_weights.py reads
+trunk_*.py            small image encoders, trained as a whole: a ResNet from scratch, and EfficientNet-Lite0 from
+                      what imagenet_weights.py reads; what both have in common is in trunk_convolutional.py
 slice_attention.py    local 3D awareness, Eq. 1-2
 history.py            global 3D awareness, Eq. 3
 box_prompt.py         the Box Prompt Generator, Eq. 4-5; boxes.py boxes of label slices

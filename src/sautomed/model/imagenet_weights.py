@@ -74,8 +74,7 @@ def read_imagenet_weights(path: Path) -> dict[str, Tensor]:
 
 def published_names(trunk: EfficientNetLite0Trunk) -> Iterator[tuple[str, nn.Module]]:
     """Yield the convolutions and norms of a trunk, without its neck, under the names of the published file."""
-    convolution, norm = trunk.stem[0]
-    yield from (("_conv_stem", convolution), ("_bn0", norm))
+    yield from (("_conv_stem", trunk.stem.get_submodule("0.0")), ("_bn0", trunk.stem.get_submodule("0.1")))
     for number, block in enumerate(trunk.blocks()):
         parts = (("_expand_conv", "_bn0", block.expand), ("_depthwise_conv", "_bn1", block.depthwise),
                  ("_project_conv", "_bn2", block.project))  # fmt: skip

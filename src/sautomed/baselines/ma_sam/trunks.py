@@ -1,6 +1,6 @@
-"""Encoders of stacks of slices: SAM's with FacT and 3D adapters (as published), and convolutional ones with 3D adapters.
+"""Encoders of stacks of slices with 3D adapters: SAM's, with FacT (as published), and convolutional ones (ours).
 
-The latter are ours. They have no queries and values, so no FacT, and are trained as a whole.
+A convolutional trunk has no queries and values, so no FacT, and none of it is frozen.
 """
 
 from collections.abc import Callable

@@ -4,6 +4,8 @@ EfficientNet without squeeze-and-excitation and with ReLU6: small, quick on a CP
 in a package (`imagenet_weights`). The classifier's last convolution and linear layer are left out.
 """
 
+from typing import NamedTuple
+
 import torch.nn.functional as nnf
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -16,14 +18,25 @@ MEAN, SPREAD = 127 / 255, 128 / 255
 
 EPSILON = 1e-3  # of the norms, as published
 
-STEM = 32
-# Per block: kernel, stride, expansion, channels. A group per stride: 2, 4, 8, 16, 32.
-BLOCKS: tuple[tuple[tuple[int, int, int, int], ...], ...] = (
-    ((3, 1, 1, 16),),
-    ((3, 2, 6, 24), (3, 1, 6, 24)),
-    ((5, 2, 6, 40), (5, 1, 6, 40)),
-    ((3, 2, 6, 80), (3, 1, 6, 80), (3, 1, 6, 80), (5, 1, 6, 112), (5, 1, 6, 112), (5, 1, 6, 112)),
-    ((5, 2, 6, 192), (5, 1, 6, 192), (5, 1, 6, 192), (5, 1, 6, 192), (3, 1, 6, 320)),
+STEM = 32  # channels
+
+
+class Block(NamedTuple):
+    """Sizes of an inverted bottleneck."""
+
+    kernel: int
+    stride: int
+    expansion: int
+    channels: int
+
+
+# One row for each stride: 2, 4, 8, 16, 32.
+BLOCKS = (
+    (Block(3, 1, 1, 16),),
+    (Block(3, 2, 6, 24), Block(3, 1, 6, 24)),
+    (Block(5, 2, 6, 40), Block(5, 1, 6, 40)),
+    (Block(3, 2, 6, 80), *[Block(3, 1, 6, 80)] * 2, *[Block(5, 1, 6, 112)] * 3),
+    (Block(5, 2, 6, 192), *[Block(5, 1, 6, 192)] * 3, Block(3, 1, 6, 320)),
 )
 
 
@@ -35,9 +48,9 @@ class EfficientNetLite0Trunk(ConvolutionalTrunk):
     """
 
     def __init__(self, channels: int):
-        first, *stages = _groups()
+        first, *stages = _rows_of_blocks()
         stem = nn.Sequential(_convolution(3, STEM, 3, stride=2), nn.ReLU6(inplace=True), first)
-        widths = [group[-1][-1] for group in BLOCKS]
+        widths = [row[-1].channels for row in BLOCKS]
         super().__init__(channels, stem, nn.Identity(), nn.ModuleList(stages), widths, MEAN, SPREAD)
 
     def blocks(self) -> list["InvertedBottleneck"]:
@@ -48,13 +61,13 @@ class EfficientNetLite0Trunk(ConvolutionalTrunk):
 class InvertedBottleneck(nn.Module):
     """1x1 expansion, depthwise convolution, 1x1 projection; a residual where shapes allow (Sandler et al. 2018)."""
 
-    def __init__(self, channels: int, kernel: int, stride: int, expansion: int, out_channels: int):
+    def __init__(self, channels: int, sizes: Block):
         super().__init__()
-        wide = channels * expansion
-        self.has_residual = stride == 1 and channels == out_channels
-        self.expand = None if expansion == 1 else _convolution(channels, wide, 1)
-        self.depthwise = _convolution(wide, wide, kernel, stride, groups=wide)
-        self.project = _convolution(wide, out_channels, 1)
+        wide = channels * sizes.expansion
+        self.has_residual = sizes.stride == 1 and channels == sizes.channels
+        self.expand = None if sizes.expansion == 1 else _convolution(channels, wide, 1)
+        self.depthwise = _convolution(wide, wide, sizes.kernel, sizes.stride, groups=wide)
+        self.project = _convolution(wide, sizes.channels, 1)
         self.bound = nn.ReLU6(inplace=True)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c2 h2 w2"]:
@@ -83,13 +96,13 @@ def _convolution(channels: int, out_channels: int, kernel: int, stride: int = 1,
     return nn.Sequential(convolution, nn.BatchNorm2d(out_channels, eps=EPSILON))
 
 
-def _groups() -> list[nn.Sequential]:
+def _rows_of_blocks() -> list[nn.Sequential]:
     """Make the blocks of each stride."""
-    channels, groups = STEM, []
-    for sizes in BLOCKS:
+    channels, rows = STEM, []
+    for row in BLOCKS:
         blocks = []
-        for kernel, stride, expansion, out_channels in sizes:
-            blocks.append(InvertedBottleneck(channels, kernel, stride, expansion, out_channels))
-            channels = out_channels
-        groups.append(nn.Sequential(*blocks))
-    return groups
+        for sizes in row:
+            blocks.append(InvertedBottleneck(channels, sizes))
+            channels = sizes.channels
+        rows.append(nn.Sequential(*blocks))
+    return rows

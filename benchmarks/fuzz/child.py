@@ -25,6 +25,8 @@ ADDRESS_LIMIT_BYTES = 8 << 30  # larger allocations fail at once
 class WrongResultError(Exception):
     """A reader should have raised an error, or returned something inconsistent."""
 
+    kind = "wrong"
+
 
 @dataclass(frozen=True)
 class Block:
@@ -55,12 +57,14 @@ class Report:
     Args:
         outcome: "read", the class of the error, or "finding".
         peak_mb: Peak memory of the process and its children so far.
+        mask: As in `readers.Reading`.
     """
 
     outcome: str
     seconds: float = 0.0
     peak_mb: float = 0.0
     finding: Finding | None = None
+    mask: str = ""
 
 
 @dataclass
@@ -128,13 +132,13 @@ def _prepare(setup: WorkerSetup) -> None:
 def _report(read: Any, setup: WorkerSetup, format_name: str, number: int) -> Report:
     given = mutated(setup.seeds[format_name], number, setup.random_seed)
     folder = setup.folder / INPUT
-    outcome, finding = "finding", None
+    outcome, finding, mask = "finding", None, ""
     whole = _whole(read, setup, given.seed, folder) if given.cut else ""
     write_input(folder, given.seed, given.files)
     began = time.perf_counter()
     try:
-        found = read(folder, given.seed, given.options, random.Random(number))
-        outcome = found.outcome
+        found = read(folder, given.seed, given.options, random.Random(f"{setup.random_seed} {number}"))
+        outcome, mask = found.outcome, found.mask
         if found.digest and given.cut and not found.warned and found.digest != whole:
             finding = Finding("cut-short-but-read", f"{given.options}: read without a warning, but incompletely")
     except Exception as error:  # noqa: BLE001  any exception is a finding
@@ -143,7 +147,7 @@ def _report(read: Any, setup: WorkerSetup, format_name: str, number: int) -> Rep
     printed = _printed()
     if printed and setup.reader == OURS and finding is None:
         finding = Finding(f"printed-{_letters(printed)}", f"{given.options}\n{printed}")
-    return Report("finding" if finding else outcome, seconds, peak_mb(), finding)
+    return Report("finding" if finding else outcome, seconds, peak_mb(), finding, mask)
 
 
 def _whole(read: Any, setup: WorkerSetup, seed: Seed, folder: Path) -> str:
@@ -176,11 +180,11 @@ def _printed() -> str:
 
 
 def _name_of(error: BaseException) -> str:
-    """Return the exception with its innermost line in sautomed; for a wrong result, the words of its message."""
+    """Return the exception with its innermost line in sautomed; of a wrong result, the message up to a colon."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if f"{os.sep}sautomed{os.sep}" in frame.filename]
     if isinstance(error, WrongResultError):
-        return f"wrong-{_letters(str(error))}"
+        return f"{error.kind}-{_letters(str(error).split(':')[0])}"
     last = (ours or frames)[-1]
     return f"{type(error).__name__}-{Path(last.filename).stem}-{last.name.strip('<>')}-{last.lineno}"
 

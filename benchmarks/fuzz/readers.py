@@ -6,7 +6,7 @@ Each returns a Reading, which can be compared with that of the unchanged input, 
 import hashlib
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -14,11 +14,13 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 
 from fuzz.child import WrongResultError
+from fuzz.masks import POSITION_TOLERANCE, compare_mask
 from fuzz.seeds import Seed
 from sautomed.errors import SautomedError
 
 MESSAGE_LIMIT = 4000
-POSITION_TOLERANCE = 1e-4  # relative to the largest number of the affine: NIfTI's 32-bit floats
+CONVERTED = 0.15  # share of scans that are converted, too
+MASKED = {"scan": 0.2, "dicom": 0.04}  # share with a mask that is compared; one of DICOM takes a tenth of a second
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,13 @@ class Reading:
         outcome: "read", or the class of the error.
         digest: Hash of voxels and affine; empty if they were not read.
         warned: Whether the reader gave a warning.
+        mask: Of a mask on the scan's grid: "compared", the class of the error with which it was not written, or "".
     """
 
     outcome: str
     digest: str = ""
     warned: bool = False
+    mask: str = ""
 
 
 def read_by_us(folder: Path, seed: Seed, options: dict[str, Any], rng: random.Random) -> Reading:
@@ -55,8 +59,10 @@ def _every_reader(path: Path, options: dict[str, Any], rng: random.Random) -> Re
         raise WrongResultError(f"read_geometry refuses ({header.outcome}) what read_stored reads")
     _outcome(lambda: _volume(read_scan(path, options=chosen)))
     _outcome(lambda: _volume(read_labels(path, options=chosen)))
-    if stored.outcome == "read" and rng.random() < 0.15:
+    if stored.outcome == "read" and rng.random() < CONVERTED:
         _outcome(lambda: _converted(path, chosen, rng))
+    if stored.outcome == "read" and rng.random() < MASKED["scan"]:
+        return replace(stored, mask=_masked(path, chosen, rng))
     return stored
 
 
@@ -75,7 +81,10 @@ def _one_reader(path: Path, options: dict[str, Any], rng: random.Random) -> Read
         lambda: _series_rows(series_table(path, resample=chosen.resample)),
         lambda: _converted(path, chosen, rng),
     )
-    return _outcome(rng.choice(readers) if chosen != ReadOptions() else readers[0])
+    reading = _outcome(rng.choice(readers) if chosen != ReadOptions() else readers[0])
+    if reading.outcome == "read" and rng.random() < MASKED["dicom"]:
+        return replace(reading, mask=_masked(path, chosen, rng))
+    return reading
 
 
 def _series_rows(rows: Sequence[Any]) -> Reading:
@@ -138,6 +147,22 @@ def _converted(path: Path, options: Any, rng: random.Random) -> Reading:
     finally:
         target.unlink(missing_ok=True)
     return Reading("read", warned=True)
+
+
+def _masked(path: Path, options: Any, rng: random.Random) -> str:
+    """Read the scan, and write, read and compare a mask on its grid; return what `Reading.mask` says."""
+    from sautomed.scans import read_scan
+
+    try:
+        volume = read_scan(path, options=options)
+    except SautomedError:  # its voxels are not those of a scan
+        return ""
+
+    def compared() -> Reading:
+        compare_mask(volume, path.parent, rng)
+        return Reading("compared")
+
+    return _outcome(compared).outcome
 
 
 def _read_other(kind: str, path: Path) -> Any:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 SHAPE = (5, 4, 3)
+FLAT = (5, 1, 3)
 SYNTAXES = {  # names of pydicom.uid
     "dicom-implicit": "ImplicitVRLittleEndian",
     "dicom-explicit": "ExplicitVRLittleEndian",
@@ -132,6 +133,7 @@ def _nifti() -> Iterator[Seed]:
         (_numbers(SHAPE, "f4"), {}),
         (_numbers((*SHAPE, 2), "u1"), {"frame": 1}),
         (colours, {"channel": 1}),
+        (_numbers(FLAT, "u2"), {}),
     ]
     kinds = (("nifti-1", nibabel.Nifti1Image, 352), ("nifti-2", nibabel.Nifti2Image, 544))
     for number, (array, options) in enumerate(variants):
@@ -151,10 +153,12 @@ def _itk() -> Iterator[Seed]:
 
     plain = SimpleITK.GetImageFromArray(_numbers(SHAPE, "i2"))
     plain.SetSpacing((0.8, 0.9, 2.5))
+    flat = SimpleITK.GetImageFromArray(_numbers(FLAT, "u1"))
     colours = SimpleITK.Compose(plain, plain, plain)
     volumes = SimpleITK.JoinSeries([plain, plain])
     variants: tuple[tuple[Any, dict[str, Any]], ...] = (
         (plain, {}),
+        (flat, {}),
         (colours, {"channel": 1}),
         (volumes, {"frame": 1}),
     )

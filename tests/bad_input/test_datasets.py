@@ -151,7 +151,7 @@ def test_float_labels_in_a_dataset(blocks, train):
     blocks.write_label(2, organs(2).astype(np.float32) * 0.5)
     code, output = train(blocks.folder)
     assert code == 3
-    for words in ("SAM-E0312", "case_2.nii.gz", "no whole numbers", "resampled without nearest neighbour"):
+    for words in ("SAM-E0312", "case_2.nii.gz", "no whole numbers", "resample it again by nearest neighbour"):
         assert words in output
 
 
@@ -215,7 +215,7 @@ def test_a_scan_given_as_a_label_map(blocks, train):
     blocks.label(1).write_bytes(blocks.image(1).read_bytes())
     code, output = train(blocks.folder)
     assert code == 3
-    for words in ("SAM-E0312", "case_1.nii.gz", "Is this a scan rather than its label map?"):
+    for words in ("SAM-E0312", "case_1.nii.gz", "If this is a scan, give its label map"):
         assert words in output
 
 

@@ -200,7 +200,7 @@ def test_nan_and_inf_below_the_limit_are_mended_and_recorded(command, trained_ru
 @pytest.mark.parametrize("value", [0, 7])
 def test_constant_or_empty_image(segment, tmp_path, value):
     path = write(tmp_path / "a.nii.gz", np.full((8, 8, 4), value, np.int16))
-    segment(3, "SAM-E0306", ["constant image", f"256 voxels are {value}", "how the file was exported"], path)
+    segment(3, "SAM-E0306", ["constant image", f"256 voxels are {value}", "Export the scan again"], path)
 
 
 # --- 4D input ---
@@ -234,7 +234,7 @@ def test_64_bit_labels_beyond_the_range(refused, tmp_path):
     labels = np.zeros((8, 8, 4), np.uint64)
     labels[0, 0, 0] = 2**40
     path, out = write(tmp_path / "a.nii", labels, dtype=np.uint64), tmp_path / "scores"
-    words = ["whole numbers from 0 to 65535", "label map?"]
+    words = ["whole numbers from 0 to 65535", "give its label map"]
     refused(3, "SAM-E0312", words, "evaluate", "-p", path, "-r", path, "-o", out, target=out)
 
 
@@ -295,7 +295,7 @@ def test_float_or_scaled_labels(refused, command, tmp_path):
         code, output = command("evaluate", "-p", path, "-r", reference, "-o", tmp_path / "scores")
         assert (code, "1.000" in output) == (0, True)
     odd, out = write(tmp_path / "odd.nii.gz", truth + np.float32(0.4)), tmp_path / "none"
-    words = ["256 values that are no whole numbers", "the first 0.4 at (0, 0, 0)", "resampled without nearest"]
+    words = ["256 values that are no whole numbers", "the first 0.4 at (0, 0, 0)", "resample it again by nearest"]
     refused(3, "SAM-E0312", words, "evaluate", "-p", odd, "-r", reference, "-o", out, target=out)
 
 

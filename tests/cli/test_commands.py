@@ -389,7 +389,7 @@ def strange_dataset(dataset_folder, tmp_path):
 
 
 def test_a_sound_dataset_passes_the_doctor(command, dataset_folder, tmp_path):
-    code, text, faults = command("doctor", dataset_folder, "-o", tmp_path / "page.html")
+    code, text, faults = command("doctor", dataset_folder, "-o", tmp_path / "page.html", "-q")
     assert (code, faults) == (0, "")
     assert "6 cases: no errors" in text
     assert "block_5" in (tmp_path / "page.html").read_text(encoding="utf-8")
@@ -423,8 +423,8 @@ def test_the_doctor_writes_corrected_copies(command, strange_dataset, tmp_path):
 @pytest.mark.parametrize(
     ("fault", "code", "words"),
     [
-        (KeyboardInterrupt(), 130, "--resume"),
-        (errors.Terminated(), 143, "--resume"),
+        (KeyboardInterrupt(), 130, "Stopped"),
+        (errors.Terminated(), 143, "Stopped"),
         (EOFError("nothing more to read"), 1, "bug in sautomed"),
         (MemoryError(), 5, "out of memory"),
         (torch.OutOfMemoryError("CUDA out of memory"), 5, "out of memory"),
@@ -459,4 +459,4 @@ def test_only_a_training_with_a_checkpoint_promises_that_it_goes_on(command, dat
     folder.mkdir(parents=True)
     torch.save({"global_step": 1}, folder / "last.ckpt")
     code, _, text = command(*order, "--resume", "--set", "train.steps=4")
-    assert (code, "go on with --resume" in text) == (130, True)
+    assert (code, "goes on with --resume" in text) == (130, True)

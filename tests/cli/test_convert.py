@@ -1,5 +1,7 @@
 """Values and geometry are kept in every format; see also tests/scans/test_round_trip.py."""
 
+from dataclasses import replace
+
 import nibabel
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import SimpleITK
 
 from sautomed import errors
 from sautomed.cli.convert import convert_file, exact_values
-from sautomed.scans import ReadOptions, read_stored
+from sautomed.scans import ReadOptions, read_labels, read_stored
 from sautomed.scans.grid import NativeGrid
 from sautomed.scans.stored import Geometry, Stored
 
@@ -127,3 +129,16 @@ def test_other_targets_are_refused_before_anything_is_read(tmp_path, name):
 def test_a_missing_source_is_named(tmp_path):
     with pytest.raises(errors.MissingFile):
         convert_file(tmp_path / "missing.nii", tmp_path / "b.mha")
+
+
+@pytest.mark.parametrize("source", [".seg.nrrd", ".nii.gz"])
+@pytest.mark.parametrize("target", [".nii", ".nrrd", ".seg.nrrd", ".mha"])
+def test_names_of_labels_are_kept_where_the_format_has_a_place_for_them(tmp_path, source, target):
+    convert_file(scan(tmp_path / "a.nii.gz"), tmp_path / "a.seg.nrrd")
+    labels = replace(read_labels(tmp_path / "a.seg.nrrd"), names={1: "liver", 2: "left kidney"})
+    labels.save(tmp_path / f"b{source}")
+    convert_file(tmp_path / f"b{source}", tmp_path / f"c{target}")
+    found = read_labels(tmp_path / f"c{target}")
+    np.testing.assert_array_equal(found.to_native(), labels.to_native())
+    kept = {} if target == ".mha" else labels.names
+    assert {value: found.names[value] for value in kept} == kept

@@ -108,3 +108,19 @@ def test_a_file_that_holds_no_settings_is_refused_by_its_name(tmp_path, content,
         load_settings(file, ["train.batch=4"] if content[:1] != b"1" else [])
     assert str(file) in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("tree", "near"),
+    [
+        ({"train": {"bach": 1}}, "train.batch"),
+        ({"model": {"trunk": {"kind": "sam", "lora": {"ranc": 3}}}}, "model.trunk.lora.rank"),
+        ({"a.b": 1}, None),
+        ({"model": {"trunk": {"kind": "resnet", "zzz": 3}}}, None),
+    ],
+)
+def test_an_unknown_setting_names_the_nearest_one_of_its_section(tree, near):
+    with pytest.raises(UnknownSetting) as caught:
+        parse_settings(tree, "mine.yaml")
+    assert ("Did you mean" in caught.value.cure) == (near is not None)
+    assert near is None or f"Did you mean {near}?" in caught.value.cure

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
 import numpy as np
+
+from sautomed.scans import read_labels
 
 LABELS = {"liver": 1, "right_kidney": 2, "left_kidney": 3, "spleen": 4}
 SHAPE = (40, 32, 12)
@@ -75,6 +78,11 @@ class BlockDataset:
 
     def write_label(self, number: int, array: np.ndarray, matrix: np.ndarray | None = None) -> None:
         self._write(self.label(number), array, matrix, None)
+
+    def name_labels(self, number: int, array: np.ndarray, names: dict[int, str]) -> None:
+        """Write a label map whose header names its values."""
+        self.write_label(number, array)
+        replace(read_labels(self.label(number)), names=names).save(self.label(number))
 
     def files(self) -> dict[str, bytes]:
         """Return every file of the dataset with its bytes."""

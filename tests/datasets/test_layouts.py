@@ -1,8 +1,8 @@
 """Laws of all layouts: scans and labels are read as they were written, and the layout of a folder is detected."""
 
-import json
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -182,12 +182,12 @@ def test_predictions_are_scored_against_a_dataset_in_its_layout(written, layout,
     assert len(summary.unpredicted) == len(dataset.cases) - 1
 
 
-def test_predictions_of_other_organs_are_not_scored(written, tmp_path):
+def test_organs_that_a_dataset_lacks_are_not_scored(written, tmp_path):
     folder, _ = written("btcv")
     dataset = read_dataset(folder)
-    dataset.load(dataset.cases[0])[1].save(tmp_path / "predictions" / "0001.nii.gz")
-    (tmp_path / "predictions" / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "liver": 1}}))
-    with pytest.raises(errors.BadDatasetJson, match="names other labels"):
+    labels = dataset.load(dataset.cases[0])[1]
+    replace(labels, names=labels.names | {1: "appendix"}).save(tmp_path / "predictions" / "0001.nii.gz")
+    with pytest.raises(errors.SomeCasesFailed, match=r"names labels that are none of .*: appendix \(value 1\)"):
         evaluate(tmp_path / "predictions", folder, tmp_path / "scores")
 
 

@@ -178,7 +178,7 @@ def test_a_dataset_without_label_maps_lists_cases_that_cannot_be_trained_on(data
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    assert refused(errors.MissingFile, "no such dataset folder", tmp_path / "nowhere").id == "SAM-E0301"
+    assert refused(errors.MissingFile, "does not exist", tmp_path / "nowhere").id == "SAM-E0301"
 
 
 def test_a_folder_without_description_is_named(dataset):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sautomed import errors
 from sautomed.datasets import read_dataset
 from sautomed.datasets.layouts import read_label_names_of
-from sautomed.datasets.rules import NO_RULES, LabelRules, parse_rules, unknown_labels, with_rules
+from sautomed.datasets.rules import NO_RULES, LabelRules, cure_of_unknown_values, unusable_labels, with_rules
 from sautomed.scans.grid import NativeGrid
 from sautomed.scans.volume import LabelMap
 
@@ -27,29 +27,6 @@ def add_unknown_value(blocks, number=0, value=7):
     blocks.write_label(number, labels)
 
 
-def test_rules_are_read_from_the_command_line():
-    assert parse_rules() == NO_RULES
-    assert not NO_RULES
-    rules = parse_rules(["7=1", "2=3", "3=2"], ["9"], regrid=True)
-    assert rules == LabelRules({7: 1, 2: 3, 3: 2}, frozenset({9}), True)
-    assert rules
-
-
-def test_labels_are_given_by_name_as_well(blocks):
-    def read_names():
-        return read_label_names_of(blocks.folder)
-
-    assert parse_rules(["255=liver", "left_kidney = background"], ["spleen"], read_names=read_names) == parse_rules(
-        [f"255={LABELS['liver']}", f"{LABELS['left_kidney']}=0"], [str(LABELS["spleen"])]
-    )
-    with pytest.raises(errors.UnknownSetting, match=r"no label 'livre'.*Did you mean liver\?.*0 background, 1 liver"):
-        parse_rules(["255=livre"], read_names=read_names)
-    with pytest.raises(errors.UnknownSetting, match="maps 7 twice"):
-        parse_rules(["7=liver", "7=spleen"], read_names=read_names)
-    with pytest.raises(errors.UnknownSetting, match="0 is the background"):
-        parse_rules(["background=liver"], read_names=read_names)
-
-
 def test_names_are_known_although_a_file_has_no_partner(blocks):
     blocks.label(0).unlink()
     assert set(read_label_names_of(blocks.folder).values()) == set(LABELS)
@@ -65,27 +42,9 @@ def test_a_label_that_another_value_is_mapped_onto_stays_although_its_own_is_ign
 def test_only_a_dataset_with_a_description_is_told_to_name_values_in_it(blocks):
     add_unknown_value(blocks)
     dataset = read_dataset(blocks.folder)
-    assert unknown_labels(dataset, dataset.cases).cure.endswith("--ignore 7, or name them in dataset.json.")
+    assert unusable_labels(dataset, dataset.cases).cure.endswith("--ignore 7, or name them in dataset.json.")
     (blocks.folder / "dataset.json").unlink()
-    assert unknown_labels(dataset, dataset.cases).cure.endswith("--ignore 7.")
-
-
-@pytest.mark.parametrize(
-    ("maps", "ignore", "words"),
-    [
-        (["7"], [], "--map.*'7'.*OLD=NEW"),
-        (["7=liver"], [], "--map.*7=liver"),
-        (["-7=1"], [], "--map.*-7=1"),
-        (["7=1", "7=2"], [], "maps 7 twice"),
-        (["7=1"], ["7"], "7 is both mapped and ignored"),
-        (["0=1"], [], "0 is the background"),
-        ([], ["0"], "0 is the background"),
-        ([], ["99999"], "--ignore.*99999"),
-    ],
-)
-def test_rules_that_make_no_sense_are_refused(maps, ignore, words):
-    with pytest.raises(errors.UnknownSetting, match=words):
-        parse_rules(maps, ignore)
+    assert unusable_labels(dataset, dataset.cases).cure.endswith("--ignore 7.")
 
 
 @settings(max_examples=40, deadline=None)
@@ -135,11 +94,11 @@ def test_a_rule_must_fit_the_dataset(blocks):
 
 def test_unknown_values_are_listed_with_voxels_and_cases(blocks):
     dataset = read_dataset(blocks.folder)
-    assert unknown_labels(dataset, dataset.cases) is None
+    assert unusable_labels(dataset, dataset.cases) is None
     add_unknown_value(blocks, 0)
     add_unknown_value(blocks, 1)
     add_unknown_value(blocks, 1, 9)
-    fault = unknown_labels(dataset, dataset.cases)
+    fault = unusable_labels(dataset, dataset.cases)
     assert isinstance(fault, errors.UnknownLabels)
     for words in ("7 (3 voxels in 1 case: case_0)", "9 (3 voxels in 1 case: case_1)", "--map 7=", "--ignore 7"):
         assert words in str(fault)
@@ -158,3 +117,39 @@ def test_regridding_a_dataset_adds_a_warning(blocks):
     volume, _ = ruled.load(ruled.cases[1])
     assert volume.warnings == ()
     assert nibabel.load(blocks.label(0)).shape == shorter.shape
+
+
+def test_label_maps_are_numbered_by_the_names_in_their_headers(blocks):
+    dataset = read_dataset(blocks.folder)
+    case, before = dataset.cases[0], dataset.load(dataset.cases[0])[1]
+    numbers = np.array([0, 3, 1, 4, 2], np.uint8)
+    blocks.name_labels(0, numbers[organs(0)], {3: "Liver", 1: "right kidney", 4: "Left-Kidney", 2: "Spleen"})
+    for labels in (dataset.load(case)[1], dataset.read_label(case)):
+        assert labels.names == before.names
+        np.testing.assert_array_equal(labels.array, before.array)
+
+
+def test_rules_give_names_in_headers_a_label(blocks):
+    dataset = read_dataset(blocks.folder)
+    case, before = dataset.cases[0], dataset.load(dataset.cases[0])[1]
+    blocks.name_labels(0, organs(0), {1: "Leber", 2: "tumour", 3: "left kidney", 4: "spleen"})
+    with pytest.raises(errors.UnmatchedNames, match=r"case case_0 .*Leber \(value 1\), tumour \(value 2\)"):
+        dataset.load(case)
+    fault = unusable_labels(dataset, dataset.cases)
+    assert isinstance(fault, errors.UnmatchedNames)
+    assert "Leber (1 case: case_0); tumour (1 case: case_0)" in fault.fault
+    rules = LabelRules({3: 4}, names={"leber": 1, "tumour": 0})
+    ruled = with_rules(dataset, rules)
+    expected = np.array([0, 1, 0, 4, 4])[before.array]
+    np.testing.assert_array_equal(ruled.load(case)[1].array, expected)
+    assert ruled.labels == {1: "liver", 2: "right_kidney", 4: "spleen"}
+    assert unusable_labels(ruled, ruled.cases) is None
+    assert rules.key != LabelRules({3: 4}).key
+    with pytest.raises(errors.UnknownSetting, match="maps onto 9"):
+        with_rules(dataset, LabelRules(names={"leber": 9}))
+
+
+def test_a_scan_in_place_of_a_label_map_gives_no_endless_cure():
+    cure = cure_of_unknown_values(range(1, 3000), "dataset.json")
+    assert cure.count("--ignore") == cure.count("--map") == 8
+    assert "and so on" in cure

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from sautomed import errors
+from sautomed.datasets.parse_rules import parse_rules
 from sautomed.evaluation import CONVENTIONS
 from sautomed.evaluation.evaluate import evaluate
 from sautomed.scans import read_labels
+from sautomed.scans.volume import LabelMap
 
 AFFINE = np.diag([1.0, 2.0, 4.0, 1.0])
 LABELS = {"background": 0, "liver": 1, "spleen": 2, "gallbladder": 3}
@@ -225,7 +227,7 @@ def test_a_bad_prediction_fails_alone_with_its_reason(folders, break_it):
         words = ["prediction and reference lie up to", "1 x 2 x 5 mm", "1 x 2 x 4 mm"]
     elif break_it == "unknown label":
         save(predictions, "b", organs() * 4)
-        words = ["4 (64 voxels)", "dataset.json"]
+        words = ["4 (64 voxels)", "Known are: 0 background, 1 liver", "--map 4=LABEL"]
     else:
         (predictions / "b.nii.gz").write_text("nothing")
         words = ["is no scan that can be read"]
@@ -268,11 +270,45 @@ def test_predictions_without_a_reference_are_listed_and_not_scored(folders):
     assert json.loads((folders[2] / "summary.json").read_text())["predictions_without_reference"] == ["stranger"]
 
 
-def test_predictions_with_other_label_names_are_refused(folders):
-    other = {"background": 0, "spleen": 1, "liver": 2}
+def test_labels_are_compared_by_name_whatever_their_numbers(folders):
+    before = evaluate(*folders)
+    for path in folders[0].iterdir():
+        save(folders[0], path.name.split(".")[0], np.array([0, 9, 1, 2], np.uint8)[nibabel.load(path).dataobj])
+    other = {"background": 0, "Spleen": 1, "gall bladder": 2, "liver": 9}
     (folders[0] / "dataset.json").write_text(json.dumps({"labels": other}))
-    with pytest.raises(errors.BadDatasetJson, match=r"names other labels.*1 liver, 2 spleen.*1 spleen, 2 liver"):
-        evaluate(*folders)
+    renamed = evaluate(*folders, rules=rules(maps=["gall bladder=gallbladder"]))
+    assert renamed.names == before.names
+    assert renamed.overall == before.overall
+
+
+def rules(maps=(), ignore=()):
+    return lambda labels, in_files: parse_rules(maps, ignore, False, lambda: labels, lambda: in_files)
+
+
+def test_organs_that_the_references_lack_are_refused_until_they_are_mapped_or_ignored(folders):
+    (folders[0] / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "Leber": 1, "spleen": 2}}))
+    fault = some_failed(folders)
+    assert set(fault.result.failed) == {"a", "b", "c"}
+    assert "none of 1 liver, 2 spleen, 3 gallbladder: Leber (value 1). Give their labels with --map Leber=LABEL" in str(
+        fault
+    )
+    mapped = evaluate(*folders, rules=rules(maps=["Leber=liver"]))
+    assert mapped.classes[1]["dsc"].mean == pytest.approx((1 + 0.75 + 1) / 3)
+    ignored = evaluate(*folders, rules=rules(ignore=["Leber", "liver"]))
+    assert ignored.names == {2: "spleen", 3: "gallbladder"}
+    assert ignored.classes[2]["dsc"].mean == pytest.approx(2 / 3)
+
+
+def test_labels_that_no_prediction_has_are_missed_with_a_warning(folders, caplog):
+    (folders[1].parent / "dataset.json").unlink()
+    names = {1: "liver", 2: "spleen"}
+    for folder, known in ((folders[0], {1: "liver"}), (folders[1], names)):
+        for path in list(folder.iterdir()):
+            labels = read_labels(path)
+            array = labels.array * np.isin(labels.array, list(known)).astype(np.uint8)
+            LabelMap(array, labels.affine, labels.native, labels.plane, known).save(path)
+    assert evaluate(*folders).classes[2]["dsc"].mean == 0
+    assert "no prediction has a label named spleen" in caplog.text
 
 
 @pytest.mark.parametrize("ending", [".nrrd", ".mha", ".nii", ".seg.nrrd"])

@@ -1,11 +1,9 @@
-"""Predictions and references belong together by case id; their label names must agree."""
-
-import json
+"""Predictions and references belong together by case id."""
 
 import pytest
 
 from sautomed import errors
-from sautomed.evaluation.pairs import Pairs, find_label_names, label_names, pair_files
+from sautomed.evaluation.pairs import Pairs, pair_files
 
 
 @pytest.fixture
@@ -16,10 +14,6 @@ def folders(tmp_path):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).touch()
     return tmp_path / "predictions", tmp_path / "references"
-
-
-def name_labels(folder, **labels):
-    (folder / "dataset.json").write_text(json.dumps({"labels": {"background": 0, **labels}}))
 
 
 def test_files_pair_by_case_id_whatever_their_format(folders):
@@ -65,20 +59,3 @@ def test_missing_and_empty_folders_are_refused(folders, tmp_path, which):
     paths[which].mkdir()
     with pytest.raises(errors.NoCases, match="has no cases"):
         pair_files(*paths, None)
-
-
-def test_label_names_are_read_in_or_beside_a_folder(folders, tmp_path):
-    predictions, references = folders
-    assert find_label_names(predictions, references) is None
-    name_labels(references, liver=1, spleen=2)
-    assert find_label_names(predictions) is None
-    assert find_label_names(predictions, references / "a.nrrd") == {1: "liver", 2: "spleen"}
-    name_labels(tmp_path, liver=1, spleen=2)
-    assert find_label_names(predictions) == label_names(predictions, references, None) == {1: "liver", 2: "spleen"}
-
-
-def test_label_names_that_disagree_are_refused(folders):
-    name_labels(folders[0], spleen=1, liver=2)
-    name_labels(folders[1], liver=1, spleen=2)
-    with pytest.raises(errors.BadDatasetJson, match=r"names other labels \(1 liver, 2 spleen\).*\(1 spleen, 2 liver\)"):
-        label_names(*folders, None)

@@ -1,5 +1,7 @@
 """A model that segments in milliseconds, and scans for it."""
 
+from dataclasses import replace
+
 import nibabel
 import numpy as np
 import pytest
@@ -13,6 +15,11 @@ def blocks(seed=0, shape=(40, 32, 6)):
     image = 100 + 10 * rng.standard_normal(shape)
     image[5:20, 8:20] += 80
     return image.astype(np.float32)
+
+
+def ct_blocks():
+    """Blocks in units like those of CT: -1000 around them, and soft tissue."""
+    return 12 * blocks() - 2200
 
 
 @pytest.fixture
@@ -48,6 +55,16 @@ def model(model_folder):
     from sautomed.inference.model import load
 
     return load(model_folder, device="cpu")
+
+
+@pytest.fixture
+def mr_model(model):
+    """A model that knows the intensities of its training scans, which are like those of `write`."""
+    from sautomed.inference.model import Model
+    from sautomed.inference.percentiles import percentiles_of
+
+    intensities = tuple(percentiles_of(blocks(seed), "other") for seed in (1, 2))
+    return Model(replace(model.bundle, intensities=intensities), model.device, model.folder)
 
 
 @pytest.fixture

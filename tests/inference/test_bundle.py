@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from sautomed import errors
 from sautomed.config import Settings
 from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
+from sautomed.inference.percentiles import IntensityPercentiles
 from sautomed.model.build import build
 from sautomed.model.sam.keys import SamSizes, to_official
 from sautomed.model.sam.network import build_sam
@@ -17,6 +18,7 @@ from sautomed.model.sam.network import build_sam
 from ..imagenet_package import install
 
 LABELS = {1: "bright", 5: "dark"}
+INTENSITIES = IntensityPercentiles(*map(float, range(9)))
 FILES = ("config.json", "dataset.json", "model.safetensors")
 
 
@@ -70,6 +72,17 @@ def test_gaps_between_label_values_are_kept(folder):
 def test_a_trunk_from_scratch_is_saved_whole(folder, small_model):
     state = load_file(folder / "model.safetensors")
     assert state.keys() == small_model.state_dict().keys()
+
+
+def test_the_intensities_of_the_training_come_back(small_model, small_settings, tmp_path):
+    intensities = (INTENSITIES, INTENSITIES.plus(0.25))
+    save_bundle(tmp_path / "model", Bundle(small_model, small_settings, LABELS, "MR", intensities))
+    assert load_bundle(tmp_path / "model").intensities == intensities
+
+
+def test_a_folder_without_intensities_is_read(folder):
+    """Of an earlier version, or of a network that was never trained."""
+    assert load_bundle(folder).intensities == ()
 
 
 def test_nothing_but_the_three_files_is_left(folder):
@@ -285,6 +298,21 @@ def test_a_size_that_is_not_decided_is_a_fault_of_the_model(folder, small_settin
     data = small_settings.data.model_copy(update={"image_size": "auto"})
     edit(folder / "config.json", settings=small_settings.model_copy(update={"data": data}).model_dump(mode="json"))
     refused(folder, errors.NotAModel, r"config\.json.*image_size is not decided")
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "damaged.*one JSON object"),
+        ("{}", "damaged.*training_cases"),
+        ('{"training_cases": [{"least": 0}]}', r"damaged.*training_cases\.0\.p0_5"),
+        ('{"training_cases": [7]}', r"damaged.*training_cases\.0"),
+    ],
+)
+def test_damaged_intensities_are_a_fault_of_the_model(folder, text, match):
+    (folder / "intensities.json").write_text(text)
+    refused(folder, errors.NotAModel, rf"intensities\.json.*{match}")
 
 
 @pytest.mark.parametrize(

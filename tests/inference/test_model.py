@@ -13,6 +13,8 @@ from sautomed.inference.model import with_chunk, with_walk
 from sautomed.inference.segmenting import SegmentedSlice
 from sautomed.scans import ReadOptions
 
+from .conftest import blocks, ct_blocks
+
 LABELS = {1: "bright", 5: "dark"}
 
 
@@ -67,6 +69,23 @@ def test_the_walk_and_the_chunk_can_be_changed(model, write, tmp_path):
     assert [part.index for part in with_walk(model, "end_to_end").slices(volume)] == [5, 4, 3, 2, 1, 0]
     assert with_chunk(model, 2).settings.segment.chunk == 2
     assert (model.settings.segment.walk, model.settings.segment.chunk) == ("mid_to_ends", 8)
+
+
+def test_a_scan_unlike_those_of_the_training_is_segmented_with_a_warning(mr_model, write, tmp_path, caplog):
+    scan = write(tmp_path / "ct.nii.gz", ct_blocks())
+    labels = mr_model.segment(scan)
+    (text,) = [record.message for record in caplog.records]
+    assert labels.array.any()
+    assert text.startswith(f"{scan}: the intensities are unlike those that the model was trained on")
+    assert text.endswith("Use a model that was trained on CT.")
+    assert mr_model.read(scan).warnings == (text,)
+    assert with_chunk(mr_model, 2).read(scan).warnings == (text,)
+
+
+def test_a_scan_like_those_of_the_training_is_segmented_without_a_word(mr_model, model, write, tmp_path, caplog):
+    assert mr_model.segment(write(tmp_path / "mr.nii.gz", 7 * blocks())).array.any()
+    assert model.segment(write(tmp_path / "ct.nii.gz", ct_blocks())).array.any()  # trained on unknown scans
+    assert not caplog.records
 
 
 def test_read_options_reach_the_reader(model, write, tmp_path):

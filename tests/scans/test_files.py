@@ -166,6 +166,13 @@ def test_only_leftovers_of_dead_writers_of_these_names_are_deleted(tmp_path):
     assert sweep_leftovers(tmp_path / "missing", {"a"}) == []
 
 
+def test_without_names_the_leftovers_of_every_dead_writer_are_deleted(tmp_path):
+    left = [leftover(tmp_path, name, 2**22 + 1) for name in ("a.nii.gz", "b.csv")]
+    living = leftover(tmp_path, "c.csv", os.getppid())
+    assert sweep_leftovers(tmp_path) == left
+    assert list(tmp_path.iterdir()) == [living]
+
+
 def test_a_leftover_of_another_machine_is_deleted_after_a_day(tmp_path):
     old = leftover(tmp_path, "a", 7, machine="0000" if files._machine() != "0000" else "1111")
     os.utime(old, (0, 0))

@@ -168,11 +168,14 @@ def test_the_script_runs_and_finds_nothing(tmp_path):
             "300",
             "--keep",
             str(tmp_path / "found"),
+            "--parts",
+            str(tmp_path / "parts"),
         ],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "96 inputs" in done.stdout
+    own, total = done.stdout.split("Total of the parts with seeds 0:")
+    assert all("96 inputs" in text and " masks compared" in text for text in (own, total))
     assert not list((tmp_path / "found").iterdir())

@@ -71,6 +71,13 @@ def test_odd_names_stay_on_their_line(tmp_path):
     assert read_labels(tmp_path / "a.nrrd").voxel_counts() == {0: 118, 1: 1, 2: 1}
 
 
+def test_names_that_no_encoding_has_are_written_as_escapes(tmp_path):
+    # From file names that are no UTF-8, or from JSON; programs in C end a text at a zero byte.
+    write_labels(labels(names={1: "a\0b", 2: "Milz\udcff"}), tmp_path / "a.seg.nrrd")
+    image = SimpleITK.ReadImage(str(tmp_path / "a.seg.nrrd"))
+    assert [image.GetMetaData(f"Segment{number}_Name") for number in (0, 1)] == ["ab", r"Milz\udcff"]
+
+
 def test_itksnap_finds_values_colours_and_names(tmp_path):
     write_itksnap_labels({2: "spleen", 1: 'right_"kidney"'}, tmp_path / "a.txt")
     lines = [line.split(maxsplit=7) for line in (tmp_path / "a.txt").read_text().splitlines() if line[0] != "#"]

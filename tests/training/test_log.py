@@ -94,10 +94,11 @@ def test_rows_are_means_since_the_row_before_and_steps_are_reported(tmp_path):
         ("23", "0.5", "22", "44", ""),
     ]
     assert [(step.step, step.loss, step.val_dsc) for step in steps[8:11]] == [
-        (9, None, None),
+        (9, 5.0, None),  # the mean so far, as there is no row yet
         (10, 5.5, None),
         (11, 5.5, None),
     ]
+    assert [step.step for step in steps if step.is_validated] == [20]
     assert (steps[-1].progress, steps[-1].loss, steps[-1].val_dsc) == (1.0, 15.5, 0.25)
 
 

@@ -9,6 +9,7 @@ import torch
 from sautomed.config import DataSettings
 from sautomed.datasets import read_dataset
 from sautomed.errors import UnknownLabels
+from sautomed.inference.percentiles import percentiles_of
 from sautomed.inference.resize import consecutive
 from sautomed.training.prepare import mean_boxes, prepare, resolve_data
 
@@ -40,6 +41,13 @@ def test_a_case_becomes_slices_of_the_network_with_classes_without_gaps(dataset,
     assert 0 <= case.images.min() < case.images.max() <= 1
     assert set(np.unique(case.labels)) == {0, 1, 2}
     assert case.presence.tolist() == [[k in s for k in (1, 2)] for s in case.labels]
+
+
+@pytest.mark.parametrize("modality", ["ct", "other"])
+def test_the_intensities_of_a_case_are_those_of_the_scan(dataset, data, tmp_path, modality):
+    settings = data.model_copy(update={"modality": modality})
+    (case,) = prepare(dataset, dataset.cases[:1], settings, tmp_path)
+    assert case.intensities == percentiles_of(dataset.read_image(dataset.cases[0], "axial").array, modality)
 
 
 def test_the_patients_right_is_on_the_left_of_the_slice(dataset, data, tmp_path):

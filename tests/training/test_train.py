@@ -17,6 +17,8 @@ from safetensors.torch import load_file
 from sautomed import errors
 from sautomed.datasets.rules import LabelRules
 from sautomed.inference.bundle import load_bundle
+from sautomed.inference.percentiles import describe_range, percentiles_of
+from sautomed.scans import read_scan
 from sautomed.training.plan import NO_CALLBACKS, Callbacks, TrainingPlan
 from sautomed.training.prepared_fold import prepare_fold
 from sautomed.training.train import train
@@ -140,6 +142,15 @@ def test_the_model_card_tells_the_scores_and_what_was_seen(trained_run):
         assert words in card
 
 
+def test_the_model_keeps_the_intensities_of_its_training_cases_alone(trained_run, dataset_folder):
+    model = trained_run / "fold_0" / "model"
+    cases = json.loads((model / "metrics.json").read_text())["train_cases"]
+    scans = [read_scan(dataset_folder / "imagesTr" / f"{case}_0000.nii.gz", "axial").array for case in cases]
+    kept = load_bundle(model).intensities
+    assert kept == tuple(percentiles_of(scan, "other") for scan in scans)
+    assert f"| Intensities | {describe_range(kept)} in the training scans |" in (model / "MODEL_CARD.md").read_text()
+
+
 def test_the_same_seed_gives_the_same_model(trained_run, plan, tmp_path):
     train(plan())
     for run in (trained_run, tmp_path / "run"):
@@ -246,6 +257,19 @@ def test_a_damaged_best_checkpoint_is_written_anew(plan, tmp_path, caplog):
     assert checkpoint(tmp_path / "run", "best")["global_step"] == 4
 
 
+@pytest.mark.parametrize("copied", [True, False])
+def test_a_run_that_was_moved_or_copied_keeps_its_best_checkpoint(plan, tmp_path, monkeypatch, copied):
+    monkeypatch.setattr("sautomed.training.learner.network_dice", lambda *_: torch.full((2,), 0.5))
+    with pytest.raises(KeyboardInterrupt):
+        train(plan(), stop_at(3))
+    place = tmp_path / "place"
+    (shutil.copytree if copied else shutil.move)(tmp_path / "run", place)
+    monkeypatch.setattr("sautomed.training.learner.network_dice", lambda *_: torch.full((2,), 0.25))
+    train(plan(run=place, resume=True))
+    assert [row["val_dsc"] for row in rows(place) if row["val_dsc"]] == ["0.5", "0.25"]
+    assert checkpoint(place, "best")["global_step"] == 2
+
+
 def test_where_every_checkpoint_is_damaged_the_cure_works(plan, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(plan(), stop_at(3))
@@ -292,6 +316,26 @@ def test_resuming_a_finished_training_gives_the_model_again(trained_run, plan, t
     shutil.rmtree(run / "fold_0" / "model")
     model = train(plan(resume=True))
     assert_same(before, load_file(model / "model.safetensors"))
+
+
+def test_what_a_killed_training_left_half_written_is_deleted(trained_run, plan, tmp_path, caplog):
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    (slices,) = (run / "prepared").iterdir()
+    names = {
+        run: "splits_final.json",
+        run / "fold_0": "log.csv",
+        run / "fold_0" / "checkpoints": "best.ckpt",
+        run / "fold_0" / "model": "model.safetensors",
+        slices: "block_0.image.npy",
+    }
+    (run / ".0000-1-00000000.other.nii.gz").touch()  # perhaps of another command
+    for folder, name in names.items():
+        (folder / f".0000-1-00000000.{name}").write_bytes(b"half")
+    for path in run.rglob(".*"):
+        os.utime(path, (0, 0))  # written on another machine, a long time ago
+    train(plan(resume=True))
+    assert [path.name for path in run.rglob(".*")] == [".0000-1-00000000.other.nii.gz"]
+    assert caplog.text == ""
 
 
 def test_training_again_into_the_same_folder_is_refused(trained_run, plan):

@@ -2,11 +2,15 @@
 
 app.py             the typer application and the options that commands share
 main.py            the entry point: messages and exit codes
+stopping.py        Ctrl-C and other signals
 model_commands.py  demo, phantom, train, evaluate
 scan_commands.py   segment, convert, info, doctor
 study_commands.py  study, report
 demo.py, convert.py, info.py  what these three commands do
-progress.py, tables.py        what they show
+progress.py        their progress, as bars or, without a terminal, as progress_lines.py
+tables.py          their tables
+verbosity.py       the options -v and -q
+streams.py         standard output and error without a reader
 
 Verbs are imported when they are called, so `--help` needs neither torch nor matplotlib.
 """
@@ -16,9 +20,11 @@ from sautomed.cli.main import main, refuse_unusable_paths, run
 from sautomed.cli.model_commands import demo, evaluate, phantom, train
 from sautomed.cli.scan_commands import convert, doctor, info, segment
 from sautomed.cli.study_commands import report, study
+from sautomed.cli.verbosity import choose_verbosity, with_verbosity
 
+app.callback()(choose_verbosity)
 # As `--help` lists them.
 for command in (demo, train, segment, evaluate, convert, info, doctor, phantom, study, report):
-    app.command()(refuse_unusable_paths(command))
+    app.command()(with_verbosity(refuse_unusable_paths(command)))
 
 __all__ = ["app", "main", "run"]

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from sautomed.cli.verbosity import is_quiet
 from sautomed.errors import SautomedError
 
 app = typer.Typer(
@@ -39,6 +40,12 @@ AssumeSpacing = Annotated[
 def print_line(text: str) -> None:
     """Print a line of the result as it is: without markup or line breaks."""
     out.print(escape(text), soft_wrap=True)
+
+
+def print_note(text: str) -> None:
+    """Print a line about the work as it is, on standard error; not with -q."""
+    if not is_quiet():
+        err.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def print_fault(error: SautomedError) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sautomed.errors import MissingFile, TargetExists
+from sautomed.errors import TargetExists
 from sautomed.scans.files import require_writable_file
 from sautomed.scans.formats import IMAGE_ENDINGS, ending_of
+from sautomed.scans.paths import refuse_missing
 from sautomed.scans.read import DEFAULT_OPTIONS, read_geometry, read_labels, read_stored
 from sautomed.scans.stored import Geometry, ReadOptions, Stored
 from sautomed.scans.write import write_image, write_labels
@@ -31,7 +32,8 @@ def convert_file(
     """Write `source` as `target`, in the axes of the source.
 
     The source's scaling is applied. Values without scaling keep their type; scaled ones get the smallest type that
-    holds them exactly (whole numbers stay integers, so CT is int16).
+    holds them exactly (whole numbers stay integers, so CT is int16). A label map that names its labels keeps the names,
+    where the format of `target` has a place for them, and is stored as 8 or 16 bits.
 
     Args:
         source: A file, a folder with DICOM files, or a zip of one.
@@ -48,16 +50,16 @@ def convert_file(
     """
     source, target = Path(source), Path(target)
     ending_of(target, IMAGE_ENDINGS, "scans")
-    if not source.exists():
-        raise MissingFile("does not exist.", where=source, cure="Check the path, also for typing errors.")
+    refuse_missing(source)
     if target.resolve() == source.resolve():
         raise TargetExists("is the scan itself.", where=target, cure="Give another -o.")
     if target.exists() and not overwrite:
         raise TargetExists("exists already.", where=target, cure="Choose another name, or allow it with --overwrite.")
     require_writable_file(target)
-    if target.name.lower().endswith(SEGMENT_ENDING):
+    geometry = read_geometry(source, options, labels=True)
+    if target.name.lower().endswith(SEGMENT_ENDING) or (geometry.names and geometry.dtype.kind in "iu"):
         write_labels(read_labels(source, options=options), target)
-        return read_geometry(source, options)
+        return geometry
     stored = read_stored(source, options, labels=labels)
     write_image(exact_values(stored), stored.geometry.native, target)
     return stored.geometry

@@ -22,7 +22,7 @@ from sautomed.phantom import write_phantoms
 from sautomed.report import write_report
 from sautomed.scans import read_labels
 from sautomed.scans.files import write_json
-from sautomed.training.plan import Callbacks, TrainingPlan
+from sautomed.training.plan import TrainingPlan
 from sautomed.training.train import train
 
 KIND = "abdomen-ct"
@@ -84,7 +84,7 @@ def run_demo(output: Path, seed: int, stages: Stages, minutes: float = TRAIN_MIN
     held_out = dataset.cases[-HELD_OUT:]
     _hold_out(folders, dataset, held_out)
     plan = TrainingPlan(folders.data, folders.run, load_settings("tiny", SETTINGS), 0, seed, minutes)
-    model_folder = train(plan, Callbacks(stages.counter("Preparing"), stages.training("Training")))
+    model_folder = train(plan, stages.training_callbacks())
     jobs = tuple(Job(case.id, case.image, (folders.masks / f"{case.id}.nii.gz",)) for case in held_out)
     outcome = run_plan(load(model_folder), Plan(jobs), stages.slices("Segmenting", len(jobs)))
     if outcome.failures:

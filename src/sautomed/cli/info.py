@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from sautomed.errors import ConstantImage, MissingFile, NonFiniteVoxels, NotAModel, NotAScan, SeveralSeries
+from sautomed.errors import ConstantImage, NonFiniteVoxels, NotAModel, NotAScan, SeveralSeries
 from sautomed.errors.text import listed
 from sautomed.scans import dicom
 from sautomed.scans.formats import FORMATS, format_of
 from sautomed.scans.grid import choose_plane
-from sautomed.scans.paths import read_json
+from sautomed.scans.paths import read_json, refuse_missing
 from sautomed.scans.read import DEFAULT_OPTIONS, read_geometry, read_scan
 from sautomed.scans.stored import ReadOptions
 
@@ -40,8 +40,7 @@ def describe(path: str | Path, options: ReadOptions = DEFAULT_OPTIONS) -> Lines:
         NotAModel: It is a folder, but holds no DICOM file, and is neither a model nor a run.
     """
     path = Path(path)
-    if not path.exists():
-        raise MissingFile("does not exist.", where=path, cure="Name a scan, a model folder or a run.")
+    refuse_missing(path)
     if path.is_file():
         return _describe_file(path, options)
     if (path / _WEIGHTS).is_file():

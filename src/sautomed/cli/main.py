@@ -1,4 +1,4 @@
-"""The entry point: errors become messages and exit codes, and Ctrl-C a clean end."""
+"""The entry point: errors become messages and exit codes, and Ctrl-C and SIGTERM a clean end."""
 
 from __future__ import annotations
 
@@ -18,10 +18,14 @@ import typer
 from rich.markup import escape
 
 from sautomed.cli.app import app, err, print_fault
+from sautomed.cli.stopping import STOPPED, stops_raised
+from sautomed.cli.streams import without_reader_errors
+from sautomed.cli.verbosity import reset_verbosity
 from sautomed.errors import (
     EXIT_INTERNAL,
     EXIT_INTERRUPTED,
     EXIT_MEMORY,
+    EXIT_OK,
     EXIT_TERMINATED,
     SautomedError,
     Terminated,
@@ -31,17 +35,30 @@ from sautomed.errors import (
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code; `arguments` are those of the process by default."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # characters that the terminal lacks become escapes
-        sys.stdout.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # characters that the terminal lacks become escapes
+            stream.reconfigure(errors="backslashreplace")
+    reset_verbosity()
+    with stops_raised():
+        try:
+            return _run(sys.argv[1:] if arguments is None else arguments)
+        except KeyboardInterrupt as stop:
+            err.print(escape(str(stop) or STOPPED), soft_wrap=True, highlight=False)
+            return EXIT_TERMINATED if isinstance(stop, Terminated) else EXIT_INTERRUPTED
+
+
+def _run(arguments: list[str]) -> int:
+    command = typer.main.get_command(app)
     try:
-        return int(app(arguments, standalone_mode=False) or 0)
+        # Not by calling it: typer makes a bare exit code of Ctrl-C.
+        with command.make_context("sautomed", arguments) as context:
+            command.invoke(context)
+        return EXIT_OK
     except SautomedError as error:
         print_fault(error)
         return error.exit_code
     except typer.Exit as stop:
         return int(stop.exit_code)
-    except KeyboardInterrupt as stop:
-        return _report_stop(stop)
     except Exception as error:  # noqa: BLE001  (what no verb expects is our bug, and is reported as one)
         if _ran_out_of_memory(error):
             err.print("[bold red]Error[/] out of memory. Close other programs, or use a smaller train.batch.")
@@ -54,27 +71,14 @@ def run(arguments: list[str] | None = None) -> int:
         return EXIT_INTERNAL
 
 
-def _report_stop(stop: KeyboardInterrupt) -> int:
-    """Print the message of the exception, or what holds for every command, and return the exit code."""
-    text = "Stopped. Files that were written are complete; training and segmenting go on with --resume."
-    err.print(escape(str(stop) or text), soft_wrap=True, highlight=False)
-    return EXIT_TERMINATED if isinstance(stop, Terminated) else EXIT_INTERRUPTED
-
-
 def refuse_unusable_paths(command: Callable[..., None]) -> Callable[..., None]:
-    """Make a command refuse paths that no system could open, before it uses any of them.
-
-    Ctrl-C is reported here, because typer would make a bare exit code of it.
-    """
+    """Make a command refuse paths that no system could open, before it uses any of them."""
 
     @functools.wraps(command)
     def checked(**options: Any) -> None:
         for path in (value for value in options.values() if isinstance(value, Path)):
             _require_usable(path)
-        try:
-            command(**options)
-        except KeyboardInterrupt as stop:
-            raise typer.Exit(_report_stop(stop)) from stop
+        command(**options)
 
     return checked
 
@@ -92,11 +96,11 @@ def _require_usable(path: Path) -> None:
 
 def main() -> None:
     """Run the `sautomed` command and exit."""
+    sys.stdout, sys.stderr = without_reader_errors(sys.stdout), without_reader_errors(sys.stderr)
     warnings.simplefilter("ignore")  # those of libraries; our own are logged
     handler = logging.StreamHandler()
     handler.setFormatter(_LogFormatter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
-    logging.getLogger("sautomed").setLevel(logging.INFO)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.getLogger("transformers").setLevel(logging.ERROR)
     sys.exit(run())

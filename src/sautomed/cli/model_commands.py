@@ -10,10 +10,13 @@ import typer
 
 from sautomed.cli import tables
 from sautomed.cli.app import Device, IgnoreLabels, Layout, MapLabels, Seed, err, out, print_line
-from sautomed.cli.progress import progress_bars
+from sautomed.cli.progress import shown_progress
+from sautomed.cli.stopping import STOPPED, stop_explained
 from sautomed.errors import SomeCasesFailed, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from sautomed.evaluation.scores import Summary
 
 
@@ -24,7 +27,7 @@ def demo(
     """Make phantoms, train on some, segment the others and write a report; a few minutes on two cores."""
     from sautomed.cli.demo import run_demo
 
-    with progress_bars(err) as stages:
+    with shown_progress() as stages:
         page = run_demo(output, seed, stages)
     print_line(f"Report: {page}")
 
@@ -40,7 +43,7 @@ def phantom(
 
     if kind not in KINDS:
         raise UsageError(f"there is no phantom kind '{kind}'.", where="--kind", cure=f"Use one of {', '.join(KINDS)}.")
-    with progress_bars(err) as stages:
+    with shown_progress() as stages:
         write_phantoms(output, count, kind, seed, on_case=stages.counter("Making phantoms"))
     print_line(f"{count} phantoms: {output}")
 
@@ -70,29 +73,31 @@ def train(
     ] = False,
 ) -> None:
     """Train on one fold of a data set; the run holds a model folder that `segment -m` takes."""
-    from sautomed.config import load_settings
-    from sautomed.datasets.layouts import read_label_names_of
-    from sautomed.datasets.rules import parse_rules
-    from sautomed.training.checkpoints import newest_whole
-    from sautomed.training.plan import Callbacks, TrainingPlan
-    from sautomed.training.prepared_fold import run_settings
-    from sautomed.training.train import train as run_training
+    from sautomed.training.checkpoint_files import checkpoint_folder, newest_whole
 
-    rules = parse_rules(map_labels or [], ignore or [], regrid, lambda: read_label_names_of(dataset, layout))
-    overrides = list(settings or [])
-    if weights:
-        overrides += ["model.trunk.kind=sam", f"model.trunk.weights={json.dumps(weights)}"]
-    keep = resume and config is None and not overrides
-    chosen = run_settings(output, _parse_fold(fold)) if keep else load_settings(config or "sam-vit-b", overrides)
-    plan = TrainingPlan(dataset, output, chosen, _parse_fold(fold), seed, max_minutes, resume, device, layout, rules)
-    with progress_bars(err) as stages:
-        try:
-            model = run_training(plan, Callbacks(stages.counter("Preparing"), stages.training("Training")))
-        except KeyboardInterrupt as stop:
-            if newest_whole(plan.last_checkpoint.parent):
-                raise
-            text = "Stopped before the first checkpoint, so there is nothing to resume: train again without --resume."
-            raise type(stop)(text) from stop
+    held_out = _parse_fold(fold)
+
+    def explain_stop() -> str:
+        if newest_whole(checkpoint_folder(output, held_out)):
+            return f"{STOPPED} The training goes on with --resume."
+        return "Stopped before the first checkpoint, so there is nothing to resume: train again without --resume."
+
+    with stop_explained(explain_stop):  # imports, too, as they take seconds
+        from sautomed.config import load_settings
+        from sautomed.datasets.parse_rules import rules_for
+        from sautomed.training.plan import TrainingPlan
+        from sautomed.training.prepared_fold import run_settings
+        from sautomed.training.train import train as run_training
+
+        rules = rules_for(dataset, layout, map_labels, ignore, regrid=regrid)
+        overrides = list(settings or [])
+        if weights:
+            overrides += ["model.trunk.kind=sam", f"model.trunk.weights={json.dumps(weights)}"]
+        keep = resume and config is None and not overrides
+        chosen = run_settings(output, held_out) if keep else load_settings(config or "sam-vit-b", overrides)
+        plan = TrainingPlan(dataset, output, chosen, held_out, seed, max_minutes, resume, device, layout, rules)
+        with shown_progress() as stages:
+            model = run_training(plan, stages.training_callbacks())
     print_line(f"Model: {model}")
 
 
@@ -106,15 +111,24 @@ def evaluate(
     convention: Annotated[
         str, typer.Option(help="How scores are counted: ours, transunet (its published numbers) or monai.")
     ] = "ours",
+    map_labels: MapLabels = None,
+    ignore: IgnoreLabels = None,
 ) -> None:
-    """Score label maps against references: DSC, HD95, HD and NSD, on the native grid."""
+    """Score label maps against references, label by label name: DSC, HD95, HD and NSD, on the native grid."""
+    from sautomed.datasets.parse_rules import parse_rules
+    from sautomed.datasets.rules import LabelRules
     from sautomed.evaluation.evaluate import evaluate as score
 
+    def rules(labels: Mapping[int, str], in_files: Iterable[str]) -> LabelRules:
+        return parse_rules(map_labels or (), ignore or (), False, lambda: labels, lambda: in_files)
+
     failed: SomeCasesFailed | None = None
-    with progress_bars(err) as stages:
+    with shown_progress() as stages:
         try:
             counter = stages.counter("Scoring")
-            summary = score(predictions, references, output, layout=layout, convention=convention, on_case=counter)
+            summary = score(
+                predictions, references, output, layout=layout, rules=rules, convention=convention, on_case=counter
+            )
         except SomeCasesFailed as some:  # the other cases are scored nevertheless
             summary, failed = cast("Summary", some.result), some
     out.print(tables.score_table(summary))

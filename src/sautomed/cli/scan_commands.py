@@ -23,8 +23,10 @@ from sautomed.cli.app import (
     out,
     print_fault,
     print_line,
+    print_note,
 )
-from sautomed.cli.progress import progress_bars
+from sautomed.cli.progress import shown_progress
+from sautomed.cli.stopping import STOPPED, stop_explained
 from sautomed.errors import SautomedError, SomeCasesFailed
 
 
@@ -62,14 +64,19 @@ def segment(
     reading = ReadOptions(series, frame, channel, resample, assume_spacing)
     plan = plan_jobs(source, output, SegmentOptions(
         tuple(formats or ()), reading, preview, report, overwrite, resume, max_ram))  # fmt: skip
-    network = load(model, device, weights)
-    with progress_bars(err) as stages:
+
+    def explain_stop() -> str:
+        has_done = any(job.report is not None and job.report.is_file() for job in plan.jobs)
+        return f"{STOPPED} The other scans are segmented with --resume." if has_done else STOPPED
+
+    with stop_explained(explain_stop), shown_progress() as stages:
+        network = load(model, device, weights)
         outcome = run_plan(network, plan, stages.slices("Segmenting", len(plan.jobs)))
     failed = {failure.job for failure in outcome.failures}
     for target in (target for job in plan.jobs if job not in failed for target in job.targets):
         print_line(str(target))
     if outcome.skipped:
-        err.print(f"{len(outcome.skipped)} of {len(plan.jobs)} scans were done already.")
+        print_note(f"{len(outcome.skipped)} of {len(plan.jobs)} scans were done already.")
     _report_failures([failure.error for failure in outcome.failures], len(plan.jobs), plan.several)
 
 
@@ -121,18 +128,17 @@ def doctor(
 ) -> None:
     """Check every case of a data set; exit 3 if something must be corrected, or with --fix could not be."""
     from sautomed.datasets.doctor.examine import examine, fix, require_new_target
-    from sautomed.datasets.layouts import read_label_names_of
-    from sautomed.datasets.rules import parse_rules
+    from sautomed.datasets.parse_rules import rules_for
     from sautomed.inference.preview import thumbnail_png
     from sautomed.report.doctor import write_doctor_page
     from sautomed.scans.files import require_writable_file
 
-    rules = parse_rules(map_labels or [], ignore or [], read_names=lambda: read_label_names_of(dataset, layout))
+    rules = rules_for(dataset, layout, map_labels, ignore)
     if output:
         require_writable_file(output)
     if fixed:
         require_new_target(dataset, fixed)  # before the long work
-    with progress_bars(err) as stages:
+    with shown_progress() as stages:
         diagnosis = examine(dataset, layout, stages.counter("Examining"), rules, thumbnail_png)
     if diagnosis.findings:
         out.print(tables.findings_table(diagnosis))
@@ -143,7 +149,7 @@ def doctor(
     if not fixed:
         diagnosis.require_sound()
         return
-    with progress_bars(err) as stages:
+    with shown_progress() as stages:
         mended = fix(diagnosis, fixed, rules, stages.counter("Correcting"))
     print_line(f"{mended.summary} {fixed}")
     if mended.left_out:

@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
-from sautomed.cli.app import Device, err, print_line
-from sautomed.cli.progress import Stages, progress_bars
+from sautomed.cli.app import Device, print_line, print_note
+from sautomed.cli.progress import Stages, shown_progress
+from sautomed.cli.stopping import STOPPED, stop_explained
 from sautomed.errors import UsageError
 
 if TYPE_CHECKING:
     from sautomed.study import Listener, PlannedRun, StudyCallbacks
     from sautomed.training.log import RunningStep
 
-TRAINING_SHARE = 0.9  # ours: share of a run's time, for the bar over all runs
+TRAINING_SHARE = 0.9  # ours: share of a run's time, for the progress of all runs
 
 
 def study(
@@ -36,9 +36,14 @@ def study(
 ) -> None:
     """Train, segment and score every system of a study file; several processes may share the work."""
     from sautomed.study import StudyRequest, run_study
+    from sautomed.study.folder import StudyFolder
+
+    def explain_stop() -> str:
+        has_begun = StudyFolder(output).description.is_file()
+        return f"{STOPPED} The study goes on with --resume." if has_begun else STOPPED
 
     request = StudyRequest(file, output, resume, max_minutes, _parse_folders(data or []), device)
-    with progress_bars(err) as stages:
+    with stop_explained(explain_stop), shown_progress() as stages:
         outcome = run_study(request, _callbacks(stages))
     counts = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sorted(outcome.counts.items()))
     print_line(f"Study: {output} ({counts})")
@@ -48,27 +53,27 @@ def report(folder: Annotated[Path, typer.Argument(help="The folder that sautomed
     """Write the results of a study as one page, and its tables as CSV, Markdown and LaTeX."""
     from sautomed.study.report import write_study_report
 
-    with progress_bars(err) as stages:
+    with shown_progress() as stages:
         page = write_study_report(folder, stages.counter("Reading cases"))
     print_line(f"Page: {page}")
     print_line(f"Tables: {page.parent / 'tables'}")
 
 
 def _callbacks(stages: Stages) -> StudyCallbacks:
-    """Return callbacks that show one bar over all runs, which moves with the training, and new bars for each run."""
+    """Return callbacks that show one stage for all runs, which moves with the training, and new ones for each run."""
     from sautomed.study import Listener, StudyCallbacks
 
     def on_run(run: PlannedRun, done: int, total: int) -> Listener:
         detail = f"{done + 1}/{total} {run.name}"
-        stages.show("Runs", done, total, detail)
-        stages.clear("Preparing", "Training", "Segmenting", "Scoring")
-        training = stages.training("Training")
+        stages.show("Runs", done, total, detail, news=True)
+        own = stages.of_run(run.name, "Preparing", "Training", "Segmenting", "Scoring")
+        training = own.training("Training")
 
         def on_step(step: RunningStep) -> None:
             training(step)
             stages.show("Runs", done + TRAINING_SHARE * step.progress, total, detail)
 
-        return Listener(stages.counter("Preparing"), stages.counter("Segmenting"), stages.counter("Scoring"), on_step)
+        return Listener(own.counter("Preparing"), own.counter("Segmenting"), own.counter("Scoring"), on_step)
 
     return StudyCallbacks(
         on_phantom=lambda name, *case: stages.counter(f"Phantoms of {name}")(*case),
@@ -79,7 +84,7 @@ def _callbacks(stages: Stages) -> StudyCallbacks:
 
 
 def _print_status(run: PlannedRun, status: str) -> None:
-    err.print(f"{status.replace('_', ' ')}: {escape(run.name)}", soft_wrap=True, highlight=False)
+    print_note(f"{status.replace('_', ' ')}: {run.name}")
 
 
 def _parse_folders(given: list[str]) -> dict[str, Path]:

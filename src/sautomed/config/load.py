@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from difflib import get_close_matches
+from functools import reduce
 from importlib import resources
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ from sautomed.errors import UnknownSetting
 
 _PRESETS = resources.files("sautomed.config.presets")
 _EXAMPLE = "train: {batch: 4}"
+_UNKNOWN = "extra_forbidden"  # pydantic's name of the fault
 _WITH_ALTERNATIVES = ("model", "trunk", "image_size")
 
 
@@ -65,8 +70,37 @@ def parse_settings(tree: Mapping[str, Any], where: str) -> Settings:
         raise UnknownSetting(
             f"settings that cannot be used: {'; '.join(map(_describe, error.errors()))}.",
             where=where,
-            cure="docs/settings.md lists every setting with its values.",
+            cure=f"{_nearest_setting(tree, error)}docs/settings.md lists every setting with its values.",
         ) from error
+
+
+def _nearest_setting(tree: Mapping[str, Any], error: ValidationError) -> str:
+    """Return a question after the setting that the first unknown one may have meant; empty if none is near."""
+    unknown = next((fault for fault in error.errors() if fault["type"] == _UNKNOWN), None)
+    if unknown is None:
+        return ""
+    schema = Settings.model_json_schema()["$defs"].values()
+    names = {name for part in schema for name in part.get("properties", ())}
+    *sections, last = _setting_parts(unknown["loc"])
+    for near in get_close_matches(str(last), names):
+        corrected: dict[Any, Any] = deepcopy(dict(tree))
+        try:
+            section = reduce(getitem, sections, corrected)
+            section[near] = section.pop(last)
+        except (LookupError, TypeError):  # pydantic names the place in another way than the file
+            return ""
+        name = ".".join(map(str, (*sections, near)))
+        if name not in _unknown_settings(corrected):
+            return f"Did you mean {name}? "
+    return ""
+
+
+def _unknown_settings(tree: Mapping[str, Any]) -> set[str]:
+    try:
+        Settings.model_validate(tree)
+    except ValidationError as error:
+        return {_setting_name(fault["loc"]) for fault in error.errors() if fault["type"] == _UNKNOWN}
+    return set()
 
 
 def _describe(fault: ErrorDetails) -> str:
@@ -77,9 +111,14 @@ def _describe(fault: ErrorDetails) -> str:
 
 
 def _setting_name(parts: Sequence[str | int]) -> str:
-    """Return a setting's dotted name, without the steps by which pydantic names the alternative that it tried."""
+    """Return a setting's dotted name."""
+    return ".".join(map(str, _setting_parts(parts)))
+
+
+def _setting_parts(parts: Sequence[str | int]) -> list[str | int]:
+    """Return where a setting is, without the steps by which pydantic names the alternative that it tried."""
     alternatives = {i + 1 for i, part in enumerate(parts[:-1]) if part in _WITH_ALTERNATIVES}
-    return ".".join(str(part) for i, part in enumerate(parts) if i not in alternatives)
+    return [part for i, part in enumerate(parts) if i not in alternatives]
 
 
 def read_yaml(path: Path, example: str) -> dict[str, Any]:
@@ -142,12 +181,12 @@ def _apply(tree: dict[str, Any], override: str) -> None:
             cure="Write, for example, --set train.batch=4.",
         )
     *sections, last = key.strip().split(".")
-    for section in sections:
+    for depth, section in enumerate(sections, start=1):
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
             raise UnknownSetting(
                 f"'{section}' in '{key}' has no settings below it.",
                 where="--set",
-                cure="docs/settings.md lists every setting.",
+                cure=f"Set {'.'.join(sections[:depth])} itself; docs/settings.md lists every setting.",
             )
     tree[last] = _parse_yaml(value, f"--set {override}")

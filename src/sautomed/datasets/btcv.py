@@ -19,6 +19,7 @@ from sautomed.errors import NoCases, UnpairedFiles
 from sautomed.errors.text import listed
 from sautomed.scans import read_labels
 from sautomed.scans.grid import Plane
+from sautomed.scans.label_names import match_names
 from sautomed.scans.read import refuse_unknown_values
 from sautomed.scans.volume import LabelMap, Volume
 
@@ -58,6 +59,8 @@ PAPER_LABELS: Mapping[int, str] = MappingProxyType(
         8: "pancreas",
     }
 )
+_WRONG_LAYOUT = "Correct the label map, or name the layout of the folder with --layout."
+_ENDINGS = (".nii.gz", ".nii")
 _ROOTS = ("", "Training", "RawData/Training", "Abdomen/RawData/Training")
 
 
@@ -66,8 +69,8 @@ class PaperOrganReader(FileReader):
     """Reader that keeps the paper's eight organs and makes the other five background; refuses unknown values."""
 
     def label(self, case: Case, path: Path, plane: Plane, image: Volume | None) -> tuple[LabelMap, tuple[str, ...]]:
-        labels = replace(read_labels(path, plane), names=dict(LABELS))
-        refuse_unknown_values(labels, where=path, declared_in="the layout btcv")
+        labels = match_names(read_labels(path, plane), LABELS, where=path)
+        refuse_unknown_values(labels, where=path, declared_in="the layout btcv", cure=_WRONG_LAYOUT)
         values = {name: value for value, name in PAPER_LABELS.items()}
         table = np.array([0, *(values.get(name, 0) for name in LABELS.values())], np.uint8)
         return replace(labels, array=table[labels.array], names=dict(PAPER_LABELS)), ()
@@ -76,7 +79,7 @@ class PaperOrganReader(FileReader):
 def detect(folder: Path) -> bool:
     """Return whether one of the usual roots has a folder img with scans beside a folder label."""
     root = _root(folder)
-    return root is not None and bool(files_in(root / "img", ".nii.gz", ".nii"))
+    return root is not None and _has_scans(root)
 
 
 def read_all_organs(folder: Path) -> Dataset:
@@ -118,10 +121,19 @@ def _read(folder: Path, labels: dict[int, str], layout: str, reader: FileReader)
 
 
 def _root(folder: Path) -> Path | None:
-    return first_root(folder, _ROOTS, lambda root: (root / "img").is_dir() and (root / "label").is_dir())
+    roots = [first_root(folder, _ROOTS, has_both) for has_both in (_has_scans, _has_folders)]
+    return next((root for root in roots if root is not None), None)
+
+
+def _has_folders(root: Path) -> bool:
+    return (root / "img").is_dir() and (root / "label").is_dir()
+
+
+def _has_scans(root: Path) -> bool:
+    return _has_folders(root) and bool(files_in(root / "img", *_ENDINGS))
 
 
 def _by_number(folder: Path, prefix: str) -> dict[str, Path]:
     """Return files by the part of their name between prefix and ending."""
-    found = files_in(folder, ".nii.gz", ".nii")
+    found = files_in(folder, *_ENDINGS)
     return {path.name.split(".")[0].removeprefix(prefix): path for path in found if path.name.startswith(prefix)}

@@ -16,11 +16,14 @@ from sautomed.datasets.description import DESCRIPTION
 from sautomed.errors import UnpairedFiles
 from sautomed.scans import Geometry, read_geometry, read_labels, read_scan
 from sautomed.scans.grid import NativeGrid, Plane, choose_plane, orient
+from sautomed.scans.label_names import match_names
+from sautomed.scans.partial import complete
 from sautomed.scans.read import refuse_unknown_values
 from sautomed.scans.volume import LabelMap, Volume, require_same_grid, small_gap_notes
 
 AnyPlane = Plane | Literal["auto"]
 _HEADERS = (".mhd", ".nhdr")
+_WRONG_LAYOUT = "Correct the label map, or name the layout of the folder with --layout."
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Case:
 
 
 class LayoutReader(Protocol):
-    """Reader of the cases of one layout. Its label maps have no names yet; the dataset adds them."""
+    """Reader of the cases of one layout. Its label maps have the names of their files, if any."""
 
     def geometry(self, case: Case) -> Geometry:
         """Read the header of the scan."""
@@ -74,7 +77,8 @@ class FileReader:
         return read_scan(case.image, plane)
 
     def label(self, case: Case, path: Path, plane: Plane, image: Volume | None) -> tuple[LabelMap, tuple[str, ...]]:
-        return read_labels(path, plane), ()
+        labels = read_labels(path, plane)
+        return (labels if image is None else complete(labels, image)), ()
 
     def sources(self, case: Case) -> tuple[Path, ...]:
         return tuple(file for path in (case.image, case.label) if path is not None for file in files_below(path))
@@ -121,15 +125,16 @@ class Dataset:
         return self.reader.image(case, plane)
 
     def read_label(self, case: Case, plane: AnyPlane = "auto") -> LabelMap:
-        """Read the label map alone and name its labels. Values without a name are not refused here.
+        """Read the label map alone, numbered as the dataset's labels. Values without a name are not refused here.
 
         Raises:
             UnpairedFiles: The case has no label map.
+            UnmatchedNames: Its file names labels that the dataset does not have.
             DataError: As `scans.read_labels`; as `read_image` in a layout whose label maps have no grid of their own.
         """
         path = self._require_label(case)
         chosen = choose_plane(self.reader.geometry(case).native, plane)
-        return self._named(self.reader.label(case, path, chosen, None)[0])
+        return match_names(self.reader.label(case, path, chosen, None)[0], self.labels, where=_place(case))
 
     def load(self, case: Case, plane: AnyPlane = "auto") -> tuple[Volume, LabelMap]:
         """Read scan and label map of a case and check that they belong together.
@@ -139,33 +144,36 @@ class Dataset:
         Raises:
             UnpairedFiles: The case has no label map.
             GridMismatch: The two have different grids (see `scans.volume.require_same_grid`).
-            UnknownLabels: The label map holds values that have no name.
+            UnknownLabels, UnmatchedNames: The label map holds values without a name, or names labels that the dataset
+                does not have.
             DataError: As `read_image` and `read_label`.
         """
         path = self._require_label(case)
         volume = self.reader.image(case, plane)
         labels, notes = self.reader.label(case, path, volume.plane, volume)
-        labels = self._named(labels)
-        place = f"case {case.id} ({case.label})"
+        place = _place(case)
+        labels = match_names(labels, self.labels, where=place)
         require_same_grid(volume, labels, first_name="image", second_name="label map", where=place)
-        refuse_unknown_values(labels, where=place, declared_in=self.declared_in)
+        layout = "" if self.declared_in == DESCRIPTION else _WRONG_LAYOUT
+        refuse_unknown_values(labels, where=place, declared_in=self.declared_in, cure=layout)
         return replace(volume, warnings=(*volume.warnings, *notes, *small_gap_notes(volume, labels, place))), labels
 
     def sources(self, case: Case) -> tuple[Path, ...]:
         """List every file that the case is read from."""
         return self.reader.sources(case)
 
-    def _named(self, labels: LabelMap) -> LabelMap:
-        return replace(labels, names=dict(self.labels))
-
     def _require_label(self, case: Case) -> Path:
         if case.label is None:
             raise UnpairedFiles(
                 "has no label map, which training and scoring need.",
                 where=f"case {case.id} ({case.image})",
-                cure=f"Add it to {self.folder}, or leave the case out.",
+                cure=f"Add it as the layout {self.layout} keeps label maps (docs/datasets.md), or take the scan out.",
             )
         return case.label
+
+
+def _place(case: Case) -> str:
+    return f"case {case.id} ({case.label})"
 
 
 def as_label_map(array: NDArray[np.unsignedinteger[Any]], native: NativeGrid, plane: Plane) -> LabelMap:

@@ -7,6 +7,7 @@ To add a layout, write a module with `detect`, `read_dataset` and `LOOKS_FOR` (s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,8 +17,10 @@ from sautomed.datasets import btcv, msd, nnunet_raw, segthor
 from sautomed.datasets.chaos import layout as chaos
 from sautomed.datasets.dataset import Dataset
 from sautomed.datasets.transunet import layout as transunet
-from sautomed.errors import MissingFile, UnknownLayout, UnknownSetting, UnpairedFiles
+from sautomed.errors import DataError, MissingFile, UnknownLayout, UnknownSetting, UnpairedFiles
 from sautomed.errors.text import listed
+from sautomed.scans import read_geometry
+from sautomed.scans.paths import require_folder
 
 AUTO = "auto"
 _NEAR_FOLDERS = 50  # ours: enough for the root of any dataset, and little for a home folder
@@ -77,8 +80,7 @@ def read_dataset(folder: str | Path, layout: str = AUTO) -> Dataset:
         DataError: As the layout's `read`: BadDatasetJson, NoCases, UnpairedFiles, TooManyChannels.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise MissingFile("there is no such dataset folder.", where=folder, cure="Check the path given with -d.")
+    require_folder(folder)
     try:
         return DATASETS[detect_layout(folder) if layout == AUTO else _known(layout)].read(folder)
     except PermissionError as error:
@@ -94,12 +96,31 @@ def read_label_names_of(folder: str | Path, layout: str = AUTO) -> dict[int, str
         DataError: As `read_dataset`, except UnpairedFiles.
         UnknownSetting: There is no such layout.
     """
+    return _read_pairs(folder, layout).labels
+
+
+def read_names_in_headers(folder: str | Path, layout: str = AUTO) -> set[str]:
+    """Read the names of labels that headers of a dataset's label maps give.
+
+    Raises:
+        DataError: As `read_label_names_of`; a label map that cannot be read gives no names.
+    """
+    names: set[str] = set()
+    for case in _read_pairs(folder, layout).cases:
+        if case.label is not None and case.label.is_file():
+            with suppress(DataError):
+                names |= set(read_geometry(case.label, labels=True).names.values())
+    return names
+
+
+def _read_pairs(folder: str | Path, layout: str) -> Dataset:
+    """Read a dataset; files without a partner are left out."""
     try:
-        return read_dataset(folder, layout).labels
+        return read_dataset(folder, layout)
     except UnpairedFiles as fault:
         if not isinstance(fault.result, Dataset):
             raise
-        return fault.result.labels
+        return fault.result
 
 
 def detect_layout(folder: Path) -> str:

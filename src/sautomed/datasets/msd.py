@@ -51,7 +51,8 @@ def read_dataset(folder: Path) -> Dataset:
     channel = channel_name(
         description,
         path,
-        cure="Write one channel of each scan to a file of its own (sautomed convert --frame K), in a new dataset.",
+        cure="Write one channel of each scan to a file of its own (sautomed convert --frame K), in a new dataset whose "
+        "dataset.json names that channel alone.",
     )
     cases = _cases(folder, description, path)
     return Dataset(folder, str(description.get("name", folder.name)), channel, labels, cases, "msd")

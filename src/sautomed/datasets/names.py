@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path, PurePath
 
-from sautomed.scans.formats import FILE_ENDINGS
+from sautomed.scans.formats import LABEL_FILE_ENDINGS
 from sautomed.scans.paths import is_broken_link
 
 CHANNEL_SUFFIX = "_0000"  # nnU-Net's number of the first image channel
@@ -18,7 +18,7 @@ CHANNEL_SUFFIX = "_0000"  # nnU-Net's number of the first image channel
 
 def without_ending(name: str) -> str:
     """Return a file name without the ending of an image format, or unchanged if it has none."""
-    return next((name[: -len(ending)] for ending in FILE_ENDINGS if name.lower().endswith(ending)), name)
+    return next((name[: -len(ending)] for ending in LABEL_FILE_ENDINGS if name.lower().endswith(ending)), name)
 
 
 def case_name(path: Path) -> str:

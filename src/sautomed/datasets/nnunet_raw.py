@@ -23,6 +23,7 @@ from sautomed.datasets.names import CHANNEL_SUFFIX, case_name, files_in, unpaire
 from sautomed.errors import MissingFile, NoCases, UnpairedFiles
 from sautomed.errors.text import listed
 from sautomed.scans.formats import FILE_ENDINGS
+from sautomed.scans.paths import require_folder
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +46,7 @@ def read_dataset(folder: str | Path) -> Dataset:
         UnpairedFiles: An image has no label map, or the reverse.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise MissingFile("there is no such dataset folder.", where=folder, cure="Check the path given with -d.")
+    require_folder(folder)
     path = folder / DESCRIPTION
     if not path.is_file():
         raise MissingFile(

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +16,11 @@ import numpy as np
 from sautomed.datasets.dataset import AnyPlane, Case, Dataset, LayoutReader
 from sautomed.datasets.description import DESCRIPTION
 from sautomed.datasets.regrid import regrid_labels
-from sautomed.errors import UnknownLabels, UnknownSetting
+from sautomed.errors import UnknownLabels, UnknownSetting, UnmatchedNames
 from sautomed.errors.text import listed, listed_labels
 from sautomed.scans import Geometry
 from sautomed.scans.grid import Plane
-from sautomed.scans.values import MAX_LABEL
+from sautomed.scans.label_names import cure_of_unmatched_names, match_names
 from sautomed.scans.volume import LabelMap, Volume
 
 
@@ -30,21 +29,35 @@ class LabelRules:
     """Corrections of a label map as it is read: first its grid, then all values at once, so two values can be swapped.
 
     Args:
-        map: Value in the dataset for each value in the file.
-        ignore: Values in the file that become background. They are trained as background, not left out of the loss.
+        map: Value in the dataset for each value as read, which is that of the dataset where the file names its labels.
+        ignore: Values as read that become background. They are trained as background, not left out of the loss.
         regrid: Bring a label map with another grid onto that of its scan, by nearest neighbour.
+        names: Value in the dataset for names that only files give, by `label_names.plain_name`; 0 for the background.
     """
 
     map: Mapping[int, int] = field(default_factory=dict)
     ignore: frozenset[int] = frozenset()
     regrid: bool = False
+    names: Mapping[str, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.map or self.ignore or self.regrid)
+        return bool(self.map or self.ignore or self.regrid or self.names)
+
+    def apply(self, labels: LabelMap, known: Mapping[int, str], where: str | Path) -> LabelMap:
+        """Return the label map numbered as the dataset's labels, with its values mapped.
+
+        Args:
+            labels: With the names of its file.
+            known: Name of each label of the dataset, before the rules.
+            where: Of the label map.
+        Raises:
+            UnmatchedNames: As `label_names.match_names`.
+        """
+        return self.map_values(match_names(labels, known, where=where, renames=self.names))
 
     def remaining(self, labels: Mapping[int, str]) -> dict[int, str]:
         """Return the labels that can still occur: mapped onto, or neither ignored nor mapped away."""
-        gone = (self.ignore | self.map.keys()) - set(self.map.values())
+        gone = (self.ignore | self.map.keys()) - set(self.map.values()) - set(self.names.values())
         return {value: name for value, name in labels.items() if value not in gone}
 
     def map_values(self, labels: LabelMap) -> LabelMap:
@@ -65,10 +78,13 @@ class LabelRules:
     def as_dict(self) -> dict[str, object]:
         """Return the rules as they are written to JSON."""
         mapped = {str(old): new for old, new in sorted(self.map.items())}
-        return {"map": mapped, "ignore": sorted(self.ignore), "regrid": self.regrid}
+        rules: dict[str, object] = {"map": mapped, "ignore": sorted(self.ignore), "regrid": self.regrid}
+        return rules | ({"names": dict(sorted(self.names.items()))} if self.names else {})
 
 
 NO_RULES = LabelRules()
+_OPTIONS = ("--map {}=LABEL", "--ignore {}")
+_MOST_OPTIONS = 8  # ours: a scan given as a label map has thousands of values
 
 
 @dataclass(frozen=True)
@@ -77,6 +93,7 @@ class RuledReader:
 
     inner: LayoutReader
     rules: LabelRules
+    known: Mapping[int, str]  # labels of the dataset, before the rules
 
     def geometry(self, case: Case) -> Geometry:
         return self.inner.geometry(case)
@@ -91,7 +108,7 @@ class RuledReader:
             labels, done = regrid_labels(labels, native, labels.plane, where=f"case {case.id} ({path})")
             if done.method != "none":
                 notes = (*notes, f"{path}: {done.line()}.")
-        return self.rules.map_values(labels), notes
+        return self.rules.apply(labels, self.known, f"case {case.id} ({path})"), notes
 
     def sources(self, case: Case) -> tuple[Path, ...]:
         return self.inner.sources(case)
@@ -105,7 +122,7 @@ def with_rules(dataset: Dataset, rules: LabelRules) -> Dataset:
     """
     if not rules:
         return dataset
-    unnamed = sorted(set(rules.map.values()) - dataset.labels.keys() - {0})
+    unnamed = sorted({*rules.map.values(), *rules.names.values()} - dataset.labels.keys() - {0})
     known = listed_labels(dict(sorted(dataset.labels.items())))
     if unnamed:
         raise UnknownSetting(
@@ -116,108 +133,61 @@ def with_rules(dataset: Dataset, rules: LabelRules) -> Dataset:
     labels = rules.remaining(dataset.labels)
     if not labels:
         raise UnknownSetting("leaves no label to train.", where="--map and --ignore", cure=f"Keep one of: {known}.")
-    return replace(dataset, labels=labels, reader=RuledReader(dataset.reader, rules))
+    return replace(dataset, labels=labels, reader=RuledReader(dataset.reader, rules, dataset.labels))
 
 
-def parse_rules(
-    maps: Sequence[str] = (),
-    ignore: Sequence[str] = (),
-    regrid: bool = False,
-    read_names: Callable[[], Mapping[int, str]] = dict,
-) -> LabelRules:
-    """Parse rules from the command line, which give labels by value or by name.
+def unusable_labels(dataset: Dataset, cases: Iterable[Case]) -> UnknownLabels | UnmatchedNames | None:
+    """Read all label maps and return a fault that lists every value without a name, or every name that is no label's.
 
-    Args:
-        maps: Such as "7=1" or "7=liver": value 7 of the label maps means label 1, whose name is liver.
-        ignore: Such as "9" or "liver": this value is background.
-        read_names: Reads the dataset's label names, without the background; called if a rule gives a name.
-    Raises:
-        UnknownSetting: A rule cannot be read, or two contradict each other.
-        DataError: As `read_names`.
-    """
-    mapped: dict[int, int] = {}
-    for text in maps:
-        old, equals, new = text.partition("=")
-        if not equals:
-            raise _unreadable_rule("--map", text)
-        value, label = (_parse_value(part, text, "--map", read_names) for part in (old, new))
-        if mapped.setdefault(value, label) != label:
-            raise UnknownSetting(f"maps {value} twice.", where="--map", cure="Keep one of the two.")
-    ignored = frozenset(_parse_value(text, text, "--ignore", read_names) for text in ignore)
-    both = sorted(ignored & mapped.keys())
-    if both:
-        raise UnknownSetting(f"{both[0]} is both mapped and ignored.", where="--ignore", cure="Keep one of the two.")
-    if 0 in mapped or 0 in ignored:
-        raise UnknownSetting(
-            "0 is the background, which is neither mapped nor ignored.",
-            where="--map and --ignore",
-            cure="Leave it out.",
-        )
-    return LabelRules(mapped, ignored, regrid)
-
-
-def unknown_labels(dataset: Dataset, cases: Iterable[Case]) -> UnknownLabels | None:
-    """Read all label maps and return a fault that lists every value without a name; None if all have names.
+    None if the labels of all can be used. Names come first, since values may be right once these are mapped.
 
     Raises:
         DataError: A label map cannot be read.
     """
     voxels: dict[int, int] = {}
     places: dict[int, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for case in cases:
-        for value, count in dataset.read_label(case).unknown_values().items():
+        try:
+            counts = dataset.read_label(case).unknown_values()
+        except UnmatchedNames as fault:
+            for name in fault.names:
+                names.setdefault(name, []).append(case.id)
+            continue
+        for value, count in counts.items():
             voxels[value] = voxels.get(value, 0) + count
             places.setdefault(value, []).append(case.id)
+    known = listed_labels(dict(sorted(dataset.labels.items())))
+    if names:
+        found = "; ".join(f"{name} ({_count_cases(names[name])})" for name in sorted(names))
+        return UnmatchedNames(
+            f"has label maps that name labels which are none of {known}: {found}.",
+            where=dataset.folder,
+            cure=cure_of_unmatched_names(names),
+            names=tuple(sorted(names)),
+        )
     if not voxels:
         return None
     values = "; ".join(f"{value} ({voxels[value]} voxels in {_count_cases(places[value])})" for value in sorted(voxels))
-    known = listed_labels(dict(sorted(dataset.labels.items())))
     return UnknownLabels(
         f"holds label values that have no name in the dataset: {values}. Known are: 0 background, {known}.",
         where=dataset.folder,
-        cure=cure_of_unknown_value(min(voxels), dataset.declared_in),
+        cure=cure_of_unknown_values(voxels, dataset.declared_in),
     )
 
 
-def cure_of_unknown_value(value: int, declared_in: str) -> str:
-    """Return the cure for label values without a name, with one of them as its example.
+def cure_of_unknown_values(values: Iterable[int], declared_in: str) -> str:
+    """Return the cure for label values without a name, with the options for each of them, as far as there is room.
 
     Args:
         declared_in: As `Dataset.declared_in`.
     """
-    cures = f"Give their labels with --map {value}=LABEL, by value or name, or leave them out with --ignore {value}"
+    every = sorted(values)
+    more = " and so on" if len(every) > _MOST_OPTIONS else ""
+    maps, ignores = (" ".join(option.format(value) for value in every[:_MOST_OPTIONS]) + more for option in _OPTIONS)
+    cures = f"Give their labels with {maps}, by value or name, or leave them out with {ignores}"
     return f"{cures}, or name them in {DESCRIPTION}." if declared_in == DESCRIPTION else f"{cures}."
 
 
 def _count_cases(cases: list[str]) -> str:
     return f"{len(cases)} case{'' if len(cases) == 1 else 's'}: {listed(cases)}"
-
-
-def _parse_value(text: str, whole: str, flag: str, read_names: Callable[[], Mapping[int, str]]) -> int:
-    """Return the value that a part of a rule gives as a number, or else by the name of its label."""
-    text = text.strip()
-    if text.isdecimal() and int(text) <= MAX_LABEL:
-        return int(text)
-    if not text or text.isdecimal():
-        raise _unreadable_rule(flag, whole)
-    names = {0: "background", **dict(sorted(read_names().items()))}
-    values = {name: value for value, name in names.items()}
-    if text in values:
-        return values[text]
-    if len(names) == 1:
-        raise _unreadable_rule(flag, whole)
-    near = get_close_matches(text, values, n=1)
-    raise UnknownSetting(
-        f"cannot read {whole!r}: the dataset has no label {text!r}.",
-        where=flag,
-        cure=f"{f'Did you mean {near[0]}? ' if near else ''}There are: {listed_labels(names)}. Give a name or a value.",
-    )
-
-
-def _unreadable_rule(flag: str, text: str) -> UnknownSetting:
-    wanted, example = ("OLD=NEW", "--map 7=1") if flag == "--map" else ("one label", "--ignore 9")
-    return UnknownSetting(
-        f"cannot read {text!r}: it must be {wanted}, with label values from 0 to {MAX_LABEL} or names of labels.",
-        where=flag,
-        cure=f"Write, for example, {example}.",
-    )

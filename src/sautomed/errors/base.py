@@ -8,7 +8,10 @@ model. Knows nothing of the rest of the package.
 from __future__ import annotations
 
 import re
+import signal
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 EXIT_OK = 0
@@ -19,14 +22,24 @@ EXIT_MODEL = 4  # weights, a model folder or a checkpoint
 EXIT_MEMORY = 5  # the machine or the accelerator ran out of memory
 EXIT_SOME_CASES = 6  # all cases of a folder were tried, but some failed
 EXIT_INTERRUPTED = 130  # Ctrl-C
-EXIT_TERMINATED = 143  # SIGTERM, as schedulers send it before they kill
+EXIT_TERMINATED = 143  # SIGTERM, or SIGHUP
 
 
 _LONG_WORD = re.compile(r"(\S{200})\S{200,}")  # a damaged file may hold a name of a million letters
 
 
 class Terminated(KeyboardInterrupt):
-    """A training stopped because of SIGTERM, after it wrote a checkpoint."""
+    """SIGTERM, which schedulers send before they kill, or SIGHUP of a terminal that was closed."""
+
+
+# Signals that ask a command to stop, and what each raises; Windows has no SIGHUP.
+STOP_SIGNALS: Mapping[int, type[KeyboardInterrupt]] = MappingProxyType(
+    {
+        signal.SIGINT: KeyboardInterrupt,
+        signal.SIGTERM: Terminated,
+        **({signal.SIGHUP: Terminated} if hasattr(signal, "SIGHUP") else {}),
+    }
+)
 
 
 class SautomedError(Exception):

@@ -166,3 +166,16 @@ class NeedsMending(DataError):
     """A dataset has errors, found by the doctor, that must be corrected before training."""
 
     id = "SAM-E0325"
+
+
+class UnmatchedNames(DataError):
+    """A label map names labels that the data set, or the label maps to compare with, do not have.
+
+    `names` are the names that match none.
+    """
+
+    id = "SAM-E0326"
+
+    def __init__(self, fault: str, *, where: str | Path = "", cure: str, names: tuple[str, ...] = ()) -> None:
+        super().__init__(fault, where=where, cure=cure)
+        self.names = names

@@ -6,27 +6,42 @@ Reads two folders (or two files) and writes one. Knows nothing of models.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from sautomed.datasets import Dataset
 from sautomed.datasets.layouts import AUTO
+from sautomed.datasets.rules import NO_RULES, LabelRules, cure_of_unknown_values, with_rules
 from sautomed.errors import DataError, SomeCasesFailed
 from sautomed.evaluation.conventions import Convention, convention_named
 from sautomed.evaluation.measure import DEFAULT_TOLERANCE_MM, Comparison, compare_labels
 from sautomed.evaluation.metrics import OURS
-from sautomed.evaluation.pairs import dataset_at, label_names, pair_files
+from sautomed.evaluation.names import (
+    Names,
+    labels_to_score,
+    names_by_case,
+    names_of_folder,
+    warn_of_labels_never_predicted,
+)
+from sautomed.evaluation.pairs import Pairs, dataset_at, pair_files
 from sautomed.evaluation.scores import Score, Status, Summary, summarise, write_scores, write_summary
 from sautomed.scans.files import require_writable
 from sautomed.scans.grid import Plane
+from sautomed.scans.partial import on_common_grid
 from sautomed.scans.read import read_labels, refuse_unknown_values
 from sautomed.scans.volume import LabelMap, require_same_grid
 
 OnCase = Callable[[int, int, str], None]
+RulesFor = Callable[[Mapping[int, str], Iterable[str]], LabelRules]
 _PLANE: Plane = "axial"  # any plane, if it is the same for predictions and references
+
+
+def no_rules(labels: Mapping[int, str], in_files: Iterable[str]) -> LabelRules:
+    """Return no rules, whatever the labels."""
+    return NO_RULES
 
 
 @dataclass(frozen=True)
@@ -36,14 +51,25 @@ class _Scoring:
     Args:
         convention: Convention of the scores.
         tolerance_mm: Tolerance of the NSD.
-        names: Name of each label without the background; None to score every value that occurs.
-        dataset: Dataset with the references; None if they are plain files.
+        labels: Name of each label without the background; empty to score every value that occurs.
+        rules: Rules for values and names of the files.
+        dataset: Dataset with the references, under the rules; None if they are plain files.
+        expected: Names that the files of the references have for their labels, by case id.
+        predicted: Those of the predictions.
     """
 
     convention: Convention
     tolerance_mm: float
-    names: dict[int, str] | None
+    labels: dict[int, str]
+    rules: LabelRules
     dataset: Dataset | None
+    expected: Mapping[str, Names]
+    predicted: Mapping[str, Names]
+
+    @property
+    def scored(self) -> dict[int, str]:
+        """Name of each label that is left by the rules."""
+        return self.rules.remaining(self.labels)
 
 
 def evaluate(
@@ -53,6 +79,7 @@ def evaluate(
     *,
     layout: str = AUTO,
     names: dict[int, str] | None = None,
+    rules: RulesFor = no_rules,
     tolerance_mm: float = DEFAULT_TOLERANCE_MM,
     convention: str = OURS,
     seed: int = 0,
@@ -69,8 +96,11 @@ def evaluate(
         output: The folder to write to; files of an earlier evaluation are replaced.
         layout: Layout of the references' dataset, a key of `DATASETS`; "auto" detects it, and accepts a folder of label
             maps as well.
-        names: Name of each label without the background. By default those of the references' dataset, or from a
-            dataset.json in or beside either folder; without one, every value that occurs is a class.
+        names: Name of each label without the background, of files without names of their own. By default those of the
+            references: of their dataset, their
+            headers, a CASE.json or dataset.json beside them; else those of the predictions, likewise. Without any,
+            every value that occurs is a class. Files that name their labels are compared by name.
+        rules: Returns rules for labels of the files, given the names of the labels and those in the files.
         tolerance_mm: Tolerance of the NSD.
         convention: Convention of the scores, a key of `CONVENTIONS`.
         seed: Seed of the bootstrap.
@@ -78,8 +108,8 @@ def evaluate(
     Raises:
         UsageError: There is no such convention.
         UnwritableTarget: Nothing can be written to `output`; raised before any case is scored.
-        MissingFile, NoCases, UnpairedFiles, BadDatasetJson, UnknownLayout: There is nothing to score, or it is
-            ambiguous.
+        MissingFile, NoCases, UnpairedFiles, BadDatasetJson, UnknownLayout, UnmatchedNames: There is nothing to score,
+            or it is ambiguous.
         DataError: Of two single files, one cannot be used.
         SomeCasesFailed: All others are scored and written; `result` is their Summary.
     """
@@ -88,9 +118,8 @@ def evaluate(
     require_writable(output)
     dataset = dataset_at(references, layout)
     pairs = pair_files(predictions, references, dataset)
-    if names is None:
-        names = label_names(predictions, references, dataset)
-    scoring = _Scoring(chosen, tolerance_mm, names, dataset)
+    scoring = _prepare(pairs, predictions, references, dataset, names, rules, chosen, tolerance_mm)
+    warn_of_labels_never_predicted(scoring.scored, scoring.predicted, predictions)
     scores: list[Score] = []
     failed: dict[str, str] = {}
     for done, (case, (prediction, reference)) in enumerate(pairs.files.items(), start=1):
@@ -118,23 +147,66 @@ def evaluate(
     return summary
 
 
+def _prepare(
+    pairs: Pairs,
+    predictions: Path,
+    references: Path,
+    dataset: Dataset | None,
+    names: dict[int, str] | None,
+    rules: RulesFor,
+    convention: Convention,
+    tolerance_mm: float,
+) -> _Scoring:
+    """Decide what all cases share."""
+    of_predictions, of_references = (
+        names_of_folder(path) if names is None else names for path in (predictions, references)
+    )
+    predicted = names_by_case({case: prediction for case, (prediction, _) in pairs.files.items()}, of_predictions)
+    expected = names_by_case({case: reference for case, (_, reference) in pairs.files.items()}, of_references)
+    labels = names
+    if labels is None:
+        labels = labels_to_score(pairs, expected, predicted) if dataset is None else dict(dataset.labels)
+    in_files = {name for own in (*expected.values(), *predicted.values()) for name in own.values()}
+    chosen = rules(labels, in_files)
+    ruled = None if dataset is None else with_rules(dataset, chosen)
+    return _Scoring(convention, tolerance_mm, labels, chosen, ruled, expected, predicted)
+
+
+def _read(path: Path, own: Names, scoring: _Scoring) -> LabelMap:
+    """Read a label map and give its values the numbers of the labels to score, by the names that it has for them."""
+    labels = read_labels(path, _PLANE)
+    if not scoring.labels:
+        return scoring.rules.map_values(labels)
+    return scoring.rules.apply(replace(labels, names=labels.names | dict(own)), scoring.labels, path)
+
+
 def _read_reference(case: str, path: Path, scoring: _Scoring) -> LabelMap:
-    dataset = scoring.dataset
-    if dataset is None:
-        return read_labels(path, _PLANE, scoring.names)
-    labels = dataset.read_label(next(item for item in dataset.cases if item.id == case), _PLANE)
-    refuse_unknown_values(labels, where=f"case {case} ({path})", declared_in=dataset.declared_in)
-    return labels
+    if scoring.dataset is None:
+        return _read(path, scoring.expected[case], scoring)
+    return scoring.dataset.read_label(next(item for item in scoring.dataset.cases if item.id == case), _PLANE)
+
+
+def _refuse_unknown(labels: LabelMap, case: str, path: Path, scoring: _Scoring) -> None:
+    """Raise UnknownLabels if there are labels to score, and a value is none of them."""
+    named = replace(labels, names=scoring.scored)
+    unknown = named.unknown_values() if scoring.labels else {}
+    if unknown:
+        declared_in = "the labels to score" if scoring.dataset is None else scoring.dataset.declared_in
+        cure = cure_of_unknown_values(unknown, declared_in)
+        refuse_unknown_values(named, where=f"case {case} ({path})", declared_in=declared_in, cure=cure)
 
 
 def _score_case(case: str, prediction: Path, reference: Path, scoring: _Scoring) -> list[Score]:
     """Return one row per class."""
     expected = _read_reference(case, reference, scoring)
-    predicted = read_labels(prediction, _PLANE, scoring.names)
+    _refuse_unknown(expected, case, reference, scoring)
+    predicted = _read(prediction, scoring.predicted[case], scoring)
+    _refuse_unknown(predicted, case, prediction, scoring)
+    predicted, expected = on_common_grid(predicted, expected)
     require_same_grid(
         predicted, expected, first_name="prediction", second_name="reference", where=f"case {case} ({prediction})"
     )
-    names = scoring.names if scoring.names is not None else {**expected.names, **predicted.names}
+    names = scoring.scored or {**expected.names, **predicted.names}
     voxel_ml = abs(float(np.linalg.det(expected.affine[:3, :3]))) / 1000
     pairs = compare_labels(predicted.array, expected.array, sorted(names), expected.spacing_mm)
     return [_score(case, k, names[k], pair, expected.array.size, voxel_ml, scoring) for k, pair in pairs]
@@ -172,8 +244,7 @@ def _status(*, predicted: bool, expected: bool) -> Status:
 def _failed_rows(case: str, scoring: _Scoring) -> list[Score]:
     """Return rows without values, so that a failed case appears in the table."""
     missing = dict.fromkeys(scoring.convention.metrics, math.nan)
-    names = scoring.names or {}
-    return [Score(case, k, name, "failed", missing, scoring.tolerance_mm) for k, name in names.items()]
+    return [Score(case, k, name, "failed", missing, scoring.tolerance_mm) for k, name in scoring.scored.items()]
 
 
 def _raise_if_failed(summary: Summary, output: Path) -> None:

@@ -1,4 +1,4 @@
-"""Find the prediction and the reference of each case, and the names of their labels."""
+"""Find the prediction and the reference of each case."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sautomed.datasets import Dataset, read_dataset, read_label_names, without_ending
+from sautomed.datasets import Dataset, read_dataset, without_ending
 from sautomed.datasets.layouts import AUTO
 from sautomed.datasets.names import files_in
-from sautomed.errors import BadDatasetJson, MissingFile, NoCases, UnknownLayout, UnpairedFiles
-from sautomed.errors.text import listed, listed_labels
-from sautomed.scans.formats import FILE_ENDINGS
+from sautomed.errors import MissingFile, NoCases, UnknownLayout, UnpairedFiles
+from sautomed.errors.text import listed
+from sautomed.scans.formats import FILE_ENDINGS, LABEL_FILE_ENDINGS
+
+_DICOM_ENDINGS = tuple(ending for ending in LABEL_FILE_ENDINGS if ending not in FILE_ENDINGS)
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def dataset_at(references: Path, layout: str) -> Dataset | None:
     """
     if layout != AUTO:
         return read_dataset(references, layout)
-    if not references.is_dir() or files_in(references, *FILE_ENDINGS):
+    if not references.is_dir() or files_in(references, *LABEL_FILE_ENDINGS):
         return None
     try:
         return read_dataset(references)
@@ -79,46 +81,6 @@ def dataset_at(references: Path, layout: str) -> Dataset | None:
         ) from error
 
 
-def label_names(predictions: Path, references: Path, dataset: Dataset | None) -> dict[int, str] | None:
-    """Return the names of the labels: those of the dataset, else as `find_label_names`.
-
-    Raises:
-        BadDatasetJson: As `find_label_names`; also if the predictions have other labels than the dataset.
-    """
-    if dataset is None:
-        return find_label_names(predictions, references)
-    _require_equal_names({dataset.folder: dataset.labels, predictions: find_label_names(predictions) or dataset.labels})
-    return dict(dataset.labels)
-
-
-def find_label_names(*paths: Path) -> dict[int, str] | None:
-    """Read the label names from a dataset.json in or beside the given folders or files; None if there is none.
-
-    Raises:
-        BadDatasetJson: One cannot be read, or two give different names.
-    """
-    found: dict[Path, dict[int, str]] = {}
-    for path in paths:
-        folder = path.parent if path.is_file() else path
-        near = next((f / "dataset.json" for f in (folder, folder.parent) if (f / "dataset.json").is_file()), None)
-        if near is not None:
-            found[near] = read_label_names(near)
-    _require_equal_names(found)
-    return next(iter(found.values()), None)
-
-
-def _require_equal_names(names_by_path: Mapping[Path, Mapping[int, str]]) -> None:
-    first = next(iter(names_by_path), None)
-    for path, names in names_by_path.items():
-        if first is not None and names != names_by_path[first]:
-            raise BadDatasetJson(
-                f"names other labels ({listed_labels(names)}) than {first} ({listed_labels(names_by_path[first])}), "
-                "so scores would compare different organs.",
-                where=path,
-                cure="Evaluate predictions with the references of their own dataset.",
-            )
-
-
 def _cases_in(path: Path) -> dict[str, Path]:
     """Return the label maps of a folder, or a single one, by case id."""
     if not path.exists():
@@ -126,7 +88,11 @@ def _cases_in(path: Path) -> dict[str, Path]:
     if path.is_file():
         return {without_ending(path.name): path}
     cases: dict[str, Path] = {}
-    for file in files_in(path, *FILE_ENDINGS):
+    files = files_in(path, *FILE_ENDINGS)
+    known = {without_ending(file.name) for file in files}
+    # A DICOM segmentation beside another label map of the case is the same result once more.
+    segmentations = [file for file in files_in(path, *_DICOM_ENDINGS) if without_ending(file.name) not in known]
+    for file in sorted((*files, *segmentations)):
         case = without_ending(file.name)
         if case in cases:
             raise UnpairedFiles(
@@ -135,7 +101,7 @@ def _cases_in(path: Path) -> dict[str, Path]:
         cases[case] = file
     if not cases:
         raise NoCases(
-            f"has no cases: it holds no label map ({', '.join(FILE_ENDINGS)}).",
+            f"has no cases: it holds no label map ({', '.join(LABEL_FILE_ENDINGS)}).",
             where=path,
             cure="Name the folder with the label maps.",
         )

@@ -3,6 +3,7 @@
 model.py         a trained model that takes scans: `sautomed.load`
 segmenting.py    a volume through any model, slice by slice
 volume_walk.py   a walk in the scan's own pixels, whose boxes can be replaced
+percentiles.py   intensities of a scan in its own unit; intensity_check.py compares them with those of the training
 view.py          a volume as a network sees it, and predictions back on its grid; resize.py and intensity.py convert
 bundle.py        model folders; model_card.py their page for people
 memory.py        memory predicted from a header, and measured; device.py the device

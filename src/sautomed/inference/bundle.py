@@ -3,6 +3,8 @@
 model.safetensors   the trained weights; the frozen part of a pretrained trunk is left out and named by source and hash
 config.json         the resolved settings
 dataset.json        label names, as nnU-Net writes them
+intensities.json    percentiles of the intensities of each training scan, by which scans in another unit are recognised;
+                    older folders have none
 """
 
 from dataclasses import asdict, dataclass
@@ -27,6 +29,7 @@ from sautomed.errors import (
     WrongWeights,
 )
 from sautomed.errors.text import listed
+from sautomed.inference.percentiles import IntensityPercentiles
 from sautomed.model.sam.pretrained import PretrainedTrunk
 from sautomed.model.segmenter import Segmenter
 from sautomed.scans.files import atomic_write, write_json
@@ -34,21 +37,24 @@ from sautomed.scans.paths import read_json
 
 FORMAT = 1
 _TRUNK = TypeAdapter(PretrainedTrunk | None)
+_INTENSITIES = TypeAdapter(tuple[IntensityPercentiles, ...])
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A trained network with its settings, labels and image channel.
+    """A trained network with its settings, labels, image channel and the intensities that it knows.
 
     Attributes:
         labels: Value in the label map -> organ; class k of the network is the k-th smallest value.
         channel: Name of the image channel, such as CT.
+        intensities: Of each training scan; none if unknown.
     """
 
     network: Segmenter
     settings: Settings
     labels: dict[int, str]
     channel: str
+    intensities: tuple[IntensityPercentiles, ...] = ()
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
@@ -70,6 +76,8 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             "file_ending": ".nii.gz",
         },
     )
+    if bundle.intensities:
+        write_json(folder / "intensities.json", {"training_cases": [asdict(case) for case in bundle.intensities]})
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in trained_state(bundle.network).items()}
     with atomic_write(folder / "model.safetensors") as temporary:
         temporary.write_bytes(save(state))  # safetensors' own writer hides the error of a full disk
@@ -111,7 +119,7 @@ def load_bundle(folder: Path, weights: str | None = None) -> Bundle:
         ) from error
     _check_trunk(network, trunk, folder)
     _load_weights(network, folder / "model.safetensors")
-    return Bundle(network.eval(), settings, labels, channel)
+    return Bundle(network.eval(), settings, labels, channel, _read_intensities(folder / "intensities.json"))
 
 
 def _build_network(settings: Settings, classes: int, trunk: PretrainedTrunk | None) -> Segmenter:
@@ -160,6 +168,20 @@ def _read_dataset_json(path: Path) -> tuple[dict[int, str], str]:
     if not isinstance(channels, dict) or "0" not in channels:
         raise _damaged('it has no "channel_names"', path)
     return labels, str(channels["0"])
+
+
+def _read_intensities(path: Path) -> tuple[IntensityPercentiles, ...]:
+    """Read the intensities of the training scans; none if the folder was written before they were kept."""
+    if not path.is_file():
+        return ()
+    content = read_json(path, NotAModel)
+    if not isinstance(content, dict):
+        raise _damaged("it must hold one JSON object", path)
+    try:
+        return _INTENSITIES.validate_python(content.get("training_cases"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _damaged(f"{'.'.join(map(str, ('training_cases', *first['loc'])))}: {first['msg']}", path) from error
 
 
 def trained_state(network: Segmenter) -> dict[str, Tensor]:

@@ -25,12 +25,17 @@ def intensity_range(array: np.ndarray, settings: DataSettings) -> tuple[float, f
     """
     if settings.modality == "ct":
         return settings.window_hu
-    sample = array.reshape(-1)[:: max(1, array.size // SAMPLE)]
-    inside = sample[sample != 0]
-    low, high = np.percentile(inside if inside.size else sample, settings.percentiles)
+    low, high = np.percentile(sample_voxels(array, "other"), settings.percentiles)
     if high <= low:  # nearly all voxels are alike
         low, high = float(array.min()), float(array.max())
     return float(low), float(high)
+
+
+def sample_voxels(array: np.ndarray, modality: Modality) -> np.ndarray:
+    """Return voxels that are evenly spread over a scan; unless it is CT, those that are not zero if there are any."""
+    sample = array.reshape(-1)[:: max(1, array.size // SAMPLE)]
+    inside = sample if modality == "ct" else sample[sample != 0]
+    return inside if inside.size else sample
 
 
 def scale_intensity(array: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -11,15 +12,21 @@ import torch
 
 from sautomed.config import Settings
 from sautomed.errors import NotAModel, UsageError
+from sautomed.errors.text import listed
 from sautomed.inference.bundle import Bundle, load_bundle
 from sautomed.inference.device import choose_device
+from sautomed.inference.intensity import modality_of
+from sautomed.inference.intensity_check import intensity_warning
+from sautomed.inference.percentiles import percentiles_of
 from sautomed.inference.segmenting import OnSlice, SegmentedSlice, segment_slices, segment_volume
 from sautomed.inference.volume_walk import VolumeWalk
 from sautomed.model.slice_walker import SliceWalker
 from sautomed.scans import ReadOptions, read_scan
-from sautomed.scans.paths import sha256_of
+from sautomed.scans.paths import cure_of_missing, sha256_of
 from sautomed.scans.read import DEFAULT_OPTIONS
 from sautomed.scans.volume import LabelMap, Volume
+
+log = logging.getLogger(__name__)
 
 # Files that decide the labels; a pretrained trunk is named in config.json with its own hash.
 DECISIVE_FILES = ("config.json", "dataset.json", "model.safetensors")
@@ -57,13 +64,28 @@ class Model:
     def read(self, scan: str | Path, options: ReadOptions = DEFAULT_OPTIONS) -> Volume:
         """Read a scan and turn it to the plane that the model was trained in.
 
+        Logs what was odd but could be read, and intensities unlike those of the training scans; both are in the
+        volume's `warnings`.
+
         Args:
             scan: A file of any format that is read, a folder of DICOM files, or a zip of one.
             options: Which series, frame or channel is meant, and what may be mended.
         Raises:
             DataError: The scan cannot be used.
         """
-        return read_scan(scan, self.settings.data.plane, options)
+        volume = read_scan(scan, self.settings.data.plane, options)
+        unlike = self._intensity_warning(volume)
+        if unlike:
+            volume = replace(volume, warnings=(*volume.warnings, f"{scan}: {unlike}"))
+        for text in volume.warnings:
+            log.warning("%s", text)
+        return volume
+
+    def _intensity_warning(self, volume: Volume) -> str | None:
+        """Return what is wrong with a scan's intensities; None if nothing is, or if the training's are unknown."""
+        trained = self.bundle.intensities
+        modality = modality_of(self.bundle.channel, self.settings.data.modality)
+        return intensity_warning(percentiles_of(volume.array, modality), trained, modality) if trained else None
 
     def slices(self, volume: Volume) -> Iterator[SegmentedSlice]:
         """Yield each slice as soon as it is done, in the order of the walk."""
@@ -121,7 +143,7 @@ def model_folder(path: Path) -> Path:
         NotAModel: The path holds none, or several.
     """
     if not path.exists():
-        raise NotAModel("does not exist.", where=path, cure="Check the path given with -m.")
+        raise NotAModel("does not exist.", where=path, cure=cure_of_missing(path))
     found = [
         p.parent
         for pattern in ("config.json", "model/config.json", "fold_*/model/config.json")
@@ -130,10 +152,12 @@ def model_folder(path: Path) -> Path:
     ]
     if len(found) == 1:
         return found[0]
-    what = (
-        "holds no model" if not found else f"holds several models: {', '.join(str(p.relative_to(path)) for p in found)}"
+    if found:
+        names = listed(place.relative_to(path) for place in found)
+        raise NotAModel(f"holds several models: {names}.", where=path, cure=f"Give one of them, such as {found[0]}.")
+    raise NotAModel(
+        "holds no model.", where=path, cure="Give the folder that `sautomed train` wrote with -o, or a model folder."
     )
-    raise NotAModel(f"{what}.", where=path, cure="Give a model folder, or a run with one trained fold.")
 
 
 def with_walk(model: Model, walk: str) -> Model:

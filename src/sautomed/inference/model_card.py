@@ -1,11 +1,13 @@
 """Write MODEL_CARD.md: what a model is, its training data, its scores and its limits."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sautomed.baselines import MODELS
 from sautomed.config import EfficientNetLiteTrunkSettings, SamTrunkSettings, Settings
 from sautomed.datasets import Dataset
+from sautomed.inference.percentiles import IntensityPercentiles, describe_range
 from sautomed.model.imagenet_weights import ORIGIN as IMAGENET_ORIGIN
 from sautomed.scans.files import write_text
 
@@ -16,6 +18,7 @@ CARD = """# {name}: {organs} organs in {channel} volumes
 | | |
 |---|---|
 | Data set | {name}, {cases} training cases, channel {channel} |
+| Intensities | {trained_on} in the training scans |
 | Slices | {plane}, {size} x {size} pixels, {intensities} |
 | Network | {network} |
 | Training | {steps} steps in {minutes} minutes, fold {fold}, seed {seed} ({machine}) |
@@ -33,11 +36,18 @@ tested. Look at the masks before anything depends on them.
 """
 
 
-def write_model_card(path: Path, dataset: Dataset, settings: Settings, metrics: dict[str, Any]) -> None:
+def write_model_card(
+    path: Path,
+    dataset: Dataset,
+    settings: Settings,
+    intensities: Sequence[IntensityPercentiles],
+    metrics: dict[str, Any],
+) -> None:
     """Write the card of a model.
 
     Args:
         settings: With every `auto` decided.
+        intensities: Of each training scan.
         metrics: The content of the model folder's metrics.json.
     """
     data, system = settings.data, MODELS[settings.model.name]
@@ -51,6 +61,7 @@ def write_model_card(path: Path, dataset: Dataset, settings: Settings, metrics: 
             channel=dataset.channel,
             preset=settings.preset,
             cases=len(metrics["train_cases"]),
+            trained_on=describe_range(intensities),
             plane=data.plane,
             size=data.image_size,
             intensities=f"{low:g} to {high:g} {kind} scaled to [0, 1]",

@@ -58,7 +58,11 @@ def read_log(path: Path) -> Curve:
     try:
         columns = {name: np.array([_number(row[name]) for row in rows], dtype=float) for name in there}
     except ValueError as error:
-        raise BadTable(f"holds a field that is not a number ({error}).", where=path, cure="Train again.") from error
+        raise BadTable(
+            f"holds a field that is not a number ({error}).",
+            where=path,
+            cure="Correct that field, or name another log.csv that sautomed train wrote.",
+        ) from error
     return Curve(columns)
 
 

@@ -17,7 +17,7 @@ from sautomed.report.table import Column
 from sautomed.scans.palette import colour_of, display_name
 from sautomed.scans.paths import read_json, require_file
 
-CURE = "Name the folder that sautomed evaluate wrote."
+CURE = "Name the scores.csv and summary.json that sautomed evaluate wrote."
 _VOLUMES = ("volume_pred_ml", "volume_ref_ml")
 _CASE_COLUMNS = ("case", "class_id", "class", "status")
 # All other columns of scores.csv are metrics, whatever the convention calls them.

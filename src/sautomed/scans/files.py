@@ -105,15 +105,16 @@ def full_disk_reported(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def sweep_leftovers(folder: Path, names: Collection[str]) -> list[Path]:
+def sweep_leftovers(folder: Path, names: Collection[str] | None = None) -> list[Path]:
     """Delete the temporary files that `atomic_write` left behind when its process was killed.
 
-    Deletes only temporary files of the given final names, and only if their writer is dead: a process of this machine
-    that no longer runs, or a process of another machine whose file is unchanged for a day.
+    Deletes only temporary files of these final names, and only if their writer is dead: a process of this machine that
+    no longer runs, or a process of another machine whose file is unchanged for a day.
 
     Args:
         folder: Searched without its subfolders; it may be missing.
-        names: Names of files that the caller is about to write itself.
+        names: Names of files that the caller is about to write itself; None: any, in a folder that no other command
+            writes to.
     Returns:
         The deleted files.
     """
@@ -124,7 +125,7 @@ def sweep_leftovers(folder: Path, names: Collection[str]) -> list[Path]:
         found = _TEMPORARY.fullmatch(path.name)
         if (
             found
-            and (found["name"] in names or found["name"].rstrip("_") == _PROBE)
+            and (names is None or found["name"] in names or found["name"].rstrip("_") == _PROBE)
             and not _has_living_writer(path, found["machine"], int(found["process"], 16))
         ):
             path.unlink(missing_ok=True)

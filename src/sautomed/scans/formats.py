@@ -48,6 +48,8 @@ class Format:
         endings: Usual endings of its files, by which folders are searched.
         may_be_gzip: Whether gzip may wrap the whole file.
         folders: Whether a folder is one scan of this format.
+        label_module: Module that reads its label maps, if they may be something else than a scan.
+        label_endings: Endings of such label maps.
     """
 
     name: str
@@ -56,11 +58,18 @@ class Format:
     endings: tuple[str, ...] = ()
     may_be_gzip: bool = False
     folders: bool = False
+    label_module: str = ""
+    label_endings: tuple[str, ...] = ()
 
     @property
     def reader(self) -> FormatReader:
-        """The imported module."""
+        """The imported module for scans."""
         return cast(FormatReader, import_module(self.module))
+
+    @property
+    def label_reader(self) -> FormatReader:
+        """The imported module for label maps."""
+        return cast(FormatReader, import_module(self.label_module or self.module))
 
 
 @dataclass(frozen=True)
@@ -87,7 +96,14 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "nifti": Format("NIfTI", is_nifti, f"{_SCANS}.nifti", (".nii.gz", ".nii"), may_be_gzip=True),
         "nrrd": Format("NRRD", starts_with(b"NRRD000"), f"{_SCANS}.nrrd", (".seg.nrrd", ".nrrd", ".nhdr")),
         "metaimage": Format("MetaImage", is_metaimage, f"{_SCANS}.metaimage", (".mha", ".mhd")),
-        "dicom": Format("DICOM", is_dicom, f"{_SCANS}.dicom", folders=True),
+        "dicom": Format(
+            "DICOM",
+            is_dicom,
+            f"{_SCANS}.dicom",
+            folders=True,
+            label_module=f"{_SCANS}.dicom.segmentation",
+            label_endings=(".seg.dcm", ".labelmap.dcm", ".dcm"),
+        ),
     }
 )
 WRITERS: Mapping[str, Writer] = MappingProxyType(
@@ -105,6 +121,7 @@ WRITERS: Mapping[str, Writer] = MappingProxyType(
 
 # The longer of two endings that fit comes first. Headers with the voxels in a second file (.nhdr, .mhd) are included.
 FILE_ENDINGS = tuple(ending for entry in FORMATS.values() for ending in entry.endings)
+LABEL_FILE_ENDINGS = FILE_ENDINGS + tuple(ending for entry in FORMATS.values() for ending in entry.label_endings)
 LABEL_ENDINGS = tuple(WRITERS)
 IMAGE_ENDINGS = tuple(ending for ending, writer in WRITERS.items() if writer.image is not None)
 
@@ -173,8 +190,8 @@ def _cure(path: Path) -> str:
     for ending in _HEADER_ENDINGS:
         if (path.parent / f"{stem}{ending}").is_file():
             return f"Give its header {stem}{ending}."
-    names = _alternatives((entry.name for entry in FORMATS.values()), "and")
-    return f"Readable are {names}, recognised by their content."
+    names = _alternatives((entry.name for entry in FORMATS.values()), "or")
+    return f"Give a file of {names}: the content decides, not the name."
 
 
 def _alternatives(items: Iterable[str], word: str) -> str:

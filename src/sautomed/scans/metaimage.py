@@ -187,7 +187,9 @@ def _affine(header: _Header, path: Path, options: ReadOptions) -> tuple[NDArray[
     spacing = fields.get("elementspacing", fields.get("elementsize"))
     if spacing is None:
         raise UnknownSpacing(
-            "gives no ElementSpacing, so its voxels have no size.", where=path, cure="Write it again from its source."
+            "gives no ElementSpacing, so its voxels have no size.",
+            where=path,
+            cure="Write it again with ElementSpacing, for example with 3D Slicer.",
         )
     spacing_mm = text_header.parse_floats(spacing, axes, path, "ElementSpacing")[:3]
     check_spacing(spacing_mm, path, "spacing (ElementSpacing)")

@@ -14,6 +14,7 @@ from sautomed.errors import NotThreeD, UnsupportedVoxels
 from sautomed.scans.affine import check_choice
 from sautomed.scans.nifti_file import NiftiHeader, read_header
 from sautomed.scans.nifti_geometry import native_grid
+from sautomed.scans.nifti_names import read_names
 from sautomed.scans.payload import read_payload
 from sautomed.scans.stored import Geometry, ReadOptions, Stored
 from sautomed.scans.values import require_numbers
@@ -48,7 +49,8 @@ def _read(path: Path, options: ReadOptions) -> tuple[NiftiHeader, Geometry, _Cho
     choice = _choose(found, path, options)
     native, notes = native_grid(found, path, options)
     dtype = found.payload.dtype if choice.colour is None else found.payload.dtype[choice.colour]
-    return found, Geometry(path, _format_of(found), native, dtype, (*_name_notes(found, path), *notes)), choice
+    warnings = (*_name_notes(found, path), *notes)
+    return found, Geometry(path, _format_of(found), native, dtype, warnings, read_names(found)), choice
 
 
 def _choose(found: NiftiHeader, path: Path, options: ReadOptions) -> _Choice:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import nibabel
@@ -12,16 +14,21 @@ from numpy.typing import NDArray
 
 from sautomed.scans.files import atomic_write
 from sautomed.scans.grid import NativeGrid
+from sautomed.scans.label_names import is_placeholder
 from sautomed.scans.nifti_file import LABEL_INTENT, NiftiSource, length_unit
+from sautomed.scans.nifti_names import extension_of
 from sautomed.scans.volume import LabelMap
 
 _NIFTI1_LONGEST = 32767  # 16 bits per axis length
 _KNOWN_CODES = range(6)
 _ALIGNED = 2
+_NO_NAMES: Mapping[int, str] = MappingProxyType({})
 _EOL_CHECK = (13, 10, 26, 10)  # of NIfTI-2, to detect that line ends were converted
 
 
-def save_nifti(array: NDArray[Any], native: NativeGrid, path: Path, *, labels: bool = False) -> None:
+def save_nifti(
+    array: NDArray[Any], native: NativeGrid, path: Path, *, labels: bool = False, names: Mapping[int, str] = _NO_NAMES
+) -> None:
     """Write voxels with the affine, the qform and sform codes and the units of the scan's header; atomically.
 
     The grid of a scan in another format is written as scanner coordinates in mm (codes 1).
@@ -29,6 +36,7 @@ def save_nifti(array: NDArray[Any], native: NativeGrid, path: Path, *, labels: b
     Args:
         array: (native.shape), any integer or float type; stored unscaled.
         labels: Whether to mark the values as labels in the header.
+        names: Names of labels to write into a header extension.
     """
     kind = array.dtype.newbyteorder("=")
     array = array.astype(kind, copy=False)
@@ -54,13 +62,16 @@ def save_nifti(array: NDArray[Any], native: NativeGrid, path: Path, *, labels: b
     image.header.set_data_dtype(kind)
     if labels:
         image.header.set_intent("label")
+    if names:
+        image.header.extensions.append(extension_of(names))
     with atomic_write(path) as temporary:
         nibabel.save(image, temporary)
 
 
 def save_nifti_labels(labels: LabelMap, path: Path) -> None:
-    """Write a label map, without its names, which the format lacks."""
-    save_nifti(labels.to_smallest_native(), labels.native, path, labels=True)
+    """Write a label map with its names and colours in a header extension, as `nifti_names`."""
+    names = {value: name for value, name in labels.names.items() if not is_placeholder(name)}
+    save_nifti(labels.to_smallest_native(), labels.native, path, labels=True, names=names)
 
 
 def _repair(header: nibabel.Nifti1Header) -> None:

@@ -25,6 +25,7 @@ from sautomed.scans.affine import (
     unknown_orientation,
 )
 from sautomed.scans.grid import NativeGrid
+from sautomed.scans.nrrd_segments import Segment, merge_layers, names_of_layer, segments_of, values_in_one_layer
 from sautomed.scans.payload import CUT_SHORT, Encoding, Payload, check_size, end_notes, read_payload
 from sautomed.scans.stored import Geometry, ReadOptions, Stored
 from sautomed.scans.text_header import damaged, not_read
@@ -77,12 +78,23 @@ class _Header:
     Args:
         space_axes: The stored axes that are those of space.
         picked: Index to read along each other axis.
+        segments: Segments of 3D Slicer.
+        layer_axis: The axis whose volumes are layers of segments, all of which are read as one; None if there is none.
     """
 
     payload: Payload
     fields: dict[str, str]
     space_axes: tuple[int, int, int]
     picked: dict[int, int]
+    segments: tuple[Segment, ...]
+    layer_axis: int | None
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Names of label values."""
+        if self.layer_axis is not None:
+            return {value: segment.name for value, segment in values_in_one_layer(self.segments).items()}
+        return names_of_layer(self.segments, next(iter(self.picked.values()), 0))
 
 
 def read_geometry(path: Path, options: ReadOptions) -> Geometry:
@@ -95,6 +107,8 @@ def read_stored(path: Path, options: ReadOptions) -> Stored:
     header = _read_header(path, options)
     geometry = _geometry(header, path, options)
     voxels = read_payload(header.payload, path)
+    if header.layer_axis is not None:
+        return Stored(geometry, merge_layers(np.moveaxis(voxels, header.layer_axis, 0), header.segments, path))
     if header.picked:  # copied, so that the other volumes need not stay in memory
         voxels = np.array(voxels[tuple(header.picked.get(axis, slice(None)) for axis in range(voxels.ndim))], order="F")
     return Stored(geometry, voxels)
@@ -110,30 +124,40 @@ def _geometry(header: _Header, path: Path, options: ReadOptions) -> Geometry:
         path,
         f"NRRD, {kind}, {header.fields['encoding'].lower()}",
         native,
-        header.payload.dtype,
+        header.payload.dtype if header.layer_axis is None else np.dtype(np.uint16),
         (*notes, *spacing_notes(native.shape, native.spacing_mm, path), *end_notes(header.payload, path)),
+        header.names,
     )
 
 
 def _read_header(path: Path, options: ReadOptions) -> _Header:
-    fields, end = _fields(path)
+    fields, pairs, end = _fields(path)
     sizes = _sizes(fields, path)
     payload = _payload(fields, sizes, end, path)
     space_axes, others = _axes(fields, sizes, path)
-    picked = {axis: _choose(sizes[axis], kind, path, options) for axis, kind in others.items()}
+    segments, layer_axis = segments_of(pairs), None
+    if segments and options.frame is None and list(others.values()) == ["list"]:
+        layer_axis = next(iter(others))
+    picked = {} if layer_axis is not None else {
+        axis: _choose(sizes[axis], kind, path, options) for axis, kind in others.items()
+    }  # fmt: skip
     check_size(payload, path)
-    return _Header(payload, fields, space_axes, picked)
+    return _Header(payload, fields, space_axes, picked, segments, layer_axis)
 
 
-def _fields(path: Path) -> tuple[dict[str, str], int]:
-    """Return the fields in lower case, and the byte after the header. Comments and free key/value pairs are skipped."""
+def _fields(path: Path) -> tuple[dict[str, str], dict[str, str], int]:
+    """Return the fields, with names in lower case; the free keys and values; and the byte after the header."""
     start = text_header.read_start(path)
     match = re.search(rb"\r?\n\r?\n", start)
     end = match.end() if match else len(start)
     fields: dict[str, str] = {}
+    pairs: dict[str, str] = {}
     for line in start[: match.start() if match else end].decode("utf-8", errors="replace").split("\n")[1:]:
         name, colon, value = line.partition(":")
-        if not line.strip() or line.startswith("#") or value.startswith("="):
+        if not line.strip() or line.startswith("#"):
+            continue
+        if value.startswith("="):
+            pairs[name.strip()] = _unescaped(value[1:].strip())
             continue
         if not colon:
             raise damaged(path, f"its line {line[:60]!r} is no field")
@@ -146,7 +170,11 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
     missing = [name for name in ("type", "dimension", "sizes", "encoding") if name not in fields]
     if missing:
         raise damaged(path, f"it lacks the field {missing[0]!r}")
-    return fields, end
+    return fields, pairs, end
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\([\\n])", lambda match: "\n" if match[1] == "n" else "\\", text)
 
 
 def _sizes(fields: dict[str, str], path: Path) -> tuple[int, ...]:
@@ -245,6 +273,8 @@ def _affine(header: _Header, path: Path, options: ReadOptions) -> tuple[NDArray[
     vectors = _vectors(fields, path)
     to_ras = _TO_RAS.get(space) if vectors else None
     if to_ras is None:
+        if vectors is None:
+            _spacings(header, path)  # refused first, since --assume-spacing would not help
         if not options.assume_spacing:
             raise unknown_orientation(path, f"space is {space[:40]!r}" if space else "no space is named")
         notes += (f"{path}: names no space of the patient; left-posterior-superior is assumed, as ITK does.",)
@@ -267,7 +297,7 @@ def _spacings(header: _Header, path: Path) -> NDArray[np.float64]:
         raise UnknownSpacing(
             "gives neither space directions nor spacings, so its voxels have no size.",
             where=path,
-            cure="Write it again from its source.",
+            cure="Write it again from its source with space directions, for example with 3D Slicer.",
         )
     every = text_header.parse_floats(header.fields["spacings"], len(header.payload.shape), path, "spacings")
     return every[list(header.space_axes)]

@@ -101,4 +101,6 @@ def _vector(values: NDArray[np.float64]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\r", "").replace("\n", "\\n")
+    text = text.encode("utf-8", "backslashreplace").decode()  # bytes of a file name that are no UTF-8 become escapes
+    text = text.replace("\r", "").replace("\0", "")  # C programs end a text at a zero byte
+    return text.replace("\\", "\\\\").replace("\n", "\\n")

@@ -59,32 +59,58 @@ def read_json(path: str | Path, fault: type[SautomedError] = BadDatasetJson) -> 
         raise fault("is not UTF-8 text.", where=path, cure="Save it as UTF-8.") from error
     except (RecursionError, ValueError) as error:  # brackets within brackets, or a number of thousands of digits
         raise fault("is no JSON that can be read: it is nested too deep or has too long a number.", where=path,
-                    cure="Write the file again.") from error  # fmt: skip
+                    cure="Write the file again with less depth or a shorter number.") from error  # fmt: skip
 
 
 def require_file(path: Path) -> None:
-    """Raise MissingFile, with the nearest name in the folder, unless `path` is a file."""
+    """Raise MissingFile unless `path` is a file."""
     if path.is_file():
         return
     if path.is_dir():
         raise MissingFile("is a folder, but a file is needed here.", where=path, cure="Name one file in it.")
+    if path.exists():
+        raise MissingFile("is a device or a pipe, but a file is needed here.", where=path, cure="Name a file.")
+    refuse_missing(path)
+
+
+def refuse_missing(path: Path) -> None:
+    """Raise MissingFile, with the nearest name in the folder, if there is nothing at `path`."""
+    if path.exists():
+        return
     if is_broken_link(path):
         raise MissingFile(
             f"is a link to {path.readlink()}, which is not there.",
             where=path,
             cure="Fetch the file that it links to (as with git annex get), or remove the link.",
         )
-    if path.exists():
-        raise MissingFile("is a device or a pipe, but a file is needed here.", where=path, cure="Name a file.")
     if not path.parent.is_dir():
         raise MissingFile(
             f"does not exist, nor does the folder {path.parent}.",
             where=path,
             cure="Check the path, also for typing errors.",
         )
-    near = get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1)
-    cure = f"Did you mean {near[0]}?" if near else "Check the path, also for typing errors."
-    raise MissingFile("does not exist.", where=path, cure=cure)
+    raise MissingFile("does not exist.", where=path, cure=cure_of_missing(path))
+
+
+def cure_of_missing(path: Path) -> str:
+    """Return the nearest name in the folder of a path that does not exist."""
+    try:
+        names = [entry.name for entry in path.parent.iterdir()]
+    except OSError:  # missing too, or not permitted
+        names = []
+    near = get_close_matches(path.name, names, n=1)
+    return f"Did you mean {near[0]}?" if near else "Check the path, also for typing errors."
+
+
+def require_folder(path: Path) -> None:
+    """Raise MissingFile unless `path` is a folder."""
+    refuse_missing(path)
+    if not path.is_dir():
+        raise MissingFile(
+            "is a file, but a folder is needed here.",
+            where=path,
+            cure=f"Give the folder that it is in, {path.parent}; or if it is an archive, the folder it unpacks to.",
+        )
 
 
 def resolved_path(path: Path) -> Path:

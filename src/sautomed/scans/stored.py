@@ -6,7 +6,8 @@ Warnings are values, kept with the content; nothing is printed or logged here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ class Geometry:
         native: Shape and affine in the file's axis order.
         dtype: Type of the stored voxels.
         warnings: What is odd, as whole sentences that name the file.
+        names: Names of label values, of a label map whose header gives them.
+        partial: Whether it is a label map in a format that leaves out slices without labels.
     """
 
     path: Path
@@ -52,6 +55,8 @@ class Geometry:
     native: NativeGrid
     dtype: np.dtype[Any]
     warnings: tuple[str, ...] = ()
+    names: Mapping[int, str] = field(default_factory=dict)
+    partial: bool = False
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -45,7 +45,7 @@ def intensities(stored: Stored) -> tuple[NDArray[np.float32], tuple[str, ...]]:
         raise ConstantImage(
             f"is a constant image: all {scaled.size} voxels are {scaled.flat[0]:g}, so there is nothing to segment.",
             where=path,
-            cure="Check how the file was exported.",
+            cure="Export the scan again from its source, with its intensities.",
         )
     return scaled, repairs
 
@@ -66,7 +66,7 @@ def whole_numbers(stored: Stored) -> NDArray[np.unsignedinteger[Any]]:
         raise NotIntegerLabels(
             f"holds values from {low:g} to {high:g}, but labels are whole numbers from 0 to {MAX_LABEL}.",
             where=path,
-            cure="Is this a scan rather than its label map?",
+            cure="If this is a scan, give its label map in its place.",
         )
     return values.astype(np.uint8 if high <= 255 else np.uint16)
 
@@ -118,6 +118,7 @@ def _rounded(values: NDArray[np.float64], path: Path) -> NDArray[np.float64]:
         raise NotIntegerLabels(
             f"holds {np.count_nonzero(off)} values that are no whole numbers, the first {values[first]:g} at {first}.",
             where=path,
-            cure="Is this a scan, a probability map, or a label map resampled without nearest neighbour?",
+            cure="If this is a scan or a probability map, give the label map in its place; if it is a label map that "
+            "was resampled, resample it again by nearest neighbour.",
         )
     return whole

@@ -57,6 +57,7 @@ class LabelMap:
         native: Grid of the file to write.
         plane: Plane of the slices.
         names: Name of each label without the background.
+        partial: Whether it may cover a part of its scan alone, as `scans.partial`.
     """
 
     array: NDArray[np.unsignedinteger[Any]]
@@ -64,6 +65,7 @@ class LabelMap:
     native: NativeGrid
     plane: Plane
     names: dict[int, str] = field(default_factory=dict)
+    partial: bool = False
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:

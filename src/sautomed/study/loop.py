@@ -134,6 +134,6 @@ def _outcome(runs: Sequence[PlannedRun], ended: EndedRuns, output: Path) -> Stud
         f"{len(failed)} of {len(runs)} runs failed ({listed(run.id for run in failed)}); each run.json gives the "
         "reason.",
         where=output / "runs",
-        cure="Mend that, and try them again with --resume.",
+        cure="Correct what it names, and try them again with --resume.",
         result=outcome,
     )

@@ -24,7 +24,7 @@ from sautomed.scans.volume import LabelMap, Volume
 from sautomed.study.costs import count_flops, count_parameters
 from sautomed.study.folder import is_trained
 from sautomed.study.system_adapter import Listener, RunTask, SegmentedFold, SystemAdapter, Trained
-from sautomed.training.checkpoints import damaged, newest_whole
+from sautomed.training.checkpoint_files import damaged, newest_whole
 from sautomed.training.plan import Callbacks, TrainingPlan
 from sautomed.training.prepared_fold import run_settings
 from sautomed.training.train import train

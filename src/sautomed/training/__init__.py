@@ -2,8 +2,9 @@
 
 train.py         the verb: a data set in, a run with a model folder out
 plan.py          its request
-checkpoints.py   their files: written whole; which one to resume from
-stopping.py      stop on Ctrl-C or SIGTERM, with a checkpoint
+checkpoints.py   their files, written whole
+checkpoint_files.py  which of them there are, and which one to resume from
+stopping.py      stop on a signal, with a checkpoint
 prepared_fold.py cases of the fold, resolved settings
 prepare.py       slices resized and scaled once, memory-mapped
 classes.py       does every class occur in the training cases?

@@ -1,7 +1,6 @@
-"""Checkpoint files: written whole or not at all, and which of them a training can resume from."""
+"""Checkpoint files: written whole or not at all."""
 
 import pickle
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 
 from sautomed.errors import DamagedWeights
-from sautomed.scans.files import atomic_write, sweep_leftovers
+from sautomed.scans.files import atomic_write
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -21,9 +20,7 @@ class AtomicCheckpointIO(CheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write a checkpoint atomically. Raises UnwritableTarget if the disk is full or refuses."""
-        target = Path(path)
-        sweep_leftovers(target.parent, [target.name])
-        with atomic_write(target) as temporary, temporary.open("wb") as file:
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
             try:
                 torch.save(checkpoint, file)
             except RuntimeError as error:  # PyTorch hides the error of the disk behind one of its own
@@ -42,29 +39,10 @@ class AtomicCheckpointIO(CheckpointIO):
             return torch.load(path, map_location=map_location, weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
             raise DamagedWeights(
-                "PyTorch cannot read this checkpoint.", where=path, cure="Delete it, and use the command again."
+                "PyTorch cannot read this checkpoint.",
+                where=path,
+                cure="Delete it and resume again; if no other checkpoint is left, train without --resume.",
             ) from error
 
     def remove_checkpoint(self, path: str | Path) -> None:
         Path(path).unlink(missing_ok=True)
-
-
-def newest_whole(folder: Path) -> Path | None:
-    """Return last.ckpt if it is whole, else best.ckpt if that is; None if neither is."""
-    return next((path for path in (folder / "last.ckpt", folder / "best.ckpt") if is_whole(path)), None)
-
-
-def damaged(folder: Path) -> list[Path]:
-    """Return the checkpoints that are empty, cut short or changed since they were written."""
-    return [path for path in sorted(folder.glob("*.ckpt")) if not is_whole(path)]
-
-
-def is_whole(path: Path) -> bool:
-    """Return whether there is such a file, and each of its parts has the checksum that was written with it."""
-    if not path.is_file():
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except zipfile.BadZipFile:
-        return False

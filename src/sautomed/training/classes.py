@@ -58,8 +58,8 @@ def _cure(lacking: Sequence[str], val: Sequence[np.ndarray], names: Sequence[str
             "Only validation cases show it: use another fold, -f all, or another -o with other folds, by --seed or by "
             "a splits_final.json in it."
         )
-    value = lacking[0].split()[0]
+    options = " ".join(f"--ignore {name.split()[0]}" for name in lacking)
     return (
-        f"Leave it out with --ignore {value}, correct the label maps, or, if it is only a few pixels large, raise "
-        "data.image_size."
+        f"Leave out what is missing with {options}, correct the label maps, or, if it is only a few pixels large, "
+        "raise data.image_size."
     )

@@ -28,7 +28,7 @@ def fit(
     Args:
         start: Checkpoint to resume from.
     Raises:
-        KeyboardInterrupt: Ctrl-C, or Terminated for SIGTERM, after a checkpoint is written.
+        KeyboardInterrupt: Ctrl-C, or Terminated for other signals, after a checkpoint is written.
         TrainingDiverged: The loss became infinite or nan.
         UnwritableTarget: A checkpoint or the log cannot be written; the checkpoint before stays.
     """
@@ -50,7 +50,7 @@ def fit(
         stop.raise_received()
     except SystemExit as ended:  # raised by Lightning for KeyboardInterrupt, once it has cleaned up
         stop.raise_received()
-        raise KeyboardInterrupt from ended
+        raise (ended.__context__ or KeyboardInterrupt()) from None
     finally:
         stop.restore()
     chosen = folder / "checkpoints" / "best.ckpt"
@@ -116,8 +116,16 @@ def _checkpoint_callbacks(folder: Path, watched: bool) -> list[ModelCheckpoint]:
 
 
 class _BestCheckpoint(ModelCheckpoint):
-    """Forgets the best score if its checkpoint is gone, so that the next validation writes one."""
+    """Keeps the best score while its checkpoint is in the folder, which may have been moved since it was written.
+
+    If it is gone, the next validation writes one.
+    """
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if Path(state_dict["best_model_path"]).is_file():
-            super().load_state_dict(state_dict)
+        """Restore the score, with the checkpoint's present path: Lightning drops both when the folder has moved."""
+        path = str(Path(self.dirpath) / "best.ckpt")
+        if not state_dict["best_model_path"] or not Path(path).is_file():
+            return
+        scores = dict.fromkeys([path], state_dict["best_model_score"])
+        here = {"dirpath": self.dirpath, "best_model_path": path, "kth_best_model_path": path, "best_k_models": scores}
+        super().load_state_dict({**state_dict, **here})

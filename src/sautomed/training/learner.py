@@ -64,7 +64,7 @@ class Learner(lightning.LightningModule):
             raise TrainingDiverged(
                 f"the loss became {parts['loss'].item()} at step {self.global_step}{_of_cases(run)}.",
                 where="training",
-                cure="Use a smaller train.learning_rate, or train.precision=32-true.",
+                cure=_cure_of_divergence(self.settings.precision),
             )
         self.last_losses = parts
         self.log_dict(parts, batch_size=len(run.labels))
@@ -119,6 +119,11 @@ class Learner(lightning.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.budget.spent_s += checkpoint["elapsed_s"]
         self.budget.reserve_s = checkpoint["reserve_s"]
+
+
+def _cure_of_divergence(precision: str) -> str:
+    exact = "" if precision == "32-true" else ", or --set train.precision=32-true"
+    return f"Train anew with another -o and a smaller train.learning_rate{exact}."
 
 
 def _of_cases(run: SliceRun) -> str:

@@ -20,13 +20,22 @@ LOG_EVERY = 10  # steps per row
 
 @dataclass(frozen=True)
 class RunningStep:
-    """Progress for a bar: the fraction done (0 to 1), the step, the seconds spent and the latest numbers."""
+    """Progress of a training.
+
+    Attributes:
+        progress: Fraction done, 0 to 1.
+        elapsed_s: Seconds spent.
+        loss: Of the latest row of log.csv; before the first row, the mean so far.
+        val_dsc: Of the latest validation.
+        is_validated: Whether a validation has just ended.
+    """
 
     progress: float
     step: int
     elapsed_s: float
     loss: float | None
     val_dsc: float | None
+    is_validated: bool = False
 
 
 class LogTable:
@@ -111,7 +120,7 @@ class CurveLog(lightning.Callback):
             self.val_dsc = float(found)
             self._append(trainer, module, {"val_dsc": self.val_dsc})
             draw_learning_curve(self.table.path, self.picture)
-        self._report_step(trainer, module)
+        self._report_step(trainer, module, is_validated=True)
 
     def on_train_end(self, trainer: lightning.Trainer, module: "Learner") -> None:
         if self.count:
@@ -127,8 +136,9 @@ class CurveLog(lightning.Callback):
     def _append(self, trainer: lightning.Trainer, module: "Learner", values: Mapping[str, float]) -> None:
         self.table.append({"step": trainer.global_step, "elapsed_s": module.budget.elapsed_s(), **values})
 
-    def _report_step(self, trainer: lightning.Trainer, module: "Learner") -> None:
+    def _report_step(self, trainer: lightning.Trainer, module: "Learner", is_validated: bool = False) -> None:
         if self.on_step is None:
             return
         step, budget = trainer.global_step, module.budget
-        self.on_step(RunningStep(budget.progress(step), step, budget.elapsed_s(), self.loss, self.val_dsc))
+        loss = self.loss if self.loss is not None or not self.count else self.sums["loss"] / self.count
+        self.on_step(RunningStep(budget.progress(step), step, budget.elapsed_s(), loss, self.val_dsc, is_validated))

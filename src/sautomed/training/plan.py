@@ -8,6 +8,7 @@ from typing import Literal
 from sautomed.config import Settings
 from sautomed.datasets.rules import NO_RULES, LabelRules
 from sautomed.training.budget import Clock
+from sautomed.training.checkpoint_files import checkpoint_folder, fold_folder
 from sautomed.training.log import RunningStep
 
 
@@ -46,20 +47,21 @@ class TrainingPlan:
     @property
     def folder(self) -> Path:
         """Folder of the fold."""
-        return self.run / f"fold_{self.fold}"
+        return fold_folder(self.run, self.fold)
 
     @property
     def last_checkpoint(self) -> Path:
         """Checkpoint that a resumed training starts from."""
-        return self.folder / "checkpoints" / "last.ckpt"
+        return checkpoint_folder(self.run, self.fold) / "last.ckpt"
 
 
 @dataclass(frozen=True)
 class Callbacks:
-    """Functions to call with the progress: of prepared cases (done, total, case), and of steps."""
+    """Functions to call with the progress: of prepared and of scored cases (done, total, case), and of steps."""
 
     on_case: Callable[[int, int, str], None] | None = None
     on_step: Callable[[RunningStep], None] | None = None
+    on_scored: Callable[[int, int, str], None] | None = None
 
 
 NO_CALLBACKS = Callbacks()

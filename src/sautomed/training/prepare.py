@@ -9,6 +9,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,12 +20,14 @@ from filelock import FileLock
 from sautomed.config import DataSettings
 from sautomed.datasets import Case, Dataset
 from sautomed.inference.intensity import intensity_range, modality_of, scale_intensity
+from sautomed.inference.percentiles import PERCENTILES, IntensityPercentiles, percentiles_of
 from sautomed.inference.resize import automatic_size, consecutive, fit_of
 from sautomed.model.boxes import boxes_of_labels
-from sautomed.scans.files import atomic_write, write_text
+from sautomed.scans.files import atomic_write, sweep_leftovers, write_text
 from sautomed.scans.grid import NativeGrid, Plane, choose_plane, orient
 
 log = logging.getLogger(__name__)
+_READING = "labels by name"  # changed whenever the same files are read otherwise than before
 
 
 class PreparedCase(NamedTuple):
@@ -47,6 +50,11 @@ class PreparedCase(NamedTuple):
     def presence(self) -> np.ndarray:
         """bool (d k): which class is on which slice."""
         return np.load(self.folder / f"{self.id}.presence.npy")
+
+    @property
+    def intensities(self) -> IntensityPercentiles:
+        """Percentiles of the scan as it was read, before any scaling."""
+        return IntensityPercentiles(*np.load(self.folder / f"{self.id}.intensities.npy").tolist())
 
 
 def resolve_data(dataset: Dataset, settings: DataSettings) -> DataSettings:
@@ -84,10 +92,11 @@ def prepare(
     Raises:
         DataError: The first case that cannot be used, with its file.
     """
-    recipe = json.dumps([settings.model_dump(), dataset.labels], sort_keys=True)
+    recipe = json.dumps([settings.model_dump(), dataset.labels, PERCENTILES, _READING], sort_keys=True)
     target = folder / hashlib.sha256(recipe.encode()).hexdigest()[:12]
     target.mkdir(parents=True, exist_ok=True)
     with FileLock(target / "prepare.lock"):
+        sweep_leftovers(target)
         for done, case in enumerate(cases):
             stamp, sources = target / f"{case.id}.sources.json", _sources_of(dataset, case)
             if not stamp.exists() or stamp.read_text(encoding="utf-8") != sources:
@@ -121,7 +130,14 @@ def _prepare_case(dataset: Dataset, case: Case, settings: DataSettings, folder: 
         masks.append(fit.labels_to_network(torch.from_numpy(compact[rows]), classes).numpy())
     masks_whole = np.concatenate(masks)
     presence = np.stack([(masks_whole == k).any((1, 2)) for k in range(1, classes + 1)], 1)
-    for name, array in (("image", np.concatenate(images)), ("labels", masks_whole), ("presence", presence)):
+    intensities = np.array(astuple(percentiles_of(volume.array, modality_of(dataset.channel, settings.modality))))
+    arrays = {
+        "image": np.concatenate(images),
+        "labels": masks_whole,
+        "presence": presence,
+        "intensities": intensities,
+    }
+    for name, array in arrays.items():
         content = io.BytesIO()  # numpy's own writing to a file hides the error of a full disk
         np.save(content, array)
         with atomic_write(folder / f"{case.id}.{name}.npy") as temporary:

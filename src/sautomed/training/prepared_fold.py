@@ -10,9 +10,9 @@ import numpy as np
 from sautomed.config import Settings, parse_settings
 from sautomed.datasets import Case, Dataset, read_dataset
 from sautomed.datasets.folds import SPLITS, Fold, load_or_make_folds, select_fold
-from sautomed.datasets.rules import unknown_labels, with_rules
-from sautomed.errors import NothingToResume, UnknownLabels
-from sautomed.scans.files import write_json
+from sautomed.datasets.rules import unusable_labels, with_rules
+from sautomed.errors import NothingToResume, UnknownLabels, UnmatchedNames
+from sautomed.scans.files import sweep_leftovers, write_json
 from sautomed.scans.paths import read_json
 from sautomed.training.classes import require_classes
 from sautomed.training.plan import Callbacks, TrainingPlan
@@ -33,11 +33,16 @@ class PreparedFold:
 def prepare_fold(plan: TrainingPlan, callbacks: Callbacks) -> PreparedFold:
     """Read the data set, choose the fold, write the resolved settings (or compare them with the run's), prepare slices.
 
+    What a killed training of the fold left half-written is deleted.
+
     Raises:
         DataError: The data set, its folds or a case cannot be used; ClassMissing if no training case shows a class.
         NothingToResume: The run was trained with other settings or cases.
     """
     dataset = with_rules(read_dataset(plan.dataset, plan.layout), plan.rules)
+    for folder in (plan.folder, plan.last_checkpoint.parent, plan.folder / "model"):
+        sweep_leftovers(folder)
+    sweep_leftovers(plan.run, [SPLITS])
     ids = [case.id for case in dataset.cases]
     folds = load_or_make_folds(plan.run / SPLITS, ids, plan.seed, groups=dataset.groups, dataset_folder=dataset.folder)
     fold = fewer_cases(select_fold(folds, plan.fold), plan.train_cases, plan.seed)
@@ -61,13 +66,13 @@ def fewer_cases(fold: Fold, cases: int | None, seed: int) -> Fold:
 def _prepare(
     plan: TrainingPlan, dataset: Dataset, wanted: Sequence[Case], settings: Settings, callbacks: Callbacks
 ) -> dict[str, PreparedCase]:
-    """Prepare the cases. An error about unknown label values covers all cases, not the first one alone."""
+    """Prepare the cases. An error about unknown labels covers all cases, not the first one alone."""
     folder = plan.prepared or plan.run / "prepared"
     folder = folder / plan.rules.key if plan.rules else folder
     try:
         return {case.id: case for case in prepare(dataset, wanted, settings.data, folder, callbacks.on_case)}
-    except UnknownLabels as fault:
-        raise unknown_labels(dataset, wanted) or fault from fault
+    except (UnknownLabels, UnmatchedNames) as fault:
+        raise unusable_labels(dataset, wanted) or fault from fault
 
 
 def run_settings(run: Path, fold: int | Literal["all"]) -> Settings:
@@ -96,7 +101,7 @@ def _write_or_check(plan: TrainingPlan, settings: Settings, fold: Fold) -> None:
                 "was trained with other settings, cases, label rules or seed, so it cannot go on with these.",
                 where=folder,
                 cure="Resume with the same -d, --seed, --map, --ignore and --regrid-labels, no -c or --set; or train "
-                "anew elsewhere.",
+                "anew with another -o.",
             )
     write_json(folder / "config.json", settings.model_dump(mode="json"))
     write_json(folder / "splits.json", splits)

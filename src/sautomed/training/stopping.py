@@ -1,4 +1,4 @@
-"""Stop a training on Ctrl-C or SIGTERM at the end of its step, with a checkpoint."""
+"""Stop a training on Ctrl-C, SIGTERM or SIGHUP at the end of its step, with a checkpoint."""
 
 import signal
 import threading
@@ -7,11 +7,11 @@ from types import FrameType
 
 import lightning
 
-from sautomed.errors import Terminated
+from sautomed.errors import STOP_SIGNALS
 
 
 class StopOnSignal(lightning.Callback):
-    """Stops after the step in which Ctrl-C or SIGTERM arrived; a second Ctrl-C stops at once.
+    """Stops after the step in which a signal arrived; a second Ctrl-C stops at once.
 
     A step that ends with a validation is complete only after it: Lightning would skip the validation of a checkpoint
     that is written between the two.
@@ -24,7 +24,7 @@ class StopOnSignal(lightning.Callback):
     def __init__(self, last: Path, validate_every: int):
         self.last, self.validate_every = last, validate_every
         self.received: int | None = None
-        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Handle the signals, after Lightning has installed a handler of its own."""
@@ -55,9 +55,9 @@ class StopOnSignal(lightning.Callback):
         self.raise_received()
 
     def raise_received(self) -> None:
-        """Raise KeyboardInterrupt, or Terminated for SIGTERM, if a signal has arrived."""
+        """Raise KeyboardInterrupt, or Terminated for other signals than Ctrl-C, if one has arrived."""
         if self.received is not None:
-            raise Terminated if self.received == signal.SIGTERM else KeyboardInterrupt
+            raise STOP_SIGNALS[self.received]
 
     def _receive(self, number: int, _: FrameType | None) -> None:
         if self.received is None:

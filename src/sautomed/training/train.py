@@ -13,7 +13,7 @@ from sautomed.errors import DamagedWeights, NothingToResume, TargetExists, Targe
 from sautomed.inference.device import choose_device
 from sautomed.scans.files import full_disk_reported, require_writable
 from sautomed.training.budget import Budget, now_s
-from sautomed.training.checkpoints import damaged, newest_whole
+from sautomed.training.checkpoint_files import damaged, newest_whole
 from sautomed.training.fit import fit
 from sautomed.training.learner import Learner
 from sautomed.training.plan import NO_CALLBACKS, Callbacks, TrainingPlan
@@ -45,7 +45,7 @@ def train(plan: TrainingPlan, callbacks: Callbacks = NO_CALLBACKS) -> Path:
         learner.budget.spent_s = now_s(plan.clock) - began  # the clock began before there was a learner
         if any(parameter.requires_grad for parameter in learner.model.parameters()):  # SAM as it is has none
             fit(learner, prepared, plan, callbacks, start)
-        return write_model(learner, prepared, plan)
+        return write_model(learner, prepared, plan, callbacks)
 
 
 @contextmanager

@@ -137,12 +137,25 @@ def copied_label(blocks):
     shutil.copy(blocks.label(1), blocks.label(2))
 
 
+_OTHER_NAMES = {4: "Liver", 1: "spleen", 2: "Right kidney", 3: "LEFT_KIDNEY"}
+
+
+def other_numbers(blocks):
+    blocks.name_labels(2, np.array([0, 4, 2, 3, 1], np.uint8)[organs(2)], _OTHER_NAMES)
+
+
+def unknown_name(blocks):
+    blocks.name_labels(2, organs(2), {1: "Leber", 2: "right kidney"})
+
+
 FAULTS = {
     truncate: ("readable", "error", "case_2"),
     shorten_label: ("grids", "error", "case_2"),
     shift_label: ("grids", "error", "case_2"),
     unknown_value: ("label values", "error", "case_2"),
     half_label: ("label values", "error", "case_2"),
+    other_numbers: ("label names", "note", ""),
+    unknown_name: ("label names", "error", "case_2"),
     float_label: ("label type", "note", "case_2"),
     empty_label: ("empty", "warning", "case_2"),
     exchange_kidneys: ("orientation", "error", "case_2"),

@@ -88,3 +88,22 @@ def test_folds_that_cannot_be_kept_are_reported(blocks, tmp_path, caplog):
     fix(examine(blocks.folder), tmp_path / "mended")
     assert not (tmp_path / "mended" / "splits_final.json").exists()
     assert "The copies have no splits_final.json" in caplog.text
+
+
+def test_names_in_headers_are_mapped_by_the_rules(blocks, tmp_path):
+    blocks.name_labels(0, organs(0), {1: "Leber", 2: "right kidney"})
+    rules = LabelRules(names={"leber": 1})
+    mended = fix(examine(blocks.folder, rules=rules), tmp_path / "mended", rules)
+    assert mended.left_out == {}
+    found = nibabel.load(tmp_path / "mended" / "labelsTr" / "case_0.nii.gz")
+    assert {int(value) for value in np.unique(found.dataobj)} == {0, 1, 2, 3, 4}
+    assert examine(tmp_path / "mended").findings == ()
+
+
+def test_a_copy_has_the_numbers_of_the_dataset(blocks, tmp_path):
+    numbers = np.array([0, 4, 2, 3, 1], np.uint8)
+    blocks.name_labels(0, numbers[organs(0)], {4: "liver", 1: "spleen", 2: "right kidney", 3: "left kidney"})
+    mended = fix(examine(blocks.folder), tmp_path / "mended")
+    assert mended.changes["case_0"] == ("labels renumbered by the names in the header",)
+    found = np.asarray(nibabel.load(tmp_path / "mended" / "labelsTr" / "case_0.nii.gz").dataobj)
+    np.testing.assert_array_equal(found, organs(0))

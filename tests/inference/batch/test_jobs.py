@@ -56,7 +56,7 @@ def test_several_formats_lie_beside_each_other(scans, tmp_path):
 
 @pytest.mark.parametrize("output", ["x.dcm", "x.gz", "x.hdr"])
 def test_an_output_in_an_unknown_format_is_no_folder(scans, tmp_path, output):
-    with pytest.raises(errors.UnknownFormat, match=r"no format .* Use nii\.gz"):
+    with pytest.raises(errors.UnknownFormat, match=rf"no format .* Call it {output}\.nii\.gz"):
         plan_jobs(scans / "a.nii", tmp_path / output)
 
 

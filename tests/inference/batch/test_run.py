@@ -15,6 +15,7 @@ from sautomed.scans import ReadOptions, files
 from sautomed.scans.paths import sha256_of
 
 from ...scans.dicom.build import make_series
+from ..conftest import ct_blocks
 
 
 def names(folder):
@@ -224,6 +225,18 @@ def test_too_little_space_is_found_before_the_work(run, write, tmp_path, monkeyp
     with pytest.raises(errors.UnwritableTarget, match=r"1 MB of free space, but the outputs may take 2 MB.*-o"):
         run(write(tmp_path / "a.nii.gz"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_intensities_unlike_those_of_the_training_are_in_the_log_and_the_report(run, mr_model, write, tmp_path, caplog):
+    write(tmp_path / "in" / "mr.nii.gz")
+    ct = write(tmp_path / "in" / "ct.nii.gz", ct_blocks())
+    outcome = run(tmp_path / "in", tmp_path / "out", model=mr_model)
+    reports = {name: json.loads((tmp_path / "out" / f"{name}.json").read_text()) for name in ("mr", "ct")}
+    (warning,) = reports["ct"]["warnings"]
+    assert warning.startswith(f"{ct}: the intensities are unlike")
+    assert reports["mr"]["warnings"] == []
+    assert [record.message for record in caplog.records] == [warning]  # once
+    assert len(outcome.done) == 2
 
 
 def test_a_bug_is_not_mistaken_for_a_bad_case(run, model, write, tmp_path, monkeypatch):

@@ -1,11 +1,14 @@
 """How a step of nnU-Net is started: environment, command, result; none of this needs nnU-Net."""
 
 import os
+import signal
 import sys
 import time
 
 import pytest
 
+from sautomed import errors
+from sautomed.cli.stopping import stops_raised
 from sautomed.errors import ExternalFailed
 from sautomed.scans.files import write_json
 from sautomed.study.nnunet import process
@@ -83,7 +86,8 @@ time.sleep(600)
 
 
 @needs_posix
-def test_an_interrupted_step_ends_with_its_workers(tmp_path, monkeypatch, wait_for_end):
+@pytest.mark.parametrize("number", errors.STOP_SIGNALS)
+def test_a_stopped_step_ends_with_its_workers(tmp_path, monkeypatch, wait_for_end, number):
     stand_in(monkeypatch, WORKS)
     place, started = tmp_path / "jobs" / "worker.txt", []
 
@@ -92,9 +96,9 @@ def test_an_interrupted_step_ends_with_its_workers(tmp_path, monkeypatch, wait_f
             time.sleep(0.02)
         started.extend([self.pid, int(place.read_text())])
         monkeypatch.undo()
-        raise KeyboardInterrupt
+        signal.raise_signal(number)
 
     monkeypatch.setattr(process.subprocess.Popen, "wait", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(errors.STOP_SIGNALS[number]), stops_raised():
         run_step("train", {}, tmp_path, "cpu")
     wait_for_end(started)

@@ -73,7 +73,7 @@ def test_what_is_gone_is_left_out_and_text_is_shown_as_it_is(study_copy, change_
 
     page = (study_copy / "report" / "report.html").read_text(encoding="utf-8")
     assert "Pictures and the analysis of errors are left out" in page
-    assert "there is no such dataset folder" in page
+    assert "does not exist" in page
     assert "Learning curves" not in page
     assert any("DSC of each patient" in alt for alt in pictures_of(page))
     assert "<script>" not in page

@@ -132,7 +132,8 @@ def _require_cases(cases: list[Case], root: Path, sequences: Iterable[str]) -> N
         raise NoCases(
             f"has no cases: no patient has {' or '.join(sequences)}.",
             where=root,
-            cure="Unpack the challenge's Train_Sets there, or choose another layout of CHAOS with --layout.",
+            cure="Put the patients' folders of the challenge's Train_Sets there, or choose another layout of CHAOS "
+            "with --layout.",
         )
 
 

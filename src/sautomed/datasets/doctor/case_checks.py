@@ -12,7 +12,7 @@ from sautomed.datasets.description import is_ct
 from sautomed.datasets.doctor.anatomy import AXES, BODY, Relation, relations_of
 from sautomed.datasets.doctor.diagnosis import Finding, Severity
 from sautomed.datasets.doctor.facts import CaseFacts, Intensities
-from sautomed.datasets.rules import cure_of_unknown_value
+from sautomed.datasets.rules import cure_of_unknown_values
 from sautomed.errors import (
     BadGeometry,
     ConstantImage,
@@ -22,6 +22,7 @@ from sautomed.errors import (
     SautomedError,
     ShearedGrid,
     UnknownSpacing,
+    UnmatchedNames,
 )
 from sautomed.errors.text import listed, listed_labels
 from sautomed.scans.volume import CORNER_TOLERANCE_MM, ROUNDING_MM
@@ -37,6 +38,7 @@ _FAULT_CHECKS: tuple[tuple[type[SautomedError], str], ...] = (
     (ConstantImage, "constant"),
     (GridMismatch, "grids"),
     (NotIntegerLabels, "label values"),
+    (UnmatchedNames, "label names"),
     (ShearedGrid, "header"),
     (BadGeometry, "header"),
     (UnknownSpacing, "header"),
@@ -109,12 +111,11 @@ def unknown_values(facts: CaseFacts, description: Description) -> Iterator[Findi
         return
     counts = listed(f"{value} ({count} voxels)" for value, count in unknown.items())
     known = listed_labels(description.labels)
-    first = next(iter(unknown))
     yield Finding(
         "label values",
         "error",
         f"holds label values that have no name: {counts}. Known are: 0 background, {known}.",
-        cure_of_unknown_value(first, description.declared_in),
+        cure_of_unknown_values(unknown, description.declared_in),
         facts.id,
         error_id="SAM-E0308",
     )

@@ -117,6 +117,21 @@ def _absent_from(
             yield Finding("folds", severity, text, cure)
 
 
+def renumbered_labels(dataset: DatasetFacts) -> Iterator[Finding]:
+    """Report label maps whose headers number labels otherwise than the dataset, as 3D Slicer does."""
+    cases = [case.id for case in dataset.cases if case.renumbered]
+    if cases:
+        which = "1 label map has" if len(cases) == 1 else f"{len(cases)} label maps have"
+        yield Finding(
+            "label names",
+            "note",
+            f"{which} segments with other values than the dataset's labels of these names; the names in the header "
+            f"decide: {listed(cases)}.",
+            "Harmless here; other tools read labels by value alone: give them copies written with --fix.",
+            fixable=True,
+        )
+
+
 def duplicates(dataset: DatasetFacts) -> Iterator[Finding]:
     """Report cases that share their voxels."""
     twins = _groups(dataset.scans, lambda case: case.image_hash)
@@ -238,6 +253,7 @@ DATASET_CHECKS: tuple[Check, ...] = (
     missing_label_maps,
     absent_classes,
     classes_absent_from_folds,
+    renumbered_labels,
     duplicates,
     unlike_the_others,
     unlike_intensities,

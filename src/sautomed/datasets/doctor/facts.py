@@ -77,6 +77,7 @@ class CaseFacts:
         image_hash: Hash of the oriented scan.
         label_hash: Hash of the oriented labels.
         label_dtype: Type of the stored labels, or empty if unknown.
+        renumbered: Value in the dataset for values that the label map's header names, if it is another.
         warnings: Warnings of reading, as whole sentences.
         faults: Faults that stopped reading, scan first.
     """
@@ -95,6 +96,7 @@ class CaseFacts:
     image_hash: str = ""
     label_hash: str = ""
     label_dtype: str = ""
+    renumbered: Mapping[int, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     faults: tuple[SautomedError, ...] = ()
 

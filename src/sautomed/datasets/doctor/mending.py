@@ -88,6 +88,7 @@ def write_mended(dataset: Dataset, target: Path, rules: LabelRules, on_case: OnC
     """
     require_new_target(dataset.folder, target)
     labels = with_rules(dataset, rules).labels
+    dataset = with_rules(dataset, LabelRules(names=rules.names))  # values are mapped once the grids are corrected
     with _temporary_folder(target) as folder:
         changes, left_out, shown = _write_cases(dataset, labels, folder, rules, on_case)
         if not shown:
@@ -156,6 +157,8 @@ def _correct(
     except GridMismatch as fault:
         raise _CannotCorrectError(str(fault)) from fault
     changes = [] if done.method == "none" else [done.line()]
+    if before.renumbered:
+        changes.append("labels renumbered by the names in the header")
     labels = rules.map_values(regridded)
     mapped = int(np.count_nonzero(labels.array != regridded.array))
     if mapped:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from sautomed.datasets.dataset import Case, Dataset
 from sautomed.datasets.doctor.facts import CaseFacts, add_label_facts, add_scan_facts
 from sautomed.errors import SautomedError
-from sautomed.scans import read_geometry
+from sautomed.scans import Geometry, read_geometry
+from sautomed.scans.label_names import match_names, numbering
 from sautomed.scans.volume import LabelMap, Volume
 
 
@@ -48,11 +48,13 @@ def read_case(dataset: Dataset, case: Case) -> CaseReading:
             faults.append(fault)
     if labels is not None:
         facts = add_label_facts(facts, labels, volume)
-    label_dtype = ""
-    if case.label is not None and case.label.is_file():
-        label_dtype, header_warnings = _read_label_header(case.label)
-        warnings += header_warnings
-    facts = replace(facts, label_dtype=label_dtype, warnings=tuple(dict.fromkeys(warnings)), faults=tuple(faults))
+    header = _read_label_header(case)
+    if header is not None:
+        warnings += header.warnings
+        found = numbering(header.names, dataset.labels).values
+        moved = {old: new for old, new in found.items() if old != new}
+        facts = replace(facts, label_dtype=str(header.dtype), renumbered=moved)
+    facts = replace(facts, warnings=tuple(dict.fromkeys(warnings)), faults=tuple(faults))
     return CaseReading(facts, volume, labels)
 
 
@@ -63,13 +65,14 @@ def _read_labels(dataset: Dataset, case: Case, volume: Volume | None) -> tuple[L
     if volume is None:
         return dataset.read_label(case), ()
     labels, warnings = dataset.reader.label(case, case.label, volume.plane, volume)
-    return replace(labels, names=dict(dataset.labels)), warnings
+    return match_names(labels, dataset.labels, where=case.label), warnings
 
 
-def _read_label_header(path: Path) -> tuple[str, tuple[str, ...]]:
-    """Return type and warnings of a label map that is an image file; nothing for other files, such as HDF5."""
+def _read_label_header(case: Case) -> Geometry | None:
+    """Read the header of a label map; None for a folder, and for files that are no image, such as HDF5."""
+    if case.label is None or not case.label.is_file():
+        return None
     try:
-        geometry = read_geometry(path)
+        return read_geometry(case.label, labels=True)
     except SautomedError:  # no image, or a fault that reading the voxels reports
-        return "", ()
-    return str(geometry.dtype), geometry.warnings
+        return None

@@ -12,7 +12,7 @@ from sautomed.inference.batch.case_report import is_failure_list, is_report
 from sautomed.inference.batch.scans import Scan, find_scans
 from sautomed.scans import ReadOptions
 from sautomed.scans.files import require_writable
-from sautomed.scans.formats import LABEL_ENDINGS
+from sautomed.scans.formats import LABEL_ENDINGS, ending_of
 from sautomed.scans.paths import resolved_path
 from sautomed.scans.read import DEFAULT_OPTIONS
 
@@ -120,7 +120,7 @@ def plan_jobs(source: Path, output: Path, options: SegmentOptions = DEFAULTS) ->
     formats = _known_formats(options.formats)
     ending = None if output.is_dir() else label_ending(output)
     if ending is None and output.name.lower().endswith(_OTHER_FILES) and not output.is_dir():
-        raise _unknown(output.name, output)
+        ending_of(output, LABEL_ENDINGS, "label maps")  # has none, and says so
     found = find_scans(source, output)
     if found.several and ending is not None:
         raise UsageError("a folder of scans needs a folder for its label maps.", where=output, cure="Give -o a folder.")
@@ -169,13 +169,12 @@ def _known_formats(formats: tuple[str, ...]) -> tuple[str, ...]:
     endings = tuple(f".{name.removeprefix('.')}" for name in formats)
     for ending in endings:
         if ending not in LABEL_ENDINGS:
-            raise _unknown(ending.removeprefix("."), "--format")
+            raise UnknownFormat(
+                f"'{ending.removeprefix('.')}' is no format that label maps are written in.",
+                where="--format",
+                cure=f"Use one of {', '.join(known.removeprefix('.') for known in LABEL_ENDINGS)}.",
+            )
     return tuple(dict.fromkeys(endings))
-
-
-def _unknown(name: str, where: str | Path) -> UnknownFormat:
-    known = ", ".join(ending.removeprefix(".") for ending in LABEL_ENDINGS)
-    return UnknownFormat(f"'{name}' is no format that label maps are written in.", where=where, cure=f"Use {known}.")
 
 
 def _refuse_clashes(plan: Plan) -> None:
@@ -191,7 +190,7 @@ def _refuse_clashes(plan: Plan) -> None:
                 raise UnpairedFiles(
                     f"{owners[place]} and {job.scan.name} would go to one file.",
                     where=output,
-                    cure="Rename one of the two scans.",
+                    cure=f"Rename the scan {job.scan.name}.",
                 )
             owners[place] = job.scan.name
 

@@ -100,8 +100,6 @@ def segment_job(model: Model, prepared: PreparedJob, plan: Plan, on_slice: OnJob
     memory.reset_peak()
     with _naming_scan_on_shortage(job.scan):
         volume = model.read(job.scan, plan.options.reading)
-        for text in volume.warnings:
-            log.warning("%s", text)
         clock.lap("read")
         progress = None if on_slice is None else partial(on_slice, job)
         segmented = segment_with_backoff(with_chunk(model, prepared.chunk), volume, progress)

@@ -13,14 +13,14 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 
 from sautomed.datasets import case_name, without_ending
-from sautomed.errors import DataError, MissingFile, NoCases
+from sautomed.errors import DataError, NoCases
 from sautomed.errors.text import listed
 from sautomed.inference.batch.case_report import reported_outputs
 from sautomed.scans import read_geometry
 from sautomed.scans.contents import is_dicom
 from sautomed.scans.formats import FILE_ENDINGS, FORMATS, format_of
 from sautomed.scans.nifti_file import LABEL_INTENT, NiftiSource
-from sautomed.scans.paths import is_broken_link
+from sautomed.scans.paths import is_broken_link, refuse_missing
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +63,7 @@ def find_scans(source: Path, output: Path | None = None) -> Scans:
         MissingFile: `source` does not exist.
         NoCases: A folder holds no scan.
     """
-    if not source.exists():
-        raise MissingFile("does not exist.", where=source, cure="Check the path given with -i.")
+    refuse_missing(source)
     if not source.is_dir():
         return Scans((Scan(name_of(source), source),), several=False)
     files = [path for path in _visible_files(source) if is_volume_file(path)]
@@ -86,7 +85,7 @@ def find_scans(source: Path, output: Path | None = None) -> Scans:
             f"holds no scan. Looked for were {', '.join(kind.name for kind in FORMATS.values())} files, recognised by "
             f"content, and names ending in {', '.join(FILE_ENDINGS)}, in it and in the folders below it.",
             where=source,
-            cure="Check the folder given with -i.",
+            cure="Put scans there, or give another folder with -i.",
         )
     return Scans(tuple(sorted(scans, key=lambda scan: scan.case)), several=True)
 

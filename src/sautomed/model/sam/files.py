@@ -166,7 +166,7 @@ def _refuse_pickle(path: Path, error: pickle.UnpicklingError) -> NoReturn:
         f"besides tensors the file holds a Python object ({named[1]}), and reading it could run any code.",
         where=path,
         cure="If you trust it, load it with torch.load(..., weights_only=False) and save only its state "
-        "dict: torch.save(content['model'], 'weights.pth').",
+        "dict, such as torch.save(content['model'], 'weights.pth').",
     ) from error
 
 

@@ -69,13 +69,13 @@ def add_lora(
     """
     if rank < 1:
         raise UnknownSetting(
-            f"LoRA needs a rank of at least 1, not {rank}.", where="lora.rank", cure="The paper's is 4."
+            f"LoRA needs a rank of at least 1, not {rank}.", where="lora.rank", cure="Use the paper's, 4."
         )
     if not targets or not set(targets) <= {"q", "k", "v"}:
         raise UnknownSetting(
             f"LoRA adapts some of q, k and v, not {list(targets)}.",
             where="lora.targets",
-            cure="The paper adapts q and v.",
+            cure="Use q and v, as the paper does.",
         )
     if any(isinstance(block.attn.qkv, SplitQkv) for block in vision.layers):
         raise ValueError("this encoder has LoRA adapters already")

@@ -22,6 +22,7 @@ from sautomed.scans.affine import check_affine
 from sautomed.scans.dicom.geometry import Stack, Vectors, largest_angle_deg, orthogonal_directions, stack_slices
 from sautomed.scans.dicom.header import Slice
 from sautomed.scans.dicom.kinds import require_scan
+from sautomed.scans.dicom.resample import GROWTH_LIMIT, SPLIT_SERIES, grid_growth
 from sautomed.scans.dicom.series import Series
 
 MIN_SLICES = 3  # ours: with fewer there is only one gap, and a missing slice goes unnoticed
@@ -72,19 +73,23 @@ def irregularity(stack: Stack, where: Path) -> GantryTilt | UnevenGaps | None:
     """
     shift_mm, tilt_deg = _largest_shift_mm(stack), stack.tilt_deg
     if shift_mm > SHIFT_LIMIT_MM or (shift_mm > ROUNDING_MM and tilt_deg > TILT_LIMIT_DEG):
-        return GantryTilt(_tilt_fault(stack, shift_mm, tilt_deg), where=where, cure=_RESAMPLE)
+        return GantryTilt(_tilt_fault(stack, shift_mm, tilt_deg), where=where, cure=_cure(stack, tilted=True))
     uneven = _uneven_gaps(stack)
     if len(uneven):
-        return UnevenGaps(_gap_fault(stack, uneven), where=where, cure=_RESAMPLE)
+        return UnevenGaps(_gap_fault(stack, uneven), where=where, cure=_cure(stack, tilted=False))
     if _off_grid_mm(stack) > min(OFF_GRID_LIMIT * stack.slice_spacing_mm, SHIFT_LIMIT_MM):
         gaps = stack.gaps_mm
         return UnevenGaps(
             f"has slices at uneven distances: they drift from {gaps.min():.4g} to {gaps.max():.4g} mm, so that some "
             f"lie {_off_grid_mm(stack):.2g} mm off any regular grid.",
             where=where,
-            cure=_RESAMPLE,
+            cure=_cure(stack, tilted=False),
         )
     return None
+
+
+def _cure(stack: Stack, *, tilted: bool) -> str:
+    return _RESAMPLE if grid_growth(stack, tilted=tilted) <= GROWTH_LIMIT else SPLIT_SERIES
 
 
 def warnings_of(stack: Stack, where: Path) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ class Identity:
         sop_class: SOPClassUID, the kind of the file.
         sop_instance: SOPInstanceUID, unique in the world by the standard.
         study: StudyInstanceUID.
+        series: SeriesInstanceUID.
         frame_of_reference: FrameOfReferenceUID; positions are comparable only within one.
     """
 
@@ -26,7 +27,20 @@ class Identity:
     sop_class: str
     sop_instance: str
     study: str
+    series: str
     frame_of_reference: str
+
+    @property
+    def with_several_values(self) -> str:
+        """Name of the first of these elements that has several values, though the standard allows one; or empty."""
+        uids = {
+            "SOPClassUID": self.sop_class,
+            "SOPInstanceUID": self.sop_instance,
+            "StudyInstanceUID": self.study,
+            "SeriesInstanceUID": self.series,
+            "FrameOfReferenceUID": self.frame_of_reference,
+        }
+        return next((keyword for keyword, uid in uids.items() if "\\" in uid), "")
 
 
 def identity_of(dataset: Dataset, member: str) -> Identity:
@@ -37,6 +51,7 @@ def identity_of(dataset: Dataset, member: str) -> Identity:
         text(dataset, "SOPClassUID") or text(meta, "MediaStorageSOPClassUID"),
         text(dataset, "SOPInstanceUID") or text(meta, "MediaStorageSOPInstanceUID"),
         text(dataset, "StudyInstanceUID"),
+        text(dataset, "SeriesInstanceUID"),
         text(dataset, "FrameOfReferenceUID"),
     )
 
@@ -48,6 +63,8 @@ def ambiguity_of(files: Iterable[Identity]) -> str:
     for file in files:
         if not file.sop_class or not file.sop_instance:
             return f"{file.member} has no SOPInstanceUID or no SOPClassUID, which references need"
+        if file.with_several_values:
+            return f"{file.member} has several values of {file.with_several_values}, where DICOM allows one"
         first = members.setdefault(file.sop_instance, file.member)
         if first != file.member:
             return (

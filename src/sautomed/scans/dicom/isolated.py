@@ -77,6 +77,7 @@ class IsolatedDecoder:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                start_new_session=True,  # a signal to our group must not look like an image that crashes it
             )
         worker = self._worker
         if worker.stdin is None or worker.stdout is None:

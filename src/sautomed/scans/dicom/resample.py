@@ -17,6 +17,7 @@ from scipy import ndimage
 from sautomed.errors import DataError, GantryTilt, MemoryShortage, UnevenGaps
 from sautomed.scans.dicom.geometry import Stack, Vectors
 
+SPLIT_SERIES = "Split the series into parts whose slices belong together."
 GROWTH_LIMIT = 8  # ours: of a grid with more times the voxels, most would be invented
 
 
@@ -49,16 +50,15 @@ def regular_grid(stack: Stack, where: Path, *, tilted: bool) -> RegularGrid:
     """
     columns, rows, count = stack.shape
     length_mm = float(stack.offsets_mm[-1])
-    shifts = stack.in_plane_mm / stack.spacing_mm if tilted else np.zeros((count, 2))
-    low, high = np.floor(shifts.min(axis=0) + 1e-6), np.ceil(shifts.max(axis=0) - 1e-6)
-    size = (columns + high[0] - low[0]) * (rows + high[1] - low[1]) * (length_mm / stack.slice_spacing_mm + 1)
-    if size > GROWTH_LIMIT * columns * rows * count:
+    shifts, low, high = _shifts(stack, tilted=tilted)
+    growth = grid_growth(stack, tilted=tilted)
+    if growth > GROWTH_LIMIT:
         fault: type[DataError] = GantryTilt if tilted else UnevenGaps
         raise fault(
-            f"has slices so far apart that a regular grid would have {size / (columns * rows * count):.0f} times the "
-            "voxels, most of them invented.",
+            f"has slices so far apart that a regular grid would have {growth:.0f} times the voxels, most of them "
+            "invented.",
             where=where,
-            cure="Split the series into parts whose slices belong together.",
+            cure=SPLIT_SERIES,
         )
     slices = round(length_mm / stack.slice_spacing_mm) + 1
     offsets_mm = np.linspace(0, length_mm, slices)
@@ -72,6 +72,21 @@ def regular_grid(stack: Stack, where: Path, *, tilted: bool) -> RegularGrid:
         weights=np.clip(weights, 0, 1),
         shifts=shifts - low,
     )
+
+
+def grid_growth(stack: Stack, *, tilted: bool) -> float:
+    """Return how many times the voxels of a stack its regular grid has; arguments as `regular_grid`."""
+    columns, rows, count = stack.shape
+    _, low, high = _shifts(stack, tilted=tilted)
+    wide, tall = columns + high[0] - low[0], rows + high[1] - low[1]
+    slices = float(stack.offsets_mm[-1]) / stack.slice_spacing_mm + 1
+    return float(wide * tall * slices / (columns * rows * count))
+
+
+def _shifts(stack: Stack, *, tilted: bool) -> tuple[Vectors, Vectors, Vectors]:
+    """Return the shifts (n 2) of the slices in columns and rows, and their whole-numbered bounds (2,)."""
+    shifts = stack.in_plane_mm / stack.spacing_mm if tilted else np.zeros((stack.shape[2], 2))
+    return shifts, np.floor(shifts.min(axis=0) + 1e-6), np.ceil(shifts.max(axis=0) - 1e-6)
 
 
 def resample(voxels: NDArray[Any], grid: RegularGrid, where: Path) -> NDArray[Any]:

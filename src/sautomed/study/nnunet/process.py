@@ -97,7 +97,7 @@ def run_step(step: str, job: dict[str, Any], folder: Path, device: str) -> dict[
         raise ExternalFailed(
             f"nnU-Net stopped in step {step} with exit code {code}:\n{_last_lines(folder / LOG, start)}\n",
             where=folder,
-            cure=f"Its whole output is in {LOG}.",
+            cure=f"Correct what it names, then run it again; its whole output is in {LOG}.",
         )
     result = read_json(result_path(path), ExternalFailed)
     if not isinstance(result, dict):

@@ -131,7 +131,11 @@ def read_training(folder: Path) -> Training:
         NotAModel: The folder holds no finished training.
     """
     if not (folder / _DONE).is_file():
-        raise NotAModel("holds no finished training of nnU-Net.", where=folder, cure="Train it first.")
+        raise NotAModel(
+            "holds no finished training of nnU-Net.",
+            where=folder,
+            cure="Train it first, with nnunet.train or in a study.",
+        )
     entries = read_json(folder / _DONE, NotAModel)
     entries = {name: value for name, value in entries.items() if name != "asked"}
     replaced = {"folder": folder, "model": folder / entries["model"], "cases": tuple(entries["cases"])}
@@ -189,6 +193,6 @@ def _budget(minutes: float, clock: Clock, spent_s: float, folder: Path) -> dict[
         raise ExternalFailed(
             f"nnU-Net's planning and preprocessing alone took longer than the {minutes:g} minutes of its training.",
             where=folder,
-            cure="Give more minutes.",
+            cure=f"Give more than {spent_s / 60:.1f} minutes.",
         )
     return {"seconds": left_s, "clock": clock, "sent": time.time()}

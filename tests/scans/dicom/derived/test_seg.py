@@ -1,3 +1,4 @@
+import warnings
 from dataclasses import replace
 
 import highdicom
@@ -132,6 +133,13 @@ def test_an_empty_label_map_is_written_too(native, tmp_path, kind, names):
     }
 
 
+@pytest.mark.parametrize("ending", [".seg.dcm", ".labelmap.dcm", ".rtstruct.dcm"])
+def test_a_name_that_no_encoding_has_is_no_fault_of_the_series(native, tmp_path, ending):
+    labels_on(some_labels((4, 9, 7)), native, {1: "Milz\udcff"}).save(tmp_path / f"out{ending}")
+    dataset = pydicom.dcmread(tmp_path / f"out{ending}")
+    assert "Milz" in str(dataset.get("SegmentSequence") or dataset.StructureSetROISequence)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_highdicom_reads_the_same_volume(labels, tmp_path, kind):
     write_seg(labels, tmp_path / "out.dcm", kind)
@@ -222,6 +230,12 @@ AMBIGUOUS = {
     "2 different values of StudyInstanceUID": lambda index, dataset: setattr(
         dataset, "StudyInstanceUID", f"1.2.{index // 2}"
     ),
+    "several values of SOPInstanceUID": lambda index, dataset: setattr(dataset, "SOPInstanceUID", ["1.2", f"{index}"]),
+    "several values of StudyInstanceUID": lambda index, dataset: setattr(dataset, "StudyInstanceUID", ["1.2", "3"]),
+    "several values of SeriesInstanceUID": lambda index, dataset: setattr(dataset, "SeriesInstanceUID", ["1.2", "3"]),
+    "several values of FrameOfReferenceUID": lambda index, dataset: setattr(
+        dataset, "FrameOfReferenceUID", ["1.2", "3"]
+    ),
 }
 
 
@@ -234,6 +248,17 @@ def test_a_series_whose_images_cannot_be_told_apart_is_read_but_not_referred_to(
         labels.save(tmp_path / f"out{ending}")
     labels.save(tmp_path / "out.nii.gz")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ct", "out.nii.gz"]
+
+
+@pytest.mark.parametrize("ending", [".seg.dcm", ".labelmap.dcm", ".rtstruct.dcm"])
+def test_warnings_of_libraries_do_not_reach_the_user(tmp_path, ending):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        series = make_series(tmp_path / "ct", SpecificCharacterSet="unknown", PatientName="a")
+    labels = labels_on(some_labels((4, 5, 6)), grid_of(series.path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        labels.save(tmp_path / f"out{ending}")
 
 
 def test_images_that_became_alike_since_they_were_read_are_refused(tmp_path):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,8 +112,9 @@ def source_series(native: NativeGrid, path: str | Path) -> SourceSeries:
     if fault or not isinstance(source, DicomSource):
         raise _no_source(f"{fault}.", path)
     try:
-        headers = dict(zip(dict.fromkeys(source.members), source.headers(), strict=True))
-        with pydicom.config.disable_value_validation():
+        with pydicom.config.disable_value_validation(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as of an unknown character set, which reading accepts too
+            headers = dict(zip(dict.fromkeys(source.members), source.headers(), strict=True))
             return _collect(source, headers, native)
     except (OSError, *HEADER_FAULTS) as error:
         fault = f"the headers of the series at {source.path} cannot be used: {_reason(error)}."

@@ -33,13 +33,13 @@ from sautomed.scans.dicom.derived.references import (
     require_equal,
     source_series,
 )
+from sautomed.scans.dicom.segmentation import TRACKING
 from sautomed.scans.files import atomic_write
 from sautomed.scans.palette import colour_of
 from sautomed.scans.volume import LabelMap
 
 Kind = Literal["binary", "labelmap"]
 SERIES_NUMBER = 900  # ours: above the numbers that scanners use
-_TRACKING = "label "  # followed by the label value in TrackingID, since segment numbers of BINARY must be consecutive
 _POSITION_TOLERANCE_MM = 0.01
 _DIRECTION_TOLERANCE = 1e-4
 
@@ -147,7 +147,7 @@ def _bits(stored: NDArray[Any], start: int, stop: int) -> NDArray[np.uint8]:
 def _label_value(segment: Dataset) -> int:
     if segment.SegmentNumber == 0:  # LABELMAP describes its background too
         return 0
-    return int(segment.TrackingID.removeprefix(_TRACKING))
+    return int(segment.TrackingID.removeprefix(TRACKING))
 
 
 def _require_orientation(dataset: Dataset, planes: Planes) -> None:
@@ -214,6 +214,7 @@ def _repack_bits(dataset: Dataset) -> None:
 def _segment_description(number: int, value: int, name: str, source: SourceSeries) -> Dataset:
     """Return the description of one segment."""
     organ = organ_code(name)
+    text = name.encode("utf-8", "backslashreplace").decode()  # bytes of a file name that are no UTF-8 become escapes
     algorithm = hd.AlgorithmIdentificationSequence(
         name="sautomed", family=codes.cid7162.ArtificialIntelligence, version=VERSION, source="sautomed"
     )
@@ -224,8 +225,8 @@ def _segment_description(number: int, value: int, name: str, source: SourceSerie
         segmented_property_type=organ.kind,
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=algorithm,
-        tracking_id=f"{_TRACKING}{value}",
-        tracking_uid=generate_uid(entropy_srcs=[str(source.header.SeriesInstanceUID), str(value), name]),
+        tracking_id=f"{TRACKING}{value}",
+        tracking_uid=generate_uid(entropy_srcs=[str(source.header.SeriesInstanceUID), str(value), text]),
         display_color=hd.color.CIELabColor.from_string(colour_of(value)),
     )
     if organ.modifier is not None:

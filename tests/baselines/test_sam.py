@@ -197,9 +197,10 @@ def test_it_has_no_losses(weights):
         model_of(weights).losses(None, TrainSettings(), torch.Generator())
 
 
-def test_a_trunk_from_scratch_is_refused():
+@pytest.mark.parametrize("kind", ["resnet", "efficientnet_lite0"])
+def test_another_trunk_is_refused(kind):
     with pytest.raises(errors.UnknownSetting, match="SAM's weights"):
-        build_segmenter(SamSettings(trunk={"kind": "resnet"}), 2, SIZE)
+        build_segmenter(SamSettings(trunk={"kind": kind}), 2, SIZE)
 
 
 def test_a_model_folder_holds_only_the_position_encodings(weights, tmp_path):

@@ -21,6 +21,12 @@ def test_the_paper_preset_is_the_paper():
     assert settings.segment.walk == "mid_to_ends"
 
 
+def test_tiny_on_imagenet_weights_differs_from_tiny_in_the_trunk_alone():
+    settings, tiny = load_settings("tiny-imagenet"), load_settings("tiny", ["model.trunk.kind=efficientnet_lite0"])
+    assert settings == tiny.model_copy(update={"preset": "tiny-imagenet"})
+    assert settings.model.trunk.weights == "imagenet"
+
+
 def test_overrides_win_over_the_preset():
     settings = load_settings("tiny", ["train.batch=3", "model.global_3d=false", "data.window_hu=[-100, 240]"])
     assert settings.train.batch == 3

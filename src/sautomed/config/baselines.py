@@ -58,13 +58,15 @@ class MaSamSettings(SamBasedSettings):
     decoder: MaskDecoderSettings = MaskDecoderSettings(head="full")
     slices: int = Field(5, ge=1, description="slices of a stack, an odd number")
     stride: int = Field(1, ge=1, description="slices from one stack to the next when segmenting; no more than a stack")
-    fact_rank: int = Field(32, ge=1, description="r of FacT's r x r matrices on q and v; a resnet trunk has no q and v")
+    fact_rank: int = Field(
+        32, ge=1, description="r of FacT's r x r matrices on q and v; a convolutional trunk has no q and v"
+    )
     adapter_width: int = Field(384, ge=1, description="channels inside the 3D adapters of a SAM trunk")
     adapter_share: float = Field(
         0.5,
         gt=0,
         le=1,
-        description="the same on a resnet trunk, as a share of the stage's channels (384 is half of 768)",
+        description="the same on a convolutional trunk, as a share of the stage's channels (384 is half of 768)",
     )
     checkpoint: str | None = Field(
         None, description="epoch_N.pth as MA-SAM's code saves it: adapters, FacT and decoder to start from"

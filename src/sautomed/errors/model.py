@@ -13,13 +13,13 @@ class ModelError(SautomedError):
 
 
 class WrongWeights(ModelError):
-    """A state dict has missing, unexpected or misshapen entries."""
+    """A state dict has missing, unexpected or misshapen entries, or other numbers than those published."""
 
     id = "SAM-E0401"
 
 
 class WeightsNotFound(ModelError):
-    """The weights are neither a file, nor a folder, nor on the Hugging Face hub."""
+    """The weights are neither a file, nor a folder, nor on the Hugging Face hub, or their package is not installed."""
 
     id = "SAM-E0402"
 

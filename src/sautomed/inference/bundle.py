@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sautomed.baselines import build_empty_segmenter, build_segmenter
-from sautomed.config import SamTrunkSettings, Settings, SystemSettings, parse_settings
+from sautomed.config import EfficientNetLiteTrunkSettings, SamTrunkSettings, Settings, SystemSettings, parse_settings
 from sautomed.datasets import read_label_names
 from sautomed.errors import (
     BadDatasetJson,
@@ -133,7 +133,11 @@ def _build_network(settings: Settings, classes: int, trunk: PretrainedTrunk | No
 def _without_initial_files(model: SystemSettings) -> SystemSettings:
     """Remove the files that training started from: the folder holds all that was trained."""
     initial_files = {"checkpoint", "weights"} & type(model).model_fields.keys()
-    return model.model_copy(update=dict.fromkeys(initial_files))
+    changes: dict[str, object] = dict.fromkeys(initial_files)
+    trunk = getattr(model, "trunk", None)
+    if isinstance(trunk, EfficientNetLiteTrunkSettings):
+        changes["trunk"] = trunk.model_copy(update={"weights": None})
+    return model.model_copy(update=changes)
 
 
 def _read_config(path: Path) -> dict[str, Any]:

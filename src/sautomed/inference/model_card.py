@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from sautomed.baselines import MODELS
-from sautomed.config import SamTrunkSettings, Settings
+from sautomed.config import EfficientNetLiteTrunkSettings, SamTrunkSettings, Settings
 from sautomed.datasets import Dataset
 from sautomed.inference.percentiles import IntensityPercentiles, describe_range
+from sautomed.model.imagenet_weights import ORIGIN as IMAGENET_ORIGIN
 from sautomed.scans.files import write_text
 
 CARD = """# {name}: {organs} organs in {channel} volumes
@@ -81,6 +82,8 @@ def _describe_network(settings: Settings) -> str:
     trunk, weights = getattr(settings.model, "trunk", None), getattr(settings.model, "weights", None)
     if isinstance(trunk, SamTrunkSettings):
         return f"on SAM from {trunk.weights}, LoRA rank {trunk.lora.rank}"
+    if isinstance(trunk, EfficientNetLiteTrunkSettings):
+        return "on EfficientNet-Lite0, trained from scratch" if trunk.weights is None else f"on {IMAGENET_ORIGIN}"
     if trunk is not None:
         return "on a ResNet, trained from scratch"
     return "trained from scratch" if weights is None else f"from {weights}"

@@ -1,7 +1,9 @@
 """The method, part by part (Liang et al. 2024), and the interface of every model.
 
 sautomed.py           Fig. 1: the parts together; build.py makes it from settings
-trunk_resnet.py, sam/ the image encoders: a small one, and SAM's with LoRA
+sam/                  SAM, and its image encoder with LoRA as a trunk
+trunk_*.py            small image encoders, trained as a whole: a ResNet from scratch, and EfficientNet-Lite0 from
+                      what imagenet_weights.py reads; what both have in common is in trunk_convolutional.py
 slice_attention.py    local 3D awareness, Eq. 1-2
 history.py            global 3D awareness, Eq. 3
 box_prompt.py         the Box Prompt Generator, Eq. 4-5; boxes.py boxes of label slices

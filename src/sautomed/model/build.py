@@ -7,14 +7,22 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from sautomed.config import MaskDecoderSettings, ModelSettings, ResNetTrunkSettings, TrunkSettings
+from sautomed.config import (
+    EfficientNetLiteTrunkSettings,
+    MaskDecoderSettings,
+    ModelSettings,
+    ResNetTrunkSettings,
+    TrunkSettings,
+)
 from sautomed.errors import UnknownSetting
 from sautomed.model.box_prompt import BoxPromptGenerator, NoBoxPrompts
 from sautomed.model.history import HistoryTokens, NoHistory
+from sautomed.model.imagenet_weights import load_imagenet_weights
 from sautomed.model.mask_decoder import MaskDecoder
 from sautomed.model.sam.pretrained import PretrainedTrunk
 from sautomed.model.sautomed import SAutoMed, Trunk
 from sautomed.model.slice_attention import NoSliceAttention, SliceAttention
+from sautomed.model.trunk_efficientnet_lite import EfficientNetLite0Trunk
 from sautomed.model.trunk_resnet import ResNetTrunk
 
 if TYPE_CHECKING:
@@ -58,6 +66,8 @@ def make_trunk(trunk: TrunkSettings, dim: int, decoder: MaskDecoderSettings, ima
     """
     if isinstance(trunk, ResNetTrunkSettings):
         return MadeTrunk(ResNetTrunk(dim, trunk.stem, trunk.widths, trunk.depths))
+    if isinstance(trunk, EfficientNetLiteTrunkSettings):
+        return MadeTrunk(_efficientnet_lite0(trunk, dim))
     from sautomed.model.sam.trunk import sam_trunk
 
     own = MaskDecoderSettings()
@@ -68,6 +78,13 @@ def make_trunk(trunk: TrunkSettings, dim: int, decoder: MaskDecoderSettings, ima
             cure="Leave model.dim, model.decoder.heads, .mlp and .widths at their defaults.",
         )
     return MadeTrunk(*sam_trunk(trunk, image_size))
+
+
+def _efficientnet_lite0(settings: EfficientNetLiteTrunkSettings, dim: int) -> EfficientNetLite0Trunk:
+    trunk = EfficientNetLite0Trunk(dim)
+    if settings.weights is not None:
+        load_imagenet_weights(trunk)
+    return trunk
 
 
 def assemble(settings: ModelSettings, trunk: Trunk, classes: int) -> SAutoMed:

@@ -1,4 +1,4 @@
-"""MA-SAM on SAM's encoder or on a trunk from scratch."""
+"""MA-SAM on SAM's encoder or on a convolutional trunk."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from sautomed.baselines.fresh_head import FreshHead
 from sautomed.baselines.ma_sam.checkpoint import load_published
 from sautomed.baselines.ma_sam.decoder import FullDecoder, MaSamHead
-from sautomed.baselines.ma_sam.trunks import ResNetStackTrunk, SamStackTrunk
+from sautomed.baselines.ma_sam.trunks import ConvolutionalStackTrunk, SamStackTrunk
 from sautomed.config.baselines import MaSamSettings
 from sautomed.model.build import MadeTrunk, make_trunk
 from sautomed.model.sam.trunk import SamTrunk
 from sautomed.model.stack_segmenter import StackSegmenter
-from sautomed.model.trunk_resnet import ResNetTrunk
+from sautomed.model.trunk_convolutional import ConvolutionalTrunk
 
 
 class MaSam(StackSegmenter):
@@ -52,10 +52,10 @@ def build(settings: MaSamSettings, classes: int, image_size: int) -> MaSam:
 
 def assemble(
     settings: MaSamSettings, made: MadeTrunk, classes: int
-) -> tuple[SamStackTrunk, MaSamHead] | tuple[ResNetStackTrunk, FreshHead]:
+) -> tuple[SamStackTrunk, MaSamHead] | tuple[ConvolutionalStackTrunk, FreshHead]:
     """Return the encoder of stacks around a trunk, and the head that goes with it."""
     if made.sam is None:
-        stacks = ResNetStackTrunk(cast(ResNetTrunk, made.net), settings.adapter_share)
+        stacks = ConvolutionalStackTrunk(cast(ConvolutionalTrunk, made.net), settings.adapter_share)
         return stacks, FreshHead(settings.dim, settings.decoder, made.net, classes)
     decoder = FullDecoder(classes)
     decoder.start_from(made.sam.decoder)

@@ -1,9 +1,9 @@
-"""Encoders of stacks of slices: SAM's with FacT and 3D adapters (as published), and a ResNet with 3D adapters (ours).
+"""Encoders of stacks of slices with 3D adapters: SAM's, with FacT (as published), and convolutional ones (ours).
 
-The ResNet has no queries and values, so no FacT; it is trained from scratch, so none of it is frozen.
+A convolutional trunk has no queries and values, so no FacT, and none of it is frozen.
 """
 
-from typing import cast
+from collections.abc import Callable
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from transformers.models.sam.modeling_sam import SamVisionLayer
 
 from sautomed.baselines.ma_sam.adapters import FacT, StackAdapter
 from sautomed.model.sam.trunk import SamTrunk
-from sautomed.model.trunk_resnet import ResNetTrunk, for_convolutions, with_kept_layout
+from sautomed.model.trunk_convolutional import ConvolutionalTrunk
 from sautomed.model.values import Features
 
 
@@ -55,26 +55,23 @@ class SamStackTrunk(nn.Module):
         return layer.window_unpartition(mixed, layer.window_size, padded, x.shape[1:3])
 
 
-class ResNetStackTrunk(nn.Module):
-    """The ResNet trunk with an adapter after each stage.
+class ConvolutionalStackTrunk(nn.Module):
+    """A convolutional trunk with an adapter after each stage.
 
     Args:
         share: Channels inside an adapter, as a share of the stage's.
     """
 
-    def __init__(self, net: ResNetTrunk, share: float):
+    def __init__(self, net: ConvolutionalTrunk, share: float):
         super().__init__()
         self.net = net
-        widths = (net.fine_channels[0], *(cast(nn.Conv2d, lateral).in_channels for lateral in net.neck.laterals))
-        self.adapters = nn.ModuleList(StackAdapter(width, max(1, round(width * share))) for width in widths)
+        self.adapters = nn.ModuleList(StackAdapter(width, max(1, round(width * share))) for width in net.stage_channels)
 
     def forward(self, images: Float[Tensor, "b n 3 s s"]) -> Features:
         """Encode images in [0, 1]: features of b n slices at stride 8, and finer ones at strides 4 and 2."""
         slices = images.shape[1]
-        finest = self.net.stem(for_convolutions(images.flatten(0, 1)))
-        x = self.net.pool(finest)
-        maps = []
-        for stage, adapter in zip(self.net.stages, self.adapters, strict=True):
-            x = adapter(stage(x).permute(0, 2, 3, 1), slices).permute(0, 3, 1, 2)
-            maps.append(x)
-        return with_kept_layout(self.net.neck(maps[1:]), (maps[0], finest))
+
+        def mixer(adapter: nn.Module) -> Callable[[Tensor], Tensor]:
+            return lambda x: adapter(x.permute(0, 2, 3, 1), slices).permute(0, 3, 1, 2)
+
+        return self.net(images.flatten(0, 1), [mixer(adapter) for adapter in self.adapters])

@@ -6,10 +6,12 @@ Knows nothing of the meaning of the tensors.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,6 +27,7 @@ from huggingface_hub.errors import (
 )
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from sautomed.errors import DamagedWeights, UnsafeWeights, WeightsNotFound, WrongWeights
 
@@ -79,6 +82,16 @@ def read_tensors(path: Path) -> dict[str, Any]:
         WeightsNotFound: A folder holds no weights, or lacks a shard.
     """
     return _read_folder(path) if path.is_dir() else _read_file(path)
+
+
+def hash_of_numbers(state: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of tensors by name: the same for the same numbers, in any container."""
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        tensor = state[key].detach().to("cpu", torch.float32).contiguous()
+        digest.update(f"{key} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.numpy().data)
+    return digest.hexdigest()
 
 
 def _read_file(path: Path) -> dict[str, Any]:

@@ -7,7 +7,6 @@ like one that learned badly.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from sautomed.errors import WrongWeights
 from sautomed.errors.text import listed
-from sautomed.model.sam.files import FOLDER_FILES, find_weights, read_tensors
+from sautomed.model.sam.files import FOLDER_FILES, find_weights, hash_of_numbers, read_tensors
 from sautomed.model.sam.keys import POSITION_KEY, TIED_KEY, Layout, SamSizes, infer_sizes, official_name
 from sautomed.model.sam.parts import expected_shapes
 from sautomed.model.sam.position_tables import resize_position_tables
@@ -66,12 +65,7 @@ class SamWeights:
     @cached_property
     def sha256(self) -> str:
         """Hash of the parameters: the same for the same numbers, in any container and under any names."""
-        digest = hashlib.sha256()
-        for key in sorted(self.state):
-            tensor = self.state[key].detach().to("cpu", torch.float32).contiguous()
-            digest.update(f"{key} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.numpy().data)
-        return digest.hexdigest()
+        return hash_of_numbers(self.state)
 
     def at(self, image_size: int) -> dict[str, Tensor]:
         """Return the parameters for images of `image_size` pixels.

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -12,7 +13,7 @@ from safetensors.numpy import save_file
 
 from sautomed import errors
 from sautomed.cli.info import describe
-from sautomed.scans import ReadOptions
+from sautomed.scans import ReadOptions, read_labels
 
 
 def scan(path, array=None):
@@ -42,6 +43,13 @@ def test_a_scan_is_described_by_header_and_voxels(tmp_path):
     assert lines["slices"] == "5 of 7 x 6"
     assert lines["intensity"] == "0 to 209"
     assert lines["warnings"] == "none"
+
+
+def test_a_label_map_is_described_with_the_names_of_its_labels(tmp_path):
+    labels = read_labels(scan(tmp_path / "a.nii.gz"))
+    replace(labels, names={2: "spleen", 1: "liver"}).save(tmp_path / "b.seg.nrrd")
+    assert dict(describe(tmp_path / "b.seg.nrrd"))["labels"] == "1 liver, 2 spleen"
+    assert "labels" not in dict(describe(tmp_path / "a.nii.gz"))
 
 
 def test_oddities_of_a_scan_are_shown(tmp_path):

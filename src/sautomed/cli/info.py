@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from sautomed.errors import ConstantImage, NonFiniteVoxels, NotAModel, NotAScan, SeveralSeries
-from sautomed.errors.text import listed
+from sautomed.errors.text import listed, listed_labels
 from sautomed.scans import dicom
 from sautomed.scans.formats import FORMATS, format_of
 from sautomed.scans.grid import choose_plane
@@ -95,6 +95,8 @@ def _describe_scan(path: Path, options: ReadOptions) -> Lines:
         ("plane", plane),
         ("stored as", str(geometry.dtype)),
     ]
+    if geometry.names:
+        lines.append(("labels", listed_labels(dict(sorted(geometry.names.items())))))
     try:
         volume = read_scan(path, plane, options)
     except (ConstantImage, NonFiniteVoxels) as fault:

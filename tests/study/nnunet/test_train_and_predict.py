@@ -86,7 +86,7 @@ def test_minutes_of_processor_time_include_those_of_planning(dataset_folder, tmp
 
 
 def test_a_budget_that_planning_uses_up_is_refused(dataset_folder, tmp_path, jobs):
-    with pytest.raises(ExternalFailed, match="Give more than 0.3 minutes"):
+    with pytest.raises(ExternalFailed, match=r"Give more than 0\.3 minutes"):
         nnunet.train(read_dataset(dataset_folder), FOLD, tmp_path, minutes=0.3, device="cpu")
     assert "train" not in jobs
 

@@ -11,7 +11,7 @@ from sautomed.model.values import SliceState, StepOutput
 
 from .examples import make_run
 
-NO_STATE = SliceState(torch.zeros(2, 0, 1), torch.zeros(2, 2, 4), torch.zeros(2, 2, dtype=torch.bool))
+NO_STATE = SliceState.unknown(torch.zeros(2, 0, 1), 2)
 
 
 def sure(labels, classes):

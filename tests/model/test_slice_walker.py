@@ -7,7 +7,7 @@ import torch
 
 from sautomed.config import TrainSettings
 from sautomed.model.slice_walker import SliceWalker
-from sautomed.model.values import Features, SharedFeatures, SliceState, StepOutput
+from sautomed.model.values import Features, Seen, SharedFeatures, SliceState, StepOutput
 
 from .examples import make_run
 
@@ -29,13 +29,14 @@ class BoxKeeper(SliceWalker):
         return SharedFeatures(here.coarse, here.coarse)
 
     def start(self, batch):
-        return SliceState(torch.zeros(batch, 1, 1), torch.zeros(batch, 1, 4), torch.zeros(batch, 1).bool())
+        return SliceState.unknown(torch.zeros(batch, 1, 1), 1)
 
     def step(self, shared, state):
         self.given.append(state)
         boxes = self.box.expand(len(shared.z), 1, 4)
         history = state.history + self.box.sum()
-        return StepOutput(shared.z.expand(-1, 2, -1, -1), SliceState(history, boxes.detach(), boxes[..., 0] > 0))
+        after = SliceState(history, boxes.detach(), Seen.of(boxes[..., 0] > 0))
+        return StepOutput(shared.z.expand(-1, 2, -1, -1), after)
 
 
 class Trio(BoxKeeper):

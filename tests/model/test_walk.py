@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from sautomed.config import SegmentSettings
-from sautomed.model.values import SliceState, StepOutput
+from sautomed.model.values import Seen, SliceState, StepOutput
 from sautomed.model.walk import Walk
 from sautomed.model.walk_order import WALKS, neighbours
 
@@ -126,7 +126,7 @@ def walk_of(model, depth, name="mid_to_ends", memory_bytes=2**30, **given):
 def moved(state):
     """Other boxes, present for every class, and another history."""
     boxes = torch.tensor([0.1, 0.2, 0.5, 0.6]).expand_as(state.boxes)
-    return replace(state, boxes=boxes, present=torch.ones_like(state.present), history=state.history + 0.5)
+    return replace(state, boxes=boxes, seen=torch.full_like(state.seen, Seen.PRESENT), history=state.history + 0.5)
 
 
 depths_and_slices = st.integers(1, 9).flatmap(lambda depth: st.tuples(st.just(depth), st.integers(0, depth - 1)))
@@ -350,9 +350,10 @@ def test_each_upcoming_slice_has_its_own_state():
     assert [walk.state(t).history.item() for t in (6, 2)] == pytest.approx([4 + 5, 4 + 3])
 
 
-def test_states_differ_by_presence_alone_and_by_more_than_the_tolerance():
+def test_states_differ_by_what_was_seen_alone_and_by_more_than_the_tolerance():
     state = Recorder().start(1)
-    assert state.differs(replace(state, present=~state.present), tolerance=1.0)
+    for seen in (Seen.ABSENT, Seen.PRESENT):  # "absent before" is another state than "nothing is known"
+        assert state.differs(replace(state, seen=torch.full_like(state.seen, seen)), tolerance=1.0)
     assert not state.differs(replace(state, history=state.history + 0.5), tolerance=0.5)
     assert state.differs(replace(state, history=state.history + 0.5), tolerance=0.25)
 

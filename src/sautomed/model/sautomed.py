@@ -7,7 +7,6 @@ Parts that the settings switch off are replaced by stand-ins without parameters 
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import SamVisionConfig
@@ -20,7 +19,7 @@ from sautomed.model.mask_decoder import MaskDecoder
 from sautomed.model.sam.network import dense_position
 from sautomed.model.slice_attention import NoSliceAttention, SliceAttention
 from sautomed.model.slice_walker import SliceWalker
-from sautomed.model.values import Features, SharedFeatures, SliceState, StepOutput
+from sautomed.model.values import Features, Seen, SharedFeatures, SliceState, StepOutput
 
 
 @runtime_checkable
@@ -73,19 +72,17 @@ class SAutoMed(SliceWalker):
         return SharedFeatures(z, f, here.fine)
 
     def start(self, batch: int) -> SliceState:
-        """Return a state with first history tokens, no boxes, and no class seen."""
-        boxes = torch.zeros(batch, self.classes, 4, device=self.decoder.no_mask.device)
-        return SliceState(self.history.start(batch), boxes, boxes[..., 0].bool())
+        """Return a state with first history tokens; nothing is known of any class."""
+        return SliceState.unknown(self.history.start(batch), self.classes)
 
     def step(self, shared: SharedFeatures, state: SliceState) -> StepOutput:
         """Predict one slice per row (Eq. 3-5)."""
         z = shared.z
-        prompt = self.generator(self.generator_input(shared), state.boxes, state.present)
-        logits, history = self.decoder(
-            z, shared.fine, self._positions(z), state.history.to(z.dtype), prompt.embedding.to(z.dtype)
-        )
+        prompt = self.generator(self.generator_input(shared), state.boxes, state.seen, self.position)
+        history, prompts, code = (x.to(z.dtype) for x in (state.history, prompt.embedding, prompt.code))
+        logits, history = self.decoder(z, shared.fine, self._positions(z), history, prompts, code)
         boxes, present = self._boxes_of_masks(logits.detach(), z)
-        after = SliceState(self.history.filter(history), boxes, present)
+        after = SliceState(self.history.filter(history), boxes, Seen.of(present))
         return StepOutput(logits, after, prompt.boxes, prompt.presence)
 
     def start_from_mean_boxes(self, mean_boxes: Callable[[], Float[Tensor, "k 4"]]) -> None:

@@ -121,8 +121,7 @@ class PlainSegmenter(SliceWalker):
         return self.share(own, own, own).split(len(examples.labels))
 
     def start(self, batch: int) -> SliceState:
-        nothing = torch.zeros(batch, self.classes, 4, device=next(self.parameters()).device)
-        return SliceState(nothing[:, :0], nothing, nothing[..., 0].bool())
+        return SliceState.unknown(torch.zeros(batch, 0, 1, device=next(self.parameters()).device), self.classes)
 
     def step(self, shared: SharedFeatures, state: SliceState) -> StepOutput:
         return StepOutput(self.logits(Features(shared.z, shared.fine)), state)

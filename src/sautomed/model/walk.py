@@ -5,7 +5,7 @@ replace the state before a slice, and resume there:
 
     walk = Walk(model, volume, WALKS["mid_to_ends"](volume.depth), chunk=8, memory_bytes=2**30)
     slices = list(walk)
-    state = dataclasses.replace(walk.state(14), boxes=boxes, present=present)  # (1 k 4) and (1 k)
+    state = dataclasses.replace(walk.state(14), boxes=boxes, seen=Seen.of(present))  # (1 k 4) and (1 k)
     for part in walk.resume(14, state):  # slice 14, and outward from there
         ...
 """

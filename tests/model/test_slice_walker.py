@@ -80,8 +80,6 @@ def test_a_run_is_shared_as_slice_by_slice(small_model):
 
 @pytest.mark.parametrize(("gradient_everywhere", "first"), [(False, 2), (True, 0)])
 def test_the_trunk_has_gradient_from_the_targets_three_slices_or_from_all(fresh_model, gradient_everywhere, first):
-    for parameter in fresh_model.slice_attention.parameters():  # untrained, it looks at no neighbour
-        torch.nn.init.normal_(parameter, std=0.1)
     run = make_run(batch=1, slices=3)
     images = run.images.clone().requires_grad_()
     shared = fresh_model.eval().share_examples(run._replace(images=images), gradient_everywhere)

@@ -21,7 +21,6 @@ from transformers.models.sam.modeling_sam import SamPositionalEmbedding
 from sautomed.model.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from sautomed.model.corner_tokens import CornerTokens
 from sautomed.model.sam.network import Sam
-from sautomed.model.slice_attention import zero_linear
 from sautomed.model.values import Seen
 
 SMALLEST_SIDE = 1e-2  # of the slice; masks can give boxes of one pixel, and the reach divides by the side
@@ -66,7 +65,7 @@ class BoxPromptGenerator(nn.Module):
         self.anchor_to_query = _mlp(2 * dim, dim, dim)
         self.reach = _mlp(dim, dim, 2)
         self.layers = nn.ModuleList(AnchorLayer(dim, heads, feedforward, first=i == 0) for i in range(layers))
-        self.move = nn.Sequential(_mlp(dim, dim, dim), nn.ReLU(), zero_linear(dim, 4))  # anchors stay put at first
+        self.move = nn.Sequential(_mlp(dim, dim, dim), nn.ReLU(), _zero_linear(dim, 4))  # anchors stay put at first
         self.norm = nn.LayerNorm(dim)
         self.presence = nn.Linear(dim, 1)
         self.corners = CornerTokens(dim, stride)
@@ -235,6 +234,14 @@ def _sine(x: Float[Tensor, "*n"], channels: int) -> Float[Tensor, "*n {channels}
 
 def _to_logits(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
     return torch.logit(boxes.clamp(SMALLEST_SIDE, 1 - SMALLEST_SIDE))
+
+
+def _zero_linear(inputs: int, outputs: int) -> nn.Linear:
+    """Return a linear layer whose output is zero until it is trained."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 def _mlp(*sizes: int) -> nn.Sequential:

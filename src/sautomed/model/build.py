@@ -33,6 +33,7 @@ def build(settings: ModelSettings, classes: int, image_size: int) -> SAutoMed:
     if made.sam is not None:
         model.decoder.start_from(made.sam.decoder, made.sam.prompt.no_mask_embed.weight)
         model.generator.start_from(made.sam)
+        model.slice_attention.start_as_identity()
         model.position.load_state_dict(made.sam.prompt.shared_embedding.state_dict())
         model.pretrained = made.origin
     return model

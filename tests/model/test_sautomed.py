@@ -49,7 +49,7 @@ def test_the_state_carries_the_boxes_of_the_labels_that_were_found(small_model):
 
     f = features(small_model)
     out = small_model.step(small_model.share(f, f, f), small_model.start(1))
-    boxes, present = boxes_of_labels(out.logits.argmax(1), 2, min_pixels=2)
+    boxes, present = boxes_of_labels(out.logits.argmax(1), 2, min_pixels=2, smallest_part=0.05)
     assert torch.equal(out.state.present, present)
     assert torch.equal(out.state.boxes, boxes)
     assert not out.state.boxes.requires_grad

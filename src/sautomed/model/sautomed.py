@@ -21,6 +21,8 @@ from sautomed.model.slice_attention import NoSliceAttention, SliceAttention
 from sautomed.model.slice_walker import SliceWalker
 from sautomed.model.values import Features, Seen, SharedFeatures, SliceState, StepOutput
 
+SMALLEST_PART = 0.05  # ours: share of an organ's pixels; a part of fewer, away from the rest, does not stretch its box
+
 
 @runtime_checkable
 class Trunk(Protocol):
@@ -95,7 +97,7 @@ class SAutoMed(SliceWalker):
         """Return bbox^pre of Eq. 4 for the next slice: the box of each class in the label map of this one."""
         input_pixels_per_logit = (self.stride * z.shape[-1] / logits.shape[-1]) ** 2
         fewest = max(1, round(self.min_pixels / input_pixels_per_logit))
-        return boxes_of_labels(logits.argmax(1), self.classes, fewest)
+        return boxes_of_labels(logits.argmax(1), self.classes, fewest, SMALLEST_PART)
 
     def _positions(self, f: Float[Tensor, "n c h w"]) -> Float[Tensor, "c h w"]:
         """Return SAM's dense position embedding: Fourier features of the centre of every cell of the feature map."""

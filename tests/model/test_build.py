@@ -5,6 +5,7 @@ import torch
 
 from sautomed.config import ModelSettings
 from sautomed.model.build import build
+from sautomed.model.given import GivenPrompts
 from sautomed.model.mask_decoder import MaskDecoder
 from sautomed.model.sam.network import Sam, dense_position, load_sam
 from sautomed.model.sautomed import SAutoMed
@@ -73,6 +74,17 @@ def test_prompts_that_reach_the_decoder_are_sams_of_the_predicted_box_plus_the_c
     expected = sam.encode_boxes(in_sams_pixels(predicted))[0] + code[:, None]
     torch.testing.assert_close(tokens[:, -4:].unflatten(1, (2, 2)), expected, rtol=0, atol=1e-4)
     torch.testing.assert_close(tokens[0, 1:4], model.decoder.mask_tokens + torch.cat([code.new_zeros(1, 256), code]))
+
+
+@torch.no_grad()
+def test_a_given_box_reaches_the_decoder_as_sams_prompt_as_it_is(make, sam):
+    model = make()
+    model.generator.code_gain.zero_()
+    torch.nn.init.normal_(model.generator.move[-1].weight, std=0.05)
+    given = GivenPrompts.nothing(1, (32, 32)).here(0, BOX[0, 0] / SIZE)
+    tokens, _ = tokens_to(model.decoder, lambda: model.step(features_of(model), model.start(1), given))
+    expected = sam.encode_boxes(in_sams_pixels(BOX / SIZE))[0]
+    torch.testing.assert_close(tokens[:, -2:], expected[:, 0], rtol=0, atol=1e-4)
 
 
 def with_all_of_sams_masks(sam) -> MaskDecoder:

@@ -8,6 +8,7 @@ import torch
 
 from sautomed.config import load_settings
 from sautomed.model.build import build, decoder_widths
+from sautomed.model.given import GivenPrompts
 from sautomed.model.values import Seen
 
 PARTS = ("local_3d", "global_3d", "prompt")
@@ -100,6 +101,23 @@ def test_eq3_history_stays_bounded_over_300_steps(small_model):
             assert out.logits.isfinite().all()
     assert max(lengths) <= 2 * small_model.decoder.no_mask.numel() ** 0.5
     assert max(lengths[200:]) <= 1.5 * max(lengths[:50])
+
+
+def test_a_given_prompt_is_obeyed_on_its_slice_and_in_the_state_behind_it(small_model):
+    f = features(small_model)
+    shared, state = small_model.share(f, f, f), small_model.start(1)
+    mask = torch.zeros(64, 64, dtype=torch.bool)
+    mask[10:30, 20:50] = True
+    given = GivenPrompts.nothing(2, (64, 64)).mask(0, mask).not_here(1)
+    plain, out = small_model.step(shared, state), small_model.step(shared, state, given)
+    assert torch.equal(out.logits.argmax(1)[0] == 1, mask)
+    assert not (out.logits.argmax(1) == 2).any()
+    assert out.state.seen.tolist() == [[Seen.PRESENT, Seen.ABSENT]]
+    assert torch.allclose(out.state.boxes[0, 0] * 64, torch.tensor([20.0, 10, 50, 30]))
+    assert plain.ungated is None
+    assert not torch.equal(out.ungated, out.logits)
+    assert (out.ungated - plain.logits).abs().max() > 1e-5  # the given box prompts the decoder too
+    torch.testing.assert_close(out.boxes, plain.boxes)  # and is not refined
 
 
 def cosines(tokens):

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from sautomed.config import TrainSettings
-from sautomed.model.slice_walker import SliceWalker
+from sautomed.model.given import GivenPrompts
+from sautomed.model.slice_walker import PlainSegmenter, SliceWalker
 from sautomed.model.values import Features, Seen, SharedFeatures, SliceState, StepOutput
 
 from .examples import make_run
@@ -102,6 +103,30 @@ def test_boxes_pass_on_detached_with_noise_and_history_with_its_gradient():
     plain = BoxKeeper()
     plain.walk_examples(make_run(batch=2, slices=3), TrainSettings(box_jitter=0.0), torch.Generator())
     assert torch.equal(plain.given[1].boxes, plain.box.detach().expand(2, 1, 4))
+
+
+def test_a_2d_model_obeys_what_is_given_too():
+    class Plain(PlainSegmenter):
+        classes = 1
+
+        def __init__(self):
+            super().__init__()
+            self.nothing = torch.nn.Parameter(torch.zeros(()))
+
+        def encode(self, images):
+            return Features(images)
+
+        def logits(self, features):
+            return features.coarse[:, :2]
+
+    model, image = Plain(), torch.rand(1, 3, 8, 8)
+    f = model.encode(image)
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[2:5, 3:7] = True
+    given = GivenPrompts.nothing(1, (8, 8)).mask(0, mask)
+    out = model.step(model.share(f, f, f), model.start(1), given)
+    assert torch.equal(out.logits.argmax(1)[0] == 1, mask)
+    assert torch.equal(out.ungated, model.step(model.share(f, f, f), model.start(1)).logits)
 
 
 def test_boxes_of_the_real_network_are_detached(fresh_model):

@@ -9,6 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from sautomed.config import SegmentSettings
+from sautomed.model.given import GivenPrompts
 from sautomed.model.values import Seen, SliceState, StepOutput
 from sautomed.model.walk import Walk
 from sautomed.model.walk_order import WALKS, neighbours
@@ -390,6 +391,26 @@ def test_editing_from_the_ends_inwards_holds_no_more_than_the_budget(name):
     for t in [n for step in reversed(walk.order) for n in step.slices]:
         next(walk.resume(t, bumped(walk.state(t))))
         assert not walk.features.kept
+
+
+@pytest.mark.parametrize("name", WALK_NAMES)
+@pytest.mark.parametrize("t", [0, 2, 3, 6])
+def test_what_is_given_for_a_visited_slice_makes_the_walk_that_had_it_from_the_start(small_model, name, t):
+    given = GivenPrompts.nothing(2, (64, 64)).here(0, torch.tensor([0.1, 0.2, 0.5, 0.6])).not_here(1)
+    walk, whole = walk_of(small_model, 7, name), walk_of(small_model, 7, name)
+    logits = {part.index: part.logits for part in walk}
+    walk.give(t, given)
+    again = list(walk.resume(t, walk.state(t)))
+    assert again[0].index == t
+    logits |= {part.index: part.logits for part in again}
+    whole.give(t, given)
+    expected = {part.index: part.logits for part in whole}
+    assert all(torch.equal(logits[n], expected[n]) for n in range(7))
+    assert not any(walk.state(n).differs(whole.state(n)) for n in range(7))
+    assert not (logits[t].argmax(0) == 2).any()
+    assert list(walk.resume(t, walk.state(t))) == []  # it is obeyed already
+    moved_again = next(walk.resume(t, moved(walk.state(t))))  # and with any other state
+    assert not (moved_again.logits.argmax(0) == 2).any()
 
 
 def test_writing_into_a_state_changes_no_walk():

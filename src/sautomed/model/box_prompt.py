@@ -20,6 +20,7 @@ from transformers.models.sam.modeling_sam import SamPositionalEmbedding
 
 from sautomed.model.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from sautomed.model.corner_tokens import CornerTokens
+from sautomed.model.given import GivenPrompts
 from sautomed.model.sam.network import Sam
 from sautomed.model.values import Seen
 
@@ -106,6 +107,7 @@ class BoxPromptGenerator(nn.Module):
         boxes: Float[Tensor, "b k 4"],
         seen: Int[Tensor, "b k"],
         position: SamPositionalEmbedding,
+        given: GivenPrompts | None = None,
     ) -> BoxPrompt:
         """Prompt one slice per row.
 
@@ -114,10 +116,12 @@ class BoxPromptGenerator(nn.Module):
             boxes: Of the previous slice, xyxy in [0, 1].
             seen: What `SliceState.seen` says of the previous slice.
             position: The decoder's own position code.
+            given: Boxes and masks that a person gives for this slice prompt the decoder as they are.
         """
         with torch.autocast(memory.device.type, enabled=False):
             found, hidden = self._generate(memory.float(), boxes.float(), seen)
-            tokens = self.corners(found[-1], hidden, self.code, memory.shape[-2:], position)
+            box = found[-1] if given is None else given.boxes_or(found[-1])
+            tokens = self.corners(box, hidden, self.code, memory.shape[-2:], position)
             return BoxPrompt(tokens, self.code, found, self.presence(hidden).squeeze(-1))
 
     def _generate(self, memory: Tensor, boxes: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,7 +158,12 @@ class NoBoxPrompts(nn.Module):
         """Do nothing."""
 
     def forward(
-        self, memory: Float[Tensor, "b c h w"], boxes: Tensor, seen: Tensor, position: SamPositionalEmbedding
+        self,
+        memory: Float[Tensor, "b c h w"],
+        boxes: Tensor,
+        seen: Tensor,
+        position: SamPositionalEmbedding,
+        given: GivenPrompts | None = None,
     ) -> BoxPrompt:
         return BoxPrompt(memory.new_zeros(len(memory), 0, memory.shape[1]), self.code)
 

@@ -23,6 +23,13 @@ def boxes_of_labels(
         Boxes (xyxy, fractions of the slice; zeros where absent) and presence.
     """
     masks = labels[:, None] == torch.arange(1, classes + 1, device=labels.device)[:, None, None]
+    return boxes_of_masks(masks, min_pixels, smallest_part)
+
+
+def boxes_of_masks(
+    masks: Bool[Tensor, "b k h w"], min_pixels: int = 1, smallest_part: float = 0.0
+) -> tuple[Float[Tensor, "b k 4"], Bool[Tensor, "b k"]]:
+    """Return the same for one mask per class."""
     present = masks.sum((-2, -1)) >= min_pixels
     x0, x1 = _extent(_without_strays(masks.sum(-2), smallest_part))
     y0, y1 = _extent(_without_strays(masks.sum(-1), smallest_part))

@@ -14,6 +14,7 @@ from transformers.models.sam.modeling_sam import SamPositionalEmbedding
 
 from sautomed.model.box_prompt import BoxPromptGenerator, NoBoxPrompts
 from sautomed.model.boxes import boxes_of_labels
+from sautomed.model.given import GivenPrompts, gate
 from sautomed.model.history import HistoryTokens, NoHistory
 from sautomed.model.mask_decoder import MaskDecoder
 from sautomed.model.sam.network import dense_position
@@ -77,15 +78,19 @@ class SAutoMed(SliceWalker):
         """Return a state with first history tokens; nothing is known of any class."""
         return SliceState.unknown(self.history.start(batch), self.classes)
 
-    def step(self, shared: SharedFeatures, state: SliceState) -> StepOutput:
-        """Predict one slice per row (Eq. 3-5)."""
+    def step(self, shared: SharedFeatures, state: SliceState, given: GivenPrompts | None = None) -> StepOutput:
+        """Predict one slice per row (Eq. 3-5).
+
+        What a person gives for the slice takes the place of predicted boxes, and the masks obey it; so does the state.
+        """
         z = shared.z
-        prompt = self.generator(self.generator_input(shared), state.boxes, state.seen, self.position)
+        prompt = self.generator(self.generator_input(shared), state.boxes, state.seen, self.position, given)
         history, prompts, code = (x.to(z.dtype) for x in (state.history, prompt.embedding, prompt.code))
-        logits, history = self.decoder(z, shared.fine, self._positions(z), history, prompts, code)
+        ungated, history = self.decoder(z, shared.fine, self._positions(z), history, prompts, code)
+        logits = ungated if given is None else gate(ungated, given)
         boxes, present = self._boxes_of_masks(logits.detach(), z)
         after = SliceState(self.history.filter(history), boxes, Seen.of(present))
-        return StepOutput(logits, after, prompt.boxes, prompt.presence)
+        return StepOutput(logits, after, prompt.boxes, prompt.presence, None if given is None else ungated)
 
     def start_from_mean_boxes(self, mean_boxes: Callable[[], Float[Tensor, "k 4"]]) -> None:
         """Start the default queries from them (Eq. 4)."""

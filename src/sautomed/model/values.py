@@ -131,12 +131,14 @@ class StepOutput:
         state: For the next slice.
         boxes: The generator's boxes after each of its layers, xyxy in [0, 1]; none without a generator.
         presence: Logit of "class k is in this slice"; none without a generator.
+        ungated: Logits before given prompts were enforced, for the loss; none where nothing was given.
     """
 
     logits: Float[Tensor, "b k1 h w"]
     state: SliceState
     boxes: Float[Tensor, "layers b k1-1 4"] | None = None
     presence: Float[Tensor, "b k1-1"] | None = None
+    ungated: Float[Tensor, "b k1 h w"] | None = None
 
 
 @dataclass(frozen=True)

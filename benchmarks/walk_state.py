@@ -22,7 +22,7 @@ from sautomed.inference.bundle import Bundle, load_bundle
 from sautomed.inference.view import NetworkView, label_type
 from sautomed.model.boxes import boxes_of_labels
 from sautomed.model.sautomed import SAutoMed
-from sautomed.model.values import SliceState
+from sautomed.model.values import Seen, SliceState
 from sautomed.model.walk import Walk
 from sautomed.model.walk_order import WALKS
 from sautomed.scans.volume import LabelMap, Volume
@@ -50,7 +50,7 @@ def changed_state(network: SAutoMed, walk: Walk, change: str, truth: Truth) -> S
     state, slices = walk.upcoming_state, walk.upcoming
     start = network.start(len(slices))
     if change == "no box":
-        return replace(state, present=start.present)
+        return replace(state, seen=torch.full_like(state.seen, Seen.ABSENT))
     if change == "no history":
         return replace(state, history=start.history)
     if change == "no state":
@@ -60,7 +60,7 @@ def changed_state(network: SAutoMed, walk: Walk, change: str, truth: Truth) -> S
         return state
     steps_back = [0 if change == "true box here" else (-1 if t > middle else 1) for t in slices]
     rows = [t + back for t, back in zip(slices, steps_back, strict=True)]
-    return replace(state, boxes=truth.boxes[rows], present=truth.present[rows])
+    return replace(state, boxes=truth.boxes[rows], seen=Seen.of(truth.present[rows]))
 
 
 def dice(predicted: LabelMap, truth: LabelMap) -> float:

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sautomed import errors
+from sautomed.baselines import build_segmenter
 from sautomed.config import Settings
 from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
 from sautomed.inference.percentiles import IntensityPercentiles
@@ -15,6 +16,7 @@ from sautomed.model.build import build
 from sautomed.model.sam.keys import SamSizes, to_official
 from sautomed.model.sam.network import build_sam
 
+from ..conftest import SMALL_MODEL
 from ..imagenet_package import install
 
 LABELS = {1: "bright", 5: "dark"}
@@ -267,10 +269,25 @@ def test_weights_of_another_number_of_organs_are_refused(folder):
     refused(folder, errors.WrongWeights, "mask_tokens has shape")
 
 
-@pytest.mark.parametrize("number", [0, 2, "1", None])
+@pytest.mark.parametrize("number", [0, 3, "1", None])
 def test_another_format_number_is_refused(folder, number):
     edit(folder / "config.json", format=number)
-    refused(folder, errors.NotAModel, r"config\.json.*format 1")
+    refused(folder, errors.NotAModel, r"config\.json.*1 to 2")
+
+
+def test_an_earlier_3d_sautomed_is_refused_by_name(folder):
+    edit(folder / "config.json", format=1)
+    error = refused(folder, errors.NotAModel, "3D-SAutoMed of the model format 1")
+    assert "Train it again" in error.cure
+
+
+def test_an_earlier_folder_of_another_system_is_read(tmp_path):
+    model = {"name": "samed", **{key: SMALL_MODEL[key] for key in ("trunk", "dim", "decoder")}}
+    settings = Settings.model_validate({"model": model, "data": {"image_size": 128}})
+    network = build_segmenter(settings.model, 2, 128)
+    save_bundle(tmp_path / "model", Bundle(network, settings, LABELS, "MR"))
+    edit(tmp_path / "model" / "config.json", format=1)
+    assert load_bundle(tmp_path / "model").network.state_dict().keys() == network.state_dict().keys()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "\xff"])

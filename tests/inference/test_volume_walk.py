@@ -5,6 +5,7 @@ import pytest
 
 from sautomed import errors
 from sautomed.inference.model import Model, with_chunk, with_walk
+from sautomed.model.values import Seen
 
 
 @pytest.fixture
@@ -104,10 +105,25 @@ def test_the_settings_of_the_model_are_used(model, volume, monkeypatch):
     assert len(list(walk.resume(3, boxes + 1, tolerance=100.0))) == 1
 
 
-def test_the_boxes_of_a_slice_put_back_change_nothing(model, volume):
+@pytest.mark.parametrize("t", [2, 3])  # before the middle slice, 3, nothing is known of any organ
+def test_the_boxes_of_a_slice_put_back_change_nothing(model, volume, t):
     walk = model.walk(volume)
     list(walk)
-    assert list(walk.resume(2, walk.boxes(2))) == []
+    assert list(walk.resume(t, walk.boxes(t))) == []
+
+
+def test_a_box_on_the_first_slice_leaves_the_other_organs_unknown(model, volume):
+    walk = model.walk(volume)
+    list(walk)
+    assert (walk.walk.state(3).seen == Seen.UNKNOWN).all()
+    boxes = walk.boxes(3)
+    boxes[1] = (3, 4, 20, 25)
+    next(walk.resume(3, boxes))
+    assert walk.walk.state(3).seen.tolist() == [[Seen.UNKNOWN, Seen.PRESENT]]
+    boxes = walk.boxes(4)
+    boxes[:] = np.nan
+    list(walk.resume(4, boxes))
+    assert walk.walk.state(4).seen.tolist() == [[Seen.ABSENT, Seen.ABSENT]]
 
 
 def test_a_model_of_stacks_cannot_be_walked(model, volume):

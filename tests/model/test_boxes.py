@@ -27,6 +27,41 @@ def test_one_pixel_has_the_area_of_a_pixel_and_few_pixels_count_as_absent():
     assert not boxes_of_labels(labels, classes=1, min_pixels=2)[1].item()
 
 
+def test_a_stray_pixel_does_not_stretch_the_box_but_a_second_part_does():
+    labels = torch.zeros(1, 20, 20, dtype=torch.long)
+    labels[0, 4:10, 3:9] = 1
+    clean = boxes_of_labels(labels, 1, smallest_part=0.05)[0]
+    for place in ((18, 5), (5, 18), (18, 18), (0, 0)):  # below, beside, and away from both edges
+        stray = labels.clone()
+        stray[(0, *place)] = 1
+        assert torch.equal(boxes_of_labels(stray, 1, smallest_part=0.05)[0], clean)
+        assert not torch.equal(boxes_of_labels(stray, 1)[0], clean)
+    labels[0, 15:17, 15:17] = 1  # a tenth of the organ
+    assert torch.allclose(boxes_of_labels(labels, 1, smallest_part=0.05)[0][0, 0] * 20, torch.tensor([3.0, 4, 17, 17]))
+
+
+def test_of_parts_that_are_all_too_small_the_largest_is_kept():
+    labels = torch.zeros(1, 40, 40, dtype=torch.long)
+    places = torch.arange(0, 40, 2)
+    labels[0, places, places] = 1
+    labels[0, 20:21, 20:22] = 1
+    boxes, present = boxes_of_labels(labels, 1, smallest_part=0.2)
+    assert present.item()
+    assert torch.allclose(boxes[0, 0] * 40, torch.tensor([20.0, 20, 23, 21]))
+
+
+@given(st.integers(0, 10_000), st.floats(0, 1))
+def test_a_box_without_strays_lies_within_the_tight_one(seed, share):
+    generator = torch.Generator().manual_seed(seed)
+    labels = (torch.rand(2, 9, 11, generator=generator) < 0.1).long()
+    (tight, present), (found, again) = boxes_of_labels(labels, 1), boxes_of_labels(labels, 1, smallest_part=share)
+    assert torch.equal(present, again)
+    assert torch.equal(boxes_of_labels(labels, 1, smallest_part=0.0)[0], tight)
+    inside = (found[..., :2] >= tight[..., :2]).all(-1) & (found[..., 2:] <= tight[..., 2:]).all(-1)
+    assert inside.all()
+    assert ((found[..., 2:] > found[..., :2]).all(-1) | ~present).all()
+
+
 @given(st.lists(coordinates, min_size=4, max_size=4))
 def test_corner_and_centre_form_are_inverse(values):
     box = torch.tensor(values)

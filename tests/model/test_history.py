@@ -19,11 +19,21 @@ def test_eq3_the_filter_bounds_the_tokens_whatever_comes_in(scale):
     assert filtered.norm(dim=-1).max() <= 4.0 + 1e-3
 
 
-def test_eq3_the_filter_treats_tokens_alike():
+def test_eq3_the_filter_treats_tokens_alike_but_for_their_own_part():
     history = HistoryTokens(16, tokens=5)
     tokens = torch.randn(2, 5, 16)
     order = torch.tensor([3, 0, 4, 1, 2])
-    assert torch.allclose(history.filter(tokens)[:, order], history.filter(tokens[:, order]), atol=1e-6)
+    before = history.filter(tokens)[:, order]
+    history.own.data = history.own.data[order]
+    assert torch.allclose(before, history.filter(tokens[:, order]), atol=1e-6)
+
+
+def test_eq3_tokens_stay_apart_though_the_decoder_returns_one_thing_for_all():
+    torch.manual_seed(0)
+    history, tokens = HistoryTokens(64, tokens=5), torch.randn(1, 1, 64)
+    filtered = torch.nn.functional.normalize(history.filter(tokens.expand(1, 5, 64)), dim=-1)
+    cosines = (filtered @ filtered.mT)[0]
+    assert cosines[~torch.eye(5, dtype=torch.bool)].max() < 0.8
 
 
 def test_eq3_gradient_reaches_the_first_tokens_and_the_filter():

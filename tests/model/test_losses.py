@@ -6,12 +6,13 @@ import torch.nn.functional as nnf
 
 from sautomed.config import TrainSettings
 from sautomed.model.boxes import boxes_of_labels
+from sautomed.model.given import GivenPrompts, gate
 from sautomed.model.losses import box_loss, cross_entropy, dice_loss, presence_loss, stack_losses, walk_losses
 from sautomed.model.values import SliceState, StepOutput
 
 from .examples import make_run
 
-NO_STATE = SliceState(torch.zeros(2, 0, 1), torch.zeros(2, 2, 4), torch.zeros(2, 2, dtype=torch.bool))
+NO_STATE = SliceState.unknown(torch.zeros(2, 0, 1), 2)
 
 
 def sure(labels, classes):
@@ -37,6 +38,19 @@ def test_dice_is_over_the_batch_not_over_its_slices():
     found = torch.tensor([[[0, 0, 0, 1]], [[1, 1, 1, 1]]])
     # class 1: 2 * 4 / (5 + 4), class 0: 2 * 3 / (3 + 4)
     assert dice_loss(sure(found, 2), labels).item() == pytest.approx(1 - (8 / 9 + 6 / 7) / 2, abs=1e-4)
+
+
+def test_the_loss_sees_the_logits_before_given_prompts_are_enforced():
+    """Enforced ones have no gradient outside a box, where a network has to learn that its prompt counts."""
+    labels = torch.zeros(2, 1, 8, 8, dtype=torch.long)
+    logits = torch.randn(2, 3, 8, 8, requires_grad=True)
+    given = GivenPrompts.nothing(2, (8, 8)).here(0, torch.tensor([0.0, 0.0, 0.5, 0.5]))
+    enforced = gate(logits, GivenPrompts.cat([given, given]))
+    walk_losses([StepOutput(enforced, NO_STATE, ungated=logits)], labels, TrainSettings())["loss"].backward()
+    assert (logits.grad[:, 1, 4:, 4:] != 0).all()
+    plain = walk_losses([StepOutput(logits, NO_STATE)], labels, TrainSettings())
+    ungated = walk_losses([StepOutput(enforced, NO_STATE, ungated=logits)], labels, TrainSettings())
+    assert plain["loss"] == ungated["loss"]
 
 
 def test_only_boxes_that_are_there_count():

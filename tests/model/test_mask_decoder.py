@@ -78,3 +78,41 @@ def test_finer_maps_reach_the_logits():
 
 def test_three_doublings_reach_three_times_as_far():
     assert decoder(widths=(16, 8, 4))(*inputs())[0].shape == (2, 4, 32, 32)
+
+
+def cosines(tokens):
+    """Return the cosine of every pair of tokens."""
+    unit = torch.nn.functional.normalize(tokens, dim=-1)
+    return (unit @ unit.mT)[..., ~torch.eye(tokens.shape[-2], dtype=torch.bool)]
+
+
+def behind_the_transformer(net, call):
+    """Return the mask tokens that the hypernetworks get, and what `call` returns."""
+    seen = []
+    hook = net.transformer.register_forward_hook(lambda _, __, out: seen.append(out[0][:, 0]))
+    result = call()
+    hook.remove()
+    return seen[0][:, 1 : 1 + len(net.mask_tokens)], result
+
+
+def test_classes_are_told_apart_behind_the_transformer():
+    """Short tokens would be one token there, and every prompt would speak to all classes alike."""
+    net, given = decoder(), inputs()
+    tokens, _ = behind_the_transformer(net, lambda: net(*given))
+    assert cosines(tokens).max() < 0.99
+
+
+def test_the_code_of_a_class_is_added_to_its_mask_token_and_to_no_other():
+    net, given = decoder(), inputs()
+    code = torch.randn(3, 32)
+    with_code = net(*given, code)[0]
+    net.mask_tokens.data[1:] += code
+    assert torch.equal(with_code, net(*given)[0])
+
+
+def test_a_permutation_of_the_codes_in_the_prompts_changes_the_masks():
+    """A prompt speaks to the class whose code it holds."""
+    net, (z, fine, place, history, corners), code = decoder(), inputs(), torch.randn(3, 32)
+    logits = net(z, fine, place, history, corners + code, code)[0]
+    others = net(z, fine, place, history, corners + code[[1, 2, 0]], code)[0]
+    assert (logits - others).norm() > 0.01 * logits.norm()

@@ -8,6 +8,8 @@ import torch
 
 from sautomed.config import load_settings
 from sautomed.model.build import build, decoder_widths
+from sautomed.model.given import GivenPrompts
+from sautomed.model.values import Seen
 
 PARTS = ("local_3d", "global_3d", "prompt")
 MODULES = {"local_3d": "slice_attention", "global_3d": "history", "prompt": "generator"}
@@ -34,10 +36,13 @@ def test_a_part_that_is_off_is_not_built_and_the_rest_works(small_settings, on):
     assert out.state.history.shape[1] == (3 if switches["global_3d"] else 0)
 
 
-def test_nothing_is_known_at_the_start(small_model):
-    state = small_model.start(2)
+def test_nothing_is_known_at_the_start_and_all_after_the_first_slice(small_model):
+    state, f = small_model.start(2), features(small_model, n=2)
+    assert (state.seen == Seen.UNKNOWN).all()
     assert not state.present.any()
     assert state.boxes.shape == (2, 2, 4)
+    after = small_model.step(small_model.share(f, f, f), state).state
+    assert not (after.seen == Seen.UNKNOWN).any()
 
 
 def test_the_state_carries_the_boxes_of_the_labels_that_were_found(small_model):
@@ -45,7 +50,7 @@ def test_the_state_carries_the_boxes_of_the_labels_that_were_found(small_model):
 
     f = features(small_model)
     out = small_model.step(small_model.share(f, f, f), small_model.start(1))
-    boxes, present = boxes_of_labels(out.logits.argmax(1), 2, min_pixels=2)
+    boxes, present = boxes_of_labels(out.logits.argmax(1), 2, min_pixels=2, smallest_part=0.05)
     assert torch.equal(out.state.present, present)
     assert torch.equal(out.state.boxes, boxes)
     assert not out.state.boxes.requires_grad
@@ -55,12 +60,14 @@ def test_every_part_of_the_state_changes_the_next_slice(small_model):
     f = features(small_model)
     shared = small_model.share(f, f, f)
     state = small_model.step(shared, small_model.start(1)).state
-    state = replace(state, present=torch.ones_like(state.present), boxes=torch.tensor([[[0.1, 0.1, 0.4, 0.5]] * 2]))
+    present = torch.full_like(state.seen, Seen.PRESENT)
+    state = replace(state, seen=present, boxes=torch.tensor([[[0.1, 0.1, 0.4, 0.5]] * 2]))
     base = small_model.step(shared, state).logits
     for change in (
         {"history": state.history + 0.5},
         {"boxes": state.boxes + 0.4},
-        {"present": ~state.present},
+        {"seen": torch.full_like(state.seen, Seen.ABSENT)},
+        {"seen": torch.full_like(state.seen, Seen.UNKNOWN)},
     ):
         assert not torch.allclose(base, small_model.step(shared, replace(state, **change)).logits, atol=1e-5)
 
@@ -96,6 +103,56 @@ def test_eq3_history_stays_bounded_over_300_steps(small_model):
     assert max(lengths[200:]) <= 1.5 * max(lengths[:50])
 
 
+def test_a_given_prompt_is_obeyed_on_its_slice_and_in_the_state_behind_it(small_model):
+    f = features(small_model)
+    shared, state = small_model.share(f, f, f), small_model.start(1)
+    mask = torch.zeros(64, 64, dtype=torch.bool)
+    mask[10:30, 20:50] = True
+    given = GivenPrompts.nothing(2, (64, 64)).mask(0, mask).not_here(1)
+    plain, out = small_model.step(shared, state), small_model.step(shared, state, given)
+    assert torch.equal(out.logits.argmax(1)[0] == 1, mask)
+    assert not (out.logits.argmax(1) == 2).any()
+    assert out.state.seen.tolist() == [[Seen.PRESENT, Seen.ABSENT]]
+    assert torch.allclose(out.state.boxes[0, 0] * 64, torch.tensor([20.0, 10, 50, 30]))
+    assert plain.ungated is None
+    assert not torch.equal(out.ungated, out.logits)
+    assert (out.ungated - plain.logits).abs().max() > 1e-5  # the given box prompts the decoder too
+    torch.testing.assert_close(out.boxes, plain.boxes)  # and is not refined
+
+
+def cosines(tokens):
+    """Return the cosine of every pair of tokens."""
+    unit = torch.nn.functional.normalize(tokens, dim=-1)
+    return (unit @ unit.mT)[..., ~torch.eye(tokens.shape[-2], dtype=torch.bool)]
+
+
+def test_classes_and_history_tokens_stay_apart_over_50_steps():
+    """Tokens that are one vector behind the transformer hear one prompt and remember one thing."""
+    torch.manual_seed(0)
+    model = build(load_settings("tiny").model, 4, 128).eval()
+    tokens, classes = [], slice(1, 6)  # behind the IoU token; then 8 history tokens
+    model.decoder.transformer.register_forward_hook(lambda _, __, out: tokens.append(out[0][:, 0]))
+    with torch.inference_mode():
+        f = model.encode(torch.rand(4, 3, 128, 128)).split(1)
+        state = model.start(1)
+        for t in range(50):
+            state = model.step(model.share(f[t % 4], f[t % 4], f[t % 4]), state).state
+            assert cosines(state.history).max() < 0.8
+    for behind in (tokens[0], tokens[-1]):
+        assert cosines(behind[:, classes]).max() < 0.99
+        assert cosines(behind[:, 6:14]).max() < 0.999
+
+
+def test_the_loss_of_the_mask_reaches_the_predicted_box(small_settings):
+    model = build(small_settings.model, 2, 128).train()
+    f = features(model, n=2)
+    out = model.step(model.share(f, f, f), model.start(2))
+    out.boxes.retain_grad()
+    torch.nn.functional.cross_entropy(out.logits, torch.ones(2, 64, 64, dtype=torch.long)).backward()
+    assert (out.boxes.grad[-1] != 0).all()
+    assert model.generator.move[-1].weight.grad.any()
+
+
 def test_gradient_through_a_run_reaches_all_that_only_earlier_slices_use(small_settings):
     """Filter, first history tokens, default query: with no gradient through history they would never be trained."""
     model = build(small_settings.model, 2, 128).train()
@@ -105,7 +162,7 @@ def test_gradient_through_a_run_reaches_all_that_only_earlier_slices_use(small_s
         out = model.step(model.share(f, f, f), state)
         state = out.state
     (out.logits.square().mean() + out.boxes.sum() + out.presence.sum()).backward()
-    for name in ("history.first", "history.mlp.0.weight", "generator.semantic", "generator.default_query"):
+    for name in ("history.own", "history.mlp.0.weight", "generator.semantic", "generator.default_query"):
         assert dict(model.named_parameters())[name].grad.abs().sum() > 0, name
 
 

@@ -28,9 +28,18 @@ def test_eq1_eq2_give_one_map_of_the_same_shape(maps):
     assert SliceAttention(16, heads=4)(*maps, POSITION).shape == (2, 16, 4, 5)
 
 
-def test_eq1_eq2_leave_the_slice_as_it_is_before_training(maps):
+def test_eq1_eq2_may_start_as_the_identity(maps):
     """z = f bit for bit, so a pretrained decoder sees what it knows."""
-    assert torch.equal(SliceAttention(16, heads=4, blocks=2)(*maps, POSITION), maps[1])
+    attention = SliceAttention(16, heads=4, blocks=2)
+    attention.start_as_identity()
+    assert torch.equal(attention(*maps, POSITION), maps[1])
+
+
+def test_eq1_eq2_look_at_the_neighbours_from_the_start_otherwise(maps):
+    torch.manual_seed(0)
+    attention, (before, here, after) = SliceAttention(16, heads=4), maps
+    alone = attention(here, here, here, POSITION)
+    assert (attention(before, here, after, POSITION) - alone).norm() > 0.05 * alone.norm()
 
 
 def test_eq1_inter_slice_attention_looks_at_the_same_place_only():

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from sautomed.config import TrainSettings
-from sautomed.model.slice_walker import SliceWalker
-from sautomed.model.values import Features, SharedFeatures, SliceState, StepOutput
+from sautomed.model.given import GivenPrompts
+from sautomed.model.slice_walker import PlainSegmenter, SliceWalker
+from sautomed.model.values import Features, Seen, SharedFeatures, SliceState, StepOutput
 
 from .examples import make_run
 
@@ -29,13 +30,14 @@ class BoxKeeper(SliceWalker):
         return SharedFeatures(here.coarse, here.coarse)
 
     def start(self, batch):
-        return SliceState(torch.zeros(batch, 1, 1), torch.zeros(batch, 1, 4), torch.zeros(batch, 1).bool())
+        return SliceState.unknown(torch.zeros(batch, 1, 1), 1)
 
     def step(self, shared, state):
         self.given.append(state)
         boxes = self.box.expand(len(shared.z), 1, 4)
         history = state.history + self.box.sum()
-        return StepOutput(shared.z.expand(-1, 2, -1, -1), SliceState(history, boxes.detach(), boxes[..., 0] > 0))
+        after = SliceState(history, boxes.detach(), Seen.of(boxes[..., 0] > 0))
+        return StepOutput(shared.z.expand(-1, 2, -1, -1), after)
 
 
 class Trio(BoxKeeper):
@@ -79,8 +81,6 @@ def test_a_run_is_shared_as_slice_by_slice(small_model):
 
 @pytest.mark.parametrize(("gradient_everywhere", "first"), [(False, 2), (True, 0)])
 def test_the_trunk_has_gradient_from_the_targets_three_slices_or_from_all(fresh_model, gradient_everywhere, first):
-    for parameter in fresh_model.slice_attention.parameters():  # untrained, it looks at no neighbour
-        torch.nn.init.normal_(parameter, std=0.1)
     run = make_run(batch=1, slices=3)
     images = run.images.clone().requires_grad_()
     shared = fresh_model.eval().share_examples(run._replace(images=images), gradient_everywhere)
@@ -103,6 +103,30 @@ def test_boxes_pass_on_detached_with_noise_and_history_with_its_gradient():
     plain = BoxKeeper()
     plain.walk_examples(make_run(batch=2, slices=3), TrainSettings(box_jitter=0.0), torch.Generator())
     assert torch.equal(plain.given[1].boxes, plain.box.detach().expand(2, 1, 4))
+
+
+def test_a_2d_model_obeys_what_is_given_too():
+    class Plain(PlainSegmenter):
+        classes = 1
+
+        def __init__(self):
+            super().__init__()
+            self.nothing = torch.nn.Parameter(torch.zeros(()))
+
+        def encode(self, images):
+            return Features(images)
+
+        def logits(self, features):
+            return features.coarse[:, :2]
+
+    model, image = Plain(), torch.rand(1, 3, 8, 8)
+    f = model.encode(image)
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[2:5, 3:7] = True
+    given = GivenPrompts.nothing(1, (8, 8)).mask(0, mask)
+    out = model.step(model.share(f, f, f), model.start(1), given)
+    assert torch.equal(out.logits.argmax(1)[0] == 1, mask)
+    assert torch.equal(out.ungated, model.step(model.share(f, f, f), model.start(1)).logits)
 
 
 def test_boxes_of_the_real_network_are_detached(fresh_model):

@@ -9,7 +9,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from sautomed.config import SegmentSettings
-from sautomed.model.values import SliceState, StepOutput
+from sautomed.model.given import GivenPrompts
+from sautomed.model.values import Seen, SliceState, StepOutput
 from sautomed.model.walk import Walk
 from sautomed.model.walk_order import WALKS, neighbours
 
@@ -126,7 +127,7 @@ def walk_of(model, depth, name="mid_to_ends", memory_bytes=2**30, **given):
 def moved(state):
     """Other boxes, present for every class, and another history."""
     boxes = torch.tensor([0.1, 0.2, 0.5, 0.6]).expand_as(state.boxes)
-    return replace(state, boxes=boxes, present=torch.ones_like(state.present), history=state.history + 0.5)
+    return replace(state, boxes=boxes, seen=torch.full_like(state.seen, Seen.PRESENT), history=state.history + 0.5)
 
 
 depths_and_slices = st.integers(1, 9).flatmap(lambda depth: st.tuples(st.just(depth), st.integers(0, depth - 1)))
@@ -350,9 +351,10 @@ def test_each_upcoming_slice_has_its_own_state():
     assert [walk.state(t).history.item() for t in (6, 2)] == pytest.approx([4 + 5, 4 + 3])
 
 
-def test_states_differ_by_presence_alone_and_by_more_than_the_tolerance():
+def test_states_differ_by_what_was_seen_alone_and_by_more_than_the_tolerance():
     state = Recorder().start(1)
-    assert state.differs(replace(state, present=~state.present), tolerance=1.0)
+    for seen in (Seen.ABSENT, Seen.PRESENT):  # "absent before" is another state than "nothing is known"
+        assert state.differs(replace(state, seen=torch.full_like(state.seen, seen)), tolerance=1.0)
     assert not state.differs(replace(state, history=state.history + 0.5), tolerance=0.5)
     assert state.differs(replace(state, history=state.history + 0.5), tolerance=0.25)
 
@@ -389,6 +391,26 @@ def test_editing_from_the_ends_inwards_holds_no_more_than_the_budget(name):
     for t in [n for step in reversed(walk.order) for n in step.slices]:
         next(walk.resume(t, bumped(walk.state(t))))
         assert not walk.features.kept
+
+
+@pytest.mark.parametrize("name", WALK_NAMES)
+@pytest.mark.parametrize("t", [0, 2, 3, 6])
+def test_what_is_given_for_a_visited_slice_makes_the_walk_that_had_it_from_the_start(small_model, name, t):
+    given = GivenPrompts.nothing(2, (64, 64)).here(0, torch.tensor([0.1, 0.2, 0.5, 0.6])).not_here(1)
+    walk, whole = walk_of(small_model, 7, name), walk_of(small_model, 7, name)
+    logits = {part.index: part.logits for part in walk}
+    walk.give(t, given)
+    again = list(walk.resume(t, walk.state(t)))
+    assert again[0].index == t
+    logits |= {part.index: part.logits for part in again}
+    whole.give(t, given)
+    expected = {part.index: part.logits for part in whole}
+    assert all(torch.equal(logits[n], expected[n]) for n in range(7))
+    assert not any(walk.state(n).differs(whole.state(n)) for n in range(7))
+    assert not (logits[t].argmax(0) == 2).any()
+    assert list(walk.resume(t, walk.state(t))) == []  # it is obeyed already
+    moved_again = next(walk.resume(t, moved(walk.state(t))))  # and with any other state
+    assert not (moved_again.logits.argmax(0) == 2).any()
 
 
 def test_writing_into_a_state_changes_no_walk():

@@ -30,7 +30,7 @@ class Recorder(SliceWalker):
         return SharedFeatures(here.coarse, here.coarse, here.fine)
 
     def start(self, batch):
-        return SliceState(torch.zeros(batch, 1, 1), torch.zeros(batch, 1, 4), torch.zeros(batch, 1).bool())
+        return SliceState.unknown(torch.zeros(batch, 1, 1), 1)
 
     def step(self, shared, state):
         """History is the sum of the slices seen; the logits say so."""

@@ -352,6 +352,19 @@ def test_there_must_be_something_to_resume(plan):
     assert caught.value.exit_code == 4
 
 
+@pytest.mark.parametrize("change", ["name", "shape"])
+def test_a_checkpoint_of_an_earlier_network_is_refused_by_name(trained_run, plan, tmp_path, change):
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    file, kept = run / "fold_0" / "checkpoints" / "last.ckpt", checkpoint(run, "last")
+    tokens = kept["state_dict"].pop("model.history.own")
+    kept["state_dict"] |= {"model.history.first": tokens} if change == "name" else {"model.history.own": tokens[:1]}
+    torch.save(kept, file)
+    before = file.read_bytes()
+    with pytest.raises(errors.NothingToResume, match=r"last\.ckpt.*another network.*another -o"):
+        train(plan(resume=True))
+    assert file.read_bytes() == before
+
+
 def test_resuming_with_another_network_is_refused(trained_run, plan, small_settings):
     other = small_settings.model_copy(
         update={"model": small_settings.model.model_copy(update={"prompt": False}), "preset": "other"}

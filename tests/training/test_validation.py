@@ -27,7 +27,7 @@ class Reader(SliceWalker):
         return SharedFeatures(here.coarse, here.coarse)
 
     def start(self, batch):
-        return SliceState(torch.zeros(batch, 0, 1), torch.zeros(batch, 2, 4), torch.zeros(batch, 2).bool())
+        return SliceState.unknown(torch.zeros(batch, 0, 1), 2)
 
     def step(self, shared, state):
         classes = torch.arange(3)[:, None, None] / 2

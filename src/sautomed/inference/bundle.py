@@ -17,7 +17,14 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sautomed.baselines import build_empty_segmenter, build_segmenter
-from sautomed.config import EfficientNetLiteTrunkSettings, SamTrunkSettings, Settings, SystemSettings, parse_settings
+from sautomed.config import (
+    EfficientNetLiteTrunkSettings,
+    ModelSettings,
+    SamTrunkSettings,
+    Settings,
+    SystemSettings,
+    parse_settings,
+)
 from sautomed.datasets import read_label_names
 from sautomed.errors import (
     BadDatasetJson,
@@ -35,7 +42,8 @@ from sautomed.model.segmenter import Segmenter
 from sautomed.scans.files import atomic_write, write_json
 from sautomed.scans.paths import read_json
 
-FORMAT = 1
+FORMAT = 2
+SAUTOMED_SINCE = 2  # the first format with today's parts of 3D-SAutoMed; those of all other systems are as in format 1
 _TRUNK = TypeAdapter(PretrainedTrunk | None)
 _INTENSITIES = TypeAdapter(tuple[IntensityPercentiles, ...])
 
@@ -103,6 +111,7 @@ def load_bundle(folder: Path, weights: str | None = None) -> Bundle:
     config = _read_config(folder / "config.json")
     try:
         settings = parse_settings(config["settings"], str(folder / "config.json"))
+        _check_age(settings.model, config["format"], folder)
         trunk: PretrainedTrunk | None = config["pretrained_trunk"]
         settings = _with_trunk(settings, trunk, weights, folder)
         labels, channel = _read_dataset_json(folder / "dataset.json")
@@ -143,9 +152,9 @@ def _without_initial_files(model: SystemSettings) -> SystemSettings:
 def _read_config(path: Path) -> dict[str, Any]:
     """Read config.json and check all that loading needs of it."""
     config = read_json(path, NotAModel)
-    if not isinstance(config, dict) or config.get("format") != FORMAT or "settings" not in config:
+    if not isinstance(config, dict) or config.get("format") not in range(1, FORMAT + 1) or "settings" not in config:
         raise NotAModel(
-            f"is not of the model format {FORMAT} that this version reads.",
+            f"is of no model format that this version reads, which are 1 to {FORMAT}.",
             where=path,
             cure="Use the sautomed version that wrote it, or train again.",
         )
@@ -156,6 +165,17 @@ def _read_config(path: Path) -> dict[str, Any]:
         key = ".".join(map(str, ("pretrained_trunk", *first["loc"])))
         raise _damaged(f"{key}: {first['msg']}", path) from error
     return config
+
+
+def _check_age(model: SystemSettings, written_as: int, folder: Path) -> None:
+    """Refuse a 3D-SAutoMed whose weights would mean something else in today's network."""
+    if isinstance(model, ModelSettings) and written_as < SAUTOMED_SINCE:
+        raise NotAModel(
+            f"holds a 3D-SAutoMed of the model format {written_as}: its prompts carried no boxes, and its history "
+            "tokens were filtered differently.",
+            where=folder,
+            cure="Train it again, or use the sautomed version that wrote it.",
+        )
 
 
 def _damaged(fault: str, path: Path) -> NotAModel:

@@ -14,7 +14,7 @@ from sautomed.config import Settings
 from sautomed.inference.segmenting import SegmentedSlice
 from sautomed.inference.view import NetworkView
 from sautomed.model.slice_walker import SliceWalker
-from sautomed.model.values import PredictedSlice
+from sautomed.model.values import PredictedSlice, Seen
 from sautomed.model.walk import Walk
 from sautomed.model.walk_order import WALKS
 from sautomed.scans.volume import Volume
@@ -66,12 +66,13 @@ class VolumeWalk:
             ValueError: Slice t is not visited yet, or a box is partly nan, has no area or is of no class.
         """
         boxes, state = self._checked(boxes, t), self.walk.state(t)
-        edited = torch.from_numpy((boxes != self.boxes(t)).any(-1)).to(state.present.device)
+        same = np.isclose(boxes, self.boxes(t), rtol=0, atol=0, equal_nan=True).all(-1)
+        edited = torch.from_numpy(~same).to(state.seen.device)
         square, present = self.view.network_boxes(boxes)
         state = replace(
             state,
             boxes=torch.where(edited[:, None], square, state.boxes),
-            present=torch.where(edited, present, state.present),
+            seen=torch.where(edited, Seen.of(present), state.seen),
         )
         return self._segmented(self.walk.resume(t, state, tolerance))
 

@@ -6,7 +6,8 @@ trunk_*.py            small image encoders, trained as a whole: a ResNet from sc
                       what imagenet_weights.py reads; what both have in common is in trunk_convolutional.py
 slice_attention.py    local 3D awareness, Eq. 1-2
 history.py            global 3D awareness, Eq. 3
-box_prompt.py         the Box Prompt Generator, Eq. 4-5; boxes.py boxes of label slices
+box_prompt.py         the Box Prompt Generator, Eq. 4-5; corner_tokens.py its prompts; boxes.py boxes of label slices
+given.py              what a person gives for a slice, and the gate that enforces it
 mask_decoder.py       SAM's decoder with one head per organ
 losses.py             cross-entropy, Dice, boxes and presence
 walk_order.py         from the middle slice to both ends; walk.py the walk as an object, feature_store.py its features

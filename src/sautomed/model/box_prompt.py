@@ -2,7 +2,8 @@
 
 One anchor query per class, so no matching is needed: query k is class k. The layers are DAB-DETR's (Liu et al. 2022):
 content and place stay apart in the cross-attention, the anchor's width and height scale its reach, and each layer
-moves the anchor a little. Runs in float32 whatever the precision around it: reciprocals of small boxes overflow.
+moves the anchor a little. The box that the last layer predicts prompts the decoder by its corners, as boxes prompt SAM.
+Runs in float32 whatever the precision around it: reciprocals of small boxes overflow.
 """
 
 import math
@@ -13,14 +14,19 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as nnf
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
+from transformers.models.sam.modeling_sam import SamPositionalEmbedding
 
 from sautomed.model.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
-from sautomed.model.slice_attention import zero_linear
+from sautomed.model.corner_tokens import CornerTokens
+from sautomed.model.given import GivenPrompts
+from sautomed.model.sam.network import Sam
+from sautomed.model.values import Seen
 
 SMALLEST_SIDE = 1e-2  # of the slice; masks can give boxes of one pixel, and the reach divides by the side
 SINE_TEMPERATURE = 20.0  # DAB-DETR's for images; used for queries too, so that both sides have one code
+SAM_CODE = 0.1  # ours: class code beside SAM's mask token at the start, so that a loaded decoder reads it as SAM does
 
 
 @dataclass(frozen=True)
@@ -28,56 +34,102 @@ class BoxPrompt:
     """Output of the generator for a slice.
 
     Attributes:
-        embedding: One prompt per class for the decoder (E_pmt of Eq. 5); no prompt at all without a generator.
+        embedding: Two prompts per class for the decoder (E_pmt of Eq. 5), the corners of its box; no prompt at all
+            without a generator.
+        code: Added to both prompts of a class; the decoder adds it to the class's mask token.
         boxes: After each layer, xyxy in [0, 1]; None without a generator.
         presence: Logit of "class k is in this slice"; None without a generator.
     """
 
     embedding: Float[Tensor, "b m c"]
+    code: Float[Tensor, "k c"]
     boxes: Float[Tensor, "layers b k 4"] | None = None
     presence: Float[Tensor, "b k"] | None = None
 
 
 class BoxPromptGenerator(nn.Module):
-    """Anchor queries (Eq. 4) through a cross-attention Transformer over the image features (Eq. 5)."""
+    """Anchor queries (Eq. 4) through a cross-attention Transformer over the image features (Eq. 5).
 
-    def __init__(self, classes: int, dim: int, layers: int = 2, heads: int = 8, feedforward: int = 1024):
+    Args:
+        stride: Pixels of the image per place of the features.
+    """
+
+    def __init__(self, classes: int, dim: int, stride: int, layers: int = 2, heads: int = 8, feedforward: int = 1024):
         super().__init__()
         self.dim = dim
-        self.default_query = nn.Parameter(torch.zeros(classes, 4))  # logits of cxcywh; zeros are the slice's middle
-        self.semantic = nn.Parameter(torch.randn(classes, dim) * 0.02)
-        self.seen_before = nn.Parameter(torch.randn(2, dim) * 0.02)  # absent, present on the previous slice
+        # logits of cxcywh; zeros are the slice's middle
+        self.default_query, self.absent_query = (nn.Parameter(torch.zeros(classes, 4)) for _ in range(2))
+        # learned tokens are as long as what is normed beside them, or all classes would look the same
+        self.semantic = nn.Parameter(torch.randn(classes, dim))
+        self.seen_before = nn.Parameter(torch.randn(len(Seen), dim))
+        self.code_gain = nn.Parameter(torch.ones(()))
         self.anchor_to_query = _mlp(2 * dim, dim, dim)
         self.reach = _mlp(dim, dim, 2)
         self.layers = nn.ModuleList(AnchorLayer(dim, heads, feedforward, first=i == 0) for i in range(layers))
-        self.move = nn.Sequential(_mlp(dim, dim, dim), nn.ReLU(), zero_linear(dim, 4))  # anchors stay put at first
+        self.move = nn.Sequential(_mlp(dim, dim, dim), nn.ReLU(), _zero_linear(dim, 4))  # anchors stay put at first
         self.norm = nn.LayerNorm(dim)
         self.presence = nn.Linear(dim, 1)
+        self.corners = CornerTokens(dim, stride)
+
+    @property
+    def code(self) -> Float[Tensor, "k c"]:
+        """The semantic tokens as the decoder sees them: one vector for a class's prompts and its mask token."""
+        return self.code_gain * self.semantic
 
     def start_from_mean_boxes(self, mean_boxes: Callable[[], Float[Tensor, "k 4"]]) -> None:
-        """Compute the mean boxes and set the default queries to them."""
+        """Compute the mean boxes and set the learned queries to them."""
         self.set_default_boxes(mean_boxes())
 
     @torch.no_grad()
     def set_default_boxes(self, boxes: Float[Tensor, "k 4"]) -> None:
-        """Set the default query to the mean box (xyxy in [0, 1]) of each class in the training slices."""
-        self.default_query.copy_(_to_logits(xyxy_to_cxcywh(boxes)))
+        """Set the learned queries to the mean box (xyxy in [0, 1]) of each class in the training slices."""
+        for query in (self.default_query, self.absent_query):
+            query.copy_(_to_logits(xyxy_to_cxcywh(boxes)))
 
-    def anchors(self, boxes: Float[Tensor, "b k 4"], present: Bool[Tensor, "b k"]) -> Float[Tensor, "b k 4"]:
-        """Return Q_anc of Eq. 4 as logits of cxcywh: the previous box, or the default query where there is none."""
-        return torch.where(present[..., None], _to_logits(xyxy_to_cxcywh(boxes)), self.default_query)
+    @torch.no_grad()
+    def start_from(self, sam: Sam) -> None:
+        """Make the prompts those of SAM for the same boxes, but for a small class code."""
+        self.corners.start_from(sam)
+        self.code_gain.fill_(SAM_CODE * sam.decoder.mask_tokens.weight[0].std())
+
+    def anchors(self, boxes: Float[Tensor, "b k 4"], seen: Int[Tensor, "b k"]) -> Float[Tensor, "b k 4"]:
+        """Return Q_anc of Eq. 4 as logits of cxcywh.
+
+        The previous box where there is one, the default query where nothing is known, and another learned query for a
+        class that was not on the previous slice.
+        """
+        learned = torch.where(seen[..., None] == Seen.ABSENT, self.absent_query, self.default_query)
+        return torch.where(seen[..., None] == Seen.PRESENT, _to_logits(xyxy_to_cxcywh(boxes)), learned)
 
     def forward(
-        self, memory: Float[Tensor, "b c h w"], boxes: Float[Tensor, "b k 4"], present: Bool[Tensor, "b k"]
+        self,
+        memory: Float[Tensor, "b c h w"],
+        boxes: Float[Tensor, "b k 4"],
+        seen: Int[Tensor, "b k"],
+        position: SamPositionalEmbedding,
+        given: GivenPrompts | None = None,
     ) -> BoxPrompt:
-        with torch.autocast(memory.device.type, enabled=False):
-            return self._generate(memory.float(), boxes.float(), present)
+        """Prompt one slice per row.
 
-    def _generate(self, memory: Tensor, boxes: Tensor, present: Tensor) -> BoxPrompt:
+        Args:
+            memory: Image features.
+            boxes: Of the previous slice, xyxy in [0, 1].
+            seen: What `SliceState.seen` says of the previous slice.
+            position: The decoder's own position code.
+            given: Boxes and masks that a person gives for this slice prompt the decoder as they are.
+        """
+        with torch.autocast(memory.device.type, enabled=False):
+            found, hidden = self._generate(memory.float(), boxes.float(), seen)
+            box = found[-1] if given is None else given.boxes_or(found[-1])
+            tokens = self.corners(box, hidden, self.code, memory.shape[-2:], position)
+            return BoxPrompt(tokens, self.code, found, self.presence(hidden).squeeze(-1))
+
+    def _generate(self, memory: Tensor, boxes: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the boxes after each layer, and the last layer's normed hidden state."""
         keys = rearrange(memory, "b c h w -> b (h w) c")
         places = sine_of_grid(memory.shape[-2], memory.shape[-1], self.dim, memory.device)
-        anchor = self.anchors(boxes, present)
-        content = self.semantic + self.seen_before[present.long()]
+        anchor = self.anchors(boxes, seen)
+        content = self.semantic + self.seen_before[seen]
         found = []
         for layer in self.layers:
             box = anchor.sigmoid()
@@ -87,17 +139,33 @@ class BoxPromptGenerator(nn.Module):
             refined = anchor + self.move(content)
             found.append(cxcywh_to_xyxy(refined.sigmoid()))
             anchor = refined.detach()  # each layer has gradient for its own move alone (DAB-DETR)
-        return BoxPrompt(self.norm(content), torch.stack(found), self.presence(content).squeeze(-1))
+        return torch.stack(found), self.norm(content)
 
 
 class NoBoxPrompts(nn.Module):
-    """In place of `BoxPromptGenerator` where it is switched off: no prompts."""
+    """In place of `BoxPromptGenerator` where it is switched off: no prompts, and mask tokens as they are."""
+
+    code: Tensor
+
+    def __init__(self, classes: int, dim: int):
+        super().__init__()
+        self.register_buffer("code", torch.zeros(classes, dim), persistent=False)
 
     def start_from_mean_boxes(self, mean_boxes: Callable[[], Float[Tensor, "k 4"]]) -> None:
         """Do nothing: computing them would read all training labels."""
 
-    def forward(self, memory: Float[Tensor, "b c h w"], boxes: Tensor, present: Tensor) -> BoxPrompt:
-        return BoxPrompt(memory.new_zeros(len(memory), 0, memory.shape[1]))
+    def start_from(self, sam: Sam) -> None:
+        """Do nothing."""
+
+    def forward(
+        self,
+        memory: Float[Tensor, "b c h w"],
+        boxes: Tensor,
+        seen: Tensor,
+        position: SamPositionalEmbedding,
+        given: GivenPrompts | None = None,
+    ) -> BoxPrompt:
+        return BoxPrompt(memory.new_zeros(len(memory), 0, memory.shape[1]), self.code)
 
 
 class AnchorLayer(nn.Module):
@@ -175,6 +243,14 @@ def _sine(x: Float[Tensor, "*n"], channels: int) -> Float[Tensor, "*n {channels}
 
 def _to_logits(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
     return torch.logit(boxes.clamp(SMALLEST_SIDE, 1 - SMALLEST_SIDE))
+
+
+def _zero_linear(inputs: int, outputs: int) -> nn.Linear:
+    """Return a linear layer whose output is zero until it is trained."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 def _mlp(*sizes: int) -> nn.Sequential:

@@ -4,33 +4,56 @@ A box runs from the left edge of its first pixel to the right edge of its last, 
 """
 
 import torch
-from jaxtyping import Bool, Float, Integer
+import torch.nn.functional as nnf
+from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
 
 def boxes_of_labels(
-    labels: Integer[Tensor, "b h w"], classes: int, min_pixels: int = 1
+    labels: Integer[Tensor, "b h w"], classes: int, min_pixels: int = 1, smallest_part: float = 0.0
 ) -> tuple[Float[Tensor, "b k 4"], Bool[Tensor, "b k"]]:
     """Return the tight box of each class 1..k, and whether the class is present.
 
     Args:
         labels: 0 is background.
         min_pixels: A class of fewer pixels counts as absent.
+        smallest_part: Stray pixels do not stretch the box: of a class's parts that empty columns (or rows) separate,
+            those with a smaller share of its pixels are left out, but never the largest. 0 keeps all.
     Returns:
         Boxes (xyxy, fractions of the slice; zeros where absent) and presence.
     """
-    h, w = labels.shape[-2:]
     masks = labels[:, None] == torch.arange(1, classes + 1, device=labels.device)[:, None, None]
+    return boxes_of_masks(masks, min_pixels, smallest_part)
+
+
+def boxes_of_masks(
+    masks: Bool[Tensor, "b k h w"], min_pixels: int = 1, smallest_part: float = 0.0
+) -> tuple[Float[Tensor, "b k 4"], Bool[Tensor, "b k"]]:
+    """Return the same for one mask per class."""
     present = masks.sum((-2, -1)) >= min_pixels
-    x0, x1 = _extent(masks.any(-2), w)
-    y0, y1 = _extent(masks.any(-1), h)
+    x0, x1 = _extent(_without_strays(masks.sum(-2), smallest_part))
+    y0, y1 = _extent(_without_strays(masks.sum(-1), smallest_part))
     boxes = torch.stack([x0, y0, x1, y1], -1)
     return boxes * present[..., None], present
 
 
-def _extent(occupied: Bool[Tensor, "b k n"], length: int) -> tuple[Tensor, Tensor]:
+def _without_strays(pixels: Int[Tensor, "b k n"], smallest_part: float) -> Bool[Tensor, "b k n"]:
+    """Return the occupied places along an axis, without separate parts of too few pixels.
+
+    Args:
+        pixels: Number in each column (or row).
+    """
+    occupied = pixels > 0
+    begins = occupied & ~nnf.pad(occupied, (1, 0))[..., :-1]
+    part = (begins.cumsum(-1) - 1).clamp(min=0)  # number of a place's part; empty places count to the one before
+    in_part = torch.zeros_like(pixels).scatter_add(-1, part, pixels)
+    fewest = torch.minimum(smallest_part * pixels.sum(-1), in_part.amax(-1))
+    return occupied & (in_part.gather(-1, part) >= fewest[..., None])
+
+
+def _extent(occupied: Bool[Tensor, "b k n"]) -> tuple[Tensor, Tensor]:
     """Return the first and one past the last occupied place along an axis, as fractions of its length."""
-    hits = occupied.float()
+    hits, length = occupied.float(), occupied.shape[-1]
     first = hits.argmax(-1)
     last = length - hits.flip(-1).argmax(-1)
     return first / length, last / length

@@ -40,6 +40,8 @@ def build(settings: ModelSettings, classes: int, image_size: int) -> SAutoMed:
     model = assemble(settings, made.net, classes)
     if made.sam is not None:
         model.decoder.start_from(made.sam.decoder, made.sam.prompt.no_mask_embed.weight)
+        model.generator.start_from(made.sam)
+        model.slice_attention.start_as_identity()
         model.position.load_state_dict(made.sam.prompt.shared_embedding.state_dict())
         model.pretrained = made.origin
     return model
@@ -105,9 +107,9 @@ def assemble(settings: ModelSettings, trunk: Trunk, classes: int) -> SAutoMed:
         ),
         history=HistoryTokens(dim, settings.history.tokens) if settings.global_3d else NoHistory(dim),
         generator=(
-            BoxPromptGenerator(classes, dim, boxes.layers, boxes.heads, boxes.feedforward)
+            BoxPromptGenerator(classes, dim, trunk.stride, boxes.layers, boxes.heads, boxes.feedforward)
             if settings.prompt
-            else NoBoxPrompts()
+            else NoBoxPrompts(classes, dim)
         ),
         min_pixels=boxes.min_pixels,
         generator_input=attrgetter(boxes.memory),

@@ -10,22 +10,23 @@ class HistoryTokens(nn.Module):
 
     The information filter is an MLP and a normalisation, as the paper says; the residual inside is ours. The
     normalisation bounds the recurrence: SAM's decoder takes tokens as content and as position, so their length
-    matters.
+    matters. Each token's own learned part is added at every slice, since the decoder returns tokens that are nearly
+    alike: without it, K tokens would be one after a few slices.
     """
 
     def __init__(self, dim: int, tokens: int):
         super().__init__()
-        self.first = nn.Parameter(torch.randn(tokens, dim) * 0.02)
+        self.own = nn.Parameter(torch.randn(tokens, dim))
         self.mlp = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, dim))
         self.norm = nn.LayerNorm(dim)
 
     def start(self, batch: int) -> Float[Tensor, "b tokens c"]:
         """Return the tokens before the first slice, filtered like all later ones."""
-        return self.filter(self.first.expand(batch, -1, -1))
+        return self.filter(self.own.expand(batch, -1, -1))
 
     def filter(self, tokens: Float[Tensor, "b tokens c"]) -> Float[Tensor, "b tokens c"]:
         """Apply the information filter of Eq. 3 to the decoder's output."""
-        return self.norm(tokens + self.mlp(tokens))
+        return self.norm(self.own + tokens + self.mlp(tokens))
 
 
 class NoHistory(nn.Module):

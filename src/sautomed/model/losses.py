@@ -36,7 +36,7 @@ def walk_losses(
 
 
 def _slice_losses(out: StepOutput, labels: Int[Tensor, "b h w"], settings: TrainSettings) -> list[Tensor]:
-    losses = _segmentation_losses(out.logits, labels, settings)
+    losses = _segmentation_losses(out.logits if out.ungated is None else out.ungated, labels, settings)
     if out.boxes is None or out.presence is None:
         return [*losses, out.logits.new_zeros(()), out.logits.new_zeros(())]
     truth, present = boxes_of_labels(labels, out.presence.shape[1])

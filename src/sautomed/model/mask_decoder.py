@@ -20,6 +20,7 @@ from transformers.models.sam.modeling_sam import (
 )
 
 SAM_NORM_EPS = 1e-5  # of the two-way transformer in the official code; transformers' own default differs
+SAM_SPREAD = 0.1  # ours: noise that tells the classes' mask tokens apart at the start, beside SAM's own token
 
 
 class Upscale(nn.Module):
@@ -60,8 +61,9 @@ class MaskDecoder(nn.Module):
         )
         config._attn_implementation = "sdpa"
         self.transformer = SamTwoWayTransformer(config)
-        self.iou_token = nn.Parameter(torch.randn(1, dim) * 0.02)
-        self.mask_tokens = nn.Parameter(torch.randn(classes + 1, dim) * 0.02)
+        # as long as the normed history beside them: short tokens are lost in the first layer, which has no residual
+        self.iou_token = nn.Parameter(torch.randn(1, dim))
+        self.mask_tokens = nn.Parameter(torch.randn(classes + 1, dim))
         self.no_mask = nn.Parameter(torch.zeros(dim))
         laterals = [*fine_channels, *[None] * len(widths)]
         self.upscaling = nn.ModuleList(
@@ -77,10 +79,18 @@ class MaskDecoder(nn.Module):
         position: Float[Tensor, "c h w"],
         history: Float[Tensor, "b n c"],
         prompts: Float[Tensor, "b m c"],
+        code: Float[Tensor, "#k c"] | None = None,
     ) -> tuple[Float[Tensor, "b k1 h2 w2"], Float[Tensor, "b n c"]]:
+        """Return logits and the history tokens behind the transformer.
+
+        Args:
+            fine: The trunk's finer maps, coarsest first.
+            code: Of each class, which its prompts hold too; added to its mask token.
+        """
         b, c, h, w = z.shape
         masks, kept = len(self.mask_tokens), history.shape[1]
-        output = torch.cat([self.iou_token, self.mask_tokens]).expand(b, -1, -1)
+        organs = self.mask_tokens[1:] if code is None else self.mask_tokens[1:] + code
+        output = torch.cat([self.iou_token, self.mask_tokens[:1], organs]).expand(b, -1, -1)
         tokens, image = self.transformer(
             point_embeddings=torch.cat([output, history, prompts], 1)[:, None],
             image_embeddings=z + self.no_mask[:, None, None],
@@ -103,7 +113,7 @@ class MaskDecoder(nn.Module):
         self.iou_token.copy_(sam.iou_token.weight)
         self.no_mask.copy_(no_mask[0])
         first = sam.mask_tokens.weight[0]
-        self.mask_tokens.copy_(first + 0.02 * first.std() * torch.randn_like(self.mask_tokens))
+        self.mask_tokens.copy_(first + SAM_SPREAD * first.std() * torch.randn_like(self.mask_tokens))
         own: dict[str, Tensor] = self.state_dict()
         for name, value in _upscaling_of(sam).items():
             own[name].copy_(value)

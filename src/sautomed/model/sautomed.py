@@ -7,7 +7,6 @@ Parts that the settings switch off are replaced by stand-ins without parameters 
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import SamVisionConfig
@@ -15,12 +14,15 @@ from transformers.models.sam.modeling_sam import SamPositionalEmbedding
 
 from sautomed.model.box_prompt import BoxPromptGenerator, NoBoxPrompts
 from sautomed.model.boxes import boxes_of_labels
+from sautomed.model.given import GivenPrompts, gate
 from sautomed.model.history import HistoryTokens, NoHistory
 from sautomed.model.mask_decoder import MaskDecoder
 from sautomed.model.sam.network import dense_position
 from sautomed.model.slice_attention import NoSliceAttention, SliceAttention
 from sautomed.model.slice_walker import SliceWalker
-from sautomed.model.values import Features, SharedFeatures, SliceState, StepOutput
+from sautomed.model.values import Features, Seen, SharedFeatures, SliceState, StepOutput
+
+SMALLEST_PART = 0.05  # ours: share of an organ's pixels; a part of fewer, away from the rest, does not stretch its box
 
 
 @runtime_checkable
@@ -73,20 +75,22 @@ class SAutoMed(SliceWalker):
         return SharedFeatures(z, f, here.fine)
 
     def start(self, batch: int) -> SliceState:
-        """Return a state with first history tokens, no boxes, and no class seen."""
-        boxes = torch.zeros(batch, self.classes, 4, device=self.decoder.no_mask.device)
-        return SliceState(self.history.start(batch), boxes, boxes[..., 0].bool())
+        """Return a state with first history tokens; nothing is known of any class."""
+        return SliceState.unknown(self.history.start(batch), self.classes)
 
-    def step(self, shared: SharedFeatures, state: SliceState) -> StepOutput:
-        """Predict one slice per row (Eq. 3-5)."""
+    def step(self, shared: SharedFeatures, state: SliceState, given: GivenPrompts | None = None) -> StepOutput:
+        """Predict one slice per row (Eq. 3-5).
+
+        What a person gives for the slice takes the place of predicted boxes, and the masks obey it; so does the state.
+        """
         z = shared.z
-        prompt = self.generator(self.generator_input(shared), state.boxes, state.present)
-        logits, history = self.decoder(
-            z, shared.fine, self._positions(z), state.history.to(z.dtype), prompt.embedding.to(z.dtype)
-        )
+        prompt = self.generator(self.generator_input(shared), state.boxes, state.seen, self.position, given)
+        history, prompts, code = (x.to(z.dtype) for x in (state.history, prompt.embedding, prompt.code))
+        ungated, history = self.decoder(z, shared.fine, self._positions(z), history, prompts, code)
+        logits = ungated if given is None else gate(ungated, given)
         boxes, present = self._boxes_of_masks(logits.detach(), z)
-        after = SliceState(self.history.filter(history), boxes, present)
-        return StepOutput(logits, after, prompt.boxes, prompt.presence)
+        after = SliceState(self.history.filter(history), boxes, Seen.of(present))
+        return StepOutput(logits, after, prompt.boxes, prompt.presence, None if given is None else ungated)
 
     def start_from_mean_boxes(self, mean_boxes: Callable[[], Float[Tensor, "k 4"]]) -> None:
         """Start the default queries from them (Eq. 4)."""
@@ -98,7 +102,7 @@ class SAutoMed(SliceWalker):
         """Return bbox^pre of Eq. 4 for the next slice: the box of each class in the label map of this one."""
         input_pixels_per_logit = (self.stride * z.shape[-1] / logits.shape[-1]) ** 2
         fewest = max(1, round(self.min_pixels / input_pixels_per_logit))
-        return boxes_of_labels(logits.argmax(1), self.classes, fewest)
+        return boxes_of_labels(logits.argmax(1), self.classes, fewest, SMALLEST_PART)
 
     def _positions(self, f: Float[Tensor, "n c h w"]) -> Float[Tensor, "c h w"]:
         """Return SAM's dense position embedding: Fourier features of the centre of every cell of the feature map."""

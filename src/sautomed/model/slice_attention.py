@@ -1,7 +1,8 @@
 """Inter- and intra-slice attention: local 3D awareness (Liang et al. 2024, section 2.2, Eq. 1-2).
 
-Pre-norm, and every output projection starts at zero: an untrained block is the identity, so a pretrained trunk's
-features reach the decoder unchanged. Both choices are ours; the paper is silent.
+Pre-norm. Before a loaded SAM decoder every output projection starts at zero: an untrained block is the identity, and
+the decoder gets the features that it knows. With a decoder from scratch there is nothing to protect, and a short
+training would hardly wake projections that are zero. Both choices are ours; the paper is silent.
 """
 
 import torch
@@ -23,7 +24,7 @@ class InterSliceAttention(nn.Module):
         self.position = nn.Parameter(torch.randn(3, dim) * 0.02)  # before, here, after
         self.query = nn.Linear(dim, dim)
         self.key_value = nn.Linear(dim, 2 * dim)
-        self.out = zero_linear(dim, dim)
+        self.out = nn.Linear(dim, dim)
 
     def forward(self, slices: Float[Tensor, "n 3 h w c"]) -> Float[Tensor, "n h w c"]:
         placed = slices + self.position[:, None, None]
@@ -43,7 +44,7 @@ class IntraSliceAttention(nn.Module):
         self.heads = heads
         self.query_key = nn.Linear(dim, 2 * dim)
         self.value = nn.Linear(dim, dim)
-        self.out = zero_linear(dim, dim)
+        self.out = nn.Linear(dim, dim)
 
     def forward(self, x: Float[Tensor, "n h w c"], position: Float[Tensor, "h w c"]) -> Float[Tensor, "n h w c"]:
         h, w = x.shape[1:3]
@@ -62,12 +63,18 @@ class SliceAttentionBlock(nn.Module):
         self.norm_inter, self.norm_intra, self.norm_mlp = (nn.LayerNorm(dim) for _ in range(3))
         self.inter = InterSliceAttention(dim, heads)
         self.intra = IntraSliceAttention(dim, heads)
-        self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), zero_linear(hidden, dim))
+        self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
 
     def forward(self, slices: Float[Tensor, "n 3 h w c"], position: Float[Tensor, "h w c"]) -> Float[Tensor, "n h w c"]:
         z1 = self.inter(self.norm_inter(slices)) + slices[:, 1]
         z2 = self.intra(self.norm_intra(z1), position) + z1
         return self.mlp(self.norm_mlp(z2)) + z2
+
+    def start_as_identity(self) -> None:
+        """Set the three output projections to zero."""
+        for projection in (self.inter.out, self.intra.out, self.mlp[-1]):
+            for parameter in projection.parameters():
+                nn.init.zeros_(parameter)
 
 
 class SliceAttention(nn.Module):
@@ -90,6 +97,12 @@ class SliceAttention(nn.Module):
             z = block(torch.stack([first, z, last], 1), place)
         return z.permute(0, 3, 1, 2)
 
+    def start_as_identity(self) -> None:
+        """Make z = f until training changes it."""
+        for block in self.modules():
+            if isinstance(block, SliceAttentionBlock):
+                block.start_as_identity()
+
 
 class NoSliceAttention(nn.Module):
     """In place of `SliceAttention` where it is switched off: z is f."""
@@ -97,10 +110,5 @@ class NoSliceAttention(nn.Module):
     def forward(self, before: Tensor, here: Tensor, after: Tensor, position: Tensor) -> Tensor:
         return here
 
-
-def zero_linear(inputs: int, outputs: int) -> nn.Linear:
-    """Return a linear layer whose output is zero until it is trained."""
-    layer = nn.Linear(inputs, outputs)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
+    def start_as_identity(self) -> None:
+        """Do nothing: it is the identity."""

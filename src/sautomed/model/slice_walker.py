@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sautomed.config import SegmentSettings, TrainSettings
 from sautomed.model.boxes import jitter
+from sautomed.model.given import GivenPrompts, gate
 from sautomed.model.losses import walk_losses
 from sautomed.model.segmenter import Segmenter
 from sautomed.model.values import (
@@ -45,8 +46,8 @@ class SliceWalker(Segmenter):
         """Return the state before the first slice of a walk."""
 
     @abstractmethod
-    def step(self, shared: SharedFeatures, state: SliceState) -> StepOutput:
-        """Predict one slice per row of the state."""
+    def step(self, shared: SharedFeatures, state: SliceState, given: GivenPrompts | None = None) -> StepOutput:
+        """Predict one slice per row of the state; the masks obey what a person gives for the slice."""
 
     def run_heaviest_part(self, images: Float[Tensor, "n 3 s s"]) -> Features:
         """Run the trunk."""
@@ -121,8 +122,10 @@ class PlainSegmenter(SliceWalker):
         return self.share(own, own, own).split(len(examples.labels))
 
     def start(self, batch: int) -> SliceState:
-        nothing = torch.zeros(batch, self.classes, 4, device=next(self.parameters()).device)
-        return SliceState(nothing[:, :0], nothing, nothing[..., 0].bool())
+        return SliceState.unknown(torch.zeros(batch, 0, 1, device=next(self.parameters()).device), self.classes)
 
-    def step(self, shared: SharedFeatures, state: SliceState) -> StepOutput:
-        return StepOutput(self.logits(Features(shared.z, shared.fine)), state)
+    def step(self, shared: SharedFeatures, state: SliceState, given: GivenPrompts | None = None) -> StepOutput:
+        logits = self.logits(Features(shared.z, shared.fine))
+        if given is None:
+            return StepOutput(logits, state)
+        return StepOutput(gate(logits, given), state, ungated=logits)

@@ -5,6 +5,7 @@ In shapes, k is the number of classes and k1 = k + 1 that of classes and backgro
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from enum import IntEnum
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -62,19 +63,46 @@ class SharedFeatures:
         return [SharedFeatures(z, f, tuple(rest)) for z, f, *rest in zip(*(m.split(rows) for m in maps), strict=True)]
 
 
+class Seen(IntEnum):
+    """State of a class on the previous slice; the values index embeddings.
+
+    "Unknown" and "absent" are two things: before the first slice an organ may well be there.
+    """
+
+    UNKNOWN = 0  # there is no previous slice (t = 0 of Eq. 4)
+    ABSENT = 1
+    PRESENT = 2
+
+    @staticmethod
+    def of(present: Bool[Tensor, "*n"]) -> Int[Tensor, "*n"]:
+        """Return PRESENT or ABSENT for classes of a slice that was seen."""
+        return torch.where(present, int(Seen.PRESENT), int(Seen.ABSENT))
+
+
 @dataclass(frozen=True)
 class SliceState:
     """Memory of earlier slices: plain tensors, one row per walker. Edit it with `dataclasses.replace`.
 
     Attributes:
         history: History tokens (Eq. 3).
-        boxes: Box of each class on the previous slice, xyxy in [0, 1]; zeros where absent (Eq. 4).
-        present: Whether class k was on the previous slice; all False before the first.
+        boxes: Box of each class on the previous slice, xyxy in [0, 1]; zeros where it is not present (Eq. 4).
+        seen: Whether class k was on the previous slice, a `Seen`; all UNKNOWN before the first.
     """
 
     history: Float[Tensor, "b tokens c"]
     boxes: Float[Tensor, "b k 4"]
-    present: Bool[Tensor, "b k"]
+    seen: Int[Tensor, "b k"]
+
+    @staticmethod
+    def unknown(history: Float[Tensor, "b tokens c"], classes: int) -> "SliceState":
+        """Return a state before the first slice: no boxes, and nothing is known of any class."""
+        boxes = torch.zeros(len(history), classes, 4, device=history.device)
+        return SliceState(history, boxes, torch.full_like(boxes[..., 0], int(Seen.UNKNOWN), dtype=torch.long))
+
+    @property
+    def present(self) -> Bool[Tensor, "b k"]:
+        """Which classes were on the previous slice, and so have a box."""
+        return self.seen == Seen.PRESENT
 
     def take(self, rows: Sequence[int]) -> "SliceState":
         """Select rows; a row may be taken several times."""
@@ -82,9 +110,9 @@ class SliceState:
         return replace(self, **{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
     def differs(self, other: "SliceState", tolerance: float = 0.0) -> bool:
-        """Whether presence differs, or any number by more than `tolerance`."""
+        """Whether what was seen differs, or any number by more than `tolerance`."""
         numbers = ((self.history, other.history), (self.boxes, other.boxes))
-        return not torch.equal(self.present, other.present) or any(
+        return not torch.equal(self.seen, other.seen) or any(
             not torch.equal(a, b) if tolerance == 0 else bool(((a - b).abs() > tolerance).any()) for a, b in numbers
         )
 
@@ -103,12 +131,14 @@ class StepOutput:
         state: For the next slice.
         boxes: The generator's boxes after each of its layers, xyxy in [0, 1]; none without a generator.
         presence: Logit of "class k is in this slice"; none without a generator.
+        ungated: Logits before given prompts were enforced, for the loss; none where nothing was given.
     """
 
     logits: Float[Tensor, "b k1 h w"]
     state: SliceState
     boxes: Float[Tensor, "layers b k1-1 4"] | None = None
     presence: Float[Tensor, "b k1-1"] | None = None
+    ungated: Float[Tensor, "b k1 h w"] | None = None
 
 
 @dataclass(frozen=True)

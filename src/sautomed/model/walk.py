@@ -5,7 +5,7 @@ replace the state before a slice, and resume there:
 
     walk = Walk(model, volume, WALKS["mid_to_ends"](volume.depth), chunk=8, memory_bytes=2**30)
     slices = list(walk)
-    state = dataclasses.replace(walk.state(14), boxes=boxes, present=present)  # (1 k 4) and (1 k)
+    state = dataclasses.replace(walk.state(14), boxes=boxes, seen=Seen.of(present))  # (1 k 4) and (1 k)
     for part in walk.resume(14, state):  # slice 14, and outward from there
         ...
 """
@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sautomed.model.feature_store import FeatureStore
+from sautomed.model.given import GivenPrompts
 from sautomed.model.values import (
     Features,
     PredictedSlice,
@@ -39,7 +40,7 @@ class Walker(Protocol):
     def encode(self, images: Float[Tensor, "n 3 h w"]) -> Features: ...
     def share(self, before: Features, here: Features, after: Features) -> SharedFeatures: ...
     def start(self, batch: int) -> SliceState: ...
-    def step(self, shared: SharedFeatures, state: SliceState) -> StepOutput: ...
+    def step(self, shared: SharedFeatures, state: SliceState, given: GivenPrompts | None = None) -> StepOutput: ...
 
 
 class Walk:
@@ -70,6 +71,8 @@ class Walk:
         self._remembers, self._done = memory_bytes is not None, 0
         self._states: dict[int, SliceState] = {}
         self._pending: dict[int, SliceState] = {}  # before visited slices that a resumption has still to reach
+        self._given: dict[int, GivenPrompts] = {}
+        self._newly_given: set[int] = set()  # slices that were not predicted with it yet
         self._ready: list[PredictedSlice] = []  # predicted, but not taken by an iteration yet
         self._digests: dict[int, bytes] = {}
         self._places = {t: (n, row) for n, step in enumerate(self.order) for row, t in enumerate(step.slices)}
@@ -106,6 +109,17 @@ class Walk:
         self._done += 1
         self.features.release(self._done)
         return [self._record(t, row, before, out) for row, t in enumerate(slices)]
+
+    def give(self, t: int, given: GivenPrompts) -> None:
+        """Give prompts for slice t, in one row; its masks obey them from now on, however often it is predicted.
+
+        A visited slice obeys with the next resumption: `walk.resume(t, walk.state(t))`.
+
+        Args:
+            given: In place of what was given for t before. Masks have one size for all slices of a walk.
+        """
+        self._given[t] = given
+        self._newly_given.add(t)
 
     def state(self, t: int) -> SliceState:
         """Return the state before slice t, of one row.
@@ -157,7 +171,8 @@ class Walk:
         states = {
             row: state
             for row, state in states.items()
-            if state.differs(self._states[slices[row]], 0.0 if slices[row] == edited else tolerance)
+            if slices[row] in self._newly_given
+            or state.differs(self._states[slices[row]], 0.0 if slices[row] == edited else tolerance)
         }
         if not states:
             return []
@@ -192,7 +207,13 @@ class Walk:
     def _predict(self, slices: tuple[int, ...], state: SliceState) -> StepOutput:
         trios = [neighbours(t, self.depth) for t in slices]
         before, here, after = (self.features.of([trio[i] for trio in trios]) for i in range(3))
-        return self.model.step(self.model.share(before, here, after), state)
+        shared = self.model.share(before, here, after)
+        self._newly_given.difference_update(slices)
+        given = [self._given.get(t) for t in slices]
+        some = next((row for row in given if row is not None), None)
+        if some is None:
+            return self.model.step(shared, state)
+        return self.model.step(shared, state, GivenPrompts.cat([row or some.without() for row in given]))
 
     def _record(self, t: int, row: int, before: SliceState, out: StepOutput) -> PredictedSlice:
         changed = True

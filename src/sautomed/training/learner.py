@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from sautomed.config import SegmentSettings, TrainSettings
-from sautomed.errors import TrainingDiverged
+from sautomed.errors import NothingToResume, TrainingDiverged
 from sautomed.model.segmenter import Segmenter
 from sautomed.training.budget import Budget, now_s
 from sautomed.training.optimization import make_optimizer, warming_average
@@ -117,6 +117,12 @@ class Learner(lightning.LightningModule):
         checkpoint["reserve_s"] = self.budget.reserve_s
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if _shapes(checkpoint["state_dict"]) != _shapes(self.state_dict()):
+            raise NothingToResume(
+                "is of another network than this version of sautomed builds from the run's settings.",
+                where=self.trainer.ckpt_path,
+                cure="Train anew with another -o, or resume with the sautomed version that wrote it.",
+            )
         self.budget.spent_s += checkpoint["elapsed_s"]
         self.budget.reserve_s = checkpoint["reserve_s"]
 
@@ -124,6 +130,10 @@ class Learner(lightning.LightningModule):
 def _cure_of_divergence(precision: str) -> str:
     exact = "" if precision == "32-true" else ", or --set train.precision=32-true"
     return f"Train anew with another -o and a smaller train.learning_rate{exact}."
+
+
+def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in state.items()}
 
 
 def _of_cases(run: SliceRun) -> str:

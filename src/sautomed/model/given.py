@@ -1,0 +1,121 @@
+"""Prompts that a person gives for a slice, and the gate by which the masks of that slice obey them.
+
+A given prompt is another thing than the box of the previous slice: it is for this slice, is not refined, and is
+authoritative. Masks obey by a gate on the logits, whatever a network makes of its prompts; losses see the logits before
+the gate, which has no gradient outside a box.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from enum import IntEnum
+
+import torch
+import torch.nn.functional as nnf
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from sautomed.model.boxes import boxes_of_masks
+
+# ours: added inside a given box, where a quarter of the probability then beats one other class
+HELP = math.log(3)
+MARGIN = 10.0  # ours: of logits, between what is allowed and what is not
+
+
+class GivenKind(IntEnum):
+    """What is given for a class."""
+
+    NOTHING = 0
+    HERE = 1  # in a box
+    NOT_HERE = 2
+    MASK = 3
+
+
+@dataclass(frozen=True)
+class GivenPrompts:
+    """What a person gives for the classes of a slice, one slice per row. Make it with `nothing` and the methods below.
+
+    Attributes:
+        kinds: A `GivenKind` for each class.
+        boxes: Where a class is (HERE), or tight around its mask (MASK), xyxy in [0, 1]; zeros elsewhere.
+        masks: Of MASK, at any resolution of the slice; False elsewhere.
+    """
+
+    kinds: Int[Tensor, "b k"]
+    boxes: Float[Tensor, "b k 4"]
+    masks: Bool[Tensor, "b k h w"]
+
+    @staticmethod
+    def nothing(classes: int, size: tuple[int, int], device: torch.device | None = None) -> "GivenPrompts":
+        """Return one row in which nothing is given for any class.
+
+        Args:
+            size: Height and width of masks that may follow; all rows of a walk have one size.
+        """
+        return GivenPrompts(
+            torch.full((1, classes), int(GivenKind.NOTHING), device=device),
+            torch.zeros(1, classes, 4, device=device),
+            torch.zeros(1, classes, *size, dtype=torch.bool, device=device),
+        )
+
+    def without(self) -> "GivenPrompts":
+        """Return rows of the same sizes in which nothing is given."""
+        return GivenPrompts(*(torch.zeros_like(x) for x in (self.kinds, self.boxes, self.masks)))
+
+    def here(self, k: int, box: Float[Tensor, " 4"]) -> "GivenPrompts":
+        """Return a copy in which class k (0 is the first organ) is in this box, xyxy in [0, 1]."""
+        return self._with(k, GivenKind.HERE, box, torch.zeros_like(self.masks[0, 0]))
+
+    def not_here(self, k: int) -> "GivenPrompts":
+        """Return a copy in which class k is not in the slice."""
+        return self._with(k, GivenKind.NOT_HERE, torch.zeros_like(self.boxes[0, 0]), torch.zeros_like(self.masks[0, 0]))
+
+    def mask(self, k: int, mask: Bool[Tensor, "h w"]) -> "GivenPrompts":
+        """Return a copy in which these are the pixels of class k."""
+        boxes, present = boxes_of_masks(mask[None, None])
+        kind = GivenKind.MASK if present.item() else GivenKind.NOT_HERE
+        return self._with(k, kind, boxes[0, 0], mask)
+
+    def _with(self, k: int, kind: GivenKind, box: Tensor, mask: Tensor) -> "GivenPrompts":
+        kinds, boxes, masks = (x.clone() for x in (self.kinds, self.boxes, self.masks))
+        kinds[:, k], boxes[:, k], masks[:, k] = int(kind), box, mask
+        return GivenPrompts(kinds, boxes, masks)
+
+    @staticmethod
+    def cat(rows: Sequence["GivenPrompts"]) -> "GivenPrompts":
+        """Join the rows of several."""
+        return GivenPrompts(**{f.name: torch.cat([getattr(r, f.name) for r in rows]) for f in fields(GivenPrompts)})
+
+    def boxes_or(self, predicted: Float[Tensor, "b k 4"]) -> Float[Tensor, "b k 4"]:
+        """Return the given box of each class that has one, and the predicted box of the others."""
+        has_box = (self.kinds == GivenKind.HERE) | (self.kinds == GivenKind.MASK)
+        return torch.where(has_box[..., None], self.boxes.to(predicted), predicted)
+
+
+def gate(logits: Float[Tensor, "b k1 h w"], given: GivenPrompts) -> Float[Tensor, "b k1 h w"]:
+    """Make the masks of a slice obey what was given for it; classes of which nothing was given compete as before.
+
+    Outside its box, or where it is not, a class is held below the best other one. Inside its box it is helped. A mask
+    is taken as it is; where two masks overlap, the class with the smaller number wins.
+    """
+    h, w = logits.shape[-2:]
+    background, organs = logits[:, :1], logits[:, 1:]
+    kinds = given.kinds[..., None, None]
+    boxed = (kinds == GivenKind.HERE) & _inside(given.boxes, h, w)
+    masked = (kinds == GivenKind.MASK) & (nnf.interpolate(given.masks.float(), (h, w), mode="area") >= 0.5)
+    allowed = (kinds == GivenKind.NOTHING) | boxed | masked
+    organs = organs + HELP * boxed.to(organs)
+    best = torch.cat([background, organs.masked_fill(~allowed, -torch.inf)], 1).amax(1, keepdim=True)
+    organs = torch.where(allowed, organs, torch.minimum(organs, best - MARGIN))
+    return torch.cat([background, torch.where(masked, torch.maximum(organs, best + MARGIN), organs)], 1)
+
+
+def _inside(boxes: Float[Tensor, "b k 4"], h: int, w: int) -> Bool[Tensor, "b k {h} {w}"]:
+    """Return which places of a grid have their centre in a box; a box thinner than a place is widened to one."""
+    low, high = boxes[..., :2], boxes[..., 2:]
+    middle, reach = (low + high) / 2, torch.maximum((high - low) / 2, boxes.new_tensor([0.5 / w, 0.5 / h]))
+    x = (torch.arange(w, device=boxes.device) + 0.5) / w
+    y = (torch.arange(h, device=boxes.device) + 0.5) / h
+    columns = (x - middle[..., :1]).abs() <= reach[..., :1]
+    rows = (y - middle[..., 1:]).abs() <= reach[..., 1:]
+    return rows[..., :, None] & columns[..., None, :]

@@ -161,6 +161,16 @@ def test_damaged_segmentations_are_refused(labels, tmp_path):
                 read_labels(path)
 
 
+def test_a_segmentation_without_an_index_of_its_frames_is_damaged(labels, tmp_path):
+    """highdicom keeps the index in a database, which raises errors of its own."""
+    labels.save(tmp_path / "a.seg.dcm")
+    dataset = pydicom.dcmread(tmp_path / "a.seg.dcm")
+    del dataset.DimensionIndexSequence
+    dataset.save_as(tmp_path / "a.seg.dcm")
+    with pytest.raises(errors.DamagedDicom, match="frames that cannot be read"):
+        read_labels(tmp_path / "a.seg.dcm")
+
+
 def test_a_segmentation_without_rows_is_no_volume(labels, tmp_path):
     labels.save(tmp_path / "a.seg.dcm")
     dataset = pydicom.dcmread(tmp_path / "a.seg.dcm")

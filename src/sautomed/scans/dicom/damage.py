@@ -5,6 +5,7 @@ pydicom and the decoders that it calls raise almost any exception on invalid byt
 
 from __future__ import annotations
 
+import sqlite3
 import struct
 import warnings
 import zipfile
@@ -29,6 +30,7 @@ LIBRARY_ERRORS = (
     MemoryError,
     BufferError,
     struct.error,
+    sqlite3.Error,  # highdicom keeps the frames of a segmentation in a database
     zlib.error,
     zipfile.BadZipFile,
     InvalidDicomError,

@@ -301,6 +301,15 @@ def test_a_model_folder_is_copied_again(refuse, order, trained_run, model, key, 
     refusal.works()
 
 
+def test_a_model_of_an_older_network_is_trained_again(refuse, order, trained_run, model):
+    config = model / "config.json"
+    today = config.read_bytes()
+    config.write_text(json.dumps(json.loads(today) | {"format": 1}))
+    refusal = refuse("inference/bundle.py _check_age NotAModel", *order(model=model)).asks("Train it again")
+    config.write_bytes(today)  # as training it again writes it
+    refusal.works()
+
+
 def test_weights_that_are_not_needed(refuse, order, command):
     refusal = refuse("inference/bundle.py _with_trunk UsageError", *order(), "--weights", "sam.pth")
     refusal.asks("Leave out --weights")

@@ -142,6 +142,21 @@ def test_a_checkpoint_that_cannot_be_read(refuse, command, run, dataset_folder, 
         assert command(*order, *SMALL)[0] == 0
 
 
+def test_a_checkpoint_of_another_network(refuse, command, run, dataset_folder, tmp_path, request):
+    """As an earlier version builds from the same settings."""
+    last = run / "fold_0" / "checkpoints" / "last.ckpt"
+    content = torch.load(last, weights_only=True)
+    name = next(iter(content["state_dict"]))
+    content["state_dict"][name + "_of_before"] = content["state_dict"].pop(name)
+    torch.save(content, last)
+    order = ("train", "-d", dataset_folder, "--device", "cpu", "-o")
+    refusal = refuse("training/learner.py on_load_checkpoint NothingToResume", *order, run, "--resume")
+    assert refusal.error.where == str(last)
+    refusal.asks("Train anew with another -o")
+    request.getfixturevalue("stop_before_steps")
+    assert command(*order, tmp_path / "new", *SMALL)[0] == 0
+
+
 @pytest.mark.parametrize("cure", ["same", "another"])
 def test_other_settings_than_those_of_the_run(refuse, command, resume_order, tmp_path, cure):
     key = "training/prepared_fold.py _write_or_check NothingToResume"

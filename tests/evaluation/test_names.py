@@ -15,6 +15,9 @@ from sautomed.scans import read_labels
 from sautomed.scans.grid import NativeGrid
 from sautomed.scans.volume import LabelMap
 
+from ..scans.dicom.build import make_series
+from ..scans.dicom.derived.labelled import grid_of, labels_on
+
 NAMES = {1: "liver", 2: "spleen"}
 OTHER = {1: "Spleen", 5: "Liver"}
 
@@ -133,3 +136,17 @@ def test_an_output_of_segment_is_scored_by_name_in_formats_that_hold_none(tmp_pa
     plain(folders[1] / "a.nii.gz", replace(swapped, names={}))
     (folders[1] / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "spleen": 1, "liver": 5}}))
     assert scores(folders, tmp_path / "out") == {"liver": 1, "spleen": 1}
+
+
+def test_dicom_segmentations_are_scored_by_name_although_they_leave_slices_out(tmp_path):
+    frames = np.zeros((6, 9, 7), np.uint8)
+    frames[1:3, 2:5, 1:4], frames[4, 6:8, 4:6] = 1, 2
+    grid = grid_of(make_series(tmp_path / "ct", frames.shape).path)
+    labels_on(frames, grid, {1: "liver", 2: "spleen"}).save(tmp_path / "predictions" / "a.seg.dcm")
+    whole = labels_on(np.array([0, 5, 1], np.uint8)[frames], grid, {1: "Spleen", 5: "Liver"})
+    for ending in (".nii.gz", ".labelmap.dcm"):
+        whole.save(tmp_path / f"as{ending}" / f"a{ending}")
+        found = scores((tmp_path / "predictions", tmp_path / f"as{ending}"), tmp_path / "out")
+        assert found == {"Liver": 1, "Spleen": 1}
+    whole.save(tmp_path / "predictions" / "a.nii.gz")  # the same result once more, in another format
+    assert scores((tmp_path / "predictions", tmp_path / "as.nii.gz"), tmp_path / "out") == {"Liver": 1, "Spleen": 1}

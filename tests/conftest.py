@@ -3,6 +3,7 @@
 import inspect
 import os
 import re
+import signal
 from collections.abc import Callable
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -16,6 +17,11 @@ import pytest
 from beartype import BeartypeConf, beartype
 
 ROOT = Path(__file__).parents[1]
+
+# In the background and under nohup a process starts with these ignored, and so would what the tests start.
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (getattr(signal, "SIGHUP", None), signal.SIG_DFL)):
+    if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 hypothesis.settings.register_profile("no deadline", deadline=None)  # no test measures wall time
 hypothesis.settings.load_profile("no deadline")

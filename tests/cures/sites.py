@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-SOURCE = Path(__file__).parents[2] / "src" / "sautomed"
+import sautomed
+
+SOURCE = Path(sautomed.__file__).parent
 
 
 @dataclass(frozen=True)

@@ -376,7 +376,7 @@ def test_other_content_is_no_scan(tmp_path, content, word, read):
     path = tmp_path / "a.nii.gz"
     path.write_bytes(content)
     assert (
-        refused(errors.NotAScan, path, "no scan", word, "NIfTI, NRRD, MetaImage and DICOM", read=read).id == "SAM-E0302"
+        refused(errors.NotAScan, path, "no scan", word, "NIfTI, NRRD, MetaImage or DICOM", read=read).id == "SAM-E0302"
     )
 
 

@@ -81,6 +81,21 @@ SMALL_MODEL = {
 }
 
 
+@pytest.fixture
+def command(capsys):
+    """Run a command in this process and return its exit code and its output on one line."""
+    from sautomed import cli
+
+    def run(*arguments):
+        capsys.readouterr()
+        code = cli.run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err, captured.err[-1500:]
+        return code, " ".join((captured.out + captured.err).split())
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def small_settings():
     """A whole experiment that a test can afford: the preset's parts, a few channels each."""

@@ -36,6 +36,7 @@ class PeerMask:
     """A mask as another library reads it.
 
     Args:
+        reader: Name of the library.
         voxels: (native.shape) of the scan's grid.
         affine: 4x4, index to RAS mm; None if the file refers to slices of a series.
         gap_mm: Distance between such slices and the scan's grid.
@@ -43,7 +44,7 @@ class PeerMask:
         written_name: How the format writes a name.
     """
 
-    library: str
+    reader: str
     voxels: NDArray[Any]
     affine: NDArray[np.float64] | None = None
     gap_mm: float = 0.0

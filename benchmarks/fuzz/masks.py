@@ -107,19 +107,19 @@ def _compare_ours(labels: LabelMap, path: Path, ending: str) -> None:
 
 
 def _compare_peer(labels: LabelMap, found: PeerMask, ending: str) -> None:
-    _require_equal(found.voxels, labels.to_native(), f"{ending} {found.library}")
+    _require_equal(found.voxels, labels.to_native(), f"{ending} {found.reader}")
     native = labels.native
     if found.affine is not None:
         gap_mm = corner_gap_mm(found.affine, native.affine_to_write, native.shape)
-        _require_close(gap_mm, native.affine_to_write, f"{ending} {found.library}")
+        _require_close(gap_mm, native.affine_to_write, f"{ending} {found.reader}")
     if found.gap_mm > DICOM_TOLERANCE_MM:
-        raise MaskChangedError(f"{ending} {found.library} place: a frame lies {found.gap_mm} mm beside its slice")
+        raise MaskChangedError(f"{ending} {found.reader} place: a frame lies {found.gap_mm} mm beside its slice")
     if found.names is None:
         return
     occurring = {value: f"label {value}" for value in labels.unknown_values()}
     wanted = {value: found.written_name(name) for value, name in (labels.names | occurring).items()}
     if found.names != wanted and (wanted or found.names != {1: "label 1"}):  # DICOM has one segment at least
-        raise MaskChangedError(f"{ending} {found.library} names: {found.names!a} instead of {wanted!a}")
+        raise MaskChangedError(f"{ending} {found.reader} names: {found.names!a} instead of {wanted!a}")
 
 
 def _read(read: Callable[[], Any], who: str) -> Any:

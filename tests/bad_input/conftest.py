@@ -4,23 +4,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from sautomed import cli
-
 from ..datasets.block_dataset import BlockDataset
-
-
-@pytest.fixture
-def command(capsys):
-    """Run a command in this process and return its exit code and its output on one line."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        code = cli.run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err, captured.err[-1500:]
-        return code, " ".join((captured.out + captured.err).split())
-
-    return run
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from sautomed import cli
 from sautomed.errors import SautomedError
 
 from ..datasets.block_dataset import BlockDataset
@@ -58,20 +57,6 @@ def raised(monkeypatch):
 
     monkeypatch.setattr(SautomedError, "__init__", record)
     return found
-
-
-@pytest.fixture
-def command(capsys):
-    """Run a command in this process and return its exit code and its output on one line."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        code = cli.run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err, captured.err[-1500:]
-        return code, _one_line(captured.out + captured.err)
-
-    return run
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
 
 import nibabel
 import numpy as np
@@ -72,9 +74,9 @@ def test_a_description_in_or_beside_a_folder_names_its_labels(tmp_path):
     assert names_of_folder(folder) == names_of_folder(path) == {1: "spleen"}
 
 
-def labels_of(expected, predicted):
-    pairs = Pairs({case: (case, case) for case in expected})
-    return labels_to_score(pairs, expected, predicted)
+def labels_of(expected, predicted, declared=MappingProxyType({})):
+    pairs = Pairs({case: (Path(case), Path(case)) for case in expected})
+    return labels_to_score(pairs, declared, expected, predicted)
 
 
 def test_references_decide_and_predictions_where_references_have_no_names():
@@ -89,6 +91,13 @@ def test_names_of_all_files_get_a_number_each():
         2: "spleen",
         3: "kidney",
     }
+
+
+def test_a_description_numbers_files_without_names_and_names_labels_that_no_file_has():
+    declared = {1: "liver", 2: "spleen", 3: "kidney"}
+    assert labels_of({"a": OTHER, "b": NAMES}, {"a": {}, "b": {}}, declared) == declared
+    with pytest.raises(errors.UnmatchedNames):
+        labels_of({"a": OTHER, "b": NAMES}, {"a": {}, "b": {}})
 
 
 def scores(folders, output):

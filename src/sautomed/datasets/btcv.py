@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from sautomed.datasets.dataset import Case, Dataset, FileReader
+from sautomed.datasets.dataset import CURE_OF_UNKNOWN_VALUES, Case, Dataset, FileReader
 from sautomed.datasets.names import files_in, first_root, unpaired_names
 from sautomed.errors import NoCases, UnpairedFiles
 from sautomed.errors.text import listed
@@ -59,7 +59,6 @@ PAPER_LABELS: Mapping[int, str] = MappingProxyType(
         8: "pancreas",
     }
 )
-_WRONG_LAYOUT = "Correct the label map, or name the layout of the folder with --layout."
 _ENDINGS = (".nii.gz", ".nii")
 _ROOTS = ("", "Training", "RawData/Training", "Abdomen/RawData/Training")
 
@@ -70,7 +69,7 @@ class PaperOrganReader(FileReader):
 
     def label(self, case: Case, path: Path, plane: Plane, image: Volume | None) -> tuple[LabelMap, tuple[str, ...]]:
         labels = match_names(read_labels(path, plane), LABELS, where=path)
-        refuse_unknown_values(labels, where=path, declared_in="the layout btcv", cure=_WRONG_LAYOUT)
+        refuse_unknown_values(labels, where=path, declared_in="the layout btcv", cure=CURE_OF_UNKNOWN_VALUES)
         values = {name: value for value, name in PAPER_LABELS.items()}
         table = np.array([0, *(values.get(name, 0) for name in LABELS.values())], np.uint8)
         return replace(labels, array=table[labels.array], names=dict(PAPER_LABELS)), ()

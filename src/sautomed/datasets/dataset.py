@@ -23,7 +23,7 @@ from sautomed.scans.volume import LabelMap, Volume, require_same_grid, small_gap
 
 AnyPlane = Plane | Literal["auto"]
 _HEADERS = (".mhd", ".nhdr")
-_WRONG_LAYOUT = "Correct the label map, or name the layout of the folder with --layout."
+CURE_OF_UNKNOWN_VALUES = "Correct the label map, or name the layout of the folder with --layout."
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Dataset:
         place = _place(case)
         labels = match_names(labels, self.labels, where=place)
         require_same_grid(volume, labels, first_name="image", second_name="label map", where=place)
-        layout = "" if self.declared_in == DESCRIPTION else _WRONG_LAYOUT
+        layout = "" if self.declared_in == DESCRIPTION else CURE_OF_UNKNOWN_VALUES
         refuse_unknown_values(labels, where=place, declared_in=self.declared_in, cure=layout)
         return replace(volume, warnings=(*volume.warnings, *notes, *small_gap_notes(volume, labels, place))), labels
 

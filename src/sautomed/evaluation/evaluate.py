@@ -165,7 +165,7 @@ def _prepare(
     expected = names_by_case({case: reference for case, (_, reference) in pairs.files.items()}, of_references)
     labels = names
     if labels is None:
-        labels = labels_to_score(pairs, expected, predicted) if dataset is None else dict(dataset.labels)
+        labels = labels_to_score(pairs, of_references, expected, predicted) if dataset is None else dict(dataset.labels)
     in_files = {name for own in (*expected.values(), *predicted.values()) for name in own.values()}
     chosen = rules(labels, in_files)
     ruled = None if dataset is None else with_rules(dataset, chosen)

@@ -66,23 +66,26 @@ def names_of_folder(path: Path) -> Names:
     return {} if near is None else read_label_names(near)
 
 
-def labels_to_score(pairs: Pairs, expected: Mapping[str, Names], predicted: Mapping[str, Names]) -> dict[int, str]:
+def labels_to_score(
+    pairs: Pairs, declared: Names, expected: Mapping[str, Names], predicted: Mapping[str, Names]
+) -> dict[int, str]:
     """Return the name of each label to score; empty if no file has names, so that labels are compared by value.
 
-    The references decide; if they have no names, the predictions do. Files without names are taken to have the numbers
-    of the others, which must then agree.
+    The references decide, first by what their folder declares; if they have no names, the predictions do. Files without
+    names are taken to have the declared numbers, or those of the others, which must then agree.
 
     Args:
+        declared: Names for the whole folder of the references.
         expected: Names of the references by case id.
         predicted: Names of the predictions, likewise.
     Raises:
         UnmatchedNames: Files without names are compared with files that number their labels differently.
     """
     named = expected if any(expected.values()) else predicted
-    labels = _common_numbering(named.values())
+    labels = _common_numbering([declared, *named.values()])
     nameless = [case for case in pairs.files if not (expected[case] and predicted[case])]
     differing = [case for case, names in named.items() if numbering(names, labels).differs]
-    if labels and nameless and differing:
+    if labels and not declared and nameless and differing:
         first, other = pairs.files[nameless[0]]
         raise UnmatchedNames(
             f"has no names for its labels, or {other.name} has none, and the files that have names number them "

@@ -60,6 +60,8 @@ def test_a_part_beyond_the_scan_or_between_its_voxels_stays_as_it_is():
     beyond = part(labels, 4, 8)
     short = replace(labels, array=labels.array[:6])
     assert complete(beyond, short) is beyond
+    before, late = part(labels, 0, 3), replace(part(labels, 2, 8), partial=False)
+    assert complete(before, late) is before
     moved = replace(beyond, affine=beyond.affine + _shift(0.3))
     assert complete(moved, labels) is moved
     assert on_common_grid(moved, part(labels, 0, 3))[0] is moved

@@ -153,3 +153,11 @@ def test_a_scan_in_place_of_a_label_map_gives_no_endless_cure():
     cure = cure_of_unknown_values(range(1, 3000), "dataset.json")
     assert cure.count("--ignore") == cure.count("--map") == 8
     assert "and so on" in cure
+
+
+def test_a_name_is_given_a_label_before_labels_are_ignored(blocks):
+    dataset = read_dataset(blocks.folder)
+    blocks.name_labels(0, organs(0), {1: "Leber", 2: "right kidney", 3: "left kidney", 4: "spleen"})
+    ruled = with_rules(dataset, LabelRules(ignore=frozenset({1}), names={"leber": 1}))
+    assert set(ruled.load(dataset.cases[0])[1].voxel_counts()) == {0, 2, 3, 4}
+    assert 1 not in ruled.labels

@@ -46,6 +46,7 @@ def case_report(path, names, outputs, schema="sautomed case 1"):
 def test_a_header_comes_before_a_report_and_a_report_before_the_folder(tmp_path):
     files = {"a": tmp_path / "a.nrrd", "b": tmp_path / "b.nii.gz", "c": tmp_path / "c.nii.gz"}
     label_map(OTHER, (0, 5, 1)).save(files["a"])
+    case_report(tmp_path / "a.json", {1: "of an older version"}, ["a.nrrd"])
     for case in "bc":
         plain(files[case], label_map())
         case_report(

@@ -190,6 +190,19 @@ def test_a_fault_of_another_scan_is_named(image, cause):
     assert cause in text.split("The scan looks ")[1].split(", so the result is probably wrong.")[0]
 
 
+@pytest.mark.parametrize(
+    "percentiles",
+    [
+        (0, 35.9, 143.5, 493.3, 771.4, 1031.5, 1219.9, 1327.5, 3264.9),  # like HU + 1024, but for its middle
+        (0, 20.9, 90.7, 279.1, 467.6, 669.9, 774.6, 837.4, 1479.4),  # like inverted CT, but for its middle
+    ],
+)
+def test_mr_as_bright_as_faulty_ct_is_told_by_what_no_tissue_has(percentiles):
+    """Two scans of MSD Hippocampus; the model was trained on phantoms in CT."""
+    trained = [IntensityPercentiles(-1024, -1024, -1018, -950, -900, 10, 200, 320, 1100)]
+    assert ANOTHER in intensity_warning(IntensityPercentiles(*map(float, percentiles)), trained, "ct")
+
+
 @pytest.mark.parametrize("unit", [lambda hu: hu + 1024, lambda hu: (hu + 1024) / 4095, normalised])
 def test_a_model_of_ct_in_another_unit_expects_that_unit(unit):
     trained = [percentiles_of(unit(patient(seed)), "ct") for seed in range(3)]

@@ -57,7 +57,7 @@ class LabelRules:
 
     def remaining(self, labels: Mapping[int, str]) -> dict[int, str]:
         """Return the labels that can still occur: mapped onto, or neither ignored nor mapped away."""
-        gone = (self.ignore | self.map.keys()) - set(self.map.values()) - set(self.names.values())
+        gone = (self.ignore | self.map.keys()) - set(self.map.values())
         return {value: name for value, name in labels.items() if value not in gone}
 
     def map_values(self, labels: LabelMap) -> LabelMap:

@@ -21,16 +21,16 @@ def inputs(batch=2, history=4, prompts=3):
 
 
 def test_eq3_gives_a_mask_per_class_and_one_for_the_background_and_the_history_back():
-    logits, history = decoder()(*inputs())
+    logits, history, _ = decoder()(*inputs())
     assert logits.shape == (2, 4, 16, 16)
     assert history.shape == (2, 4, 32)
 
 
 def test_eq3_history_changes_masks_and_the_slice_changes_history():
     net, (z, fine, place, history, prompts) = decoder(), inputs()
-    logits, after = net(z, fine, place, history, prompts)
-    other_logits, _ = net(z, fine, place, history + 1, prompts)
-    _, other_after = net(z.flip(-1), fine, place, history, prompts)
+    logits, after, _ = net(z, fine, place, history, prompts)
+    other_logits, *_ = net(z, fine, place, history + 1, prompts)
+    _, other_after, _ = net(z.flip(-1), fine, place, history, prompts)
     assert not torch.allclose(logits, other_logits, atol=1e-4)
     assert not torch.allclose(after, other_after, atol=1e-4)
 
@@ -39,8 +39,8 @@ def test_eq3_the_order_of_history_tokens_is_kept_and_does_not_matter():
     """The paper's cat order is irrelevant to attention: permuted tokens come back permuted, masks stay."""
     net, (z, fine, place, history, prompts) = decoder(), inputs()
     order = [2, 0, 3, 1]
-    logits, after = net(z, fine, place, history, prompts)
-    other_logits, other_after = net(z, fine, place, history[:, order], prompts)
+    logits, after, _ = net(z, fine, place, history, prompts)
+    other_logits, other_after, _ = net(z, fine, place, history[:, order], prompts)
     assert torch.allclose(logits, other_logits, atol=1e-4)
     assert torch.allclose(after[:, order], other_after, atol=1e-5)
 
@@ -53,7 +53,7 @@ def test_eq3_gradient_reaches_slice_history_and_prompts():
 
 
 def test_a_part_that_is_off_gives_no_tokens():
-    logits, history = decoder()(*inputs(history=0, prompts=0))
+    logits, history, _ = decoder()(*inputs(history=0, prompts=0))
     assert logits.shape == (2, 4, 16, 16)
     assert history.shape == (2, 0, 32)
 

@@ -35,4 +35,4 @@ class FreshHead(nn.Module):
         image = features.coarse
         position = dense_position(self.position, *image.shape[-2:])[0].to(image.dtype)
         nothing = image.new_zeros(len(image), 0, image.shape[1])
-        return self.decoder(image, features.fine, position, nothing, nothing)[0]
+        return self.decoder(image, features.fine, position, nothing, nothing).logits

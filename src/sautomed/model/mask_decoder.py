@@ -7,6 +7,7 @@ trained beside it; its head, which no loss would reach, is left out.
 
 from collections.abc import Sequence
 from itertools import zip_longest
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -42,6 +43,20 @@ class Upscale(nn.Module):
         if self.mix is None or fine is None:
             return x
         return x + self.mix(torch.cat([x, fine], 1))
+
+
+class Decoded(NamedTuple):
+    """What the decoder makes of one slice per row.
+
+    Attributes:
+        logits: Before softmax; channel 0 is the background.
+        history: History tokens behind the transformer.
+        pixels: Features behind the upscaling, of which each class's logits are a weighted sum.
+    """
+
+    logits: Float[Tensor, "b k1 h2 w2"]
+    history: Float[Tensor, "b n c"]
+    pixels: Float[Tensor, "b c2 h2 w2"]
 
 
 class MaskDecoder(nn.Module):
@@ -80,8 +95,8 @@ class MaskDecoder(nn.Module):
         history: Float[Tensor, "b n c"],
         prompts: Float[Tensor, "b m c"],
         code: Float[Tensor, "#k c"] | None = None,
-    ) -> tuple[Float[Tensor, "b k1 h2 w2"], Float[Tensor, "b n c"]]:
-        """Return logits and the history tokens behind the transformer.
+    ) -> Decoded:
+        """Decode one slice per row.
 
         Args:
             fine: The trunk's finer maps, coarsest first.
@@ -104,7 +119,7 @@ class MaskDecoder(nn.Module):
         weights = torch.stack([net(tokens[:, 1 + k]) for k, net in enumerate(self.hypernetworks)], 1)
         # channels last throughout: a gradient in another layout would slow every layer behind it
         logits = (pixels.permute(0, 2, 3, 1).flatten(1, 2) @ weights.transpose(1, 2)).unflatten(1, pixels.shape[-2:])
-        return logits.permute(0, 3, 1, 2), tokens[:, 1 + masks : 1 + masks + kept]
+        return Decoded(logits.permute(0, 3, 1, 2), tokens[:, 1 + masks : 1 + masks + kept], pixels)
 
     @torch.no_grad()
     def start_from(self, sam: SamMaskDecoder, no_mask: Float[Tensor, "1 c"]) -> None:

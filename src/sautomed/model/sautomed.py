@@ -86,11 +86,14 @@ class SAutoMed(SliceWalker):
         z = shared.z
         prompt = self.generator(self.generator_input(shared), state.boxes, state.seen, self.position, given)
         history, prompts, code = (x.to(z.dtype) for x in (state.history, prompt.embedding, prompt.code))
-        ungated, history = self.decoder(z, shared.fine, self._positions(z), history, prompts, code)
+        decoded = self.decoder(z, shared.fine, self._positions(z), history, prompts, code)
+        ungated = decoded.logits
         logits = ungated if given is None else gate(ungated, given)
         boxes, present = self._boxes_of_masks(logits.detach(), z)
-        after = SliceState(self.history.filter(history), boxes, Seen.of(present))
-        return StepOutput(logits, after, prompt.boxes, prompt.presence, None if given is None else ungated)
+        after = SliceState(self.history.filter(decoded.history), boxes, Seen.of(present))
+        return StepOutput(
+            logits, after, prompt.boxes, prompt.presence, None if given is None else ungated, decoded.pixels
+        )
 
     def start_from_mean_boxes(self, mean_boxes: Callable[[], Float[Tensor, "k 4"]]) -> None:
         """Start the default queries from them (Eq. 4)."""

@@ -131,7 +131,7 @@ def test_it_learns_one_example(settings):
     labels[..., 20:60, 30:80] = 1
     labels[..., 80:110, 40:70] = 2
     image = (0.2 + 0.3 * labels.float())[:, :, None].expand(-1, 3, 3, -1, -1)
-    run = SliceRun(image, labels, torch.tensor([True]))
+    run = SliceRun(image, labels, torch.tensor([True]), labels[:, 0])
     recipe = TrainSettings(loss_at="logits", dice_classes="all")
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-3)
     losses = []

@@ -18,4 +18,4 @@ def make_run(batch=2, slices=3, upward=(True, False), seed=0):
         labels[b, t, rows, columns] = 1
     images[:, -2, :, 90:110, 20:60] += 0.3
     labels[:, -1, 90:110, 20:60] = 2
-    return SliceRun(images, labels, torch.tensor(upward[:batch]))
+    return SliceRun(images, labels, torch.tensor(upward[:batch]), labels[:, 0])

@@ -1,5 +1,7 @@
 """3D-SAutoMed on SAM's weights: what reaches the loaded decoder is what SAM's own prompt encoder would send it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from sautomed.model.given import GivenPrompts
 from sautomed.model.mask_decoder import MaskDecoder
 from sautomed.model.sam.network import Sam, dense_position, load_sam
 from sautomed.model.sautomed import SAutoMed
-from sautomed.model.values import Seen, SliceState
+from sautomed.model.values import Seen
 
 from .sam.official_layout import noise, write_official
 
@@ -66,7 +68,7 @@ def test_prompts_that_reach_the_decoder_are_sams_of_the_predicted_box_plus_the_c
     model = make(classes=2)
     torch.nn.init.normal_(model.generator.move[-1].weight, std=0.05)  # so that the predicted box is another one
     boxes = torch.cat([BOX / SIZE, BOX.flip(1) / SIZE - 0.1], 1)
-    state = SliceState(model.history.start(1), boxes, torch.tensor([[Seen.PRESENT, Seen.UNKNOWN]]))
+    state = replace(model.start(1), boxes=boxes, seen=torch.tensor([[Seen.PRESENT, Seen.UNKNOWN]]))
     tokens, out = tokens_to(model.decoder, lambda: model.step(features_of(model), state))
     predicted = out.boxes[-1]
     assert (predicted - boxes).abs().max() > 0.01

@@ -1,6 +1,7 @@
 """Training examples walked with gradient: slices in anatomical order, boxes detached, history with its gradient."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -36,7 +37,7 @@ class BoxKeeper(SliceWalker):
         self.given.append(state)
         boxes = self.box.expand(len(shared.z), 1, 4)
         history = state.history + self.box.sum()
-        after = SliceState(history, boxes.detach(), Seen.of(boxes[..., 0] > 0))
+        after = replace(state, history=history, boxes=boxes.detach(), seen=Seen.of(boxes[..., 0] > 0))
         return StepOutput(shared.z.expand(-1, 2, -1, -1), after)
 
 
@@ -57,7 +58,7 @@ class Trio(BoxKeeper):
 def test_each_slice_of_a_run_is_shared_with_its_anatomical_neighbours(upward, slices):
     """A run downwards holds its slices in the reverse order; "before" is still the one below."""
     run, model = make_run(slices=slices, upward=upward), Trio()
-    shared = model.share_examples(run, gradient_everywhere=True)
+    shared = model.share_examples(run, TrainSettings(trunk_gradient="all"))
     assert len(shared) == slices
     values = run.images.mean((2, 3, 4))
     for (b, up), t in itertools.product(enumerate(upward), range(slices)):
@@ -70,7 +71,7 @@ def test_each_slice_of_a_run_is_shared_with_its_anatomical_neighbours(upward, sl
 def test_a_run_is_shared_as_slice_by_slice(small_model):
     run = make_run(upward=(True, False))
     with torch.no_grad():
-        shared = small_model.share_examples(run, gradient_everywhere=False)
+        shared = small_model.share_examples(run, TrainSettings())
         for b, up in enumerate((True, False)):
             f = small_model.encode(run.images[b] if up else run.images[b].flip(0)).split(1)  # in anatomical order
             for t in range(3):
@@ -79,21 +80,30 @@ def test_a_run_is_shared_as_slice_by_slice(small_model):
                 torch.testing.assert_close(shared[t].z[b], alone.z[0], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("gradient_everywhere", "first"), [(False, 2), (True, 0)])
-def test_the_trunk_has_gradient_from_the_targets_three_slices_or_from_all(fresh_model, gradient_everywhere, first):
+@pytest.mark.parametrize(("slices", "with_gradient"), [("target", {2, 3, 4}), ("run", {1, 2, 3}), ("all", {*range(5)})])
+def test_the_trunk_has_gradient_from_the_slices_that_the_settings_name(fresh_model, slices, with_gradient):
     run = make_run(batch=1, slices=3)
     images = run.images.clone().requires_grad_()
-    shared = fresh_model.eval().share_examples(run._replace(images=images), gradient_everywhere)
+    shared = fresh_model.eval().share_examples(run._replace(images=images), TrainSettings(trunk_gradient=slices))
     sum(part.z.square().sum() for part in shared).backward()
     felt = images.grad.abs().sum((0, 2, 3, 4)) > 0
-    assert felt.tolist() == [t >= first for t in range(5)]
+    assert {t for t in range(5) if felt[t]} == with_gradient
+
+
+def test_single_slices_are_their_own_neighbours_where_training_begins_with_them():
+    run, model = make_run(slices=1), Trio()
+    [shared] = model.share_examples(run, TrainSettings(singles=0.5))
+    torch.testing.assert_close(shared.z.flatten(1), run.images[:, 1].mean((1, 2, 3))[:, None].expand(-1, 3))
+
+
+def walked(model, **settings):
+    run, recipe, generator = make_run(batch=2, slices=3), TrainSettings(**settings), torch.Generator().manual_seed(0)
+    return model.walk_examples(run, recipe, generator, model.runs(run, recipe, generator))
 
 
 def test_boxes_pass_on_detached_with_noise_and_history_with_its_gradient():
     model = BoxKeeper()
-    outputs = model.walk_examples(
-        make_run(batch=2, slices=3), TrainSettings(box_jitter=0.05), torch.Generator().manual_seed(0)
-    )
+    outputs = walked(model, box_jitter=0.05)
     assert len(outputs) == len(model.given) == 3
     for state in model.given[1:]:
         assert not state.boxes.requires_grad
@@ -101,7 +111,7 @@ def test_boxes_pass_on_detached_with_noise_and_history_with_its_gradient():
         off = (state.boxes - model.box.detach()).abs()
         assert 0 < off.max() < 0.2
     plain = BoxKeeper()
-    plain.walk_examples(make_run(batch=2, slices=3), TrainSettings(box_jitter=0.0), torch.Generator())
+    walked(plain, box_jitter=0.0)
     assert torch.equal(plain.given[1].boxes, plain.box.detach().expand(2, 1, 4))
 
 
@@ -130,6 +140,6 @@ def test_a_2d_model_obeys_what_is_given_too():
 
 
 def test_boxes_of_the_real_network_are_detached(fresh_model):
-    for out in fresh_model.walk_examples(make_run(), TrainSettings(), torch.Generator().manual_seed(0)):
+    for out in walked(fresh_model):
         assert not out.state.boxes.requires_grad
         assert out.logits.requires_grad

@@ -30,7 +30,7 @@ def test_slices_of_a_run_are_consecutive_in_walk_order_with_repeated_edges(case)
     data = SliceRunDataset([case], settings(cold_probability=0), "repeat", seed=0)
     seen = set()
     for number in range(60):
-        images, labels, upward, _ = data[number]
+        [(images, labels, upward, _, _)] = data[number]
         t = (images[:, 0, 0, 0] * 10).round().long()
         inner = t[1:-1]
         steps = inner.diff()
@@ -44,7 +44,7 @@ def test_slices_of_a_run_are_consecutive_in_walk_order_with_repeated_edges(case)
 def test_neighbour_channels_are_in_anatomical_order_whatever_the_walk(case):
     data = SliceRunDataset([case], settings(), "neighbours", seed=0)
     for number in range(20):
-        images, _, _, _ = data[number]
+        [(images, *_)] = data[number]
         below, here, above = (images[:, i, 0, 0] for i in range(3))
         assert (below <= here).all()
         assert (here <= above).all()
@@ -59,8 +59,8 @@ def test_an_example_follows_from_seed_and_number_alone(case):
         SliceRunDataset([case], augmented, "repeat", seed=3),
         SliceRunDataset([case], augmented, "repeat", seed=4),
     )
-    assert torch.equal(first[9][0], again[9][0])
-    assert first[9][0].shape != other[9][0].shape or not torch.equal(first[9][0], other[9][0])
+    assert torch.equal(first[9][0][0], again[9][0][0])
+    assert first[9][0][0].shape != other[9][0][0].shape or not torch.equal(first[9][0][0], other[9][0][0])
 
 
 def test_runs_of_a_batch_are_of_one_length(case):
@@ -79,11 +79,38 @@ def test_n_is_1_to_3_and_now_and_then_0():
     assert lengths.count(3) / 2000 == pytest.approx(0.3, abs=0.04)
 
 
+def test_a_run_knows_the_labels_of_the_slice_before_it(case):
+    data = SliceRunDataset([case], settings(), "repeat", seed=0)
+    for number in range(40):
+        [(images, _, _, before, _)] = data[number]
+        assert before.eq((images[0, 0] * 10).round() >= 3).all()
+
+
+def test_training_begins_with_single_slices_and_runs_that_grow(case):
+    """A step shows about as many slices at each stage."""
+    grown = settings(batch=2, singles=0.5, cold_probability=0)
+    done = 0.0
+    data = SliceRunDataset([case], grown, "repeat", seed=0, progress=lambda step: done)
+    lengths = {}
+    for step in range(40):
+        done = step / 40
+        labels = collate([data[2 * step], data[2 * step + 1]]).labels
+        lengths.setdefault(int(done * 6), set()).add(labels.shape[1])
+        assert 6 <= labels.shape[0] * labels.shape[1] <= 8
+    assert lengths == {0: {1}, 1: {1}, 2: {1}, 3: {2}, 4: {2, 3}, 5: {2, 3, 4}}
+
+
+def test_all_items_of_a_step_have_one_length_however_time_goes_on(case):
+    times = iter(torch.linspace(0.4, 1, 8).tolist())
+    data = SliceRunDataset([case], settings(batch=4, singles=0.5), "repeat", 0, progress=lambda _: next(times))
+    assert len({len(example[1]) for number in range(4) for example in data[number]}) == 1
+
+
 def test_balanced_targets_are_slices_that_show_a_class(case):
     data = SliceRunDataset([case], settings(balanced=1.0), "repeat", seed=0)
-    assert all(data[number][1][-1].any() for number in range(20))
+    assert all(data[number][0][1][-1].any() for number in range(20))
     anywhere = SliceRunDataset([case], settings(balanced=0.0), "repeat", seed=0)
-    assert not all(anywhere[number][1][-1].any() for number in range(40))
+    assert not all(anywhere[number][0][1][-1].any() for number in range(40))
 
 
 def test_a_round_goes_on_from_where_training_is():
@@ -99,7 +126,7 @@ def test_a_stack_is_in_anatomical_order_and_reaches_no_further_than_it_may(case,
     data = SliceRunDataset([case], settings(), "repeat", seed=0, stack=(slices, overhang))
     firsts = set()
     for number in range(40):
-        images, labels, upward, _ = data[number]
+        [(images, labels, upward, _, _)] = data[number]
         t = (images[1:-1, 0, 0, 0] * 10).round().long()
         assert upward
         assert len(t) == len(labels) == slices

@@ -121,6 +121,9 @@ class ModelSettings(SystemSettings):
     history: HistorySettings = HistorySettings()
     box_prompt: BoxPromptSettings = BoxPromptSettings()
     decoder: MaskDecoderSettings = MaskDecoderSettings()
+    prompt_head: bool = Field(
+        False, description="a head of each class that reads maps of its prompts; without it, the paper to the letter"
+    )
 
     @model_validator(mode="after")
     def _require_heads_that_divide(self) -> Self:

@@ -44,8 +44,17 @@ class TrainSettings(Section):
     cold_probability: float = Field(
         0.1, ge=0, le=1, description="chance of n = 0, so that starting without history is trained too"
     )
-    trunk_gradient: Literal["target", "all"] = Field(
-        "target", description="slices of a run whose trunk features carry gradient: the target's three, or all"
+    singles: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the training, at its start, that shows single slices without their neighbours' features; "
+        "runs then grow to max_history",
+    )
+    trunk_gradient: Literal["target", "run", "all"] = Field(
+        "target",
+        description="slices whose trunk features carry gradient: the target and its neighbours, the run without the "
+        "outer neighbours, or all",
     )
     earlier_weight: float = Field(0.5, ge=0, description="loss weight of a run's earlier slices; the target's is 1")
     balanced: float = Field(0.5, ge=0, le=1, description="chance that a target is drawn from a random class's slices")
@@ -59,6 +68,13 @@ class TrainSettings(Section):
     )
     box_weight: float = Field(0.1, ge=0, description="of 5 L1 + 2 GIoU on the boxes; 0: as the paper states")
     presence_weight: float = Field(0.1, ge=0, description="of the presence outputs; 0: as the paper states")
+    prompt_rows: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of rows with prompts that contradict the image or the state, which teach a network to obey "
+        "them, and with a known slice before; 0: as the paper states",
+    )
     box_jitter: float = Field(0.01, ge=0, description="of the box's side, in training")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights that are validated and kept; 0: off")
     validate_every: int = Field(250, ge=1, description="steps between validations; each also writes a checkpoint")

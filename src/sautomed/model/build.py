@@ -19,6 +19,7 @@ from sautomed.model.box_prompt import BoxPromptGenerator, NoBoxPrompts
 from sautomed.model.history import HistoryTokens, NoHistory
 from sautomed.model.imagenet_weights import load_imagenet_weights
 from sautomed.model.mask_decoder import MaskDecoder
+from sautomed.model.prompt_head import NoPromptHead, PromptHead
 from sautomed.model.sam.pretrained import PretrainedTrunk
 from sautomed.model.sautomed import SAutoMed, Trunk
 from sautomed.model.slice_attention import NoSliceAttention, SliceAttention
@@ -92,6 +93,7 @@ def _efficientnet_lite0(settings: EfficientNetLiteTrunkSettings, dim: int) -> Ef
 def assemble(settings: ModelSettings, trunk: Trunk, classes: int) -> SAutoMed:
     """Build every part around a trunk that the settings switch on."""
     dim, boxes, near = settings.dim, settings.box_prompt, settings.slice_attention
+    widths = decoder_widths(settings.decoder, dim, trunk.stride)
     return SAutoMed(
         trunk=trunk,
         decoder=MaskDecoder(
@@ -99,7 +101,7 @@ def assemble(settings: ModelSettings, trunk: Trunk, classes: int) -> SAutoMed:
             dim,
             settings.decoder.heads,
             settings.decoder.mlp,
-            decoder_widths(settings.decoder, dim, trunk.stride),
+            widths,
             trunk.fine_channels,
         ),
         slice_attention=(
@@ -113,6 +115,7 @@ def assemble(settings: ModelSettings, trunk: Trunk, classes: int) -> SAutoMed:
         ),
         min_pixels=boxes.min_pixels,
         generator_input=attrgetter(boxes.memory),
+        prompt_head=PromptHead(widths[-1]) if settings.prompt_head else NoPromptHead(),
     )
 
 

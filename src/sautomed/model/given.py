@@ -86,6 +86,26 @@ class GivenPrompts:
         """Join the rows of several."""
         return GivenPrompts(**{f.name: torch.cat([getattr(r, f.name) for r in rows]) for f in fields(GivenPrompts)})
 
+    @property
+    def is_given(self) -> Bool[Tensor, "b k"]:
+        """Whether anything is given for a class."""
+        return self.kinds != GivenKind.NOTHING
+
+    def inside(self, h: int, w: int) -> Bool[Tensor, "b k {h} {w}"]:
+        """Return the places of a grid that are in a class's given box or mask; none where neither is given."""
+        kinds = self.kinds[..., None, None]
+        boxed = (kinds == GivenKind.HERE) & _inside(self.boxes, h, w)
+        return boxed | self.painted(h, w)
+
+    def outside(self, h: int, w: int) -> Bool[Tensor, "b k {h} {w}"]:
+        """Return the places that are not, of classes of which anything is given."""
+        return self.is_given[..., None, None] & ~self.inside(h, w)
+
+    def painted(self, h: int, w: int) -> Bool[Tensor, "b k {h} {w}"]:
+        """Return the places of a grid that are in a given mask."""
+        masked = self.kinds[..., None, None] == GivenKind.MASK
+        return masked & (nnf.interpolate(self.masks.float(), (h, w), mode="area") >= 0.5)
+
     def boxes_or(self, predicted: Float[Tensor, "b k 4"]) -> Float[Tensor, "b k 4"]:
         """Return the given box of each class that has one, and the predicted box of the others."""
         has_box = (self.kinds == GivenKind.HERE) | (self.kinds == GivenKind.MASK)
@@ -100,11 +120,9 @@ def gate(logits: Float[Tensor, "b k1 h w"], given: GivenPrompts) -> Float[Tensor
     """
     h, w = logits.shape[-2:]
     background, organs = logits[:, :1], logits[:, 1:]
-    kinds = given.kinds[..., None, None]
-    boxed = (kinds == GivenKind.HERE) & _inside(given.boxes, h, w)
-    masked = (kinds == GivenKind.MASK) & (nnf.interpolate(given.masks.float(), (h, w), mode="area") >= 0.5)
-    allowed = (kinds == GivenKind.NOTHING) | boxed | masked
-    organs = organs + HELP * boxed.to(organs)
+    inside, masked = given.inside(h, w), given.painted(h, w)
+    allowed = inside | ~given.is_given[..., None, None]
+    organs = organs + HELP * (inside & ~masked).to(organs)
     best = torch.cat([background, organs.masked_fill(~allowed, -torch.inf)], 1).amax(1, keepdim=True)
     organs = torch.where(allowed, organs, torch.minimum(organs, best - MARGIN))
     return torch.cat([background, torch.where(masked, torch.maximum(organs, best + MARGIN), organs)], 1)

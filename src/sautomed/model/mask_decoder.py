@@ -32,17 +32,17 @@ class Upscale(nn.Module):
         self.up = nn.ConvTranspose2d(inputs, outputs, kernel_size=2, stride=2)
         self.norm = SamLayerNorm(outputs, data_format="channels_first") if norm else nn.Identity()
         self.activation = nn.GELU()
-        self.mix: nn.Sequential | None = None
-        if lateral is not None:
-            self.mix = nn.Sequential(_conv_norm(outputs + lateral, outputs), _conv_norm(outputs, outputs))
+        self.lateral = None if lateral is None else nn.Conv2d(lateral, outputs, 1)
+        self.mix = None if lateral is None else _conv_norm(outputs, outputs)
 
     def forward(
         self, x: Float[Tensor, "b c h w"], fine: Float[Tensor, "b c2 2*h 2*w"] | None
     ) -> Float[Tensor, "b c3 2*h 2*w"]:
         x = self.activation(self.norm(self.up(x)))
-        if self.mix is None or fine is None:
+        if self.lateral is None or self.mix is None or fine is None:
             return x
-        return x + self.mix(torch.cat([x, fine], 1))
+        x = x + self.lateral(fine)
+        return x + self.mix(x)
 
 
 class Decoded(NamedTuple):

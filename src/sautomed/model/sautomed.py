@@ -7,20 +7,24 @@ Parts that the settings switch off are replaced by stand-ins without parameters 
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import SamVisionConfig
 from transformers.models.sam.modeling_sam import SamPositionalEmbedding
 
+from sautomed.config import TrainSettings
 from sautomed.model.box_prompt import BoxPromptGenerator, NoBoxPrompts
 from sautomed.model.boxes import boxes_of_labels
 from sautomed.model.given import GivenPrompts, gate
 from sautomed.model.history import HistoryTokens, NoHistory
 from sautomed.model.mask_decoder import MaskDecoder
+from sautomed.model.prompt_head import NoPromptHead, PromptHead
+from sautomed.model.prompt_rows import PromptedRuns, prompted_runs
 from sautomed.model.sam.network import dense_position
 from sautomed.model.slice_attention import NoSliceAttention, SliceAttention
 from sautomed.model.slice_walker import SliceWalker
-from sautomed.model.values import Features, Seen, SharedFeatures, SliceState, StepOutput
+from sautomed.model.values import Examples, Features, Seen, SharedFeatures, SliceState, StepOutput
 
 SMALLEST_PART = 0.05  # ours: share of an organ's pixels; a part of fewer, away from the rest, does not stretch its box
 
@@ -43,6 +47,11 @@ class SAutoMed(SliceWalker):
         trunk: The image encoder, with or without finer maps.
         min_pixels: A class of fewer pixels of the input gives no box to the next slice.
         generator_input: Selects what the generator looks at: z (after the slice attention) or f (before).
+        prompt_head: Makes the masks heed the prompts; none as in the paper.
+
+    Attributes:
+        enforces_given: Whether masks obey what is given for a slice by the gate; benchmarks switch it off to see what
+            the network itself makes of its prompts.
     """
 
     def __init__(
@@ -54,9 +63,12 @@ class SAutoMed(SliceWalker):
         generator: BoxPromptGenerator | NoBoxPrompts,
         min_pixels: int,
         generator_input: Callable[[SharedFeatures], Tensor],
+        prompt_head: PromptHead | NoPromptHead | None = None,
     ):
         super().__init__()
         dim = decoder.no_mask.numel()
+        self.prompt_head = NoPromptHead() if prompt_head is None else prompt_head
+        self.enforces_given = True
         self.trunk, self.decoder = trunk, decoder
         self.slice_attention, self.history, self.generator = slice_attention, history, generator
         self.position = SamPositionalEmbedding(SamVisionConfig(num_pos_feats=dim // 2, scale=1.0))
@@ -87,13 +99,21 @@ class SAutoMed(SliceWalker):
         prompt = self.generator(self.generator_input(shared), state.boxes, state.seen, self.position, given)
         history, prompts, code = (x.to(z.dtype) for x in (state.history, prompt.embedding, prompt.code))
         decoded = self.decoder(z, shared.fine, self._positions(z), history, prompts, code)
-        ungated = decoded.logits
-        logits = ungated if given is None else gate(ungated, given)
+        ungated = self.prompt_head(decoded.logits, decoded.pixels, state, given)
+        logits = gate(ungated, given) if given is not None and self.enforces_given else ungated
         boxes, present = self._boxes_of_masks(logits.detach(), z)
-        after = SliceState(self.history.filter(decoded.history), boxes, Seen.of(present))
+        masks, carried = self.prompt_head.remember(state, given, logits, decoded.logits)
+        after = SliceState(self.history.filter(decoded.history), boxes, Seen.of(present), masks, carried)
         return StepOutput(
             logits, after, prompt.boxes, prompt.presence, None if given is None else ungated, decoded.pixels
         )
+
+    def runs(self, examples: Examples, settings: TrainSettings, generator: torch.Generator) -> PromptedRuns:
+        """Return the runs of a batch, with rows that teach obedience as `train.prompt_rows` says."""
+        plain = super().runs(examples, settings, generator)
+        if settings.prompt_rows == 0:
+            return plain
+        return prompted_runs(examples, plain.state, settings.prompt_rows, settings.box_jitter, generator)
 
     def start_from_mean_boxes(self, mean_boxes: Callable[[], Float[Tensor, "k 4"]]) -> None:
         """Start the default queries from them (Eq. 4)."""

@@ -16,6 +16,7 @@ from sautomed.config import SegmentSettings, TrainSettings
 from sautomed.model.boxes import jitter
 from sautomed.model.given import GivenPrompts, gate
 from sautomed.model.losses import walk_losses
+from sautomed.model.prompt_rows import PromptedRuns
 from sautomed.model.segmenter import Segmenter
 from sautomed.model.values import (
     Examples,
@@ -58,10 +59,16 @@ class SliceWalker(Segmenter):
         return iter(Walk(self, volume, WALKS[settings.walk](volume.depth), settings.chunk))
 
     def losses(self, examples: Examples, settings: TrainSettings, generator: torch.Generator) -> dict[str, Tensor]:
-        return walk_losses(self.walk_examples(examples, settings, generator), examples.labels, settings)
+        runs = self.runs(examples, settings, generator)
+        outputs = self.walk_examples(examples, settings, generator, runs)
+        return walk_losses(outputs, runs.labels, settings)
+
+    def runs(self, examples: Examples, settings: TrainSettings, generator: torch.Generator) -> PromptedRuns:
+        """Return what the runs of a batch start from, are given and should become; by default a cold start."""
+        return PromptedRuns(self.start(len(examples.labels)), None, examples.labels)
 
     def walk_examples(
-        self, examples: Examples, settings: TrainSettings, generator: torch.Generator
+        self, examples: Examples, settings: TrainSettings, generator: torch.Generator, runs: PromptedRuns
     ) -> list[StepOutput]:
         """Walk the slices in order, with gradient through all of them.
 
@@ -69,39 +76,46 @@ class SliceWalker(Segmenter):
 
         Boxes pass on as the model's own predictions, detached, with a little noise.
         """
-        shared = self.share_examples(examples, settings.trunk_gradient == "all")
-        state = self.start(len(examples.labels))
-        outputs = []
-        for features in shared:
-            out = self.step(features, state)
+        state, given, outputs = runs.state, runs.given, []
+        for features in self.share_examples(examples, settings):
+            out = self.step(features, state) if given is None else self.step(features, state, given)
             outputs.append(out)
             state = replace(out.state, boxes=jitter(out.state.boxes, settings.box_jitter, generator))
+            given = None
         return outputs
 
-    def share_examples(self, examples: Examples, gradient_everywhere: bool) -> list[SharedFeatures]:
+    def share_examples(self, examples: Examples, settings: TrainSettings) -> list[SharedFeatures]:
         """Encode every image once, then let all slices look at their neighbours at once.
 
-        Args:
-            gradient_everywhere: Give the trunk gradient from all slices; else from the target and its neighbours.
+        Where training begins with single slices, these have no neighbours but themselves: two thirds of the images
+        need not be encoded, and a training sees more different slices.
+
         Returns:
             One item per slice, each with a row per example.
         """
         b, n = examples.labels.shape[:2]
-        slices = self._encode_slices(examples.images, 0 if gradient_everywhere else n - 1)
+        if n == 1 and settings.singles:
+            own = self.encode(examples.images[:, 1])
+            return [self.share(own, own, own)]
+        slices = self._encode_slices(examples.images, settings.trunk_gradient)
         earlier, here, later = (Features.cat(slices[i : i + n]) for i in range(3))
         up = examples.upward.repeat(n)[:, None, None, None]
         below = Features(torch.where(up, earlier.coarse, later.coarse))
         above = Features(torch.where(up, later.coarse, earlier.coarse))
         return self.share(below, here, above).split(b)
 
-    def _encode_slices(self, images: Float[Tensor, "b n 3 h w"], frozen: int) -> list[Features]:
-        """Encode slice by slice; so many of the first ones without gradient, which needs most of the memory."""
-        b, slices = len(images), images.transpose(0, 1)
-        features: list[Features] = []
-        if frozen:
-            with torch.no_grad():
-                features = self.encode(slices[:frozen].flatten(0, 1)).split(b)
-        return features + self.encode(slices[frozen:].flatten(0, 1)).split(b)
+    def _encode_slices(self, images: Float[Tensor, "b n 3 h w"], gradient: str) -> list[Features]:
+        """Encode slice by slice; those that `trunk_gradient` leaves out without gradient, which needs most memory."""
+        b, n = images.shape[:2]
+        first, last = {"target": (n - 3, n), "run": (1, n - 1), "all": (0, n)}[gradient]
+        slices = images.transpose(0, 1)
+        learning = self.encode(slices[first:last].flatten(0, 1)).split(b)
+        if last - first == n:
+            return list(learning)
+        outer = torch.cat([slices[:first], slices[last:]]).flatten(0, 1)
+        with torch.no_grad():
+            frozen = self.encode(outer).split(b)
+        return [*frozen[:first], *learning, *frozen[first:]]
 
 
 class PlainSegmenter(SliceWalker):
@@ -116,7 +130,7 @@ class PlainSegmenter(SliceWalker):
     def share(self, before: Features, here: Features, after: Features) -> SharedFeatures:
         return SharedFeatures(here.coarse, here.coarse, here.fine)
 
-    def share_examples(self, examples: Examples, gradient_everywhere: bool) -> list[SharedFeatures]:
+    def share_examples(self, examples: Examples, settings: TrainSettings) -> list[SharedFeatures]:
         """Encode the slices without their neighbours."""
         own = self.encode(examples.images[:, 1:-1].transpose(0, 1).flatten(0, 1))
         return self.share(own, own, own).split(len(examples.labels))

@@ -87,17 +87,23 @@ class SliceState:
         history: History tokens (Eq. 3).
         boxes: Box of each class on the previous slice, xyxy in [0, 1]; zeros where it is not present (Eq. 4).
         seen: Whether class k was on the previous slice, a `Seen`; all UNKNOWN before the first.
+        masks: Probability of each class on the previous slice; one pixel of zeros where there is none, or no need.
+        carried: What a person's prompts changed of it, from -1 (all removed) to 1 (all added); zeros where nothing.
     """
 
     history: Float[Tensor, "b tokens c"]
     boxes: Float[Tensor, "b k 4"]
     seen: Int[Tensor, "b k"]
+    masks: Float[Tensor, "b k h w"]
+    carried: Float[Tensor, "b k h w"]
 
     @staticmethod
     def unknown(history: Float[Tensor, "b tokens c"], classes: int) -> "SliceState":
         """Return a state before the first slice: no boxes, and nothing is known of any class."""
         boxes = torch.zeros(len(history), classes, 4, device=history.device)
-        return SliceState(history, boxes, torch.full_like(boxes[..., 0], int(Seen.UNKNOWN), dtype=torch.long))
+        seen = torch.full_like(boxes[..., 0], int(Seen.UNKNOWN), dtype=torch.long)
+        nothing = boxes.new_zeros(len(history), classes, 1, 1)
+        return SliceState(history, boxes, seen, nothing, nothing)
 
     @property
     def present(self) -> Bool[Tensor, "b k"]:
@@ -111,15 +117,22 @@ class SliceState:
 
     def differs(self, other: "SliceState", tolerance: float = 0.0) -> bool:
         """Whether what was seen differs, or any number by more than `tolerance`."""
-        numbers = ((self.history, other.history), (self.boxes, other.boxes))
+        pairs = [(getattr(self, f.name), getattr(other, f.name)) for f in fields(self) if f.name != "seen"]
         return not torch.equal(self.seen, other.seen) or any(
-            not torch.equal(a, b) if tolerance == 0 else bool(((a - b).abs() > tolerance).any()) for a, b in numbers
+            not torch.equal(a, b) if tolerance == 0 else bool(((a - b).abs() > tolerance).any()) for a, b in pairs
         )
 
     @staticmethod
     def cat(parts: Sequence["SliceState"]) -> "SliceState":
-        """Join the rows of several states."""
-        return SliceState(**{f.name: torch.cat([getattr(p, f.name) for p in parts]) for f in fields(SliceState)})
+        """Join the rows of several states; maps of one pixel grow to the size of the others."""
+        grown = {name: _of_one_size([getattr(p, name) for p in parts]) for name in ("masks", "carried")}
+        rest = {f.name: [getattr(p, f.name) for p in parts] for f in fields(SliceState) if f.name not in grown}
+        return SliceState(**{name: torch.cat(rows) for name, rows in (rest | grown).items()})
+
+
+def _of_one_size(maps: Sequence[Float[Tensor, "_ k _ _"]]) -> list[Float[Tensor, "_ k h w"]]:
+    size = max(m.shape[-2:] for m in maps)
+    return [m.expand(*m.shape[:2], *size) for m in maps]
 
 
 @dataclass(frozen=True)
@@ -190,6 +203,10 @@ class Examples(Protocol):
     @property
     def labels(self) -> Int[Tensor, "b n h w"]:
         """Classes of the inner slices."""
+
+    @property
+    def before(self) -> Int[Tensor, "b h w"]:
+        """Classes of the slice before the first of these."""
 
     @property
     def upward(self) -> Bool[Tensor, " b"]:

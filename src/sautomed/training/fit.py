@@ -34,7 +34,8 @@ def fit(
     """
     settings, folder, model = prepared.settings.train, plan.folder, learner.model
     stack = None if model.run_slices is None else (model.run_slices, model.overhang)
-    examples = SliceRunDataset(prepared.train, settings, prepared.settings.data.channels, plan.seed, stack)
+    channels = prepared.settings.data.channels
+    examples = SliceRunDataset(prepared.train, settings, channels, plan.seed, stack, learner.budget.progress)
     sampler = StreamSampler(settings.batch * settings.validate_every)
     loader = DataLoader(examples, settings.batch, sampler=sampler, collate_fn=collate)
     watched = prepared.val[: settings.validation_cases]

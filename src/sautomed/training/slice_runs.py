@@ -1,10 +1,11 @@
 """Training examples: runs of 1 + n consecutive slices, with the neighbours of the first and the last.
 
-Every example follows from the seed and its number alone, so a resumed training sees the same examples as one that was
-not interrupted.
+Every example follows from the seed, its number and the progress of the training alone, so a resumed training sees the
+same examples as one that was not interrupted.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -27,21 +28,30 @@ class SliceRun(NamedTuple):
         images: In [0, 1].
         labels: Of the inner slices; the last is the target.
         upward: Whether the walk goes towards higher indices; else the anatomical order is the reverse.
+        before: Labels of the slice before the first of `labels`.
         cases: Ids.
     """
 
     images: Float[Tensor, "b n+2 3 h w"]
     labels: Int[Tensor, "b n h w"]
     upward: Tensor
+    before: Int[Tensor, "b h w"]
     cases: tuple[str, ...] = ()
 
 
+Example = tuple[Tensor, Tensor, bool, Tensor, str]  # images, labels, upward, before, case
+
+
 class SliceRunDataset(TorchDataset):
-    """Endless stream of examples that a seed defines; item i is the i-th.
+    """Endless stream of items that a seed defines, `settings.batch` of them a step; an item is one example or several.
+
+    Where training begins with single slices (`settings.singles`), an item holds as many runs as have about the slices
+    of the longest, so that a step shows about as many slices at each stage.
 
     Args:
         stack: (slices, overhang) of a model that takes so many slices in anatomical order, at most so many of them past
             an end of the volume; None for walkers, which get a target and its history, of one length in a batch.
+        progress: From the number of a step to the share of the training that is done before it.
     """
 
     def __init__(
@@ -51,23 +61,44 @@ class SliceRunDataset(TorchDataset):
         channels: str,
         seed: int,
         stack: tuple[int, int] | None = None,
+        progress: Callable[[int], float] = lambda _: 1.0,
     ):
         self.cases, self.settings, self.channels, self.seed, self.stack = cases, settings, channels, seed, stack
         self.augment = make_augment(settings.augment)
+        self.progress = progress
+        self._longest = (-1, 0)  # step, and the n that its runs may have at most
 
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor, bool, str]:
+    def __getitem__(self, number: int) -> list[Example]:
         rng = np.random.default_rng([self.seed, 1, number])
+        if self.stack is not None:
+            return [self._stack(rng, *self.stack)]
+        step = number // self.settings.batch
+        history = history_length(self.settings, self.seed, step, self._longest_history(step))
+        examples = (1 + self.settings.max_history) // (1 + history) if self.settings.singles else 1
+        return [self._run(rng, history) for _ in range(examples)]
+
+    def _longest_history(self, step: int) -> int:
+        """Return the most history slices of a step's runs. Time goes on while a batch is read, so it is asked once."""
+        if self._longest[0] != step:
+            self._longest = (step, longest_history(self.settings, self.progress(step)))
+        return self._longest[1]
+
+    def _run(self, rng: np.random.Generator, history: int) -> Example:
+        case, target = self._draw(rng)
+        upward = bool(rng.random() < 0.5)
+        direction = 1 if upward else -1
+        images, labels = self._load(case, [target + direction * shift for shift in range(-history - 1, 2)], rng)
+        return images, labels[1:-1], upward, labels[0], case.id
+
+    def _stack(self, rng: np.random.Generator, slices: int, overhang: int) -> Example:
+        case, target = self._draw(rng)
+        first = _stack_start(target, len(case.presence), slices, overhang, rng)
+        images, labels = self._load(case, list(range(first - 1, first + slices + 1)), rng)
+        return images, labels[1:-1], True, labels[0], case.id
+
+    def _draw(self, rng: np.random.Generator) -> tuple[PreparedCase, int]:
         case = self.cases[int(rng.integers(len(self.cases)))]
-        target = _target(case.presence, rng, self.settings.balanced)
-        if self.stack is None:
-            history = history_length(self.settings, self.seed, number // self.settings.batch)
-            upward = bool(rng.random() < 0.5)
-            direction = 1 if upward else -1
-            wanted = [target + direction * shift for shift in range(-history - 1, 2)]
-        else:
-            upward, first = True, _stack_start(target, len(case.presence), *self.stack, rng)
-            wanted = list(range(first - 1, first + self.stack[0] + 1))
-        return *self._load(case, wanted, rng), upward, case.id
+        return case, _target(case.presence, rng, self.settings.balanced)
 
     def _load(self, case: PreparedCase, wanted: list[int], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Load slices; those past either end repeat the edge, and channels may reach one further than the run."""
@@ -78,15 +109,28 @@ class SliceRunDataset(TorchDataset):
         images, labels = self.augment(images, labels, rng)
         inside = [min(max(t, 0), depth - 1) for t in wanted]
         index = torch.tensor([channel_slices(t, depth, self.channels) for t in inside]) - low
-        return images[index], labels[[t - low for t in inside[1:-1]]].long()
+        return images[index], labels[[t - low for t in inside]].long()
 
 
-def history_length(settings: TrainSettings, seed: int, step: int) -> int:
-    """Draw n of this step's runs: 1 to max_history, sometimes 0 (section 2.2, "random from 1-3")."""
-    rng = np.random.default_rng([seed, 0, step])
-    if rng.random() < settings.cold_probability:
+def longest_history(settings: TrainSettings, progress: float) -> int:
+    """Return the most history slices at this progress: none at first, then one more at a time (ours)."""
+    if progress < settings.singles:
         return 0
-    return int(rng.integers(1, settings.max_history + 1))
+    grown = (progress - settings.singles) / (1 - settings.singles) if settings.singles else 1.0
+    return min(1 + int(grown * settings.max_history), settings.max_history)
+
+
+def history_length(settings: TrainSettings, seed: int, step: int, longest: int | None = None) -> int:
+    """Draw n of this step's runs: 1 to max_history, sometimes 0 (section 2.2, "random from 1-3").
+
+    Args:
+        longest: In place of max_history.
+    """
+    rng = np.random.default_rng([seed, 0, step])
+    longest = settings.max_history if longest is None else longest
+    if rng.random() < settings.cold_probability or longest == 0:
+        return 0
+    return int(rng.integers(1, longest + 1))
 
 
 def _target(presence: np.ndarray, rng: np.random.Generator, balanced: float) -> int:
@@ -131,7 +175,7 @@ class StreamSampler(Sampler[int]):
         return self.per_epoch
 
 
-def collate(examples: Sequence[tuple[Tensor, Tensor, bool, str]]) -> SliceRun:
-    """Stack examples to a batch."""
-    images, labels, upward, cases = zip(*examples, strict=True)
-    return SliceRun(torch.stack(images), torch.stack(labels), torch.tensor(upward), cases)
+def collate(items: Sequence[list[Example]]) -> SliceRun:
+    """Stack the examples of all items to a batch."""
+    images, labels, upward, before, cases = zip(*chain.from_iterable(items), strict=True)
+    return SliceRun(torch.stack(images), torch.stack(labels), torch.tensor(upward), torch.stack(before), cases)

@@ -113,7 +113,9 @@ def example(seed=0):
     labels[:, 1:3, 90:110, 40:120] = 2
     images = 0.4 * labels.float() + 0.1 * torch.rand(labels.shape, generator=torch.Generator().manual_seed(seed))
     with_neighbours = torch.cat([images[:, :1], images, images[:, -1:]], dim=1)
-    return SliceRun(with_neighbours[:, :, None].expand(-1, -1, 3, -1, -1).contiguous(), labels, torch.tensor([True]))
+    return SliceRun(
+        with_neighbours[:, :, None].expand(-1, -1, 3, -1, -1).contiguous(), labels, torch.tensor([True]), labels[:, 0]
+    )
 
 
 def loss_of(model):

@@ -111,7 +111,7 @@ def example(batch=2):
     image = 0.2 + 0.3 * labels.float()
     padded = torch.cat([image[:, :1], image, image[:, -1:]], 1)
     trios = [channel_slices(t, 5, "neighbours") for t in range(5)]
-    return SliceRun(padded[:, torch.tensor(trios)], labels, torch.ones(batch, dtype=torch.bool))
+    return SliceRun(padded[:, torch.tensor(trios)], labels, torch.ones(batch, dtype=torch.bool), labels[:, 0])
 
 
 def test_gradients_reach_exactly_the_trained_parameters(settings):

@@ -1,0 +1,151 @@
+"""A head that is bound to its class: it reads what is known of a class on a slice, and changes that class's logits.
+
+SAM hears a mask prompt because it was trained on a billion of them. A decoder that is trained on a dozen scans stays
+deaf to prompts that it gets as tokens or shared channels, since the image alone explains its targets. This head sees
+one class at a time, with the same weights for all classes, so what a map of prompts means is learned once. Ours; a
+setting (`model.prompt_head`) leaves it out.
+"""
+
+import torch
+import torch.nn.functional as nnf
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sautomed.model.given import GivenPrompts
+from sautomed.model.values import Seen, SliceState
+
+WIDTHS = (24, 16)  # channels of the two layers
+BLURS = (9, 25)  # pixels over which the previous mask is averaged, so that a head sees it from farther away
+MAPS = 7 + len(BLURS)  # of `prompt_maps`
+FADE = 0.97  # per slice, of the memory of a correction
+LOGIT_RANGE = 8.0  # logits beyond tell nothing more
+
+
+class PromptHead(nn.Module):
+    """From the decoder's logits, its finest features and maps of prompts to logits that heed the prompts.
+
+    Silent at first: its last layer starts at zero.
+
+    Args:
+        pixels: Channels of the decoder's finest features.
+    """
+
+    def __init__(self, pixels: int):
+        super().__init__()
+        first, second = WIDTHS
+        # a convolution of features and maps together, of which the features' part is the same for all classes
+        self.from_pixels = nn.Conv2d(pixels, first, 3, padding=1)
+        self.from_maps = nn.Conv2d(MAPS + 2, first, 3, padding=1, bias=False)
+        self.wide = nn.Conv2d(first, second, 3, padding=2, dilation=2)
+        self.change = nn.Conv2d(second, 1, 1)
+        nn.init.zeros_(self.change.weight)
+        nn.init.zeros_(self.change.bias)  # type: ignore[arg-type]
+
+    def forward(
+        self,
+        logits: Float[Tensor, "b k1 h w"],
+        pixels: Float[Tensor, "b c h w"],
+        state: SliceState,
+        given: GivenPrompts | None,
+    ) -> Float[Tensor, "b k1 h w"]:
+        """Change the logits of the classes; the background stays."""
+        maps = prompt_maps(state, given, (logits.shape[-2], logits.shape[-1]))
+        classes = maps.shape[1]
+        own, best_other = logits[:, 1:], best_of_others(logits)
+        bounded = [x.clamp(-LOGIT_RANGE, LOGIT_RANGE) / LOGIT_RANGE for x in (own, best_other)]
+        seen = torch.cat([maps.to(logits), torch.stack(bounded, 2)], 2)
+        each = self.from_maps(rearrange(seen, "b k m h w -> (b k) m h w").contiguous(memory_format=torch.channels_last))
+        x = (each + self.from_pixels(pixels).repeat_interleave(classes, 0)).relu()
+        change = self.change(self.wide(x).relu())
+        return torch.cat([logits[:, :1], own + rearrange(change, "(b k) 1 h w -> b k h w", k=classes)], 1)
+
+    def remember(
+        self,
+        state: SliceState,
+        given: GivenPrompts | None,
+        logits: Float[Tensor, "b k1 h w"],
+        image_alone: Float[Tensor, "b k1 h w"],
+    ) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k h w"]]:
+        """Return the masks of this slice, and what a person's prompts changed of them, for the next slice.
+
+        Args:
+            logits: Those that the masks are made of.
+            image_alone: Those before this head.
+        """
+        now = _probabilities(logits)
+        return now, carry_on(state, given, now, _probabilities(image_alone))
+
+
+class NoPromptHead(nn.Module):
+    """In place of `PromptHead` where it is switched off, as in the paper: logits stay, and no maps are kept."""
+
+    def forward(self, logits: Tensor, pixels: Tensor, state: SliceState, given: GivenPrompts | None) -> Tensor:
+        return logits
+
+    def remember(
+        self, state: SliceState, given: GivenPrompts | None, logits: Tensor, image_alone: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return state.masks, state.carried
+
+
+def best_of_others(logits: Float[Tensor, "b k1 h w"]) -> Float[Tensor, "b k1-1 h w"]:
+    """Return, for each class but the background, the largest logit of all others."""
+    top, which = logits.topk(2, dim=1)
+    channel = torch.arange(1, logits.shape[1], device=logits.device)[:, None, None]
+    return torch.where(which[:, :1] == channel, top[:, 1:], top[:, :1])
+
+
+def prompt_maps(
+    state: SliceState, given: GivenPrompts | None, size: tuple[int, int]
+) -> Float[Tensor, "b k {MAPS} {size[0]} {size[1]}"]:
+    """Return what is known of each class at each place of the logits.
+
+    In this order: the mask of the previous slice, the same averaged over `BLURS`, whether the class is unknown or
+    absent there, what a person's prompts added to it and removed from it, and what is given for this slice: inside and
+    outside of a box or mask, all of the slice being outside where a class is given as not here.
+    """
+    before = resized(state.masks, size)
+    blurred = [nnf.avg_pool2d(before, width, stride=1, padding=width // 2) for width in BLURS]
+    carried = resized(state.carried, size)
+    flags = [(state.seen == seen)[..., None, None].expand_as(before).to(before) for seen in (Seen.UNKNOWN, Seen.ABSENT)]
+    inside = torch.zeros_like(before) if given is None else given.inside(*size).to(before)
+    outside = torch.zeros_like(before) if given is None else given.outside(*size).to(before)
+    return torch.stack([before, *blurred, *flags, carried.relu(), (-carried).relu(), inside, outside], 2)
+
+
+def resized(maps: Float[Tensor, "b k _ _"], size: tuple[int, int]) -> Float[Tensor, "b k {size[0]} {size[1]}"]:
+    """Return maps at this size, averaged where they shrink."""
+    if maps.shape[-2:] == size:
+        return maps
+    if maps.shape[-1] == 1:
+        return maps.expand(*maps.shape[:2], *size)
+    return nnf.interpolate(maps, size, mode="area" if maps.shape[-1] > size[-1] else "bilinear")
+
+
+def carry_on(
+    state: SliceState,
+    given: GivenPrompts | None,
+    now: Float[Tensor, "b k h w"],
+    without: Float[Tensor, "b k h w"],
+) -> Float[Tensor, "b k h w"]:
+    """Return what prompts of a person have changed of each class on this slice, for the next one.
+
+    Zero for classes that were not corrected on the way. Where a class was corrected earlier, the larger of what the
+    memory changes here and of the memory itself, which fades.
+
+    Args:
+        now: Probabilities of the masks of this slice.
+        without: Those that the image alone gives.
+    """
+    carried = FADE * resized(state.carried, (now.shape[-2], now.shape[-1]))
+    changed = now - without
+    kept = torch.where(changed.abs() > carried.abs(), changed, carried)
+    kept = torch.where(state.carried.flatten(2).any(-1)[..., None, None], kept, 0.0)
+    if given is None:
+        return kept
+    return torch.where(given.is_given[..., None, None], changed, kept)
+
+
+def _probabilities(logits: Float[Tensor, "b k1 h w"]) -> Float[Tensor, "b k1-1 h w"]:
+    return logits.detach().float().softmax(1)[:, 1:]

@@ -63,6 +63,7 @@ class SAutoMed(SliceWalker):
         self.position.requires_grad_(False)  # random Fourier features; SAM draws them once and keeps them
         self.classes = len(decoder.mask_tokens) - 1
         self.stride, self.min_pixels, self.generator_input = trunk.stride, min_pixels, generator_input
+        self.enforces_given = True  # False: given prompts only prompt, to measure what the network makes of them
 
     def encode(self, images: Float[Tensor, "n 3 h w"]) -> Features:
         """Return f of each slice by itself (section 2.1)."""
@@ -88,7 +89,7 @@ class SAutoMed(SliceWalker):
         history, prompts, code = (x.to(z.dtype) for x in (state.history, prompt.embedding, prompt.code))
         decoded = self.decoder(z, shared.fine, self._positions(z), history, prompts, code)
         ungated = decoded.logits
-        logits = ungated if given is None else gate(ungated, given)
+        logits = gate(ungated, given) if given is not None and self.enforces_given else ungated
         boxes, present = self._boxes_of_masks(logits.detach(), z)
         after = SliceState(self.history.filter(decoded.history), boxes, Seen.of(present))
         return StepOutput(

@@ -1,4 +1,4 @@
-"""Parts of `walk_state.py`: a case that was walked, prompts that contradict its image, and states that were changed."""
+"""Parts of `walk_state.py`: a case that was walked, prompts that contradict its image, and changes of its state."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
@@ -16,66 +16,57 @@ from sautomed.model.values import Seen, SharedFeatures, SliceReader, SliceState
 from sautomed.model.walk import Walk
 from sautomed.model.walk_order import mid_to_ends, neighbours
 
-ChangeState = Callable[[int, SliceState], SliceState]  # of the state before a slice, given the slice's index
-
 FEATURE_BYTES = 2**30  # of features that are kept, so that no slice is encoded twice
 
 
 class WalkedCase:
-    """A case that was walked from its middle to both ends without given prompts.
+    """A case that was walked from its middle to both ends, with nothing given.
 
     Attributes:
         truth: Classes of every slice (d h w).
         boxes: True box of each class on each slice, xyxy in [0, 1] (d k 4); zeros where it is not present.
         present: Which of them exist (d k).
+        slices: Those that have a class, for each class that the case has; 0 is the first organ.
+        start: State before the first slice.
+        states: State before each slice, of one row.
         unprompted: Classes that the walk predicted (d h w).
-        states: The state before each slice, of one row.
     """
 
     def __init__(self, network: SAutoMed, view: SliceReader, chunk: int):
         self.network, self.depth, self.middle = network, view.depth, view.depth // 2
         self.truth = view.truth(range(self.depth))
         self.boxes, self.present = boxes_of_labels(self.truth, network.classes)
+        where = {k: self.present[:, k].nonzero()[:, 0].tolist() for k in range(network.classes)}
+        self.slices = {k: slices for k, slices in where.items() if slices}
         walk = Walk(network, view, mid_to_ends(self.depth), chunk, FEATURE_BYTES)
-        predicted = {part.index: self._classes(part.logits[None])[0] for part in walk}
-        self.unprompted = torch.stack([predicted[t] for t in range(self.depth)])
+        self.start = walk.end_state
+        predicted = {part.index: self._classes(part.logits[None]) for part in walk}
+        self.unprompted = torch.cat([predicted[t] for t in range(self.depth)])
         self.states = [walk.state(t) for t in range(self.depth)]
         self._shared = [self._share(walk, t) for t in range(self.depth)]
+
+    def prompted(self, t: int, given: Sequence[GivenPrompts]) -> tuple[Int[Tensor, "b h w"], SliceState]:
+        """Return the classes of slice t after the walk for each of several prompts, and the states behind it."""
+        return self.predict(t, self.states[t].take([0] * len(given)), GivenPrompts.cat(given))
 
     @torch.inference_mode()
     def predict(
         self, t: int, state: SliceState, given: GivenPrompts | None = None
     ) -> tuple[Int[Tensor, "b h w"], SliceState]:
-        """Return the classes of slice t for each row of a state, and the states after it."""
+        """Return the classes of slice t for each row of a state, and the states behind it."""
         rows, shared = len(state.boxes), self._shared[t]
         z, f, *fine = (m.expand(rows, -1, -1, -1) for m in (shared.z, shared.f, *shared.fine))
         out = self.network.step(SharedFeatures(z, f, tuple(fine)), state, given)
         return self._classes(out.logits), out.state
 
-    def prompted(self, t: int, given: Sequence[GivenPrompts]) -> tuple[Int[Tensor, "b h w"], SliceState]:
-        """Return the classes of slice t after the unprompted walk for each of several prompts, and the states."""
-        return self.predict(t, self.states[t].take([0] * len(given)), GivenPrompts.cat(given))
-
-    def nothing_given(self) -> GivenPrompts:
-        """Return prompts to fill in, one row."""
-        h, w = self.truth.shape[-2:]
-        return GivenPrompts.nothing(self.network.classes, (h, w), self.truth.device)
-
     def following(self, t: int) -> range:
-        """List the slices that the walk visits after slice t; upward from the middle."""
+        """List the slices that the walk visits after slice t; those above it for the middle."""
         return range(t + 1, self.depth) if t >= self.middle else range(t - 1, -1, -1)
 
-    @torch.inference_mode()
-    def walked_with(self, change: ChangeState) -> Int[Tensor, "d h w"]:
-        """Return the classes of another walk, with a change of the state before every slice."""
-        classes = torch.empty_like(self.truth)
-        middle, start = self.middle, self.network.start(1)
-        classes[[middle]], after_middle = self.predict(middle, change(middle, start))
-        for way in (range(middle + 1, self.depth), range(middle - 1, -1, -1)):
-            state = after_middle
-            for t in way:
-                classes[[t]], state = self.predict(t, change(t, state))
-        return classes
+    def nothing_given(self) -> GivenPrompts:
+        """Return one row of prompts to fill in."""
+        h, w = self.truth.shape[-2:]
+        return GivenPrompts.nothing(self.network.classes, (h, w), self.truth.device)
 
     def _classes(self, logits: Float[Tensor, "b k1 _ _"]) -> Int[Tensor, "b h w"]:
         return nnf.interpolate(logits.float(), self.truth.shape[-2:], mode="bilinear").argmax(1)
@@ -87,7 +78,7 @@ class WalkedCase:
 
 
 class Half(NamedTuple):
-    """Half of a box, and all of the slice that lies beyond the cut."""
+    """Half of a box, and all of the slice that is beyond the cut."""
 
     box: Float[Tensor, " 4"]
     beyond: Bool[Tensor, "h w"]
@@ -95,19 +86,13 @@ class Half(NamedTuple):
 
 def halves(box: Float[Tensor, " 4"], size: tuple[int, int]) -> list[Half]:
     """Return the left, right, upper and lower half of a box; it is cut between two pixels of a slice of this size."""
-    h, w = size
+    rows, columns = torch.meshgrid(*(torch.arange(n, device=box.device) for n in size), indexing="ij")
     result = []
-    for axis, n in enumerate((w, h)):
-        cut = torch.round((box[axis] + box[axis + 2]) / 2 * n).item()
-        after_cut = (
-            (torch.arange(n, device=box.device) >= cut).expand(h, w)
-            if axis == 0
-            else (torch.arange(n, device=box.device)[:, None] >= cut).expand(h, w)
-        )
-        for edge, beyond in ((axis + 2, after_cut), (axis, ~after_cut)):
-            half = box.clone()
-            half[edge] = cut / n
-            result.append(Half(half, beyond))
+    for low, places, n in ((0, columns, size[1]), (1, rows, size[0])):
+        cut = torch.round((box[low] + box[low + 2]) / 2 * n)
+        first, second = box.clone(), box.clone()
+        first[low + 2] = second[low] = cut / n
+        result += [Half(first, places >= cut), Half(second, places < cut)]
     return result
 
 
@@ -124,37 +109,74 @@ def mirrored(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
 
 
 def permuted(boxes: Float[Tensor, "k 4"], present: Bool[Tensor, " k"]) -> Float[Tensor, "k 4"]:
-    """Return the boxes of one slice, in which each class that is present has the box of the next one that is."""
+    """Return the boxes of one slice, where each class that is present has the box of the next one that is."""
     classes = present.nonzero()[:, 0]
     result = boxes.clone()
     result[classes] = boxes[classes.roll(-1)]
     return result
 
 
-def with_mirrored_boxes(state: SliceState) -> SliceState:
+# of a case, the index of a slice, and the state before it, for which it returns another one
+ChangeState = Callable[[WalkedCase, int, SliceState], SliceState]
+
+
+def walk_with(case: WalkedCase, change: ChangeState) -> Int[Tensor, "d h w"]:
+    """Walk a case once more, with a change of the state before every slice, and return its classes."""
+    classes, middle = torch.empty_like(case.truth), case.middle
+    classes[[middle]], behind_middle = case.predict(middle, change(case, middle, case.start))
+    for way in (range(middle + 1, case.depth), range(middle - 1, -1, -1)):
+        state = behind_middle
+        for t in way:
+            classes[[t]], state = case.predict(t, change(case, t, state))
+    return classes
+
+
+def mirrored_boxes(case: WalkedCase, t: int, state: SliceState) -> SliceState:
     """Mirror the previous boxes."""
     return replace(state, boxes=mirrored(state.boxes) * state.present[..., None])
 
 
-def with_permuted_boxes(state: SliceState) -> SliceState:
-    """Give each class the previous box, or the absence, of another one."""
+def permuted_boxes(case: WalkedCase, t: int, state: SliceState) -> SliceState:
+    """Give each class the previous box of another one, or its absence."""
     return replace(state, boxes=state.boxes.roll(1, 1), seen=state.seen.roll(1, 1))
 
 
-def without_boxes(state: SliceState) -> SliceState:
+def no_boxes(case: WalkedCase, t: int, state: SliceState) -> SliceState:
     """Let every class be absent on the previous slice."""
     return replace(state, boxes=torch.zeros_like(state.boxes), seen=torch.full_like(state.seen, int(Seen.ABSENT)))
 
 
-def mirrored_state(state: SliceState) -> SliceState:
-    """Mirror all that has a place: the previous boxes, and maps if the state has any."""
+def no_history(case: WalkedCase, t: int, state: SliceState) -> SliceState:
+    """Start the history tokens anew."""
+    return replace(state, history=case.start.history)
+
+
+def mirrored_state(case: WalkedCase, t: int, state: SliceState) -> SliceState:
+    """Mirror all that has a place: the previous boxes, and every map of the state (b k ... h w)."""
     tensors = {f.name: getattr(state, f.name) for f in fields(state)}
-    maps = {name: x.flip(-1) for name, x in tensors.items() if x.ndim >= 4}  # (b k ... h w)
-    return replace(with_mirrored_boxes(state), **maps)
+    maps = {name: x.flip(-1) for name, x in tensors.items() if x.ndim >= 4}
+    return replace(mirrored_boxes(case, t, state), **maps)
 
 
-def permuted_state(state: SliceState) -> SliceState:
-    """Give each class what the state holds of another one; history tokens are of no class."""
-    tensors = {f.name: getattr(state, f.name) for f in fields(state) if f.name != "history"}
+def permuted_state(case: WalkedCase, t: int, state: SliceState) -> SliceState:
+    """Give each class all that the state holds of another one; history tokens are of no class."""
     classes = state.boxes.shape[1]
+    tensors = {f.name: getattr(state, f.name) for f in fields(state) if f.name != "history"}
     return replace(state, **{name: x.roll(1, 1) for name, x in tensors.items() if x.shape[1] == classes})
+
+
+def no_state(case: WalkedCase, t: int, state: SliceState) -> SliceState:
+    """Start anew."""
+    return case.start
+
+
+def true_boxes_before(case: WalkedCase, t: int, state: SliceState) -> SliceState:
+    """Take boxes and presence of the slice before from the truth; the middle has none before it."""
+    if t == case.middle:
+        return state
+    return true_boxes_here(case, t - 1 if t > case.middle else t + 1, state)
+
+
+def true_boxes_here(case: WalkedCase, t: int, state: SliceState) -> SliceState:
+    """Take boxes and presence of slice t itself from the truth."""
+    return replace(state, boxes=case.boxes[[t]], seen=Seen.of(case.present[[t]]))

@@ -1,49 +1,36 @@
-"""Measure whether a trained 3D-SAutoMed obeys its prompts: given ones, its own previous boxes, and its whole state.
+"""Measure whether a trained 3D-SAutoMed obeys prompts: those given for a slice, and its state from the slices before.
 
     python benchmarks/walk_state.py MODEL DATASET
 
 MODEL is a model folder of 3D-SAutoMed, DATASET the data set of its training. Each case that was not trained on is
-walked from the middle to both ends, with the network's own predictions as state. Then its slices are asked again with
-prompts that contradict the image, since true ones say only what the image shows anyway. "Gate on": what is given is
-enforced on the masks, as in use. "Gate off": the masks that the network makes of its prompts by itself; a network that
-is deaf to them gives what it gives without. Everything is counted at the network's resolution, for each organ over its
-slices and cases; a figure is the mean over the organs.
+walked from the middle to both ends with nothing given. Then its slices are predicted again with prompts and states that
+contradict the image: true ones say what the image shows anyway, so a network that is deaf to them gives the same masks.
+
+"Gate on" is the network in use, which enforces what is given for a slice; "gate off" is what it makes of its prompts by
+itself. Pixels are those of the network's resolution, and each figure is counted over the slices of an organ in all
+cases ("times" in all), then averaged over the organs.
 """
 
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+import prompt_probes as probes
 from bench import machine, print_table
-from prompt_probes import (
-    ChangeState,
-    Half,
-    WalkedCase,
-    halves,
-    inside,
-    mirrored,
-    mirrored_state,
-    permuted,
-    permuted_state,
-    with_mirrored_boxes,
-    with_permuted_boxes,
-    without_boxes,
-)
+from prompt_probes import WalkedCase
 from sautomed.datasets import read_dataset
 from sautomed.inference.bundle import load_bundle
 from sautomed.inference.view import NetworkView
 from sautomed.model.boxes import paired_iou
 from sautomed.model.sautomed import SAutoMed
-from sautomed.model.values import Seen, SliceState
 
 PLACES = (0.25, 0.5, 0.75)  # of an organ's slices, from its first to its last
-LIKE = 0.5  # IoU from which on two boxes are too much alike for their masks to differ
+ALIKE = 0.5  # IoU with the true box from which on a false box contradicts the image too little
 
 
 @dataclass(frozen=True)
@@ -55,166 +42,144 @@ class Figure:
     goal: str = ""
 
 
-CHANGED = "pixels that change, of either mask"
-HALF = Figure("half of the true box", "pixels outside, of unprompted ones there", "<= 0.15 gate off")
-NOT_HERE = Figure("not here", "pixels left, of unprompted ones", "0")
-MIRRORED = Figure("true box, mirrored", CHANGED, ">= 0.5")
-PERMUTED = Figure("true boxes, permuted", CHANGED, ">= 0.5")
-AFTER_HALF = {
-    n: Figure(f"half of the true box, {n} before", "pixels beyond the cut, of unprompted ones", goal)
-    for n, goal in {1: "<= 0.05", 2: "", 3: "<= 0.15", 5: "<= 0.25"}.items()
+CHANGE = "pixels that change, of all in either mask"
+LEFT = "pixels left, of the unprompted"
+BEYOND = "pixels beyond the cut, of the unprompted there"
+LEAK = Figure("half of the true box", "pixels outside it, of the unprompted there", "<= 0.15")
+INSIDE = Figure("half of the true box", "pixels inside it, of the unprompted there", "about 1")
+GONE = Figure("not here", LEFT, "0")
+MIRRORED = Figure("true box, mirrored", CHANGE, ">= 0.5")
+PERMUTED = Figure("true boxes, permuted between the organs", CHANGE, ">= 0.5")
+KEPT = {
+    1: Figure("half of the true box, 1 slice before", BEYOND, "<= 0.05"),
+    2: Figure("half of the true box, 2 slices before", BEYOND),
+    3: Figure("half of the true box, 3 slices before", BEYOND, "<= 0.15"),
+    5: Figure("half of the true box, 5 slices before", BEYOND, "<= 0.25"),
 }
-AFTER_NOT_HERE = {n: Figure(f"not here, {n} before", "pixels left, of unprompted ones") for n in (1, 3)}
-ENDS = Figure("nothing, first and last two slices", "DSC", ">= 0.74")
-ENDS_TRUE_BOX = Figure("true box, first and last two slices", "DSC", ">= 0.86")
-STATE_CHANGES: dict[Figure, Callable[[SliceState], SliceState]] = {
-    Figure(f"previous {what}", "pixels that change, of the foreground"): change
-    for what, change in {
-        "boxes mirrored": with_mirrored_boxes,
-        "boxes permuted": with_permuted_boxes,
-        "boxes removed": without_boxes,
-        "state mirrored": mirrored_state,
-        "state permuted": permuted_state,
-    }.items()
+BACK = {1: Figure("not here, 1 slice before", LEFT), 3: Figure("not here, 3 slices before", LEFT)}
+ENDS = Figure("nothing, on an organ's first and last two slices", "DSC of a slice", ">= 0.74")
+ENDS_WITH_BOX = Figure("true box, on an organ's first and last two slices", "DSC of a slice", ">= 0.86")
+WALK = Figure("nothing", "DSC of a case")
+CHANGES: dict[str, probes.ChangeState] = {
+    "previous boxes mirrored": probes.mirrored_boxes,
+    "previous boxes permuted": probes.permuted_boxes,
+    "previous boxes removed": probes.no_boxes,
+    "history removed": probes.no_history,
+    "state mirrored": probes.mirrored_state,
+    "state permuted": probes.permuted_state,
+    "state removed": probes.no_state,
+    "true boxes of the slice before": probes.true_boxes_before,
+    "true boxes of the slice itself": probes.true_boxes_here,
 }
-STATE_REMOVED = Figure("previous state removed", "pixels that change, of the foreground")
-UNPROMPTED = Figure("nothing", "DSC of the walk")
-WALKS = {
-    name: Figure(f"nothing, {name}", "DSC of the walk")
-    for name in ("boxes removed", "history removed", "state removed", "true boxes before", "true boxes here")
-}
+ON_A_SLICE = {name: Figure(f"{name}, on one slice", "pixels that change, of the foreground") for name in CHANGES}
+ON_THE_WALK = {name: Figure(f"{name}, on every slice", "DSC of a case") for name in CHANGES}
 FIGURES = (
-    HALF, NOT_HERE, MIRRORED, PERMUTED, *AFTER_HALF.values(), *AFTER_NOT_HERE.values(), ENDS, ENDS_TRUE_BOX,
-    *STATE_CHANGES, STATE_REMOVED, UNPROMPTED, *WALKS.values(),
+    LEAK, INSIDE, GONE, MIRRORED, PERMUTED, *KEPT.values(), *BACK.values(), ENDS, ENDS_WITH_BOX,
+    *ON_A_SLICE.values(), WALK, *ON_THE_WALK.values(),
 )  # fmt: skip
 
 
-class Answers:
-    """Counts of every figure, for each organ."""
+class Counts:
+    """Counts behind every figure, for each organ."""
 
     def __init__(self) -> None:
-        self._counts: dict[Figure, dict[int, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
+        self._pairs: dict[Figure, dict[int, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
 
     def add(self, figure: Figure, organ: int, part: float | Tensor, whole: float | Tensor = 1.0) -> None:
-        """Count a part of a whole; nothing, where there is no whole."""
+        """Add a part and its whole; where the whole is nothing, there is nothing to count."""
         if whole > 0:
-            self._counts[figure][organ].append((float(part), float(whole)))
+            self._pairs[figure][organ].append((float(part), float(whole)))
 
-    def number(self, figure: Figure) -> int:
+    def times(self, figure: Figure) -> int:
         """Return how often it was counted."""
-        return sum(map(len, self._counts[figure].values()))
+        return sum(map(len, self._pairs[figure].values()))
 
     def mean(self, figure: Figure) -> str:
-        """Return the mean over the organs of all parts by all wholes."""
-        ratios = [sum(p for p, _ in pairs) / sum(w for _, w in pairs) for pairs in self._counts[figure].values()]
+        """Return the sum of the parts over that of the wholes, averaged over the organs."""
+        ratios = [sum(p for p, _ in pairs) / sum(w for _, w in pairs) for pairs in self._pairs[figure].values()]
         return f"{sum(ratios) / len(ratios):.4f}" if ratios else "-"
 
 
-def ask_slice(case: WalkedCase, t: int, k: int, answers: Answers) -> None:
-    """Contradict the image on slice t by what is given for class k."""
-    size, (box, before) = case.truth.shape[-2:], (case.boxes[t, k], case.unprompted[t] == k + 1)
-    cuts, nothing = halves(box, size), case.nothing_given()
-    other = nothing
-    swapped = permuted(case.boxes[t], case.present[t])
+def count_given(case: WalkedCase, counts: Counts) -> None:
+    """Count all that depends on the gate."""
+    for k, slices in case.slices.items():
+        for t in inner(slices):
+            count_false_prompts(case, t, k, counts)
+            count_following(case, t, k, counts)
+        for t in ends(slices):
+            classes, _ = case.prompted(t, [case.nothing_given().here(k, case.boxes[t, k])])
+            counts.add(ENDS_WITH_BOX, k, dice(classes[0] == k + 1, case.truth[t] == k + 1))
+
+
+def count_false_prompts(case: WalkedCase, t: int, k: int, counts: Counts) -> None:
+    """Give class k on slice t half of its box, no place at all, its mirrored box, or the box of another class."""
+    size, nothing, box = case.truth.shape[-2:], case.nothing_given(), case.boxes[t, k]
+    boxes = [half.box for half in probes.halves(box, size)]
+    mirrored, swapped = probes.mirrored(box), probes.permuted(case.boxes[t], case.present[t])
+    all_swapped = nothing
     for c in case.present[t].nonzero()[:, 0].tolist():
-        other = other.here(c, swapped[c])
-    boxes = [half.box for half in cuts] + [mirrored(box)]
-    given = [*(nothing.here(k, b) for b in boxes), other, nothing.not_here(k)]
-    masks = case.prompted(t, given)[0] == k + 1
-    for half, mask in zip(cuts, masks, strict=False):
-        outside = ~inside(half.box, size)
-        answers.add(HALF, k, (mask & outside).sum(), (before & outside).sum())
-    for figure, given_box, mask in ((MIRRORED, mirrored(box), masks[-3]), (PERMUTED, swapped[k], masks[-2])):
-        if paired_iou(given_box, box)[0] < LIKE:
-            answers.add(figure, k, (mask ^ before).sum(), (mask | before).sum())
-    answers.add(NOT_HERE, k, masks[-1].sum(), before.sum())
+        all_swapped = all_swapped.here(c, swapped[c])
+    given = [nothing.not_here(k), nothing.here(k, mirrored), all_swapped, *(nothing.here(k, b) for b in boxes)]
+    removed, moved, exchanged, *cut = case.prompted(t, given)[0] == k + 1
+    before = case.unprompted[t] == k + 1
+    counts.add(GONE, k, removed.sum(), before.sum())
+    for figure, false_box, mask in ((MIRRORED, mirrored, moved), (PERMUTED, swapped[k], exchanged)):
+        if paired_iou(false_box, box)[0] < ALIKE:
+            counts.add(figure, k, (mask ^ before).sum(), (mask | before).sum())
+    for half, mask in zip(boxes, cut, strict=True):
+        within = probes.inside(half, size)
+        counts.add(LEAK, k, (mask & ~within).sum(), (before & ~within).sum())
+        counts.add(INSIDE, k, (mask & within).sum(), (before & within).sum())
 
 
-def ask_following(case: WalkedCase, t: int, k: int, answers: Answers) -> None:
-    """Cut or remove class k on slice t, and look at the slices that the walk visits next, for which nothing is given."""
-    cuts, nothing = halves(case.boxes[t, k], case.truth.shape[-2:]), case.nothing_given()
-    _, state = case.prompted(t, [*(nothing.here(k, half.box) for half in cuts), nothing.not_here(k)])
-    for n, later in enumerate(case.following(t)[: max(AFTER_HALF)], 1):
+def count_following(case: WalkedCase, t: int, k: int, counts: Counts) -> None:
+    """Cut or remove class k on slice t, and walk on with nothing given."""
+    nothing, cuts = case.nothing_given(), probes.halves(case.boxes[t, k], case.truth.shape[-2:])
+    _, state = case.prompted(t, [nothing.not_here(k), *(nothing.here(k, half.box) for half in cuts)])
+    for n, later in enumerate(case.following(t)[: max(*KEPT, *BACK)], 1):
         classes, state = case.predict(later, state)
-        masks, before, true = classes == k + 1, case.unprompted[later] == k + 1, case.truth[later] == k + 1
-        if n in AFTER_HALF:
-            for half, mask in zip(cuts, masks, strict=False):
-                if (true & half.beyond).any():
-                    answers.add(AFTER_HALF[n], k, (mask & half.beyond).sum(), (before & half.beyond).sum())
-        if n in AFTER_NOT_HERE and true.any():
-            answers.add(AFTER_NOT_HERE[n], k, masks[-1].sum(), before.sum())
+        removed, *cut = classes == k + 1
+        before, true = case.unprompted[later] == k + 1, case.truth[later] == k + 1
+        if n in BACK and true.any():
+            counts.add(BACK[n], k, removed.sum(), before.sum())
+        for half, mask in zip(cuts, cut, strict=True):
+            if n in KEPT and (true & half.beyond).any():
+                counts.add(KEPT[n], k, (mask & half.beyond).sum(), (before & half.beyond).sum())
 
 
-def ask_ends(case: WalkedCase, k: int, slices: list[int], answers: Answers) -> None:
-    """Give class k its true box on the first and last two slices that have it."""
-    for t in sorted({*slices[:2], *slices[-2:]}):
-        classes, _ = case.prompted(t, [case.nothing_given().here(k, case.boxes[t, k])])
-        answers.add(ENDS_TRUE_BOX, k, dice(classes[0] == k + 1, case.truth[t] == k + 1))
+def count_unprompted(case: WalkedCase, counts: Counts) -> None:
+    """Count all for which nothing is given: the walk as it is, and with changed states."""
+    for k, slices in case.slices.items():
+        for t in ends(slices):
+            counts.add(ENDS, k, dice(case.unprompted[t] == k + 1, case.truth[t] == k + 1))
+    count_dice(case, case.unprompted, WALK, counts)
+    visited = {t for slices in case.slices.values() for t in inner(slices)}
+    for name, change in CHANGES.items():
+        for t in visited - {case.middle}:  # before the middle there is no state to change
+            classes, _ = case.predict(t, change(case, t, case.states[t]))
+            before = case.unprompted[t]
+            counts.add(ON_A_SLICE[name], 0, (classes[0] != before).sum(), (before > 0).sum())
+        count_dice(case, probes.walk_with(case, change), ON_THE_WALK[name], counts)
 
 
-def ask_given(case: WalkedCase, answers: Answers) -> None:
-    """Ask all that depends on the gate."""
-    for k, slices in slices_of_organs(case).items():
-        for t in places(slices):
-            ask_slice(case, t, k, answers)
-            ask_following(case, t, k, answers)
-        ask_ends(case, k, slices, answers)
+def count_dice(case: WalkedCase, classes: Tensor, figure: Figure, counts: Counts) -> None:
+    """Count the DSC of each organ of a whole case."""
+    for k in case.slices:
+        counts.add(figure, k, dice(classes == k + 1, case.truth == k + 1))
 
 
-def ask_unprompted(case: WalkedCase, answers: Answers) -> None:
-    """Ask what the walk is worth, and what becomes of it when its state is changed."""
-    organs = slices_of_organs(case)
-    count_dice(case, case.unprompted, UNPROMPTED, answers)
-    for k, slices in organs.items():
-        for t in sorted({*slices[:2], *slices[-2:]}):
-            answers.add(ENDS, k, dice(case.unprompted[t] == k + 1, case.truth[t] == k + 1))
-    start = case.network.start(1)
-    for t in sorted({t for slices in organs.values() for t in places(slices)} - {case.middle}):
-        state, before = case.states[t], case.unprompted[t]
-        for figure, changed in {**{f: c(state) for f, c in STATE_CHANGES.items()}, STATE_REMOVED: start}.items():
-            answers.add(figure, 0, (case.predict(t, changed)[0][0] != before).sum(), (before > 0).sum())
-    for figure, change in walk_changes(case).items():
-        count_dice(case, case.walked_with(change), figure, answers)
-
-
-def walk_changes(case: WalkedCase) -> dict[Figure, ChangeState]:
-    """Return the changes of the state before every slice of a walk, by its figure."""
-    start = case.network.start(1)
-
-    def from_truth(state: SliceState, t: int) -> SliceState:
-        return replace(state, boxes=case.boxes[[t]], seen=Seen.of(case.present[[t]]))
-
-    def true_before(t: int, state: SliceState) -> SliceState:
-        steps_back = 0 if t == case.middle else (-1 if t > case.middle else 1)
-        return from_truth(state, t + steps_back) if steps_back else state
-
-    return {
-        WALKS["boxes removed"]: lambda t, state: without_boxes(state),
-        WALKS["history removed"]: lambda t, state: replace(state, history=start.history),
-        WALKS["state removed"]: lambda t, state: start,
-        WALKS["true boxes before"]: true_before,
-        WALKS["true boxes here"]: lambda t, state: from_truth(state, t),
-    }
-
-
-def count_dice(case: WalkedCase, predicted: Tensor, figure: Figure, answers: Answers) -> None:
-    for k in slices_of_organs(case):
-        answers.add(figure, k, dice(predicted == k + 1, case.truth == k + 1))
-
-
-def slices_of_organs(case: WalkedCase) -> dict[int, list[int]]:
-    """Return the slices that have each class; 0 is the first organ."""
-    slices = {k: case.present[:, k].nonzero()[:, 0].tolist() for k in range(case.network.classes)}
-    return {k: ts for k, ts in slices.items() if ts}
-
-
-def places(slices: list[int]) -> list[int]:
+def inner(slices: list[int]) -> set[int]:
     """Return an organ's slices at `PLACES`."""
-    return sorted({slices[round(place * (len(slices) - 1))] for place in PLACES})
+    return {slices[round(place * (len(slices) - 1))] for place in PLACES}
+
+
+def ends(slices: list[int]) -> set[int]:
+    """Return an organ's first and last two slices."""
+    return {*slices[:2], *slices[-2:]}
 
 
 def dice(predicted: Tensor, truth: Tensor) -> Tensor:
-    """Return the DSC of two masks, of which one has pixels."""
+    """Return the DSC of two masks, of which the second has pixels."""
     return 2 * (predicted & truth).sum() / (predicted.sum() + truth.sum())
 
 
@@ -226,21 +191,21 @@ def main() -> None:
     bundle, dataset = load_bundle(chosen.model), read_dataset(chosen.dataset)
     network, settings = bundle.network, bundle.settings
     if not isinstance(network, SAutoMed):
-        raise SystemExit("This needs a model of 3D-SAutoMed: other systems have no prompts that carry on.")
+        raise SystemExit("This needs a model of 3D-SAutoMed: other systems have no prompts to obey.")
     trained_on = json.loads((chosen.model / "metrics.json").read_text(encoding="utf-8"))["train_cases"]
     cases = [case for case in dataset.cases if case.id not in trained_on]
-    on, off = Answers(), Answers()
+    gate_on, gate_off = Counts(), Counts()
     for case in cases:
         volume, truth = dataset.load(case, settings.data.plane)
         view = NetworkView(volume, settings.data, torch.device("cpu"), bundle.labels, truth)
         walked = WalkedCase(network, view, settings.segment.chunk)
-        for enforced, answers in ((True, on), (False, off)):
-            network.enforces_given = enforced
-            ask_given(walked, answers)
-        ask_unprompted(walked, off)
+        count_unprompted(walked, gate_off)
+        for enforces, counts in ((True, gate_on), (False, gate_off)):
+            network.enforces_given = enforces
+            count_given(walked, counts)
     print(machine())
     print(f"{len(cases)} cases, {len(bundle.labels)} organs")
-    rows = [(f.asked, f.counted, on.mean(f), off.mean(f), f.goal, str(off.number(f))) for f in FIGURES]
+    rows = [(f.asked, f.counted, gate_on.mean(f), gate_off.mean(f), f.goal, str(gate_off.times(f))) for f in FIGURES]
     print_table(("given, or changed", "counted", "gate on", "gate off", "goal", "times"), rows)
 
 

@@ -7,8 +7,8 @@ walked from the middle to both ends with nothing given. Then its slices are pred
 contradict the image: true ones say what the image shows anyway, so a network that is deaf to them gives the same masks.
 
 "Gate on" is the network in use, which enforces what is given for a slice; "gate off" is what it makes of its prompts by
-itself. Pixels are those of the network's resolution, and each figure is counted over the slices of an organ in all
-cases ("times" in all), then averaged over the organs.
+itself; goals that the gate alone reaches are meant for the latter. Pixels are those of the network's resolution, and
+each figure is counted over the slices of an organ in all cases ("times" in all), then averaged over the organs.
 """
 
 import argparse

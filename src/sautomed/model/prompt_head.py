@@ -98,7 +98,7 @@ def best_of_others(logits: Float[Tensor, "b k1 h w"]) -> Float[Tensor, "b k1-1 h
 
 def prompt_maps(
     state: SliceState, given: GivenPrompts | None, size: tuple[int, int]
-) -> Float[Tensor, "b k {MAPS} {size[0]} {size[1]}"]:
+) -> Float[Tensor, "b k 9 h w"]:
     """Return what is known of each class at each place of the logits.
 
     In this order: the mask of the previous slice, the same averaged over `BLURS`, whether the class is unknown or
@@ -114,7 +114,7 @@ def prompt_maps(
     return torch.stack([before, *blurred, *flags, carried.relu(), (-carried).relu(), inside, outside], 2)
 
 
-def resized(maps: Float[Tensor, "b k _ _"], size: tuple[int, int]) -> Float[Tensor, "b k {size[0]} {size[1]}"]:
+def resized(maps: Float[Tensor, "b k _ _"], size: tuple[int, int]) -> Float[Tensor, "b k h w"]:
     """Return maps at this size, averaged where they shrink."""
     if maps.shape[-2:] == size:
         return maps

@@ -95,7 +95,7 @@ class SliceState:
     boxes: Float[Tensor, "b k 4"]
     seen: Int[Tensor, "b k"]
     masks: Float[Tensor, "b k h w"]
-    carried: Float[Tensor, "b k h w"]
+    carried: Float[Tensor, "b k h2 w2"]
 
     @staticmethod
     def unknown(history: Float[Tensor, "b tokens c"], classes: int) -> "SliceState":

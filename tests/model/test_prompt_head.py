@@ -75,6 +75,14 @@ def test_a_prompt_changes_its_own_class_alone():
 
 
 @torch.no_grad()
+def test_classes_of_which_nothing_is_known_stay_what_the_image_says():
+    head, (logits, pixels), start = awake_head(), inputs(), SliceState.unknown(torch.zeros(1, 2, 4), CLASSES)
+    assert torch.equal(head(logits, pixels, start, None), logits)
+    changed = head(logits, pixels, start, given_some()) - logits
+    assert changed.abs().amax((0, 2, 3)).gt(1e-3).tolist() == [False, True, False, True]
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("name", ["seen", "masks", "carried"])
 def test_every_part_of_the_state_is_read(name):
     head, (logits, pixels), state = awake_head(), inputs(), walked_state()

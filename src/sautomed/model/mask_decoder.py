@@ -5,6 +5,7 @@ History tokens and prompt embeddings are concatenated to the output tokens. SAM'
 trained beside it; its head, which no loss would reach, is left out.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import zip_longest
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from transformers.models.sam.modeling_sam import (
 )
 
 SAM_NORM_EPS = 1e-5  # of the two-way transformer in the official code; transformers' own default differs
+NORM_GROUPS = 8  # ours; a batch norm would see as few slices as a run's step has rows
 SAM_SPREAD = 0.1  # ours: noise that tells the classes' mask tokens apart at the start, beside SAM's own token
 
 
@@ -145,4 +147,5 @@ def _upscaling_of(sam: SamMaskDecoder) -> dict[str, Tensor]:
 
 
 def _conv_norm(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
+    norm = nn.GroupNorm(math.gcd(NORM_GROUPS, outputs), outputs)
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), norm, nn.ReLU())

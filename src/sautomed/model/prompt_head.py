@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sautomed.model.given import GivenPrompts
 from sautomed.model.values import Seen, SliceState
 
-WIDTHS = (24, 16)  # channels of the two layers
+WIDTHS = (16, 16)  # channels of the two layers
 BLURS = (9, 25)  # pixels over which the previous mask is averaged, so that a head sees it from farther away
 MAPS = 7 + len(BLURS)  # of `prompt_maps`
 FADE = 0.97  # per slice, of the memory of a correction
@@ -49,7 +49,12 @@ class PromptHead(nn.Module):
         state: SliceState,
         given: GivenPrompts | None,
     ) -> Float[Tensor, "b k1 h w"]:
-        """Change the logits of the classes; the background stays."""
+        """Change the logits of the classes of which anything is known or given; the others and the background stay."""
+        informed = state.seen != Seen.UNKNOWN
+        if given is not None:
+            informed = informed | given.is_given
+        if not informed.any():
+            return logits
         maps = prompt_maps(state, given, (logits.shape[-2], logits.shape[-1]))
         classes = maps.shape[1]
         own, best_other = logits[:, 1:], best_of_others(logits)
@@ -57,8 +62,8 @@ class PromptHead(nn.Module):
         seen = torch.cat([maps.to(logits), torch.stack(bounded, 2)], 2)
         each = self.from_maps(rearrange(seen, "b k m h w -> (b k) m h w").contiguous(memory_format=torch.channels_last))
         x = (each + self.from_pixels(pixels).repeat_interleave(classes, 0)).relu()
-        change = self.change(self.wide(x).relu())
-        return torch.cat([logits[:, :1], own + rearrange(change, "(b k) 1 h w -> b k h w", k=classes)], 1)
+        change = rearrange(self.change(self.wide(x).relu()), "(b k) 1 h w -> b k h w", k=classes)
+        return torch.cat([logits[:, :1], own + change * informed[..., None, None]], 1)
 
     def remember(
         self,
@@ -96,9 +101,7 @@ def best_of_others(logits: Float[Tensor, "b k1 h w"]) -> Float[Tensor, "b k1-1 h
     return torch.where(which[:, :1] == channel, top[:, 1:], top[:, :1])
 
 
-def prompt_maps(
-    state: SliceState, given: GivenPrompts | None, size: tuple[int, int]
-) -> Float[Tensor, "b k 9 h w"]:
+def prompt_maps(state: SliceState, given: GivenPrompts | None, size: tuple[int, int]) -> Float[Tensor, "b k 9 h w"]:
     """Return what is known of each class at each place of the logits.
 
     In this order: the mask of the previous slice, the same averaged over `BLURS`, whether the class is unknown or

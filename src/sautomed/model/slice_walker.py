@@ -87,16 +87,16 @@ class SliceWalker(Segmenter):
     def share_examples(self, examples: Examples, settings: TrainSettings) -> list[SharedFeatures]:
         """Encode every image once, then let all slices look at their neighbours at once.
 
-        Where training begins with single slices, these have no neighbours but themselves: two thirds of the images
-        need not be encoded, and a training sees more different slices.
+        Slices that come alone have no neighbours but themselves: a training that begins with them encodes a third of
+        the images and sees more different slices.
 
         Returns:
             One item per slice, each with a row per example.
         """
         b, n = examples.labels.shape[:2]
-        if n == 1 and settings.singles:
-            own = self.encode(examples.images[:, 1])
-            return [self.share(own, own, own)]
+        if examples.images.shape[1] == n:
+            own = self.encode(examples.images.transpose(0, 1).flatten(0, 1))
+            return self.share(own, own, own).split(b)
         slices = self._encode_slices(examples.images, settings.trunk_gradient)
         earlier, here, later = (Features.cat(slices[i : i + n]) for i in range(3))
         up = examples.upward.repeat(n)[:, None, None, None]

@@ -197,8 +197,8 @@ class Examples(Protocol):
     """A batch of training examples: consecutive slices in walk order, the last being the target."""
 
     @property
-    def images(self) -> Float[Tensor, "b n+2 3 h w"]:
-        """Slices with one neighbour more at each end."""
+    def images(self) -> Float[Tensor, "b m 3 h w"]:
+        """Slices with one neighbour more at each end, m = n + 2, or without, m = n."""
 
     @property
     def labels(self) -> Int[Tensor, "b n h w"]:

@@ -22,17 +22,18 @@ from sautomed.training.prepare import PreparedCase
 
 
 class SliceRun(NamedTuple):
-    """Consecutive slices in walk order. `images` has one more at each end: the neighbours of the first and the last.
+    """Consecutive slices in walk order.
 
     Attributes:
-        images: In [0, 1].
+        images: In [0, 1]; one more at each end, the neighbours of the first and the last, except for single slices at
+            the beginning of a training, which come alone.
         labels: Of the inner slices; the last is the target.
         upward: Whether the walk goes towards higher indices; else the anatomical order is the reverse.
         before: Labels of the slice before the first of `labels`.
         cases: Ids.
     """
 
-    images: Float[Tensor, "b n+2 3 h w"]
+    images: Float[Tensor, "b m 3 h w"]
     labels: Int[Tensor, "b n h w"]
     upward: Tensor
     before: Int[Tensor, "b h w"]
@@ -73,9 +74,10 @@ class SliceRunDataset(TorchDataset):
         if self.stack is not None:
             return [self._stack(rng, *self.stack)]
         step = number // self.settings.batch
-        history = history_length(self.settings, self.seed, step, self._longest_history(step))
+        longest = self._longest_history(step)
+        history = history_length(self.settings, self.seed, step, longest)
         examples = (1 + self.settings.max_history) // (1 + history) if self.settings.singles else 1
-        return [self._run(rng, history) for _ in range(examples)]
+        return [self._run(rng, history, alone=longest == 0) for _ in range(examples)]
 
     def _longest_history(self, step: int) -> int:
         """Return the most history slices of a step's runs. Time goes on while a batch is read, so it is asked once."""
@@ -83,33 +85,37 @@ class SliceRunDataset(TorchDataset):
             self._longest = (step, longest_history(self.settings, self.progress(step)))
         return self._longest[1]
 
-    def _run(self, rng: np.random.Generator, history: int) -> Example:
+    def _run(self, rng: np.random.Generator, history: int, alone: bool) -> Example:
         case, target = self._draw(rng)
         upward = bool(rng.random() < 0.5)
         direction = 1 if upward else -1
-        images, labels = self._load(case, [target + direction * shift for shift in range(-history - 1, 2)], rng)
-        return images, labels[1:-1], upward, labels[0], case.id
+        run = [target + direction * shift for shift in range(-history - 1, 1)]  # with the slice before it
+        images, labels = self._load(case, [target] if alone else [*run, target + direction], run, rng)
+        return images, labels[1:], upward, labels[0], case.id
 
     def _stack(self, rng: np.random.Generator, slices: int, overhang: int) -> Example:
         case, target = self._draw(rng)
         first = _stack_start(target, len(case.presence), slices, overhang, rng)
-        images, labels = self._load(case, list(range(first - 1, first + slices + 1)), rng)
-        return images, labels[1:-1], True, labels[0], case.id
+        run = list(range(first - 1, first + slices))
+        images, labels = self._load(case, [*run, first + slices], run, rng)
+        return images, labels[1:], True, labels[0], case.id
 
     def _draw(self, rng: np.random.Generator) -> tuple[PreparedCase, int]:
         case = self.cases[int(rng.integers(len(self.cases)))]
         return case, _target(case.presence, rng, self.settings.balanced)
 
-    def _load(self, case: PreparedCase, wanted: list[int], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Load slices; those past either end repeat the edge, and channels may reach one further than the run."""
+    def _load(
+        self, case: PreparedCase, seen: list[int], labelled: list[int], rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Load images and labels of slices; those past either end repeat the edge. Channels may reach one further."""
         depth = len(case.images)
-        low, high = max(min(wanted) - 1, 0), min(max(wanted) + 1, depth - 1)
+        seen, labelled = ([min(max(t, 0), depth - 1) for t in rows] for rows in (seen, labelled))
+        low, high = max(min(*seen, *labelled) - 1, 0), min(max(*seen, *labelled) + 1, depth - 1)
         images = torch.from_numpy(case.images[low : high + 1].astype(np.float32))
         labels = torch.from_numpy(np.array(case.labels[low : high + 1]))
         images, labels = self.augment(images, labels, rng)
-        inside = [min(max(t, 0), depth - 1) for t in wanted]
-        index = torch.tensor([channel_slices(t, depth, self.channels) for t in inside]) - low
-        return images[index], labels[[t - low for t in inside]].long()
+        index = torch.tensor([channel_slices(t, depth, self.channels) for t in seen]) - low
+        return images[index], labels[[t - low for t in labelled]].long()
 
 
 def longest_history(settings: TrainSettings, progress: float) -> int:

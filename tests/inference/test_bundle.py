@@ -269,25 +269,36 @@ def test_weights_of_another_number_of_organs_are_refused(folder):
     refused(folder, errors.WrongWeights, "mask_tokens has shape")
 
 
-@pytest.mark.parametrize("number", [0, 3, "1", None])
+@pytest.mark.parametrize("number", [0, 4, "1", None])
 def test_another_format_number_is_refused(folder, number):
     edit(folder / "config.json", format=number)
-    refused(folder, errors.NotAModel, r"config\.json.*1 to 2")
+    refused(folder, errors.NotAModel, r"config\.json.*1 to 3")
 
 
-def test_an_earlier_3d_sautomed_is_refused_by_name(folder):
-    edit(folder / "config.json", format=1)
-    error = refused(folder, errors.NotAModel, "3D-SAutoMed of the model format 1")
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_earlier_3d_sautomed_is_refused_by_name(folder, number):
+    edit(folder / "config.json", format=number)
+    error = refused(folder, errors.NotAModel, f"3D-SAutoMed of the model format {number}")
     assert "Train it again" in error.cure
 
 
-def test_an_earlier_folder_of_another_system_is_read(tmp_path):
-    model = {"name": "samed", **{key: SMALL_MODEL[key] for key in ("trunk", "dim", "decoder")}}
+def earlier(model, folder, number):
+    """Save a network of another system as a folder of an earlier format."""
     settings = Settings.model_validate({"model": model, "data": {"image_size": 128}})
     network = build_segmenter(settings.model, 2, 128)
-    save_bundle(tmp_path / "model", Bundle(network, settings, LABELS, "MR"))
-    edit(tmp_path / "model" / "config.json", format=1)
+    save_bundle(folder, Bundle(network, settings, LABELS, "MR"))
+    edit(folder / "config.json", format=number)
+    return network
+
+
+def test_an_earlier_folder_of_another_system_is_read(tmp_path):
+    network = earlier({"name": "dynunet", "slices": 4, "flat_stages": 1, "filters": 16}, tmp_path / "model", 1)
     assert load_bundle(tmp_path / "model").network.state_dict().keys() == network.state_dict().keys()
+
+
+def test_an_earlier_folder_with_another_upscaling_is_refused_by_name(tmp_path):
+    earlier({"name": "samed", **{key: SMALL_MODEL[key] for key in ("trunk", "dim", "decoder")}}, tmp_path / "model", 2)
+    refused(tmp_path / "model", errors.NotAModel, "samed of the model format 2")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "\xff"])

@@ -42,8 +42,9 @@ from sautomed.model.segmenter import Segmenter
 from sautomed.scans.files import atomic_write, write_json
 from sautomed.scans.paths import read_json
 
-FORMAT = 2
-SAUTOMED_SINCE = 2  # the first format with today's parts of 3D-SAutoMed; those of all other systems are as in format 1
+FORMAT = 3
+SAUTOMED_SINCE = 2  # the first format with today's parts of 3D-SAutoMed
+SMALL_TRUNKS_SINCE = 3  # the first with today's upscaling behind a convolutional trunk; all else is as in format 1
 _TRUNK = TypeAdapter(PretrainedTrunk | None)
 _INTENSITIES = TypeAdapter(tuple[IntensityPercentiles, ...])
 
@@ -168,14 +169,20 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _check_age(model: SystemSettings, written_as: int, folder: Path) -> None:
-    """Refuse a 3D-SAutoMed whose weights would mean something else in today's network."""
+    """Refuse a network whose weights would mean something else in today's."""
+    system = "3D-SAutoMed" if isinstance(model, ModelSettings) else model.name
+    trunk = getattr(model, "trunk", None)
     if isinstance(model, ModelSettings) and written_as < SAUTOMED_SINCE:
-        raise NotAModel(
-            f"holds a 3D-SAutoMed of the model format {written_as}: its prompts carried no boxes, and its history "
-            "tokens were filtered differently.",
-            where=folder,
-            cure="Train it again, or use the sautomed version that wrote it.",
-        )
+        fault = "its prompts carried no boxes, and its history tokens were filtered differently."
+    elif trunk is not None and trunk.kind != "sam" and written_as < SMALL_TRUNKS_SINCE:
+        fault = "masks were upscaled by other layers behind its small trunk."
+    else:
+        return
+    raise NotAModel(
+        f"holds a {system} of the model format {written_as}: {fault}",
+        where=folder,
+        cure="Train it again, or use the sautomed version that wrote it.",
+    )
 
 
 def _damaged(fault: str, path: Path) -> NotAModel:

@@ -19,7 +19,7 @@ WIDTHS = (16, 16)  # channels of the two layers
 BLURS = (9, 25)  # pixels over which the previous mask is averaged, so that a head sees it from farther away
 MAPS = 7 + len(BLURS)  # of `prompt_maps`
 FADE = 0.97  # per slice, of the memory of a correction
-LOGIT_RANGE = 8.0  # logits beyond tell nothing more
+LOGIT_RANGE = 8.0  # the unit of logits going in, where those beyond tell nothing more, and of changes coming out
 
 
 class PromptHead(nn.Module):
@@ -62,7 +62,7 @@ class PromptHead(nn.Module):
         seen = torch.cat([maps.to(logits), torch.stack(bounded, 2)], 2)
         each = self.from_maps(rearrange(seen, "b k m h w -> (b k) m h w").contiguous(memory_format=torch.channels_last))
         x = (each + self.from_pixels(pixels).repeat_interleave(classes, 0)).relu()
-        change = rearrange(self.change(self.wide(x).relu()), "(b k) 1 h w -> b k h w", k=classes)
+        change = LOGIT_RANGE * rearrange(self.change(self.wide(x).relu()), "(b k) 1 h w -> b k h w", k=classes)
         return torch.cat([logits[:, :1], own + change * informed[..., None, None]], 1)
 
     def remember(

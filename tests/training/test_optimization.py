@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from sautomed.training.optimization import make_optimizer, warming_average
+from sautomed.config import TrainSettings
+from sautomed.model.build import build
+from sautomed.training.optimization import HEAD_RATE, make_optimizer, warming_average
 
 
 def test_weight_decay_is_for_matrices_only(fresh_model, small_settings):
@@ -24,3 +26,14 @@ def test_the_average_forgets_quickly_at_first(count, keep):
     warming_average(0.9)([mean, whole], [torch.tensor([2.0, 3.0]), torch.tensor([7])], count)
     torch.testing.assert_close(mean, torch.tensor([keep * 1 + (1 - keep) * 2, 3.0]))
     assert whole.item() == 7  # counters are copied
+
+
+def test_the_prompt_head_learns_at_a_higher_rate(small_settings):
+    model = build(small_settings.model.model_copy(update={"prompt_head": True}), 2, 128)
+    settings = TrainSettings(learning_rate=1e-3)
+    head = {id(parameter) for parameter in model.prompt_head.parameters()}
+    groups = make_optimizer(model, settings).param_groups
+    rates = {(id(p) in head, group["lr"]) for group in groups for p in group["params"]}
+    assert rates == {(False, 1e-3), (True, HEAD_RATE * 1e-3)}
+    decayed = {(id(p) in head, p.ndim > 1) for group in groups for p in group["params"] if group["weight_decay"]}
+    assert decayed == {(False, True), (True, True)}

@@ -111,10 +111,11 @@ class SAutoMed(SliceWalker):
     def runs(self, examples: Examples, settings: TrainSettings, generator: torch.Generator) -> PromptedRuns:
         """Return the runs of a batch, with rows that teach obedience as `train.prompt_rows` says.
 
-        Single slices that come alone at the beginning of a training have none: the image comes first.
+        Half of the batches of single slices that come alone at the beginning of a training have none.
         """
         plain = super().runs(examples, settings, generator)
-        if settings.prompt_rows == 0 or examples.images.shape[1] == examples.labels.shape[1]:
+        alone = examples.images.shape[1] == examples.labels.shape[1]
+        if settings.prompt_rows == 0 or (alone and torch.rand((), generator=generator) < 0.5):
             return plain
         return prompted_runs(examples, plain.state, settings.prompt_rows, settings.box_jitter, generator)
 

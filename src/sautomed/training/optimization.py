@@ -9,24 +9,31 @@ from torch import Tensor, nn
 from sautomed.config import TrainSettings
 
 
+HEAD_RATE = 3.0  # ours: of the prompt head's learning rate; it begins to learn late, when the rate has fallen
+
+
 def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
     """Return the optimiser that the settings name, over the trained parameters."""
-    groups = _groups(model, settings.weight_decay)
+    groups = _groups(model, settings)
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, settings.learning_rate, settings.momentum, nesterov=settings.nesterov)
     return torch.optim.AdamW(groups, lr=settings.learning_rate)
 
 
-def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Give weight decay to the matrices of layers only, not to norms, biases and tokens."""
-
-    def decays(name: str, parameter: nn.Parameter) -> bool:
-        return parameter.ndim >= 2 and name.endswith("weight")
-
-    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+def _groups(model: nn.Module, settings: TrainSettings) -> list[dict[str, Any]]:
+    """Give weight decay to the matrices of layers only, not to norms, biases and tokens, and the head its own rate."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            decays = parameter.ndim >= 2 and name.endswith("weight")
+            groups.setdefault((decays, name.startswith("prompt_head.")), []).append(parameter)
     return [
-        {"params": [p for name, p in trained if decays(name, p)], "weight_decay": weight_decay},
-        {"params": [p for name, p in trained if not decays(name, p)], "weight_decay": 0.0},
+        {
+            "params": parameters,
+            "weight_decay": settings.weight_decay if decays else 0.0,
+            "lr": settings.learning_rate * (HEAD_RATE if is_head else 1.0),
+        }
+        for (decays, is_head), parameters in sorted(groups.items(), key=lambda group: group[0], reverse=True)
     ]
 
 

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from sautomed.config import TrainSettings
 
-
 HEAD_RATE = 3.0  # ours: of the prompt head's learning rate; it begins to learn late, when the rate has fallen
 
 

@@ -21,18 +21,18 @@ def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Opt
 
 def _groups(model: nn.Module, settings: TrainSettings) -> list[dict[str, Any]]:
     """Give weight decay to the matrices of layers only, not to norms, biases and tokens, and the head its own rate."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}  # (is of the head, does not decay), in this order
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decays = parameter.ndim >= 2 and name.endswith("weight")
-            groups.setdefault((decays, name.startswith("prompt_head.")), []).append(parameter)
+            groups.setdefault((name.startswith("prompt_head."), not decays), []).append(parameter)
     return [
         {
             "params": parameters,
-            "weight_decay": settings.weight_decay if decays else 0.0,
+            "weight_decay": 0.0 if is_free else settings.weight_decay,
             "lr": settings.learning_rate * (HEAD_RATE if is_head else 1.0),
         }
-        for (decays, is_head), parameters in sorted(groups.items(), key=lambda group: group[0], reverse=True)
+        for (is_head, is_free), parameters in sorted(groups.items(), key=lambda group: group[0])
     ]
 
 

@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sautomed.config import load_settings
+from sautomed.config import TrainSettings, load_settings
 from sautomed.model.build import build, decoder_widths
 from sautomed.model.given import GivenPrompts
 from sautomed.model.values import Seen
+
+from .examples import make_run
 
 PARTS = ("local_3d", "global_3d", "prompt")
 MODULES = {"local_3d": "slice_attention", "global_3d": "history", "prompt": "generator"}
@@ -177,3 +179,32 @@ def test_tiny_has_at_most_8_million_parameters():
 def test_the_head_reaches_stride_4_of_sam_or_full_resolution(head, stride, widths):
     settings = load_settings("sam-vit-b", [f"model.decoder.head={head}"]).model.decoder
     assert decoder_widths(settings, 256, stride) == widths
+
+
+def test_rows_that_teach_obedience_come_with_runs_and_with_half_of_the_single_slices(small_model):
+    run = make_run(batch=8, slices=1, upward=(True,) * 8)
+    alone = run._replace(images=run.images[:, 1:-1])
+
+    def taught(examples, seed, share=1.0):
+        runs = small_model.runs(examples, TrainSettings(prompt_rows=share), torch.Generator().manual_seed(seed))
+        return bool((runs.state.seen != Seen.UNKNOWN).any())
+
+    assert all(taught(run, seed) for seed in range(20))
+    assert 0 < sum(taught(alone, seed) for seed in range(20)) < 20
+    assert not any(taught(run, seed, share=0.0) for seed in range(20))
+
+
+@torch.no_grad()
+def test_masks_obey_without_the_gate_only_what_the_network_has_learned(small_model):
+    """The gate can be switched off, to see what a network itself makes of its prompts."""
+    f = features(small_model)
+    shared, given = small_model.share(f, f, f), GivenPrompts.nothing(2, (64, 64)).not_here(0)
+    enforced = small_model.step(shared, small_model.start(1), given)
+    small_model.enforces_given = False
+    try:
+        free = small_model.step(shared, small_model.start(1), given)
+    finally:
+        small_model.enforces_given = True
+    assert not (enforced.logits.argmax(1) == 1).any()
+    assert torch.equal(free.logits, enforced.ungated)
+    assert torch.equal(free.logits, free.ungated)

@@ -25,7 +25,7 @@ LOGIT_RANGE = 8.0  # the unit of logits going in, where those beyond tell nothin
 class PromptHead(nn.Module):
     """From the decoder's logits, its finest features and maps of prompts to logits that heed the prompts.
 
-    Silent at first: its last layer starts at zero.
+    Silent at first: its last layers start at zero.
 
     Args:
         pixels: Channels of the decoder's finest features.
@@ -39,8 +39,10 @@ class PromptHead(nn.Module):
         self.from_maps = nn.Conv2d(MAPS + 2, first, 3, padding=1, bias=False)
         self.wide = nn.Conv2d(first, second, 3, padding=2, dilation=2)
         self.change = nn.Conv2d(second, 1, 1)
-        nn.init.zeros_(self.change.weight)
-        nn.init.zeros_(self.change.bias)  # type: ignore[arg-type]
+        # what a map says by itself, which is all that "not here" needs
+        self.direct = nn.Conv2d(MAPS + 2, 1, 1, bias=False)
+        for parameter in (*self.change.parameters(), *self.direct.parameters()):
+            nn.init.zeros_(parameter)
 
     def forward(
         self,
@@ -60,10 +62,11 @@ class PromptHead(nn.Module):
         own, best_other = logits[:, 1:], best_of_others(logits)
         bounded = [x.clamp(-LOGIT_RANGE, LOGIT_RANGE) / LOGIT_RANGE for x in (own, best_other)]
         seen = torch.cat([maps.to(logits), torch.stack(bounded, 2)], 2)
-        each = self.from_maps(rearrange(seen, "b k m h w -> (b k) m h w").contiguous(memory_format=torch.channels_last))
-        x = (each + self.from_pixels(pixels).repeat_interleave(classes, 0)).relu()
-        change = LOGIT_RANGE * rearrange(self.change(self.wide(x).relu()), "(b k) 1 h w -> b k h w", k=classes)
-        return torch.cat([logits[:, :1], own + change * informed[..., None, None]], 1)
+        each = rearrange(seen, "b k m h w -> (b k) m h w").contiguous(memory_format=torch.channels_last)
+        x = (self.from_maps(each) + self.from_pixels(pixels).repeat_interleave(classes, 0)).relu()
+        change = self.change(self.wide(x).relu()) + self.direct(each)
+        change = LOGIT_RANGE * rearrange(change, "(b k) 1 h w -> b k h w", k=classes) * informed[..., None, None]
+        return torch.cat([logits[:, :1], own + change], 1)
 
     def remember(
         self,

@@ -5,7 +5,6 @@ authoritative. Masks obey by a gate on the logits, whatever a network makes of i
 the gate, which has no gradient outside a box.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
@@ -15,10 +14,10 @@ import torch.nn.functional as nnf
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sautomed.model.boxes import boxes_of_masks
+from sautomed.model.boxes import boxes_of_masks, paired_iou
 
-# ours: added inside a given box, where a quarter of the probability then beats one other class
-HELP = math.log(3)
+HELPS = (0.55, 1.1, 2.2, 4.4, 8.8)  # ours: of logits, that a class may get inside a given box
+WORTH = 0.1  # ours: of IoU with the given box, that more help must bring
 MARGIN = 10.0  # ours: of logits, between what is allowed and what is not
 
 
@@ -95,8 +94,9 @@ class GivenPrompts:
 def gate(logits: Float[Tensor, "b k1 h w"], given: GivenPrompts) -> Float[Tensor, "b k1 h w"]:
     """Make the masks of a slice obey what was given for it; classes of which nothing was given compete as before.
 
-    Outside its box, or where it is not, a class is held below the best other one. Inside its box it is helped. A mask
-    is taken as it is; where two masks overlap, the class with the smaller number wins.
+    Outside its box, or where it is not, a class is held below the best other one. Inside its box it is helped, as far
+    as its mask then fills the box better. A mask is taken as it is; where two masks overlap, the class with the smaller
+    number wins.
     """
     h, w = logits.shape[-2:]
     background, organs = logits[:, :1], logits[:, 1:]
@@ -104,10 +104,33 @@ def gate(logits: Float[Tensor, "b k1 h w"], given: GivenPrompts) -> Float[Tensor
     boxed = (kinds == GivenKind.HERE) & _inside(given.boxes, h, w)
     masked = (kinds == GivenKind.MASK) & (nnf.interpolate(given.masks.float(), (h, w), mode="area") >= 0.5)
     allowed = (kinds == GivenKind.NOTHING) | boxed | masked
-    organs = organs + HELP * boxed.to(organs)
+    if boxed.any():
+        organs = organs + _help(logits, boxed, given.boxes.to(logits)) * boxed
     best = torch.cat([background, organs.masked_fill(~allowed, -torch.inf)], 1).amax(1, keepdim=True)
     organs = torch.where(allowed, organs, torch.minimum(organs, best - MARGIN))
     return torch.cat([background, torch.where(masked, torch.maximum(organs, best + MARGIN), organs)], 1)
+
+
+def _help(
+    logits: Float[Tensor, "b k1 h w"], inside: Bool[Tensor, "b k h w"], boxes: Float[Tensor, "b k 4"]
+) -> Float[Tensor, "b k 1 1"]:
+    """Return what each class gets inside its given box: nothing, or the least that makes its mask fill the box.
+
+    A box that the mask fills already says nothing of the outline in it: help would only make the mask larger.
+    """
+    first, second = logits.topk(2, dim=1).values.split(1, dim=1)
+    organs = logits[:, 1:]
+    lead = organs - torch.where(organs == first, second, first)  # over the best other class
+
+    def filled(help_: float) -> Float[Tensor, "b k"]:
+        return paired_iou(boxes_of_masks(inside & (lead + help_ > 0))[0], boxes)[0]
+
+    best, chosen = filled(0.0), torch.zeros_like(boxes[..., 0])
+    for help_ in HELPS:
+        iou = filled(help_)
+        better = iou > best + WORTH
+        best, chosen = torch.where(better, iou, best), chosen.masked_fill(better, help_)
+    return chosen[..., None, None]
 
 
 def _inside(boxes: Float[Tensor, "b k 4"], h: int, w: int) -> Bool[Tensor, "b k {h} {w}"]:

@@ -18,6 +18,7 @@ from hashlib import blake2b
 from typing import Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as nnf
 from jaxtyping import Float
 from torch import Tensor
 
@@ -46,18 +47,23 @@ class Walker(Protocol):
 
 @dataclass(frozen=True)
 class SliceLook:
-    """One slice as the walk predicts it, with maps of features that were behind it.
+    """One slice as the walk predicts it, with the finest features behind it.
 
     Attributes:
         predicted: What the walk yields, or would yield with other prompts given.
         ungated: Logits before given prompts were enforced.
-        maps: Of the slice alone, each at its own resolution: the decoder's finest, if it gives one, and the trunk's
-            finest, or z where the trunk has one map only.
+        features: The decoder's if it gives any, else the trunk's finest map, else z; in half precision, with length 1
+            at every place, at their own resolution.
     """
 
     predicted: PredictedSlice
     ungated: Float[Tensor, "k1 h w"]
-    maps: tuple[Float[Tensor, "_ _ _"], ...]
+    features: Float[Tensor, "c _ _"]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all maps."""
+        return self.predicted.logits.nbytes + self.ungated.nbytes + self.features.nbytes
 
 
 class Walk:
@@ -168,11 +174,11 @@ class Walk:
         rows, before = self._repeated(slices, {row: self._states[t]})
         shared, out = self._predict(rows, before, prompts)
         self.features.release(self._done)
-        ungated = out.logits if out.ungated is None else out.ungated
-        finest = shared.fine[-1] if shared.fine else shared.z
-        maps = (finest[row],) if out.pixels is None else (out.pixels[row], finest[row])
-        predicted = _predicted(t, out.logits[row].clone(), self._states[t], out.boxes is not None)
-        return SliceLook(predicted, ungated[row].clone(), tuple(m.clone() for m in maps))
+        logits = out.logits[row].clone()  # a view would hold the memory of the other rows
+        ungated = logits if out.ungated is None else out.ungated[row].clone()
+        finest = shared.z if not shared.fine else shared.fine[-1]
+        features = nnf.normalize((finest if out.pixels is None else out.pixels)[row].float(), dim=0).half()
+        return SliceLook(_predicted(t, logits, self._states[t], out.boxes is not None), ungated, features)
 
     def resume(self, t: int, state: SliceState, tolerance: float = 0.0) -> Iterator[PredictedSlice]:
         """Predict slice t with another state, and the visited slices behind it as far as anything changes.
@@ -231,9 +237,7 @@ class Walk:
             }
         return [self._record(slices[row], row, before, out) for row in states]
 
-    def _repeated(
-        self, slices: tuple[int, ...], states: dict[int, SliceState]
-    ) -> tuple[tuple[int, ...], SliceState]:
+    def _repeated(self, slices: tuple[int, ...], states: dict[int, SliceState]) -> tuple[tuple[int, ...], SliceState]:
         """Return slices and states of some rows of a step, in a batch of the step's size.
 
         So every number is that of the whole step. Rows that are not asked for repeat one that is.

@@ -4,9 +4,9 @@
 
 MODEL is a model folder of a system that goes slice by slice, DATASET the data set of its training. Each case that was
 not trained on is walked once. Then a simulated person looks for the slice and organ with the most wrong pixels, gives
-what is true of it, and looks again. In one table the person paints masks, in the other draws boxes; in both an organ that is
-not in the slice is said to be not there. Errors are chosen and counted in the network's square, where the model can
-correct them; DSC and HD95 are those of the native grid. Painted pixels stay as painted on both.
+what is true of it, and looks again. In one table the person paints masks, in the other draws boxes; in both an organ
+that is not in the slice is marked as not there. Errors are chosen and counted in the network's square; DSC and HD95
+are those of the native grid. Painted pixels stay as painted on both.
 """
 
 import argparse

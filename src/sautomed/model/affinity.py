@@ -14,7 +14,7 @@ from torch import Tensor
 WINDOW = 7  # places along a side
 SHARPNESS = 20.0  # times the cosine, in the softmax
 FADING = 0.9  # of a residual, from one slice to the next
-DOUBT = 0.25  # power of 4 p (1 - p), by which a residual counts less where a network was sure
+DOUBT = 0.4  # power of 4 p (1 - p), by which a residual counts less where a network was sure
 SMALLEST = 1e-3  # residuals below are dropped, so that their region does not grow from slice to slice
 
 

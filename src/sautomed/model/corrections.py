@@ -23,7 +23,7 @@ from sautomed.model.given import GivenKind, GivenPrompts, gate
 from sautomed.model.values import PredictedSlice
 from sautomed.model.walk import SliceLook, Walk
 
-REACH = 5  # slices that a correction travels to either side
+REACH = 8  # slices that a correction travels to either side
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class _Correction:
         classes: These classes; 0 is the first organ.
         ungated: Logits of the slice, predicted with it.
         residual: Of these classes on slice t: 1 where the correction added a class, -1 where it took it, on other
-            slices something between. Begins with the corrected slice and grows outward as it is asked for.
+            slices something between. Begins with the corrected slice and grows outward as it is asked for. What a box
+            added is left out: a box is sure only of what lies outside of it.
     """
 
     given: GivenPrompts
@@ -122,6 +123,8 @@ class CorrectedWalk:
         classes = tuple(torch.nonzero(given.kinds[0] != GivenKind.NOTHING)[:, 0].tolist())
         before, after = self._look(t).predicted.logits.argmax(0), gate(ungated[None], given)[0].argmax(0)
         residual = torch.stack([(after == k + 1).float() - (before == k + 1).float() for k in classes])
+        boxed = given.kinds[0, list(classes)] == GivenKind.HERE
+        residual = torch.where(boxed[:, None, None], residual.clamp(max=0), residual)
         return _Correction(given, classes, ungated, {t: residual})
 
     def _arriving(self, t: int) -> Float[Tensor, "k h w"] | None:

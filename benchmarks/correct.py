@@ -12,7 +12,7 @@ are those of the native grid. Painted pixels stay as painted on both.
 import argparse
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -31,7 +31,7 @@ from sautomed.inference.resize import consecutive
 from sautomed.inference.view import NetworkView
 from sautomed.model.boxes import boxes_of_masks
 from sautomed.model.corrections import CorrectedWalk
-from sautomed.model.given import GivenKind, GivenPrompts
+from sautomed.model.given import GivenKind, GivenPrompts, gate_at_masks
 from sautomed.model.slice_walker import SliceWalker
 from sautomed.model.values import PredictedSlice
 from sautomed.model.walk import Walk
@@ -66,7 +66,12 @@ def walking_on(walk: Walk) -> Update:
 
 def that_slice_alone(walk: Walk) -> Update:
     """Return the update by which only the corrected slice changes."""
-    return lambda t, given: [walk.look_again(t, given).predicted]
+
+    def update(t: int, given: GivenPrompts) -> Iterable[PredictedSlice]:
+        look = walk.look_again(t, given)
+        return [replace(look.predicted, logits=gate_at_masks(look.ungated[None], given)[0])]
+
+    return update
 
 
 UPDATES: dict[str, Callable[[Walk], Update]] = {
@@ -127,12 +132,12 @@ class Course:
     Attributes:
         scores: (DSC, HD95 in mm, error in ml, error in ml on slices that nobody touched, and what it was there at the
             start) after the numbers of corrections in `SHOWN`, and before.
-        raised: Updates that raised the total error.
+        rises_ml: Of updates that raised the total error, by how much.
         seconds: Of each update.
     """
 
     scores: dict[int, tuple[float, float, float, float, float]] = field(default_factory=dict)
-    raised: int = 0
+    rises_ml: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
 
@@ -152,7 +157,8 @@ def correct_case(labels: Labels, update: Update, paints: bool) -> Course:
         for part in parts:
             labels.show(part, given.get(part.index))
         now = labels.errors_ml()
-        course.raised += bool(now.sum() > before.sum())
+        if (rise := float(now.sum() - before.sum())) > 0:
+            course.rises_ml.append(rise)
         before = now
         if number in SHOWN:
             untouched = torch.tensor([u not in given for u in range(labels.view.depth)])
@@ -191,7 +197,8 @@ def courses_of(bundle: Bundle, volume: Volume, truth: LabelMap) -> dict[tuple[st
 def rows_of(name: str, courses: Sequence[Course]) -> list[tuple[str, ...]]:
     """Return the rows of a table: means over cases; shares and percentages are of the sums."""
     updates = max(SHOWN) * len(courses)
-    raised = f"{sum(course.raised for course in courses)} of {updates}"
+    rises = [rise for course in courses for rise in course.rises_ml]
+    raised = f"{len(rises)} of {updates}, at most by {max(rises):.2f} ml" if rises else f"0 of {updates}"
     seconds = f"{np.mean([s for course in courses for s in course.seconds]):.2f}"
     start = np.mean([course.scores[0] for course in courses], 0)
     rows = []

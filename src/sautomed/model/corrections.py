@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sautomed.model.affinity import add_residual, carry, unit_features
-from sautomed.model.given import GivenKind, GivenPrompts, gate
+from sautomed.model.given import GivenKind, GivenPrompts, gate, gate_at_masks
 from sautomed.model.values import PredictedSlice
 from sautomed.model.walk import SliceLook, Walk
 
@@ -69,6 +69,11 @@ class CorrectedWalk:
         self._stale: list[int] = []  # slices that may have changed, the nearest to the last correction first
         self._shown: dict[int, tuple[bytes, bytes]] = {}  # logits and classes of the slices that are not automatic
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the logits and features that are kept."""
+        return sum(look.nbytes for look in self._looks.values())
+
     def __iter__(self) -> Iterator[PredictedSlice]:
         return iter(self.walk)
 
@@ -92,7 +97,8 @@ class CorrectedWalk:
     def changes(self) -> Iterator[PredictedSlice]:
         """Yield the slices that corrections have changed since they were last yielded, the corrected one first.
 
-        An iteration may be broken off; the next one yields the rest.
+        Logits of a corrected slice are at the resolution of the given masks, if that is the finer one. An iteration may
+        be broken off; the next one yields the rest.
         """
         while self._stale:
             part = self._changed(self._stale[0])
@@ -111,7 +117,7 @@ class CorrectedWalk:
         if arriving is not None:
             logits = add_residual(logits, arriving)
         if correction is not None:
-            logits = gate(logits[None], correction.given)[0]
+            logits = gate_at_masks(logits[None], correction.given)[0]
         before = self._shown.pop(t, None) or _digests(automatic.logits)
         now = _digests(logits)
         if correction is not None or arriving is not None:
@@ -164,9 +170,8 @@ class CorrectedWalk:
         """Return the automatic prediction of a slice and its features."""
         look = self._looks.pop(t, None) or self.walk.look_again(t)
         self._looks[t] = look
-        held = sum(kept.nbytes for kept in self._looks.values())
-        while held > self.memory_bytes and len(self._looks) > 1:
-            held -= self._looks.pop(next(iter(self._looks))).nbytes
+        while self.nbytes > self.memory_bytes and len(self._looks) > 1:
+            del self._looks[next(iter(self._looks))]
         return look
 
 

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from sautomed.model.boxes import boxes_of_masks, paired_iou
 
-HELPS = (0.55, 1.1, 2.2, 4.4, 8.8)  # ours: of logits, that a class may get inside a given box
-WORTH = 0.1  # ours: of IoU with the given box, that more help must bring
+FILLED = 0.5  # ours: IoU of a given box with that of the mask in it, from which a class gets no help
+HELPS = tuple(n / 2 for n in range(1, 19))  # ours: of logits, for a class that does not fill its box
+WORTH = 0.05  # ours: of IoU, that more help must bring
 MARGIN = 10.0  # ours: of logits, between what is allowed and what is not
 
 
@@ -94,8 +95,8 @@ class GivenPrompts:
 def gate(logits: Float[Tensor, "b k1 h w"], given: GivenPrompts) -> Float[Tensor, "b k1 h w"]:
     """Make the masks of a slice obey what was given for it; classes of which nothing was given compete as before.
 
-    Outside its box, or where it is not, a class is held below the best other one. Inside its box it is helped, as far
-    as its mask then fills the box better. A mask is taken as it is; where two masks overlap, the class with the smaller
+    Outside its box, or where it is not, a class is held below the best other one. Inside its box it is helped if
+    it would be missed there. A mask is taken as it is; where two masks overlap, the class with the smaller
     number wins.
     """
     h, w = logits.shape[-2:]
@@ -111,12 +112,24 @@ def gate(logits: Float[Tensor, "b k1 h w"], given: GivenPrompts) -> Float[Tensor
     return torch.cat([background, torch.where(masked, torch.maximum(organs, best + MARGIN), organs)], 1)
 
 
+def gate_at_masks(logits: Float[Tensor, "b k1 _ _"], given: GivenPrompts) -> Float[Tensor, "b k1 _ _"]:
+    """Gate logits at the resolution of the given masks, if that is the finer one.
+
+    The edges of boxes and masks are then where they were given, and not at the nearest place of the logits.
+    """
+    size = given.masks.shape[-2:]
+    if size[0] > logits.shape[-2]:
+        logits = nnf.interpolate(logits, size, mode="bilinear", align_corners=False)
+    return gate(logits, given)
+
+
 def _help(
     logits: Float[Tensor, "b k1 h w"], inside: Bool[Tensor, "b k h w"], boxes: Float[Tensor, "b k 4"]
 ) -> Float[Tensor, "b k 1 1"]:
-    """Return what each class gets inside its given box: nothing, or the least that makes its mask fill the box.
+    """Return what each class gets inside its given box: the least that makes its mask fill the box best.
 
-    A box that the mask fills already says nothing of the outline in it: help would only make the mask larger.
+    Nothing if the mask fills the box more or less already: then the box says nothing of the outline in it, and help
+    would only make the mask larger.
     """
     first, second = logits.topk(2, dim=1).values.split(1, dim=1)
     organs = logits[:, 1:]
@@ -126,9 +139,10 @@ def _help(
         return paired_iou(boxes_of_masks(inside & (lead + help_ > 0))[0], boxes)[0]
 
     best, chosen = filled(0.0), torch.zeros_like(boxes[..., 0])
-    for help_ in HELPS:
+    missed = best < FILLED
+    for help_ in HELPS if missed.any() else ():
         iou = filled(help_)
-        better = iou > best + WORTH
+        better = missed & (iou > best + WORTH)
         best, chosen = torch.where(better, iou, best), chosen.masked_fill(better, help_)
     return chosen[..., None, None]
 

@@ -68,7 +68,6 @@ def add_residual(logits: Float[Tensor, "k1 h w"], residual: Float[Tensor, "k1-1 
     moved = nnf.pad(residual.abs() >= SMALLEST, (0, 0, 0, 0, 1, 0))
     doubt = (4 * p[1:] * (1 - p[1:]).clamp(min=0)) ** DOUBT
     wanted = nnf.pad((p[1:] + doubt * residual).clamp(0, 1), (0, 0, 0, 0, 1, 0)) * moved
-    wanted = wanted / wanted.sum(0).clamp(min=1)
     left, before = 1 - wanted.sum(0), 1 - (p * moved).sum(0)
     others = log_p + (left.clamp(min=SMALLEST**2) / before.clamp(min=SMALLEST**2)).log()
     after = torch.where(moved, wanted.clamp(min=SMALLEST**2).log(), others)

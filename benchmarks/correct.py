@@ -1,12 +1,13 @@
 """Measure what a person's corrections are worth: the error that is left after 1, 3, 5 and 10 of them.
 
-    python benchmarks/correct.py MODEL DATASET
+    python benchmarks/correct.py MODEL DATASET [--slide-sam MODEL]
 
 MODEL is a model folder of a system that goes slice by slice, DATASET the data set of its training. Each case that was
 not trained on is walked once. Then a simulated person looks for the slice and organ with the most wrong pixels, gives
 what is true of it, and looks again. In one table the person paints masks, in the other draws boxes; in both an organ
 that is not in the slice is marked as not there. Errors are chosen and counted in the network's square; DSC and HD95
-are those of the native grid. Painted pixels stay as painted on both.
+are those of the native grid. Painted pixels stay as painted on both. A model of Slide-SAM, trained on the same cases,
+adds a row: it is given a true box of each organ from the start.
 """
 
 import argparse
@@ -176,22 +177,35 @@ def with_truth(given: GivenPrompts | None, k: int, labels: Labels, t: int, paint
     return given.here(k, boxes_of_masks(mask[None, None])[0][0, 0])
 
 
+def labels_of(bundle: Bundle, volume: Volume, truth: LabelMap) -> Labels:
+    """Return the labels of a case of which nothing is predicted yet."""
+    view = NetworkView(volume, bundle.settings.data, torch.device("cpu"), bundle.labels, truth)
+    classes = consecutive(truth.array, sorted(bundle.labels), "truth")
+    return Labels(view, torch.from_numpy(classes).long(), volume.spacing_mm, len(bundle.labels))
+
+
 def courses_of(bundle: Bundle, volume: Volume, truth: LabelMap) -> dict[tuple[str, bool], Course]:
     """Return the course of a case by name of the update and whether the person paints."""
     if not isinstance(bundle.network, SliceWalker):
         raise SystemExit("This needs a system that goes slice by slice and can be given prompts.")
-    view = NetworkView(volume, bundle.settings.data, torch.device("cpu"), bundle.labels, truth)
-    classes = consecutive(truth.array, sorted(bundle.labels), "truth")
-    order, chunk = WALKS[bundle.settings.segment.walk](view.depth), bundle.settings.segment.chunk
-    courses = {}
+    chunk, courses = bundle.settings.segment.chunk, {}
     for name, make in UPDATES.items():
         for paints in (True, False):
-            labels = Labels(view, torch.from_numpy(classes).long(), volume.spacing_mm, len(bundle.labels))
-            walk = Walk(bundle.network, view, order, chunk, MEMORY_BYTES)
+            labels = labels_of(bundle, volume, truth)
+            order = WALKS[bundle.settings.segment.walk](labels.view.depth)
+            walk = Walk(bundle.network, labels.view, order, chunk, MEMORY_BYTES)
             for part in walk:
                 labels.show(part, None)
             courses[name, paints] = correct_case(labels, make(walk), paints)
     return courses
+
+
+def scores_of_slide_sam(bundle: Bundle, volume: Volume, truth: LabelMap) -> tuple[float, float, float]:
+    """Return DSC, HD95 in mm and the error in ml of a system that takes true boxes from the start."""
+    labels = labels_of(bundle, volume, truth)
+    for part in bundle.network.predict(labels.view, bundle.settings.segment):
+        labels.show(part, None)
+    return (*labels.scores(), float(labels.errors_ml().sum()))
 
 
 def rows_of(name: str, courses: Sequence[Course]) -> list[tuple[str, ...]]:
@@ -216,20 +230,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("dataset", type=Path)
+    parser.add_argument("--slide-sam", type=Path, metavar="MODEL")
     chosen = parser.parse_args()
     bundle, dataset = load_bundle(chosen.model), read_dataset(chosen.dataset)
     trained_on = json.loads((chosen.model / "metrics.json").read_text(encoding="utf-8"))["train_cases"]
     cases = [case for case in dataset.cases if case.id not in trained_on]
     if not cases:
         raise SystemExit("Every case of the data set was trained on: give a model of a fold.")
-    found = [courses_of(bundle, *dataset.load(case, bundle.settings.data.plane)) for case in cases]
+    found, slide_sam = [], []
+    for case in cases:
+        volume, truth = dataset.load(case, bundle.settings.data.plane)
+        found.append(courses_of(bundle, volume, truth))
+        if chosen.slide_sam:
+            slide_sam.append(scores_of_slide_sam(load_bundle(chosen.slide_sam), volume, truth))
     head = ("what is corrected", "corrections", "DSC", "HD95 (mm)", "error (ml)", "less than at first",
             "of it on untouched slices", "updates that made it worse", "seconds each")  # fmt: skip
     print(f"{machine()}; {len(cases)} cases")
     for paints, title in ((True, "Masks are painted"), (False, "Boxes are drawn")):
         print(f"\n{title}:\n")
-        rows = [rows_of(name, [courses[name, paints] for courses in found]) for name in UPDATES]
-        print_table(head, [row for part in rows for row in part])
+        rows = [row for name in UPDATES for row in rows_of(name, [courses[name, paints] for courses in found])]
+        if slide_sam and not paints:
+            dsc, hd95, error = np.mean(slide_sam, 0)
+            figures = (f"{dsc:.4f}", f"{hd95:.1f}", f"{error:.1f}")
+            rows.append(("Slide-SAM, a true box of each organ", str(len(bundle.labels)), *figures, "", "", "", ""))
+        print_table(head, rows)
 
 
 if __name__ == "__main__":

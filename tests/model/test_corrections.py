@@ -306,11 +306,17 @@ def test_an_iteration_that_is_broken_off_is_taken_up_by_the_next():
     assert sorted(part.index for part in walk.changes()) == [t for t in range(8 - REACH, 8 + REACH + 1) if t != 8]
 
 
-def test_a_slice_that_was_not_walked_cannot_be_corrected():
-    walk = CorrectedWalk(Walk(Brightness(), View(missed_corner, 5), WALKS["mid_to_ends"](5), 3, PLENTY), PLENTY)
-    with pytest.raises(ValueError, match="not visited"):
-        walk.give(1, nothing().not_here(0))
-    assert list(walk.changes()) == []
+def test_a_walk_is_corrected_when_it_is_at_its_end_and_has_kept_its_states():
+    for memory_bytes, match in ((PLENTY, "at its end"), (None, "keeps no states")):
+        inner = Walk(Brightness(), View(missed_corner, 5), WALKS["mid_to_ends"](5), 3, memory_bytes)
+        walk = CorrectedWalk(inner, PLENTY)
+        if memory_bytes is None:
+            list(walk)
+        else:
+            inner.step()
+        with pytest.raises(ValueError, match=match):
+            walk.give(2, nothing().not_here(0))
+        assert list(walk.changes()) == []
 
 
 def test_memory_of_slices_is_bounded():

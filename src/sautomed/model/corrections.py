@@ -53,7 +53,7 @@ class CorrectedWalk:
     something is given for that class. Between two of them both residuals count, the nearer one more.
 
     A slice that a correction reaches is predicted once more for its features. Its logits and features are kept up to
-    `memory_bytes`, the least recently used go first: 0.4 MB a slice with tiny's 64 x 64 logits, 8 MB with SAM's 256 x
+    `memory_bytes`, the least recently used go first: 0.3 MB a slice with tiny's 64 x 64 logits, 8 MB with SAM's 256 x
     256 and 13 organs. A correction itself keeps its residuals, up to 2 `REACH` + 1 maps for each class that is given.
     Of all other slices there is the walk's state alone. The walk itself stays as it is.
 
@@ -84,8 +84,10 @@ class CorrectedWalk:
         Args:
             given: In place of what was given for t before; nothing for any class takes it back.
         Raises:
-            ValueError: The walk has not visited t, or keeps no states.
+            ValueError: The walk is not at its end, or keeps no states, or there is no slice t.
         """
+        if self.walk.upcoming:
+            raise ValueError("the walk is not at its end: walk the whole volume before you correct it")
         if (given.kinds == GivenKind.NOTHING).all():
             self._corrections.pop(t, None)
         else:

@@ -95,9 +95,8 @@ class GivenPrompts:
 def gate(logits: Float[Tensor, "b k1 h w"], given: GivenPrompts) -> Float[Tensor, "b k1 h w"]:
     """Make the masks of a slice obey what was given for it; classes of which nothing was given compete as before.
 
-    Outside its box, or where it is not, a class is held below the best other one. Inside its box it is helped if
-    it would be missed there. A mask is taken as it is; where two masks overlap, the class with the smaller
-    number wins.
+    Outside its box, or where it is not, a class is held below the best other one. Inside its box it is helped if it
+    would be missed there. A mask is taken as it is; where two masks overlap, the class with the smaller number wins.
     """
     h, w = logits.shape[-2:]
     background, organs = logits[:, :1], logits[:, 1:]

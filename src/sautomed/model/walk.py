@@ -62,8 +62,8 @@ class SliceLook:
 
     @property
     def nbytes(self) -> int:
-        """Memory of all maps."""
-        return self.predicted.logits.nbytes + self.ungated.nbytes + self.features.nbytes
+        """Memory of all maps; without given prompts, gated and ungated logits are one."""
+        return sum(m.nbytes for m in {id(m): m for m in (self.predicted.logits, self.ungated, self.features)}.values())
 
 
 class Walk:

@@ -4,7 +4,8 @@ import torch
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from sautomed.model.given import GivenKind, GivenPrompts, gate
+from sautomed.model.boxes import boxes_of_masks
+from sautomed.model.given import GivenKind, GivenPrompts, best_of_others, gate, gate_at_masks
 
 SIZE = 16
 
@@ -37,10 +38,37 @@ def test_outside_its_box_a_class_is_not_found_and_inside_it_is_found_no_less(see
     assert ((after == 2) <= (before == 2) | (before == 1)).all()  # others gain only what the class lost
 
 
-def test_inside_its_box_a_class_needs_less():
-    x = torch.zeros(1, 3, SIZE, SIZE)
-    x[:, 0] = 1.0  # log(3) is 1.1
-    assert (found(gate(x, nothing().here(1, torch.tensor([0.0, 0.0, 0.5, 1.0])))) == 2).sum() == SIZE * SIZE / 2
+def disc(inner, outer, radius):
+    """Logits by which class 2 leads by `inner` in a disc, and by `outer` around it."""
+    row = torch.arange(SIZE) - (SIZE - 1) / 2
+    lead = torch.where(row[:, None] ** 2 + row**2 < radius**2, inner, outer)
+    return torch.stack([torch.zeros(SIZE, SIZE), torch.full((SIZE, SIZE), -50.0), lead])[None]
+
+
+@drawn(st.floats(-8.5, -0.5), st.floats(2.5, 7.5))
+def test_a_class_that_is_missed_in_its_box_is_found_there(lead, radius):
+    x = disc(lead, lead - 20, radius)
+    wanted = found(disc(1.0, -1.0, radius)) == 2
+    boxes, _ = boxes_of_masks(wanted[None, None])
+    assert torch.equal(found(gate(x, nothing().here(1, boxes[0, 0]))) == 2, wanted)
+
+
+def test_a_class_that_fills_its_box_more_or_less_keeps_its_outline():
+    x = disc(1.0, -1.0, 5.0)  # with a little help all of the box would be the class
+    assert torch.equal(
+        gate(x, nothing().here(1, torch.tensor([0.1, 0.1, 0.9, 0.9])))[:, :, 2:14, 2:14], x[:, :, 2:14, 2:14]
+    )
+
+
+def test_edges_are_where_they_were_given_if_masks_are_finer_than_the_logits():
+    given = GivenPrompts.nothing(2, (4 * SIZE, 4 * SIZE))
+    mask = torch.zeros(4 * SIZE, 4 * SIZE, dtype=torch.bool)
+    mask[9:23, 5:30] = True
+    assert torch.equal(found(gate_at_masks(logits(), given.mask(1, mask))) == 2, mask)
+    box = torch.tensor([5, 9, 30, 23]) / (4 * SIZE)
+    assert not (found(gate_at_masks(logits(), given.here(1, box)))[~mask] == 2).any()
+    coarse = GivenPrompts.nothing(2, (4, 4)).here(0, box)
+    assert torch.equal(gate_at_masks(logits(), coarse), gate(logits(), coarse))
 
 
 @drawn(st.integers(0, 1000))
@@ -99,3 +127,10 @@ def test_rows_are_slices_of_their_own():
     both = gate(x, GivenPrompts.cat([one, other]))
     assert torch.equal(both, torch.cat([gate(x[:1], one), gate(x[1:], other)]))
     assert torch.equal(gate(x, GivenPrompts.cat([one.without(), other]))[:1], x[:1])
+
+
+def test_best_of_others_is_the_largest_logit_of_all_other_channels():
+    logits = torch.randn(2, 4, 4, 5, generator=torch.Generator().manual_seed(0))
+    for k in range(1, 4):
+        others = [channel for channel in range(4) if channel != k]
+        assert torch.equal(best_of_others(logits)[:, k - 1], logits[:, others].amax(1))

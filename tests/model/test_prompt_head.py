@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sautomed.model.given import GivenPrompts, gate
-from sautomed.model.prompt_head import FADE, NoPromptHead, PromptHead, best_of_others, carry_on, prompt_maps
+from sautomed.model.prompt_head import FADE, NoPromptHead, PromptHead, carry_on, prompt_maps
 from sautomed.model.values import Seen, SliceState
 
 CLASSES, SIZE = 3, (12, 12)
@@ -97,13 +97,6 @@ def test_a_batch_is_a_loop_of_one():
     for i in range(3):
         one = head(logits[i : i + 1], pixels[i : i + 1], state.take([i]), given_some())
         torch.testing.assert_close(whole[i : i + 1], one, rtol=0, atol=1e-5)
-
-
-def test_best_of_others_is_the_largest_logit_of_all_other_channels():
-    logits = numbers(2, CLASSES + 1, 4, 5)
-    for k in range(1, CLASSES + 1):
-        others = [channel for channel in range(CLASSES + 1) if channel != k]
-        assert torch.equal(best_of_others(logits)[:, k - 1], logits[:, others].amax(1))
 
 
 def test_maps_say_what_is_known():

@@ -424,3 +424,59 @@ def test_no_state_hangs_on_a_gradient(small_model):
     walk = walk_of(small_model, 3)
     list(walk)
     assert not any(walk.state(t).history.requires_grad for t in range(3))
+
+
+# --- to look at a slice again ---
+
+
+@pytest.mark.parametrize("name", WALK_NAMES)
+@pytest.mark.parametrize("memory_bytes", [0, 2**30])
+def test_a_slice_that_is_looked_at_again_has_every_number_of_the_walk_and_leaves_it_as_it_is(
+    small_model, name, memory_bytes
+):
+    walk = walk_of(small_model, 7, name, memory_bytes)
+    logits = {part.index: part for part in walk}
+    states, kept = {t: walk.state(t) for t in range(7)}, walk.features.nbytes
+    for t, part in logits.items():
+        look = walk.look_again(t)
+        assert torch.equal(look.predicted.logits, part.logits)
+        assert torch.equal(look.predicted.boxes, part.boxes)
+        assert torch.equal(look.ungated, part.logits)
+        assert look.features.shape[1:] == part.logits.shape[1:]  # the decoder's
+        torch.testing.assert_close(
+            look.features.float().norm(dim=0), torch.ones(part.logits.shape[1:]), atol=1e-2, rtol=0
+        )
+    assert not any(walk.state(t).differs(state) for t, state in states.items())
+    assert walk.features.nbytes == kept
+
+
+@pytest.mark.parametrize("t", [1, 3])
+def test_a_slice_that_is_looked_at_with_other_prompts_is_the_one_that_a_walk_would_make_of_them(small_model, t):
+    given = GivenPrompts.nothing(2, (64, 64)).here(0, torch.tensor([0.1, 0.2, 0.5, 0.6]))
+    walk, whole = walk_of(small_model, 5), walk_of(small_model, 5)
+    list(walk)
+    look = walk.look_again(t, given)
+    whole.give(t, given)
+    expected = {part.index: part.logits for part in whole}[t]
+    assert torch.equal(look.predicted.logits, expected)
+    assert not torch.equal(look.ungated, expected)
+    walk.give(t, given)  # a walk that is given them makes the same, and nothing else without them
+    list(walk.resume(t, walk.state(t)))
+    assert torch.equal(walk.look_again(t).predicted.logits, expected)
+    assert not torch.equal(walk.look_again(t, given.without()).predicted.logits, expected)
+
+
+def test_a_look_again_still_leaves_what_is_newly_given_to_the_resumption(small_model):
+    walk = walk_of(small_model, 5)
+    list(walk)
+    walk.give(2, GivenPrompts.nothing(2, (64, 64)).not_here(0))
+    walk.look_again(2)
+    assert next(walk.resume(2, walk.state(2))).index == 2
+
+
+def test_only_a_visited_slice_can_be_looked_at_again():
+    walk = Walk(Recorder(), View(numbered, 5), WALKS["mid_to_ends"](5), 3, 0)
+    walk.step()
+    assert walk.look_again(2).features.shape == (3, 1, 1)  # the trunk's finest, where the decoder gives none
+    with pytest.raises(ValueError, match="not visited"):
+        walk.look_again(3)

@@ -5,7 +5,6 @@ authoritative. Masks obey by a gate on the logits, whatever a network makes of i
 the gate, which has no gradient outside a box.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
@@ -15,10 +14,11 @@ import torch.nn.functional as nnf
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sautomed.model.boxes import boxes_of_masks
+from sautomed.model.boxes import boxes_of_masks, paired_iou
 
-# ours: added inside a given box, where a quarter of the probability then beats one other class
-HELP = math.log(3)
+FILLED = 0.5  # ours: IoU of a given box with that of the mask in it, from which a class gets no help
+HELPS = tuple(n / 2 for n in range(1, 19))  # ours: of logits, for a class that does not fill its box
+WORTH = 0.05  # ours: of IoU, that more help must bring
 MARGIN = 10.0  # ours: of logits, between what is allowed and what is not
 
 
@@ -115,17 +115,58 @@ class GivenPrompts:
 def gate(logits: Float[Tensor, "b k1 h w"], given: GivenPrompts) -> Float[Tensor, "b k1 h w"]:
     """Make the masks of a slice obey what was given for it; classes of which nothing was given compete as before.
 
-    Outside its box, or where it is not, a class is held below the best other one. Inside its box it is helped. A mask
-    is taken as it is; where two masks overlap, the class with the smaller number wins.
+    Outside its box, or where it is not, a class is held below the best other one. Inside its box it is helped if it
+    would be missed there. A mask is taken as it is; where two masks overlap, the class with the smaller number wins.
     """
     h, w = logits.shape[-2:]
     background, organs = logits[:, :1], logits[:, 1:]
     inside, masked = given.inside(h, w), given.painted(h, w)
     allowed = inside | ~given.is_given[..., None, None]
-    organs = organs + HELP * (inside & ~masked).to(organs)
+    boxed = inside & ~masked
+    if boxed.any():
+        organs = organs + _help(logits, boxed, given.boxes.to(logits)) * boxed
     best = torch.cat([background, organs.masked_fill(~allowed, -torch.inf)], 1).amax(1, keepdim=True)
     organs = torch.where(allowed, organs, torch.minimum(organs, best - MARGIN))
     return torch.cat([background, torch.where(masked, torch.maximum(organs, best + MARGIN), organs)], 1)
+
+
+def gate_at_masks(logits: Float[Tensor, "b k1 _ _"], given: GivenPrompts) -> Float[Tensor, "b k1 _ _"]:
+    """Gate logits at the resolution of the given masks, if that is the finer one.
+
+    The edges of boxes and masks are then where they were given, and not at the nearest place of the logits.
+    """
+    size = given.masks.shape[-2:]
+    if size[0] > logits.shape[-2]:
+        logits = nnf.interpolate(logits, size, mode="bilinear", align_corners=False)
+    return gate(logits, given)
+
+
+def _help(
+    logits: Float[Tensor, "b k1 h w"], inside: Bool[Tensor, "b k h w"], boxes: Float[Tensor, "b k 4"]
+) -> Float[Tensor, "b k 1 1"]:
+    """Return what each class gets inside its given box: the least that makes its mask fill the box best.
+
+    Nothing if the mask fills the box more or less already: then the box says nothing of the outline in it, and help
+    would only make the mask larger.
+    """
+    lead = logits[:, 1:] - best_of_others(logits)
+
+    def filled(help_: float) -> Float[Tensor, "b k"]:
+        return paired_iou(boxes_of_masks(inside & (lead + help_ > 0))[0], boxes)[0]
+
+    best, chosen = filled(0.0), torch.zeros_like(boxes[..., 0])
+    missed = best < FILLED
+    for help_ in HELPS if missed.any() else ():
+        iou = filled(help_)
+        better = missed & (iou > best + WORTH)
+        best, chosen = torch.where(better, iou, best), chosen.masked_fill(better, help_)
+    return chosen[..., None, None]
+
+
+def best_of_others(logits: Float[Tensor, "b k1 h w"]) -> Float[Tensor, "b k1-1 h w"]:
+    """Return, for each class but the background, the largest logit of all others."""
+    first, second = logits.topk(2, dim=1).values.split(1, dim=1)
+    return torch.where(logits[:, 1:] == first, second, first)
 
 
 def _inside(boxes: Float[Tensor, "b k 4"], h: int, w: int) -> Bool[Tensor, "b k {h} {w}"]:

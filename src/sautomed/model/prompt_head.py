@@ -12,7 +12,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sautomed.model.given import GivenPrompts
+from sautomed.model.given import GivenPrompts, best_of_others
 from sautomed.model.values import Seen, SliceState
 
 WIDTHS = (16, 16)  # channels of the two layers
@@ -95,13 +95,6 @@ class NoPromptHead(nn.Module):
         self, state: SliceState, given: GivenPrompts | None, logits: Tensor, image_alone: Tensor
     ) -> tuple[Tensor, Tensor]:
         return state.masks, state.carried
-
-
-def best_of_others(logits: Float[Tensor, "b k1 h w"]) -> Float[Tensor, "b k1-1 h w"]:
-    """Return, for each class but the background, the largest logit of all others."""
-    top, which = logits.topk(2, dim=1)
-    channel = torch.arange(1, logits.shape[1], device=logits.device)[:, None, None]
-    return torch.where(which[:, :1] == channel, top[:, 1:], top[:, :1])
 
 
 def prompt_maps(state: SliceState, given: GivenPrompts | None, size: tuple[int, int]) -> Float[Tensor, "b k 9 h w"]:

@@ -13,10 +13,12 @@ replace the state before a slice, and resume there:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as nnf
 from jaxtyping import Float
 from torch import Tensor
 
@@ -41,6 +43,27 @@ class Walker(Protocol):
     def share(self, before: Features, here: Features, after: Features) -> SharedFeatures: ...
     def start(self, batch: int) -> SliceState: ...
     def step(self, shared: SharedFeatures, state: SliceState, given: GivenPrompts | None = None) -> StepOutput: ...
+
+
+@dataclass(frozen=True)
+class SliceLook:
+    """One slice as the walk predicts it, with the finest features behind it.
+
+    Attributes:
+        predicted: What the walk yields, or would yield with other prompts given.
+        ungated: Logits before given prompts were enforced.
+        features: The decoder's if it gives any, else the trunk's finest map, else z; in half precision, with length 1
+            at every place, at their own resolution.
+    """
+
+    predicted: PredictedSlice
+    ungated: Float[Tensor, "k1 h w"]
+    features: Float[Tensor, "c _ _"]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all maps; without given prompts, gated and ungated logits are one."""
+        return sum(m.nbytes for m in {id(m): m for m in (self.predicted.logits, self.ungated, self.features)}.values())
 
 
 class Walk:
@@ -104,7 +127,7 @@ class Walk:
         if not self.upcoming:
             raise ValueError("the walk is at its end")
         slices, before = self.upcoming, self.upcoming_state if state is None else state
-        out = self._predict(slices, before)
+        _, out = self._predict(slices, before, self._given_for(slices))
         self.end_state = out.state
         self._done += 1
         self.features.release(self._done)
@@ -132,6 +155,30 @@ class Walk:
         if t not in self._states:
             raise ValueError(f"no state before slice {t}: not visited yet, or the walk keeps no states (memory_bytes)")
         return self._pending.get(t, self._states[t]).take([0])  # a copy: writing into it must not change the walk
+
+    def look_again(self, t: int, given: GivenPrompts | None = None) -> SliceLook:
+        """Predict a visited slice from its own state once more, and leave the walk as it is.
+
+        Every number is that of the walk, unless other prompts are given.
+
+        Args:
+            given: In place of what was given for t before.
+        Raises:
+            ValueError: The walk has not visited t, or keeps no states.
+        """
+        if t not in self._states:
+            raise ValueError(f"no way back to slice {t}: not visited yet, or the walk keeps no states (memory_bytes)")
+        number, row = self._places[t]
+        slices = self.order[number].slices
+        prompts = [self._given.get(t) if given is None else given] * len(slices)
+        rows, before = self._repeated(slices, {row: self._states[t]})
+        shared, out = self._predict(rows, before, prompts)
+        self.features.release(self._done)
+        logits = out.logits[row].clone()  # a view would hold the memory of the other rows
+        ungated = logits if out.ungated is None else out.ungated[row].clone()
+        finest = shared.z if not shared.fine else shared.fine[-1]
+        features = nnf.normalize((finest if out.pixels is None else out.pixels)[row].float(), dim=0).half()
+        return SliceLook(_predicted(t, logits, self._states[t], out.boxes is not None), ungated, features)
 
     def resume(self, t: int, state: SliceState, tolerance: float = 0.0) -> Iterator[PredictedSlice]:
         """Predict slice t with another state, and the visited slices behind it as far as anything changes.
@@ -176,7 +223,8 @@ class Walk:
         }
         if not states:
             return []
-        out, before = self._predict_rows(slices, states)
+        rows, before = self._repeated(slices, states)
+        _, out = self._predict(rows, before, self._given_for(rows))
         self.features.release(number + 1)
         if number + 1 == self._done:
             self._replace_end(states, out.state)
@@ -189,31 +237,35 @@ class Walk:
             }
         return [self._record(slices[row], row, before, out) for row in states]
 
-    def _predict_rows(self, slices: tuple[int, ...], states: dict[int, SliceState]) -> tuple[StepOutput, SliceState]:
-        """Predict some rows of a step in a batch of the step's size, so that every number is that of the whole step.
+    def _repeated(self, slices: tuple[int, ...], states: dict[int, SliceState]) -> tuple[tuple[int, ...], SliceState]:
+        """Return slices and states of some rows of a step, in a batch of the step's size.
 
-        Rows that are not asked for repeat one that is.
+        So every number is that of the whole step. Rows that are not asked for repeat one that is.
         """
         asked = next(iter(states))
         rows = [row if row in states else asked for row in range(len(slices))]
-        before = SliceState.cat([states[row] for row in rows])
-        return self._predict(tuple(slices[row] for row in rows), before), before
+        return tuple(slices[row] for row in rows), SliceState.cat([states[row] for row in rows])
+
+    def _given_for(self, slices: tuple[int, ...]) -> list[GivenPrompts | None]:
+        """Return what is given for these slices, and note that they are predicted with it."""
+        self._newly_given.difference_update(slices)
+        return [self._given.get(t) for t in slices]
 
     @torch.inference_mode()
     def _start(self) -> SliceState:
         return self.model.start(1)
 
     @torch.inference_mode()
-    def _predict(self, slices: tuple[int, ...], state: SliceState) -> StepOutput:
+    def _predict(
+        self, slices: tuple[int, ...], state: SliceState, given: list[GivenPrompts | None]
+    ) -> tuple[SharedFeatures, StepOutput]:
         trios = [neighbours(t, self.depth) for t in slices]
         before, here, after = (self.features.of([trio[i] for trio in trios]) for i in range(3))
         shared = self.model.share(before, here, after)
-        self._newly_given.difference_update(slices)
-        given = [self._given.get(t) for t in slices]
         some = next((row for row in given if row is not None), None)
         if some is None:
-            return self.model.step(shared, state)
-        return self.model.step(shared, state, GivenPrompts.cat([row or some.without() for row in given]))
+            return shared, self.model.step(shared, state)
+        return shared, self.model.step(shared, state, GivenPrompts.cat([row or some.without() for row in given]))
 
     def _record(self, t: int, row: int, before: SliceState, out: StepOutput) -> PredictedSlice:
         changed = True
@@ -221,10 +273,17 @@ class Walk:
             self._states[t] = before.take([row])
             digest = blake2b(out.logits[row].argmax(0).to(torch.uint8).cpu().numpy().tobytes(), digest_size=16).digest()
             changed, self._digests[t] = self._digests.get(t) != digest, digest
-        if out.boxes is None:
-            return PredictedSlice(t, out.logits[row], changed=changed)
-        return PredictedSlice(t, out.logits[row], before.boxes[row], before.present[row], changed)
+        return _predicted(t, out.logits[row], before.take([row]), out.boxes is not None, changed)
 
     def _replace_end(self, rows: dict[int, SliceState], state: SliceState) -> None:
         whole = [(state if row in rows else self.end_state).take([row]) for row in range(len(self.end_state.boxes))]
         self.end_state = SliceState.cat(whole)
+
+
+def _predicted(
+    t: int, logits: Float[Tensor, "k1 h w"], before: SliceState, prompted: bool, changed: bool = True
+) -> PredictedSlice:
+    """Return a prediction with the boxes that prompted it, if any did, of the state before it."""
+    if not prompted:
+        return PredictedSlice(t, logits, changed=changed)
+    return PredictedSlice(t, logits, before.boxes[0], before.present[0], changed)

@@ -15,7 +15,12 @@ from sautomed import errors
 from sautomed.baselines import MODELS, build_empty_segmenter, build_segmenter
 from sautomed.config import SYSTEMS, SegmentSettings, Settings
 from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
+from sautomed.model.corrections import CorrectedWalk
+from sautomed.model.given import GivenPrompts
 from sautomed.model.sam.pretrained import PretrainedTrunk
+from sautomed.model.slice_walker import SliceWalker
+from sautomed.model.walk import Walk
+from sautomed.model.walk_order import WALKS
 
 from ..conftest import SMALL_MODEL
 from ..model.sam.official_layout import write_official
@@ -169,3 +174,22 @@ def test_a_model_folder_brings_the_network_back(settings, tmp_path):
 def test_a_system_without_a_whole_trunk_is_not_built_empty():
     with pytest.raises(errors.UnknownSetting, match="TransUNet"):
         build_empty_segmenter(SYSTEMS["transunet"](), CLASSES, 128, PretrainedTrunk("sam.pth", "", "sam"))
+
+
+def test_a_system_that_goes_slice_by_slice_can_be_corrected_and_its_corrections_travel(network, side):
+    if not isinstance(network, SliceWalker):
+        pytest.skip("sees many slices at once, or is prompted organ by organ")
+    network.eval()
+    walk = CorrectedWalk(Walk(network, make_volume(side), WALKS["mid_to_ends"](DEPTH), 2, 2**30), 2**30)
+    automatic = {part.index: part.logits for part in walk}
+    mask = torch.nn.functional.interpolate(automatic[1][None], (side, side)).argmax(1)[0] != 1  # all of it is wrong
+    given = GivenPrompts.nothing(CLASSES, (side, side)).mask(0, mask)
+    walk.give(1, given)
+    changed = {part.index: part.logits for part in walk.changes()}
+    assert next(iter(changed)) == 1
+    assert torch.equal(changed[1].argmax(0) == 1, mask)
+    assert changed.keys() > {0, 1, 2}
+    walk.give(1, given.without())
+    restored = {part.index: part.logits for part in walk.changes()}
+    assert restored.keys() == changed.keys()
+    assert all(torch.equal(restored[t], automatic[t]) for t in restored)

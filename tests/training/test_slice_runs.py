@@ -136,10 +136,3 @@ def test_a_stack_is_in_anatomical_order_and_reaches_no_further_than_it_may(case,
         assert repeated <= max(overhang, slices - 8)
         firsts.add(int(t[0]))
     assert len(firsts) == 1 if slices >= 8 else len(firsts) > 2
-
-
-def test_targets_at_the_ends_are_the_outermost_two_slices_of_a_class_and_the_one_beyond(case):
-    """Class 1 begins on slice 3 and reaches the end of the volume, slice 7."""
-    data = SliceRunDataset([case], settings(balanced=1.0, ends=1.0), "repeat", seed=0)
-    targets = {int((data[number][0][0][-2, 0, 0, 0] * 10).round()) for number in range(80)}
-    assert targets == {2, 3, 4, 6, 7}

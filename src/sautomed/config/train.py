@@ -58,9 +58,6 @@ class TrainSettings(Section):
     )
     earlier_weight: float = Field(0.5, ge=0, description="loss weight of a run's earlier slices; the target's is 1")
     balanced: float = Field(0.5, ge=0, le=1, description="chance that a target is drawn from a random class's slices")
-    ends: float = Field(
-        0.0, ge=0, le=1, description="share of those targets that are drawn where the class begins or ends"
-    )
     ce_weight: float = Field(0.2, ge=0, description="of the cross-entropy")
     dice_weight: float = Field(0.8, ge=0, description="of the Dice loss")
     dice_classes: Literal["shown", "all"] = Field(

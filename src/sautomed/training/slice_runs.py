@@ -102,7 +102,7 @@ class SliceRunDataset(TorchDataset):
 
     def _draw(self, rng: np.random.Generator) -> tuple[PreparedCase, int]:
         case = self.cases[int(rng.integers(len(self.cases)))]
-        return case, _target(case.presence, rng, self.settings)
+        return case, _target(case.presence, rng, self.settings.balanced)
 
     def _load(
         self, case: PreparedCase, seen: list[int], labelled: list[int], rng: np.random.Generator
@@ -139,20 +139,12 @@ def history_length(settings: TrainSettings, seed: int, step: int, longest: int |
     return int(rng.integers(1, longest + 1))
 
 
-def _target(presence: np.ndarray, rng: np.random.Generator, settings: TrainSettings) -> int:
-    """Draw a slice: any, or one that shows a class drawn at random, so that small organs are not rare.
-
-    Some of the latter are where the class begins or ends: its outermost two slices on either side, and the one beyond.
-    """
+def _target(presence: np.ndarray, rng: np.random.Generator, balanced: float) -> int:
+    """Draw a slice: any, or one that shows a class drawn at random, so that small organs are not rare."""
     classes = np.flatnonzero(presence.any(0))
-    if not len(classes) or rng.random() >= settings.balanced:
-        return int(rng.integers(len(presence)))
-    shown = np.flatnonzero(presence[:, rng.choice(classes)])
-    if rng.random() >= settings.ends:
-        return int(rng.choice(shown))
-    beyond = int(rng.choice([-1, 0, 1]))
-    t = shown[0] + beyond if rng.random() < 0.5 else shown[-1] - beyond
-    return int(np.clip(t, 0, len(presence) - 1))
+    if len(classes) and rng.random() < balanced:
+        return int(rng.choice(np.flatnonzero(presence[:, rng.choice(classes)])))
+    return int(rng.integers(len(presence)))
 
 
 def _stack_start(target: int, depth: int, slices: int, overhang: int, rng: np.random.Generator) -> int:

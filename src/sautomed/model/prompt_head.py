@@ -105,12 +105,18 @@ def prompt_maps(state: SliceState, given: GivenPrompts | None, size: tuple[int, 
     outside of a box or mask, all of the slice being outside where a class is given as not here.
     """
     before = resized(state.masks, size)
-    blurred = [nnf.avg_pool2d(before, width, stride=1, padding=width // 2) for width in BLURS]
+    blurred = [_blurred(before, width) for width in BLURS]
     carried = resized(state.carried, size)
     flags = [(state.seen == seen)[..., None, None].expand_as(before).to(before) for seen in (Seen.UNKNOWN, Seen.ABSENT)]
     inside = torch.zeros_like(before) if given is None else given.inside(*size).to(before)
     outside = torch.zeros_like(before) if given is None else given.outside(*size).to(before)
     return torch.stack([before, *blurred, *flags, carried.relu(), (-carried).relu(), inside, outside], 2)
+
+
+def _blurred(maps: Float[Tensor, "b k h w"], width: int) -> Float[Tensor, "b k h w"]:
+    """Average over squares of this width: rows, then columns, which is quicker than both at once."""
+    in_rows = nnf.avg_pool2d(maps, (1, width), stride=1, padding=(0, width // 2))
+    return nnf.avg_pool2d(in_rows, (width, 1), stride=1, padding=(width // 2, 0))
 
 
 def resized(maps: Float[Tensor, "b k _ _"], size: tuple[int, int]) -> Float[Tensor, "b k h w"]:

@@ -37,8 +37,8 @@ class Row(IntEnum):
 
 
 # how often, of the rows that are not plain
-SHARES = {Row.CUT_GIVEN: 0.16, Row.CUT_BEFORE: 0.12, Row.GONE_GIVEN: 0.05, Row.GONE_BEFORE: 0.05, Row.TRUE_BOX: 0.16,
-          Row.TRUE_MASK: 0.06, Row.MENDED_BEFORE: 0.12}  # fmt: skip
+SHARES = {Row.CUT_GIVEN: 0.22, Row.CUT_BEFORE: 0.08, Row.GONE_GIVEN: 0.10, Row.GONE_BEFORE: 0.03, Row.TRUE_BOX: 0.16,
+          Row.TRUE_MASK: 0.06, Row.MENDED_BEFORE: 0.10}  # fmt: skip
 
 
 @dataclass(frozen=True)

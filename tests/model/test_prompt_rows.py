@@ -124,3 +124,16 @@ def test_some_rows_are_left_as_they_are(runs):
     same = (rows.labels == runs.labels).flatten(1).all(1)
     nothing = (rows.given.kinds == GivenKind.NOTHING).all(1) & (rows.state.carried == 0).flatten(1).all(1)
     assert 0.15 < (same & nothing).float().mean() < 0.75
+
+
+def test_a_prompt_that_cuts_contradicts_the_mask_before(runs):
+    """Else a network would learn to follow that mask, and not the prompt."""
+    rows = drawn(runs)
+    known, contradicting = (rows.state.seen[:, 0] == Seen.PRESENT), 0
+    for b in range(BATCH):
+        told = rows.given.kinds[b, 0] in (GivenKind.HERE, GivenKind.NOT_HERE)
+        lost = masks(runs.labels[b, 0], 1) & ~masks(rows.labels[b, 0], 1)
+        if known[b] and told and lost.any():
+            assert rows.state.masks[b, 0][lost].mean() > 0.5
+            contradicting += 1
+    assert contradicting > 10

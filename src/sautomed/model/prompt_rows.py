@@ -162,9 +162,10 @@ def _state(
     wrong = _damaged(true, draw)
     contradicted = _is(rows, Row.TRUE_BOX, Row.TRUE_MASK) & (draw.uniform(*rows.shape) < 0.4)
     mended = _is(rows, Row.MENDED_BEFORE)[..., None, None]
-    masks = torch.where(mended, true, wrong) * kept * ~contradicted[..., None, None] * known[..., None, None]
-    removed = _is(rows, Row.CUT_BEFORE, Row.GONE_BEFORE)[..., None, None]
-    carried = torch.where(mended, true - wrong, 0.0) - torch.where(removed, true * ~kept, 0.0)
+    # where the first slice is given something, the mask before still shows all of the organ: the prompt contradicts it
+    left = kept | ~_is(rows, Row.CUT_BEFORE, Row.GONE_BEFORE)[..., None, None]
+    masks = torch.where(mended, true, wrong) * left * ~contradicted[..., None, None] * known[..., None, None]
+    carried = torch.where(mended, true - wrong, 0.0) - true * ~left
     boxes, present = boxes_of_masks(masks > 0.5)
     seen = torch.where(known, Seen.of(present), int(Seen.UNKNOWN))
     boxes = jitter(boxes, box_jitter, draw.generator) * present[..., None]

@@ -69,7 +69,7 @@ def test_a_row_that_comes_back_is_as_it_was(run_file, study_file, played_runs, o
     ("changes", "words"),
     [
         ({"models": [A | {"set": ["train.steps=9"]}, B]}, r"a__\w+ is done, with train\.steps 2000 \(now 9\)"),
-        ({"common": ["train.learning_rate=0.1"]}, r"train\.learning_rate 0\.001 \(now 0\.1\)"),
+        ({"common": ["train.learning_rate=0.1"]}, r"train\.learning_rate 0\.003 \(now 0\.1\)"),
         ({"settings": [{"walk": "end_to_end"}]}, r"segment\.walk mid_to_ends \(now end_to_end\)"),
         ({"settings": [{"train_cases": 2}]}, "other settings or training cases"),
         ({"minutes": 3}, "minutes of each training: 2, now 3"),

@@ -154,7 +154,7 @@ def test_it_learns_one_example(settings):
     model = build_segmenter(settings, ORGANS, SIZE).train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-3)
     losses = []
-    for _ in range(6):
+    for _ in range(14):
         loss = model.losses(example(1), TrainSettings(), torch.Generator().manual_seed(0))["loss"]
         optimizer.zero_grad()
         loss.backward()

@@ -122,7 +122,7 @@ def _report(folders: DemoFolders, model: Path, pictures: list[tuple[str, Path]],
         title="3D-SAutoMed on phantoms",
         facts=[
             ("Data", f"{CASES} phantoms of kind {KIND}, {HELD_OUT} of them held out and scored here"),
-            ("Model", "preset tiny at 128 pixels with milder augmentation, trained from scratch"),
+            ("Model", "preset tiny at 128 pixels with milder augmentation, without prompt head, trained from scratch"),
             ("Training", f"{metrics['steps']} steps in {metrics['minutes']} minutes"),
             ("Total", f"{seconds / 60:.1f} minutes on {platform.machine()}, {os.cpu_count()} cores"),
             ("Model folder", str(model.relative_to(folders.root))),

@@ -116,6 +116,18 @@ def test_the_target_counts_one_and_earlier_slices_their_weight(small_settings):
         torch.testing.assert_close(whole[name], expected, rtol=1e-5, atol=1e-6)
 
 
+def test_presence_is_of_the_image_where_prompts_ask_for_other_masks(small_settings):
+    """A prompt can take an organ out of the target; whether it is in the slice stays a question about the image."""
+    outputs, shown = outputs_and_labels(slices=2)
+    removed = torch.where(shown == 1, 0, shown)
+    asked, plain = (walk_losses(outputs, x, small_settings.train) for x in (removed, shown))
+    both = walk_losses(outputs, removed, small_settings.train, shown)
+    assert asked["presence"] != plain["presence"]
+    assert both["presence"] == plain["presence"]
+    for name in ("ce", "dice", "box"):
+        assert both[name] == asked[name]
+
+
 def test_the_loss_is_the_weighed_sum_of_its_parts_at_the_labels_resolution(small_settings):
     outputs, labels = outputs_and_labels(slices=1)
     weights = {"ce_weight": 0.3, "dice_weight": 0.5, "box_weight": 0.7, "presence_weight": 0.9}

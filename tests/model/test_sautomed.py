@@ -9,6 +9,7 @@ import torch
 from sautomed.config import TrainSettings, load_settings
 from sautomed.model.build import build, decoder_widths
 from sautomed.model.given import GivenPrompts
+from sautomed.model.prompt_rows import PromptedRuns
 from sautomed.model.values import Seen
 
 from .examples import make_run
@@ -208,3 +209,15 @@ def test_masks_obey_without_the_gate_only_what_the_network_has_learned(small_mod
     assert not (enforced.logits.argmax(1) == 1).any()
     assert torch.equal(free.logits, enforced.ungated)
     assert torch.equal(free.logits, free.ungated)
+
+
+@torch.no_grad()
+def test_presence_is_learned_from_the_image_whatever_is_taken_out_of_the_targets(small_model, monkeypatch):
+    run = make_run(batch=2, slices=1)
+    start = PromptedRuns(small_model.start(2), None, run.labels)
+    losses = []
+    for labels in (run.labels, torch.zeros_like(run.labels)):
+        monkeypatch.setattr(small_model, "runs", lambda *_, labels=labels: replace(start, labels=labels))
+        losses.append(small_model.losses(run, TrainSettings(), torch.Generator()))
+    assert losses[0]["presence"] == losses[1]["presence"]
+    assert losses[0]["ce"] != losses[1]["ce"]

@@ -19,28 +19,38 @@ L1_WEIGHT, GIOU_WEIGHT = 5.0, 2.0  # DAB-DETR's
 
 
 def walk_losses(
-    outputs: Sequence[StepOutput], labels: Int[Tensor, "b n h w"], settings: TrainSettings
+    outputs: Sequence[StepOutput],
+    labels: Int[Tensor, "b n h w"],
+    settings: TrainSettings,
+    shown: Int[Tensor, "b n h w"] | None = None,
 ) -> dict[str, Tensor]:
     """Average the losses of consecutive slices: the target (the last) counts 1, earlier ones `earlier_weight`.
 
+    Args:
+        shown: What the images show, where prompts ask for other masks: presence is of the image. By default `labels`.
     Returns:
         `loss`, and its parts `ce`, `dice`, `box` and `presence`.
     """
     s = settings
     names = ("ce", "dice", "box", "presence")
     weights = torch.tensor([s.earlier_weight] * (len(outputs) - 1) + [1.0], device=labels.device)
-    rows = torch.stack([torch.stack(_slice_losses(out, labels[:, t], s)) for t, out in enumerate(outputs)])
+    shown = labels if shown is None else shown
+    losses = [_slice_losses(out, labels[:, t], shown[:, t], s) for t, out in enumerate(outputs)]
+    rows = torch.stack([torch.stack(row) for row in losses])
     means = (rows * weights[:, None]).sum(0) / weights.sum()
     shares = torch.tensor([s.ce_weight, s.dice_weight, s.box_weight, s.presence_weight], device=labels.device)
     return {"loss": (means * shares).sum(), **dict(zip(names, means, strict=True))}
 
 
-def _slice_losses(out: StepOutput, labels: Int[Tensor, "b h w"], settings: TrainSettings) -> list[Tensor]:
+def _slice_losses(
+    out: StepOutput, labels: Int[Tensor, "b h w"], shown: Int[Tensor, "b h w"], settings: TrainSettings
+) -> list[Tensor]:
     losses = _segmentation_losses(out.logits if out.ungated is None else out.ungated, labels, settings)
     if out.boxes is None or out.presence is None:
         return [*losses, out.logits.new_zeros(()), out.logits.new_zeros(())]
     truth, present = boxes_of_labels(labels, out.presence.shape[1])
-    return [*losses, box_loss(out.boxes, truth, present), presence_loss(out.presence, present)]
+    in_image = boxes_of_labels(shown, out.presence.shape[1])[1]
+    return [*losses, box_loss(out.boxes, truth, present), presence_loss(out.presence, in_image)]
 
 
 def stack_losses(

@@ -61,7 +61,7 @@ class SliceWalker(Segmenter):
     def losses(self, examples: Examples, settings: TrainSettings, generator: torch.Generator) -> dict[str, Tensor]:
         runs = self.runs(examples, settings, generator)
         outputs = self.walk_examples(examples, settings, generator, runs)
-        return walk_losses(outputs, runs.labels, settings)
+        return walk_losses(outputs, runs.labels, settings, examples.labels)
 
     def runs(self, examples: Examples, settings: TrainSettings, generator: torch.Generator) -> PromptedRuns:
         """Return what the runs of a batch start from, are given and should become; by default a cold start."""

@@ -12,6 +12,7 @@ from monai.transforms import (
     Compose,
     RandAdjustContrast,
     RandAffined,
+    RandBiasField,
     RandGaussianNoise,
     RandGaussianSmooth,
     RandScaleIntensity,
@@ -39,9 +40,10 @@ class Augment:
 
     def __init__(self, settings: AugmentSettings):
         self.settings = settings
-        p = settings.intensity_probability
+        p, field = settings.intensity_probability, settings.bias_field
         self.intensity = Compose(
             [
+                *([RandBiasField(prob=p, coeff_range=(-field, field))] if field else []),
                 RandGaussianNoise(prob=p, mean=0.0, std=0.06),
                 RandGaussianSmooth(prob=p / 2, sigma_x=(0.4, 1.0), sigma_y=(0.4, 1.0)),
                 RandScaleIntensity(prob=p, factors=0.25),

@@ -42,16 +42,3 @@ def test_off_is_off():
     images, labels, before = run(0, probability=0.0, intensity_probability=0.0)
     assert torch.equal(labels, before)
     assert torch.equal(images, 0.5 * (before > 0).float())
-
-
-def test_a_bias_field_is_smooth_and_the_same_on_all_slices():
-    settings = AugmentSettings(probability=0.0, intensity_probability=1.0, bias_field=0.3)
-    grey, labels = torch.full((3, 64, 64), 0.4), torch.zeros(3, 64, 64, dtype=torch.uint8)
-    field = Augment(settings).intensity.transforms[0].set_random_state(0)(grey) / 0.4
-    assert field.max() > 1.1
-    assert field.min() < 0.95
-    assert field.log().diff(dim=1).abs().max() < 0.15
-    assert torch.equal(field[0], field[2])
-    with_field, _ = Augment(settings)(grey, labels, np.random.default_rng(0))
-    without, _ = Augment(settings.model_copy(update={"bias_field": 0.0}))(grey, labels, np.random.default_rng(0))
-    assert not torch.equal(with_field, without)

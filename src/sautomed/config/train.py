@@ -21,12 +21,6 @@ class AugmentSettings(Section):
     scale: float = Field(0.15, ge=0, lt=1, description="up to this fraction larger or smaller")
     shift: float = Field(0.08, ge=0, le=1, description="up to this fraction of the image's side")
     intensity_probability: float = Field(0.3, ge=0, le=1, description="of each intensity transform, independently")
-    bias_field: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="largest coefficient of a smooth field that brightens and darkens a slice, as MR coils do; 0: none",
-    )
 
 
 class TrainSettings(Section):

@@ -12,7 +12,6 @@ from monai.transforms import (
     Compose,
     RandAdjustContrast,
     RandAffined,
-    RandBiasField,
     RandGaussianNoise,
     RandGaussianSmooth,
     RandScaleIntensity,
@@ -40,10 +39,9 @@ class Augment:
 
     def __init__(self, settings: AugmentSettings):
         self.settings = settings
-        p, field = settings.intensity_probability, settings.bias_field
+        p = settings.intensity_probability
         self.intensity = Compose(
             [
-                *([RandBiasField(prob=p, coeff_range=(-field, field))] if field else []),
                 RandGaussianNoise(prob=p, mean=0.0, std=0.06),
                 RandGaussianSmooth(prob=p / 2, sigma_x=(0.4, 1.0), sigma_y=(0.4, 1.0)),
                 RandScaleIntensity(prob=p, factors=0.25),

@@ -34,8 +34,8 @@ class VolumeWalk:
     def __init__(
         self, network: SliceWalker, volume: Volume, settings: Settings, labels: Mapping[int, str], memory_bytes: int
     ):
-        device = next(network.parameters()).device
-        self.view = NetworkView(volume, settings.data, device, labels)
+        self.device = next(network.parameters()).device
+        self.view = NetworkView(volume, settings.data, self.device, labels)
         order, chunk = WALKS[settings.segment.walk](self.view.depth), settings.segment.chunk
         self.walk = Walk(network, self.view, order, chunk, memory_bytes)
         self._digests: dict[int, bytes] = {}

@@ -24,6 +24,7 @@ from sautomed.errors.data import (
     BadTable,
     ClassMissing,
     ConstantImage,
+    DamagedLog,
     DataError,
     FoldOutOfRange,
     GridMismatch,
@@ -71,6 +72,7 @@ from sautomed.errors.model import (
     WrongWeights,
 )
 from sautomed.errors.usage import (
+    LogMismatch,
     NoDicomSource,
     PackageMissing,
     PromptsNeeded,
@@ -105,6 +107,7 @@ __all__ = [
     "ClassMissing",
     "ConstantImage",
     "DamagedDicom",
+    "DamagedLog",
     "DamagedWeights",
     "DataError",
     "DuplicateSlices",
@@ -112,6 +115,7 @@ __all__ = [
     "FoldOutOfRange",
     "GantryTilt",
     "GridMismatch",
+    "LogMismatch",
     "MemoryShortage",
     "MissingFile",
     "MixedOrientation",

@@ -179,3 +179,9 @@ class UnmatchedNames(DataError):
     def __init__(self, fault: str, *, where: str | Path = "", cure: str, names: tuple[str, ...] = ()) -> None:
         super().__init__(fault, where=where, cure=cure)
         self.names = names
+
+
+class DamagedLog(DataError):
+    """A line of a session's log cannot be read or followed."""
+
+    id = "SAM-E0328"

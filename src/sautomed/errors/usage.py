@@ -58,3 +58,9 @@ class TargetInUse(UsageError):
     """Another process writes the output now."""
 
     id = "SAM-E0208"
+
+
+class LogMismatch(UsageError):
+    """The log of a session holds edits of another scan, model or walk."""
+
+    id = "SAM-E0210"

@@ -50,6 +50,12 @@ def segment(
     report: Annotated[bool, typer.Option("--json", help="Write CASE.json for a single scan too.")] = False,
     max_ram: Annotated[float | None, typer.Option(min=0.1, help="Largest main memory to use, in GB.")] = None,
     weights: Annotated[str | None, typer.Option(help="Where the SAM weights are now, if they were moved.")] = None,
+    prompts: Annotated[
+        Path | None, typer.Option("--prompts", help="Replay a FILE.prompts.json of this scan and model.")
+    ] = None,
+    force_prompts: Annotated[
+        bool, typer.Option("--force-prompts", help="Replay --prompts of another scan or model too.")
+    ] = False,
     series: Series = None,
     frame: Frame = None,
     channel: Channel = None,
@@ -58,22 +64,30 @@ def segment(
 ) -> None:
     """Segment a scan or a folder of scans, each on its own grid."""
     from sautomed.inference.batch import SegmentOptions, plan_jobs, run_plan
+    from sautomed.inference.batch.backoff import slices_of_model
     from sautomed.inference.model import load
+    from sautomed.inference.prompts.check import Replay
+    from sautomed.inference.prompts.file import read_prompts
     from sautomed.scans import ReadOptions
 
     reading = ReadOptions(series, frame, channel, resample, assume_spacing)
+    replay = None if prompts is None else Replay(prompts, read_prompts(prompts), force_prompts)
     plan = plan_jobs(source, output, SegmentOptions(
-        tuple(formats or ()), reading, preview, report, overwrite, resume, max_ram))  # fmt: skip
+        tuple(formats or ()), reading, preview, report, overwrite, resume, max_ram, replay))  # fmt: skip
 
     def explain_stop() -> str:
         has_done = any(job.report is not None and job.report.is_file() for job in plan.jobs)
         return f"{STOPPED} The other scans are segmented with --resume." if has_done else STOPPED
 
     with stop_explained(explain_stop), shown_progress() as stages:
-        network = load(model, device, weights)
-        outcome = run_plan(network, plan, stages.slices("Segmenting", len(plan.jobs)))
-    failed = {failure.job for failure in outcome.failures}
-    for target in (target for job in plan.jobs if job not in failed for target in job.targets):
+        network, slices_of = load(model, device, weights), slices_of_model
+        if replay is not None:
+            from sautomed.editing.replay import as_recorded, slices_replayed
+
+            network, slices_of = as_recorded(network, replay.document), slices_replayed(replay.document)
+        outcome = run_plan(network, plan, stages.slices("Segmenting", len(plan.jobs)), slices_of)
+    failed = {failure.job.case for failure in outcome.failures}
+    for target in (target for job in plan.jobs if job.case not in failed for target in job.targets):
         print_line(str(target))
     if outcome.skipped:
         print_note(f"{len(outcome.skipped)} of {len(plan.jobs)} scans were done already.")

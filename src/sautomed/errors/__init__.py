@@ -20,6 +20,7 @@ from sautomed.errors.base import (
 from sautomed.errors.data import (
     BadDatasetJson,
     BadGeometry,
+    BadPrompts,
     BadSplits,
     BadTable,
     ClassMissing,
@@ -73,6 +74,7 @@ from sautomed.errors.model import (
 from sautomed.errors.usage import (
     NoDicomSource,
     PackageMissing,
+    PromptsMismatch,
     PromptsNeeded,
     TargetExists,
     TargetInUse,
@@ -100,6 +102,7 @@ __all__ = [
     "STOP_SIGNALS",
     "BadDatasetJson",
     "BadGeometry",
+    "BadPrompts",
     "BadSplits",
     "BadTable",
     "ClassMissing",
@@ -131,6 +134,7 @@ __all__ = [
     "OutputMismatch",
     "PackageMissing",
     "PictureOrder",
+    "PromptsMismatch",
     "PromptsNeeded",
     "SautomedError",
     "SeveralSeries",

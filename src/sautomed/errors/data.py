@@ -179,3 +179,9 @@ class UnmatchedNames(DataError):
     def __init__(self, fault: str, *, where: str | Path = "", cure: str, names: tuple[str, ...] = ()) -> None:
         super().__init__(fault, where=where, cure=cure)
         self.names = names
+
+
+class BadPrompts(DataError):
+    """A file of prompts is unreadable, of another version, or contradicts itself."""
+
+    id = "SAM-E0327"

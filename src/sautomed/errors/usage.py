@@ -58,3 +58,9 @@ class TargetInUse(UsageError):
     """Another process writes the output now."""
 
     id = "SAM-E0208"
+
+
+class PromptsMismatch(UsageError):
+    """A file of prompts belongs to another scan or model."""
+
+    id = "SAM-E0209"

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 SCHEMA: Literal["sautomed prompts 1"] = "sautomed prompts 1"
 
-_Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 def _rounded(digits: int) -> AfterValidator:
@@ -29,8 +29,7 @@ GivenNumbers = Annotated[tuple[float, float, float, float], Field(description="a
 Index = Annotated[int, Field(ge=0)]
 Size = Annotated[int, Field(ge=1)]
 Runs = Annotated[
-    tuple[Index, ...],
-    Field(description="pixels outside and inside of a mask in turn, row by row, outside first"),
+    tuple[Index, ...], Field(description="pixels outside and inside of a mask in turn, row by row, outside first")
 ]
 
 
@@ -62,24 +61,17 @@ Given = Annotated[GivenBox | GivenAbsence | GivenMask, Field(discriminator="kind
 
 
 class OrganPrompt(_Part):
-    """What prompted an organ on a slice, and what came out.
+    """What prompted an organ on a slice, and what came out."""
 
-    Attributes:
-        presence: Probability of the organ's being on the slice, by the model.
-        source: Whether a person gave something for it.
-        box: That prompted it: the given one, or around the given mask, or around the organ on the previous slice of the
-            walk; null if there was none.
-        mask_box: Around the mask that came out; null if it is empty.
-        confidence: Of the mask, from 0 to 1; null until it is computed.
-        given: By a person, for this organ on this slice.
-    """
-
-    presence: Share | None
-    source: Literal["auto", "given"]
-    box: NativeBox | None
-    mask_box: NativeBox | None
-    confidence: Share | None = None
-    given: Given | None = None
+    presence: Share | None = Field(description="probability, by the model, that the organ is on the slice")
+    source: Literal["auto", "given"] = Field(description="whether a person gave something for it")
+    box: NativeBox | None = Field(
+        description="that prompted it: the given one, around the given mask, or around the organ on the previous slice "
+        "of the walk; null if there was none"
+    )
+    mask_box: NativeBox | None = Field(description="around the mask that came out; null if it is empty")
+    confidence: Share | None = Field(None, description="of the mask; null as long as it is not computed")
+    given: Given | None = Field(None, description="by a person, for this organ on this slice")
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> OrganPrompt:
@@ -89,36 +81,30 @@ class OrganPrompt(_Part):
 
 
 class SlicePrompts(_Part):
-    """The prompts of a slice, by organ."""
+    """The prompts of a slice."""
 
-    index: Index
-    organs: dict[str, OrganPrompt]
+    index: Index = Field(description="in the oriented scan, from 0")
+    organs: dict[str, OrganPrompt] = Field(description="all of the document's organs")
 
 
 class Carried(_Part):
-    """What was given for an organ on a slice has come to other slices.
+    """What was given for an organ on a slice, and has come to other slices."""
 
-    Attributes:
-        index: The slice for which it was given.
-        given: In the document beside what is given there now, since something else may have been given since.
-        slices: Those that it has come to.
-    """
-
-    index: Index
+    index: Index = Field(description="the slice for which it was given")
     organ: str
-    given: Given
-    slices: tuple[Index, ...]
+    given: Given = Field(description="that came to the others, even if something else is given there now")
+    slices: tuple[Index, ...] = Field(description="that it has come to")
 
 
 class LockedSlice(_Part):
-    """A slice that stays as it is: the mask of each organ that it has."""
+    """A slice that stays as it is."""
 
     index: Index
-    masks: dict[str, Runs]
+    masks: dict[str, Runs] = Field(description="of the organs that it has")
 
 
 class ReadAs(_Part):
-    """The options with which the scan was read (`sautomed.scans.ReadOptions`)."""
+    """The options with which the scan was read, as those of `sautomed segment`."""
 
     series: str | None = None
     frame: Index | None = None
@@ -128,58 +114,40 @@ class ReadAs(_Part):
 
 
 class ScanIdentity(_Part):
-    """The scan.
-
-    Attributes:
-        sha256: Of the file's bytes; of several files, of their sorted hashes.
-        plane: Of the slices.
-        shape: Slices, rows and columns, as the slices are shown.
-        affine: Index (slice, row, column) to mm towards right, anterior, superior.
-    """
+    """The scan."""
 
     name: str
-    sha256: _Sha256
+    sha256: Sha256 = Field(description="of the file's bytes; of several files, of their sorted hashes")
     read: ReadAs
-    plane: Literal["axial", "coronal", "sagittal"]
-    shape: tuple[Size, Size, Size]
-    affine: tuple[Row, Row, Row, Row]
+    plane: Literal["axial", "coronal", "sagittal"] = Field(description="of the slices")
+    shape: tuple[Size, Size, Size] = Field(description="slices, rows and columns, as the slices are shown")
+    affine: tuple[Row, Row, Row, Row] = Field(
+        description="index (slice, row, column, 1) to mm towards right, anterior, superior"
+    )
 
 
 class ModelIdentity(_Part):
-    """The model.
+    """The model."""
 
-    Attributes:
-        id: The preset or name of its settings.
-        sha256: Of config.json, dataset.json and model.safetensors; null if it lay in no folder.
-    """
-
-    id: str
-    sha256: _Sha256 | None
+    id: str = Field(description="name of its preset or settings")
+    sha256: Sha256 | None = Field(
+        description="of the sorted hashes of config.json, dataset.json and model.safetensors; null without a folder"
+    )
 
 
 class PromptsDocument(_Part):
-    """The whole document.
+    """The prompts of a segmented scan, and what a person gave."""
 
-    Attributes:
-        sautomed: Version that wrote it.
-        walk: Order of the slices.
-        chunk: Slices that passed through the trunk together; another number may change the last bit.
-        organs: Their values in the label map.
-        carried: What is given and has come to other slices, the latest last.
-        locked: Slices that stay as they are.
-        slices: All, in order.
-    """
-
-    schema_: Literal["sautomed prompts 1"] = Field(SCHEMA, alias="schema")
-    sautomed: str
+    schema_: Literal["sautomed prompts 1"] = Field(SCHEMA, alias="schema", description="name and version of the format")
+    sautomed: str = Field(description="version of the program")
     scan: ScanIdentity
     model: ModelIdentity
-    walk: Literal["mid_to_ends", "end_to_end"]
-    chunk: Size
-    organs: Annotated[dict[str, Size], Field(min_length=1)]
-    carried: tuple[Carried, ...] = ()
+    walk: Literal["mid_to_ends", "end_to_end"] = Field(description="order of the slices")
+    chunk: Size = Field(description="slices that passed through the trunk together")
+    organs: dict[str, Size] = Field(min_length=1, description="their values in the label map")
+    carried: tuple[Carried, ...] = Field((), description="the latest last")
     locked: tuple[LockedSlice, ...] = ()
-    slices: tuple[SlicePrompts, ...]
+    slices: tuple[SlicePrompts, ...] = Field(description="all, in order")
 
     @property
     def has_edits(self) -> bool:

@@ -20,7 +20,7 @@ from sautomed.model.corrections import Corrections
 
 
 class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Box(_Value):
@@ -36,38 +36,66 @@ class Absent(_Value):
     kind: Literal["absent"] = "absent"
 
 
-class Mask(_Value):
-    """These are the pixels of an organ on its slice: packed bits, compressed, as base64."""
+class _Pixels(_Value):
+    """Pixels of a slice: bytes in the order of rows, compressed, as base64."""
+
+    shape: tuple[int, int]
+    packed: str
+
+    def check(self, shape: tuple[int, int]) -> None:
+        """Raise ValueError unless these are the pixels of a slice of this shape; a line of a log may be anybody's."""
+        if self.shape != shape:
+            raise ValueError(f"pixels of {self.shape}, but slices have {shape}")
+        self._bytes()
+
+    def _bytes(self) -> bytes:
+        length, stream = self._length(), zlib.decompressobj()
+        try:
+            found = stream.decompress(b64decode(self.packed, validate=True), length + 1)
+        except zlib.error as error:
+            raise ValueError("pixels are not compressed") from error
+        if len(found) != length:
+            raise ValueError(f"pixels of {len(found)} bytes, but slices have {length}")
+        return found
+
+    def _length(self) -> int:
+        raise NotImplementedError
+
+
+class Mask(_Pixels):
+    """These are the pixels of an organ on its slice: a bit each."""
 
     kind: Literal["mask"] = "mask"
-    shape: tuple[int, int]
-    bits: str
 
     @staticmethod
     def of(pixels: Bool[np.ndarray, "h w"]) -> Mask:
-        return Mask(shape=(pixels.shape[0], pixels.shape[1]), bits=_packed(np.packbits(pixels)))
+        return Mask(shape=(pixels.shape[0], pixels.shape[1]), packed=_packed(np.packbits(pixels)))
 
     @property
     def pixels(self) -> Bool[np.ndarray, "h w"]:
-        count = self.shape[0] * self.shape[1]
-        return np.unpackbits(_unpacked(self.bits, np.uint8), count=count).reshape(self.shape).astype(bool)
+        bits = np.unpackbits(np.frombuffer(self._bytes(), np.uint8), count=self.shape[0] * self.shape[1])
+        return bits.reshape(self.shape).astype(bool)
+
+    def _length(self) -> int:
+        return -(-self.shape[0] * self.shape[1] // 8)
 
 
-class FrozenSlice(_Value):
-    """The labels of a locked slice: bytes in the order of rows, compressed, as base64."""
+class FrozenSlice(_Pixels):
+    """The labels of a locked slice."""
 
-    shape: tuple[int, int]
     dtype: Literal["uint8", "uint16"]
-    values: str
 
     @staticmethod
     def of(labels: UInt[np.ndarray, "h w"]) -> FrozenSlice:
         shape = (labels.shape[0], labels.shape[1])
-        return FrozenSlice(shape=shape, dtype=labels.dtype.name, values=_packed(labels))  # type: ignore[arg-type]  # pydantic checks it
+        return FrozenSlice(shape=shape, dtype=labels.dtype.name, packed=_packed(labels))
 
     @property
     def labels(self) -> UInt[np.ndarray, "h w"]:
-        return _unpacked(self.values, np.dtype(self.dtype)).reshape(self.shape)
+        return np.frombuffer(self._bytes(), self.dtype).reshape(self.shape)
+
+    def _length(self) -> int:
+        return self.shape[0] * self.shape[1] * np.dtype(self.dtype).itemsize
 
 
 Given = Annotated[Box | Absent | Mask, Field(discriminator="kind")]
@@ -119,7 +147,3 @@ class Edits:
 
 def _packed(array: np.ndarray) -> str:
     return b64encode(zlib.compress(np.ascontiguousarray(array).tobytes())).decode("ascii")
-
-
-def _unpacked(text: str, dtype: type[np.uint8] | np.dtype) -> np.ndarray:
-    return np.frombuffer(zlib.decompress(b64decode(text)), dtype)

@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from sautomed.editing.edits import Edits
 
 
+@dataclass(frozen=True)
 class History:
-    """All edits that undo and redo can reach; begins with none."""
+    """All edits that undo and redo can reach; begins with none. The methods return others.
 
-    def __init__(self) -> None:
-        self._values, self._place = [Edits()], 0
+    Attributes:
+        values: The earliest first.
+        place: Of those in force.
+    """
+
+    values: tuple[Edits, ...] = (Edits(),)
+    place: int = 0
 
     @property
     def now(self) -> Edits:
         """The edits in force."""
-        return self._values[self._place]
+        return self.values[self.place]
 
-    def do(self, edits: Edits, amend: bool = False) -> None:
+    def do(self, edits: Edits, amend: bool = False) -> History:
         """Go on from here; what was undone is gone.
 
         Args:
-            amend: The edits belong to the last ones: one undo takes back both.
+            amend: The edits take the place of those in force: one undo takes back both.
         """
-        del self._values[self._place + (0 if amend else 1) :]
-        self._values.append(edits)
-        self._place = len(self._values) - 1
+        kept = self.values[: self.place + (0 if amend and self.place else 1)]
+        return History((*kept, edits), len(kept))
 
-    def undo(self) -> Edits:
-        """Go one edit back, if there is one; returns the edits that were in force."""
-        before = self.now
-        self._place = max(self._place - 1, 0)
-        return before
+    def undo(self) -> History:
+        """Go one edit back, if there is one."""
+        return replace(self, place=max(self.place - 1, 0))
 
-    def redo(self) -> Edits:
-        """Go one edit forward, if one was undone; returns the edits that were in force."""
-        before = self.now
-        self._place = min(self._place + 1, len(self._values) - 1)
-        return before
+    def redo(self) -> History:
+        """Go one edit forward, if one was undone."""
+        return replace(self, place=min(self.place + 1, len(self.values) - 1))

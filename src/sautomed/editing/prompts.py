@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
-from sautomed.editing.edits import Absent, Box, Mask
+from sautomed.editing.edits import Box, Mask
+from sautomed.model.corrections import Correction
 
 NativeBox = tuple[float, float, float, float]
 
@@ -32,30 +33,32 @@ class Prompt:
     presence: float | None = None
     confidence: float | None = None
 
-    @staticmethod
-    def of(given: object, automatic: NativeBox | None, shown: Bool[np.ndarray, "h w"]) -> Prompt:
-        """Return the prompt from what is given, or else the automatic box, and the mask that is shown."""
-        mask_box = box_of(shown)
-        if isinstance(given, Box):
-            return Prompt("given", given.box, mask_box)
-        if isinstance(given, Mask):
-            return Prompt("given", box_of(given.pixels), mask_box)
-        if isinstance(given, Absent):
-            return Prompt("given", None, mask_box)
-        return Prompt("auto", automatic, mask_box)
-
 
 class Prompts:
     """The prompts of all slices: by index, then by organ."""
 
-    def __init__(self, depth: int, prompt_of: Callable[[int, str], Prompt], organs: tuple[str, ...]):
-        self._depth, self._prompt_of, self._organs = depth, prompt_of, organs
-
-    def __len__(self) -> int:
-        return self._depth
+    def __init__(self, organs: tuple[str, ...], prompt: Callable[[int, int], Prompt]):
+        self._organs, self._prompt = organs, prompt
 
     def __getitem__(self, t: int) -> Mapping[str, Prompt]:
-        return {organ: self._prompt_of(t, organ) for organ in self._organs}
+        return {organ: self._prompt(t, k) for k, organ in enumerate(self._organs)}
+
+
+def prompt_of(
+    correction: Correction | None, boxes: Float[np.ndarray, "k 4"] | None, k: int, shown: Bool[np.ndarray, "h w"]
+) -> Prompt:
+    """Return the prompt of class k: what is given, or else the automatic box.
+
+    Args:
+        boxes: That prompted the slice in the automatic walk; nan where a class had none.
+        shown: The mask as it is now.
+    """
+    if correction is None:
+        automatic = None if boxes is None or np.isnan(boxes[k]).any() else _native_box(boxes[k])
+        return Prompt("auto", automatic, box_of(shown))
+    given = correction.given
+    box = given.box if isinstance(given, Box) else box_of(given.pixels) if isinstance(given, Mask) else None
+    return Prompt("given", box, box_of(shown))
 
 
 def box_of(mask: Bool[np.ndarray, "h w"]) -> NativeBox | None:
@@ -63,4 +66,9 @@ def box_of(mask: Bool[np.ndarray, "h w"]) -> NativeBox | None:
     if not mask.any():
         return None
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+    return _native_box(np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32))
+
+
+def _native_box(box: Float[np.ndarray, " 4"]) -> NativeBox:
+    x0, y0, x1, y1 = box.tolist()
+    return x0, y0, x1, y1

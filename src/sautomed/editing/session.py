@@ -1,116 +1,88 @@
 """A segmented scan whose slices a person corrects.
 
-    session = sautomed.edit(model, "scan.nii.gz")
-    session.give_box(14, "liver", (60, 40, 180, 150))     # slice 14 changes at once
-    for part in session.propagate(14):                    # then the slices around, one by one
-        print(part.index, part.changed)
-    session.undo()                                        # they are as before, to the last bit
-    session.save("organs.nii.gz")
+session = sautomed.edit(model, "scan.nii.gz")
+session.give_box(14, "liver", (60, 40, 180, 150))     # slice 14 changes at once
+for part in session.propagate(14):                    # then the slices around, one by one
+    print(part.index, part.changed)
+session.undo()                                        # they are as before, to the last bit
+session.save("organs.nii.gz")
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, UInt
 
+from sautomed.editing.changes import Change, Comparison, PropagatedSlice, compare_slices, count_change
 from sautomed.editing.corrected_volume import CorrectedVolume
 from sautomed.editing.edits import Absent, Box, Edits, FrozenSlice, Mask
 from sautomed.editing.history import History
-from sautomed.editing.prompts import Prompt, Prompts
-from sautomed.inference.model import Model
+from sautomed.editing.lines import Forget, Give, Line, Lock, Redo, Release, Travel, Undo
+from sautomed.editing.log import EditLog, header_of, replay
+from sautomed.editing.prompts import Prompts, prompt_of
+from sautomed.errors import UsageError
+from sautomed.inference.model import Model, load
 from sautomed.inference.segmenting import OnSlice
-from sautomed.inference.view import label_type
-from sautomed.model.corrections import Corrections
 from sautomed.scans.volume import LabelMap, Volume
 
 FEATURE_BYTES = 2**30  # of the walk
 CORRECTION_BYTES = 2**28  # of slices near corrections
 
 Direction = Literal["both", "up", "down"]
-LabelSlice = UInt[np.ndarray, "h w"]
-
-
-@dataclass(frozen=True)
-class Change:
-    """What an edit changed.
-
-    Attributes:
-        slices: Whose labels changed, in order.
-        voxels: Of each organ, how many it gained or lost.
-    """
-
-    slices: tuple[int, ...]
-    voxels: dict[str, int]
-
-
-@dataclass(frozen=True)
-class PropagatedSlice:
-    """A slice that a correction came to.
-
-    Attributes:
-        index: In the oriented volume.
-        labels: As they are now.
-        changed: Whether they were others before.
-    """
-
-    index: int
-    labels: LabelSlice
-    changed: bool
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """How much of an organ is not as in the automatic result.
-
-    Attributes:
-        gained: Voxels that it has now and had not.
-        lost: Voxels that it had and has not now.
-        ml: Volume of both together.
-    """
-
-    gained: int
-    lost: int
-    ml: float
-
-    @property
-    def voxels(self) -> int:
-        return self.gained + self.lost
+WAYS = {"both": (1, -1), "up": (1,), "down": (-1,)}
 
 
 class Session:
-    """A scan, its automatic result, and what a person gave.
+    """A scan, its automatic result, and what a person gave; made by `edit`.
 
-    Slices are counted in the oriented volume, boxes are x0 y0 x1 y1 in native pixels, half-open. An edit changes its own
-    slice at once; the slices around change by `propagate`. Not for several threads at a time.
+    Slices are counted in the oriented volume, boxes are x0 y0 x1 y1 in native pixels, half-open. An edit changes its
+    own slice at once; the slices around change by `propagate`. Whatever is edited of an organ, the others change only
+    where it came or went. For one thread at a time.
 
     Args:
         model: Of a system that goes from slice to slice.
         volume: From `model.read`.
+        folder: Of the log; edits that it holds are made again. None: nothing is logged.
         on_slice: Called after each slice of the automatic walk with the slices done and their number.
-    Raises:
-        UsageError: The model does not go from slice to slice.
     """
 
-    def __init__(self, model: Model, volume: Volume, on_slice: OnSlice | None = None):
+    def __init__(self, model: Model, volume: Volume, folder: Path | None = None, on_slice: OnSlice | None = None):
         self.model, self.volume = model, volume
-        self._values = sorted(model.labels)
-        self._classes = {model.labels[value]: k for k, value in enumerate(self._values)}
-        walk = model.walk(volume, FEATURE_BYTES)
-        self._corrected = CorrectedVolume(walk, len(self._values), CORRECTION_BYTES)
-        automatic: dict[int, LabelSlice] = {}
-        self._boxes = {}
+        self._names = tuple(model.labels[value] for value in sorted(model.labels))
+        self._history = History()
+        self._log = None if folder is None else EditLog(folder, header_of(model, volume))
+        try:
+            self._corrected = CorrectedVolume(model.walk(volume, FEATURE_BYTES), len(self._names), CORRECTION_BYTES)
+            self._walk(on_slice)
+            if self._log is not None:
+                history = replay(self._log, self._names, volume.array.shape)
+                self._take_over(history, self._new_labels(history.now))
+        except BaseException:
+            self.close()
+            raise
+
+    def _walk(self, on_slice: OnSlice | None) -> None:
+        labels, boxes = {}, {}
         for part in self._corrected:
-            automatic[part.index], self._boxes[part.index] = _read_only(part.labels), part.boxes
+            labels[part.index], boxes[part.index] = _read_only(part.labels), part.boxes
             if on_slice:
                 on_slice(part.done, part.total)
-        self.automatic = tuple(automatic[t] for t in range(self.depth))
-        self._shown = dict(automatic)
-        self._history = History()
+        self._automatic, self._boxes, self._shown = labels, boxes, dict(labels)
+
+    def close(self) -> None:
+        """End the session; its log may be opened by another one."""
+        if self._log is not None:
+            self._log.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     # --- what there is ---
 
@@ -122,22 +94,31 @@ class Session:
     @property
     def organs(self) -> dict[int, str]:
         """Value in the label map -> organ."""
-        return dict(self.model.labels)
+        return self.model.labels
 
     @property
     def labels(self) -> LabelMap:
         """The label map as it is now, on the scan's own grid."""
-        array = np.stack([self._shown[t] for t in range(self.depth)]).astype(label_type(self.organs), copy=False)
-        return LabelMap(array, self.volume.affine, self.volume.native, self.volume.plane, self.organs)
+        array = np.stack([self._shown[t] for t in range(self.depth)])
+        return LabelMap(array, self.volume.affine, self.volume.native, self.volume.plane, dict(self.organs))
 
-    def label_slice(self, t: int) -> LabelSlice:
+    def label_slice(self, t: int) -> UInt[np.ndarray, "h w"]:
         """Return the label values of slice t as they are now, read-only."""
         return self._shown[self._slice(t)]
+
+    def automatic_slice(self, t: int) -> UInt[np.ndarray, "h w"]:
+        """Return the label values of slice t before any edit, read-only."""
+        return self._automatic[self._slice(t)]
 
     @property
     def prompts(self) -> Prompts:
         """What prompted each slice, automatic or given: `session.prompts[14]["liver"].box`."""
-        return Prompts(self.depth, self._prompt_of, tuple(self._classes))
+        return Prompts(
+            self._names,
+            lambda t, k: prompt_of(
+                self._edits.corrections.given.get((self._slice(t), k)), self._boxes[t], k, self._mask_of(t, k)
+            ),
+        )
 
     @property
     def locked(self) -> tuple[int, ...]:
@@ -152,9 +133,10 @@ class Session:
         Raises:
             ValueError: There is no such slice or organ, or the box has no area within the slice.
             UsageError: The slice is locked.
+            UnwritableTarget: The log cannot be written; then nothing was edited.
         """
         rows, columns = self.volume.array.shape[1:]
-        x0, y0, x1, y1 = (min(max(float(place), 0.0), float(end)) for place, end in zip(box, (columns, rows) * 2, strict=True))
+        x0, y0, x1, y1 = np.clip(np.array(box, float), 0, (columns, rows, columns, rows)).tolist()
         if not (x0 < x1 and y0 < y1):
             raise ValueError("a box has no area within the slice: it is x0 y0 x1 y1 with x0 < x1 and y0 < y1")
         return self._give(t, organ, Box(box=(x0, y0, x1, y1)))
@@ -165,29 +147,32 @@ class Session:
 
     def paint(self, t: int, organ: str, mask: Bool[np.ndarray, "h w"]) -> Change:
         """Add pixels to an organ on slice t; its whole mask there is then given. Raises as `give_box`."""
-        return self._give(t, organ, Mask.of(self._organ(t, organ) | self._mask(mask)))
+        added = self._pixels(mask)
+        return self._give(t, organ, Mask.of(self._mask_of(self._slice(t), self._class(organ)) | added))
 
     def erase(self, t: int, organ: str, mask: Bool[np.ndarray, "h w"]) -> Change:
         """Take pixels from an organ on slice t; its whole mask there is then given. Raises as `give_box`."""
-        return self._give(t, organ, Mask.of(self._organ(t, organ) & ~self._mask(mask)))
+        taken = self._pixels(mask)
+        return self._give(t, organ, Mask.of(self._mask_of(self._slice(t), self._class(organ)) & ~taken))
 
     def forget(self, t: int, organ: str) -> Change:
         """Take back what is given for an organ on slice t, wherever it has come to; raises as `give_box`."""
-        return self._do(self._edits.forget(self._unlocked(t), self._class(organ)))
+        self._class(organ)
+        return self._do(Forget(slice=self._unlocked(t), organ=organ))
 
     def lock(self, t: int) -> Change:
         """Keep slice t as it is now, whatever is given around it."""
-        return self._do(self._edits.lock(t, FrozenSlice.of(self.label_slice(t))))
+        return self._do(Lock(slice=t, labels=FrozenSlice.of(self.label_slice(t))))
 
     def release(self, t: int) -> Change:
-        """Undo a lock: slice t follows from what is given again."""
-        return self._do(self._edits.release(self._slice(t)))
+        """Let a locked slice follow from what is given again."""
+        return self._do(Release(slice=self._slice(t)))
 
     def propagate(self, t: int, direction: Direction = "both", until: int | None = None) -> Iterator[PropagatedSlice]:
         """Let what is given on slice t travel outward, slice by slice; one undo takes it back.
 
         It ends where nothing of it arrives any more, at locked slices and, organ by organ, at slices for which
-        something is given for that organ; slices for which something is given for other organs stay as they are, and
+        something is given for that organ. Slices for which something is given for other organs stay as they are, and
         it passes them. An iteration may be broken off, and ends when the session is edited meanwhile: what it has come
         to by then stays.
 
@@ -195,51 +180,37 @@ class Session:
             direction: "up" goes to larger indices.
             until: The last slice on its side of t.
         """
-        ways = {"both": (1, -1), "up": (1,), "down": (-1,)}[direction]
-        travelling = {way: tuple(self._edits.corrections.at(self._slice(t))) for way in ways}
-        first = True
-        left = self._edits
-        for distance in range(1, self.depth):
-            for way in ways:
-                to = t + way * distance
-                if self._edits is not left:
-                    return
-                travelling[way] = self._going_on(t, travelling[way], to, until)
-                if not travelling[way] or self._edits.corrections.at(to):
-                    continue
-                before = self._shown[to]
-                left = self._edits.travel(t, travelling[way], to)
-                self._do(left, amend=not first)
-                first = False
-                yield PropagatedSlice(to, self._shown[to], not np.array_equal(before, self._shown[to]))
+        travelling = dict.fromkeys(WAYS[direction], tuple(self._edits.corrections.at(self._slice(t))))
+        history, goes_on = self._history, False
+        for to, way in ((t + way * distance, way) for distance in range(1, self.depth) for way in WAYS[direction]):
+            if self._history is not history:
+                return
+            travelling[way] = self._going_on(t, travelling[way], to, until)
+            if not travelling[way] or self._edits.corrections.at(to):
+                continue
+            organs = tuple(self._names[k] for k in travelling[way])
+            change = self._do(Travel(slice=t, organs=organs, to=to, goes_on=goes_on))
+            history, goes_on = self._history, True
+            yield PropagatedSlice(to, self._shown[to], bool(change.slices))
 
     def undo(self) -> Change:
         """Go back to before the last edit; nothing happens if there is none."""
-        return self._show(self._history.undo())
+        return self._do(Undo())
 
     def redo(self) -> Change:
         """Take back an undo; nothing happens if there was none, or something was edited since."""
-        return self._show(self._history.redo())
+        return self._do(Redo())
 
     # --- results ---
 
     def compare(self) -> dict[str, Comparison]:
-        """Return by organ what is not as in the automatic result."""
-        voxel_ml = float(np.prod(self.volume.spacing_mm)) / 1000
-        found = {}
-        for organ, k in self._classes.items():
-            value = self._values[k]
-            pairs = [(was == value, now == value) for was, now in self._changed_slices()]
-            gained, lost = (sum(int(np.count_nonzero(a & ~b)) for a, b in way) for way in (((n, w) for w, n in pairs), pairs))
-            found[organ] = Comparison(gained, lost, (gained + lost) * voxel_ml)
-        return found
+        """Return by organ how much is not as in the automatic result."""
+        pairs = ((self._automatic[t], self._shown[t]) for t in range(self.depth))
+        return compare_slices(pairs, self.organs, self.volume.spacing_mm)
 
     def save(self, path: str | Path) -> None:
-        """Write the label map as it is now; see `LabelMap.save`."""
+        """Write the label map as it is now, in the format that the name ends in; see `LabelMap.save`."""
         self.labels.save(path)
-
-    def close(self) -> None:
-        """End the session."""
 
     # --- inside ---
 
@@ -248,62 +219,51 @@ class Session:
         return self._history.now
 
     def _give(self, t: int, organ: str, given: Box | Absent | Mask) -> Change:
-        return self._do(self._edits.give(self._unlocked(t), self._class(organ), given))
+        self._class(organ)
+        return self._do(Give(slice=self._unlocked(t), organ=organ, given=given))
 
-    def _do(self, edits: Edits, amend: bool = False) -> Change:
-        before = self._edits
-        self._history.do(edits, amend)
-        return self._show(before)
+    def _do(self, line: Line) -> Change:
+        """Make an edit: predict what it changes, write it down, and show it."""
+        history = line.after(self._history, self._names)
+        if (history.now, history.place) == (self._edits, self._history.place):
+            return count_change(self._shown, {}, self.organs)
+        labels = self._new_labels(history.now)
+        if self._log is not None:
+            self._log.append(line)
+        return self._take_over(history, labels)
 
-    def _show(self, before: Edits) -> Change:
-        """Bring up to date what is shown, from that of earlier edits."""
-        now, slices, voxels = self._edits, [], dict.fromkeys(self._classes, 0)
-        for t in range(self.depth):
-            if before.inputs(t) == now.inputs(t):
-                continue
-            was, labels = self._shown[t], self._labels(t)
-            if np.array_equal(was, labels):
-                continue
-            self._shown[t] = labels
-            slices.append(t)
-            for organ, k in self._classes.items():
-                voxels[organ] += int(np.count_nonzero((was == self._values[k]) != (labels == self._values[k])))
-        return Change(tuple(slices), voxels)
+    def _new_labels(self, edits: Edits) -> dict[int, UInt[np.ndarray, "h w"]]:
+        """Return the slices that these edits show otherwise than those in force."""
+        others = (t for t in range(self.depth) if edits.inputs(t) != self._edits.inputs(t))
+        labels = {t: self._labels_with(t, edits) for t in others}
+        return {t: found for t, found in labels.items() if not np.array_equal(found, self._shown[t])}
 
-    def _labels(self, t: int) -> LabelSlice:
-        if self._edits.inputs(t) == Edits().inputs(t):
-            return self.automatic[t]
-        return _read_only(self._corrected.labels(t, self._edits))
+    def _take_over(self, history: History, labels: dict[int, UInt[np.ndarray, "h w"]]) -> Change:
+        change = count_change(self._shown, labels, self.organs)
+        self._history = history
+        self._shown |= labels
+        return change
+
+    def _labels_with(self, t: int, edits: Edits) -> UInt[np.ndarray, "h w"]:
+        if edits.inputs(t) == Edits().inputs(t):
+            return self._automatic[t]
+        return _read_only(self._corrected.labels(t, edits))
 
     def _going_on(self, t: int, classes: tuple[int, ...], to: int, until: int | None) -> tuple[int, ...]:
-        """Return the classes of slice t that go on as far as another slice."""
+        """Return the classes of slice t that travel on as far as another slice."""
         beyond = until is not None and (to > until >= t or to < until <= t)
         if beyond or not 0 <= to < self.depth or to in self._edits.locked:
             return ()
-        corrections: Corrections = self._edits.corrections
-        return tuple(
-            k
-            for k in classes
-            if (to, k) not in corrections.given and self._corrected.travels(corrections.given[t, k], to)
-        )
+        given = self._edits.corrections.given
+        return tuple(k for k in classes if (to, k) not in given and self._corrected.travels(given[t, k], to))
 
-    def _prompt_of(self, t: int, organ: str) -> Prompt:
-        k = self._class(organ)
-        correction, boxes = self._edits.corrections.at(self._slice(t)).get(k), self._boxes[t]
-        automatic = None if boxes is None or np.isnan(boxes[k]).any() else tuple(float(x) for x in boxes[k])
-        return Prompt.of(None if correction is None else correction.given, automatic, self._organ(t, organ))
-
-    def _changed_slices(self) -> list[tuple[LabelSlice, LabelSlice]]:
-        pairs = ((self.automatic[t], self._shown[t]) for t in range(self.depth))
-        return [(was, now) for was, now in pairs if was is not now]
-
-    def _organ(self, t: int, organ: str) -> Bool[np.ndarray, "h w"]:
-        return self.label_slice(t) == self._values[self._class(organ)]
+    def _mask_of(self, t: int, k: int) -> Bool[np.ndarray, "h w"]:
+        return self._shown[t] == sorted(self.organs)[k]
 
     def _class(self, organ: str) -> int:
-        if organ not in self._classes:
-            raise ValueError(f"no organ {organ!r}; there are {', '.join(self._classes)}")
-        return self._classes[organ]
+        if organ not in self._names:
+            raise ValueError(f"no organ {organ!r}; there are {', '.join(self._names)}")
+        return self._names.index(organ)
 
     def _slice(self, t: int) -> int:
         if not 0 <= t < self.depth:
@@ -312,10 +272,14 @@ class Session:
 
     def _unlocked(self, t: int) -> int:
         if self._slice(t) in self._edits.locked:
-            raise ValueError(f"slice {t} is locked: release it first")
+            raise UsageError(
+                f"slice {t} is locked, so nothing can be given for it.",
+                where=self.volume.path or "session",
+                cure=f"Release it first: session.release({t}).",
+            )
         return t
 
-    def _mask(self, mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    def _pixels(self, mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
         mask = np.asarray(mask)
         if mask.dtype != bool or mask.shape != self.volume.array.shape[1:]:
             raise ValueError(f"a mask has type bool and the shape of a slice, {self.volume.array.shape[1:]}")
@@ -323,7 +287,10 @@ class Session:
 
 
 def edit(
-    model: Model | str | Path, scan: str | Path | Volume, folder: str | Path | None = None, on_slice: OnSlice | None = None
+    model: Model | str | Path,
+    scan: str | Path | Volume,
+    folder: str | Path | None = None,
+    on_slice: OnSlice | None = None,
 ) -> Session:
     """Segment a scan and return a session that corrects the result.
 
@@ -333,17 +300,19 @@ def edit(
         folder: Where the log of the session lies, or will lie; None: nothing is logged.
         on_slice: Called after each slice of the automatic walk with the slices done and their number.
     Raises:
-        DataError: The scan cannot be used.
+        DataError: The scan cannot be used, or the log is damaged.
         ModelError: There is no model, or it cannot be used.
-        UsageError: The model does not go from slice to slice.
+        UsageError: The model does not go from slice to slice, or has no folder that a log could name.
+        LogMismatch: The log is of another scan, model or walk.
+        TargetInUse: Another session holds the log.
+        UnwritableTarget: The folder cannot be written to.
     """
-    from sautomed.inference.model import load
-
     loaded = model if isinstance(model, Model) else load(model)
-    return Session(loaded, scan if isinstance(scan, Volume) else loaded.read(scan), on_slice)
+    volume = scan if isinstance(scan, Volume) else loaded.read(scan)
+    return Session(loaded, volume, None if folder is None else Path(folder), on_slice)
 
 
-def _read_only(labels: LabelSlice) -> LabelSlice:
+def _read_only(labels: UInt[np.ndarray, "h w"]) -> UInt[np.ndarray, "h w"]:
     labels = labels.copy()
     labels.setflags(write=False)
     return labels

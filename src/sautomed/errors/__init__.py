@@ -25,6 +25,7 @@ from sautomed.errors.data import (
     BadTable,
     ClassMissing,
     ConstantImage,
+    DamagedLog,
     DataError,
     FoldOutOfRange,
     GridMismatch,
@@ -72,6 +73,7 @@ from sautomed.errors.model import (
     WrongWeights,
 )
 from sautomed.errors.usage import (
+    LogMismatch,
     NoDicomSource,
     PackageMissing,
     PromptsMismatch,
@@ -108,6 +110,7 @@ __all__ = [
     "ClassMissing",
     "ConstantImage",
     "DamagedDicom",
+    "DamagedLog",
     "DamagedWeights",
     "DataError",
     "DuplicateSlices",
@@ -115,6 +118,7 @@ __all__ = [
     "FoldOutOfRange",
     "GantryTilt",
     "GridMismatch",
+    "LogMismatch",
     "MemoryShortage",
     "MissingFile",
     "MixedOrientation",

@@ -132,9 +132,11 @@ class CorrectedSlice:
         shapes = [tuple(m.shape[-2:]) for m in (self.automatic.logits, *self.leads.values())]
         size = max(shapes)
         return self.resampled(
-            lambda maps: maps
-            if tuple(maps.shape[-2:]) == size
-            else nnf.interpolate(maps, size, mode="bilinear", align_corners=False)
+            lambda maps: (
+                maps
+                if tuple(maps.shape[-2:]) == size
+                else nnf.interpolate(maps, size, mode="bilinear", align_corners=False)
+            )
         )
 
     def resampled(self, resample: Resample) -> Float[Tensor, "k1 _ _"]:

@@ -32,8 +32,8 @@ class Replay:
             return
         if made_for.sha256 != sha256:
             raise PromptsMismatch(
-                f"was made for a scan {made_for.name} with hash {made_for.sha256[:12]}..., but {scan} has "
-                f"{sha256[:12]}....",
+                f"was made for a scan {made_for.name} with hash {_short(made_for.sha256)}, but {scan} has "
+                f"{_short(sha256)}.",
                 where=self.path,
                 cure="Give -i the scan that it was made for, or use --force-prompts to replay it nevertheless.",
             )

@@ -88,11 +88,11 @@ def model_identity(model: Model) -> ModelIdentity:
     return ModelIdentity(id=printable(model.settings.preset), sha256=model.sha256)
 
 
-def scan_identity(volume: Volume, sha256: str, options: ReadOptions) -> ScanIdentity:
+def scan_identity(volume: Volume, sha256: str | None, options: ReadOptions) -> ScanIdentity:
     """Return what a scan is known by.
 
     Args:
-        sha256: Of its files (`scan_files`, `sha256_of`).
+        sha256: Of its files (`scan_files`, `sha256_of`); None if it lay in none.
         options: With which it was read.
     """
     name = "scan" if volume.path is None else printable(volume.path.name)

@@ -117,7 +117,9 @@ class ScanIdentity(_Part):
     """The scan."""
 
     name: str
-    sha256: Sha256 = Field(description="of the file's bytes; of several files, of their sorted hashes")
+    sha256: Sha256 | None = Field(
+        description="of the file's bytes; of several files, of their sorted hashes; null if it lay in no file"
+    )
     read: ReadAs
     plane: Literal["axial", "coronal", "sagittal"] = Field(description="of the slices")
     shape: tuple[Size, Size, Size] = Field(description="slices, rows and columns, as the slices are shown")

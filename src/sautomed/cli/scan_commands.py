@@ -64,7 +64,6 @@ def segment(
 ) -> None:
     """Segment a scan or a folder of scans, each on its own grid."""
     from sautomed.inference.batch import SegmentOptions, plan_jobs, run_plan
-    from sautomed.inference.batch.backoff import slices_of_model
     from sautomed.inference.model import load
     from sautomed.inference.prompts.check import Replay
     from sautomed.inference.prompts.file import read_prompts
@@ -80,12 +79,14 @@ def segment(
         return f"{STOPPED} The other scans are segmented with --resume." if has_done else STOPPED
 
     with stop_explained(explain_stop), shown_progress() as stages:
-        network, slices_of = load(model, device, weights), slices_of_model
-        if replay is not None:
+        network, progress = load(model, device, weights), stages.slices("Segmenting", len(plan.jobs))
+        if replay is None:
+            outcome = run_plan(network, plan, progress)
+        else:
             from sautomed.editing.replay import as_recorded, slices_replayed
 
-            network, slices_of = as_recorded(network, replay.document), slices_replayed(replay.document)
-        outcome = run_plan(network, plan, stages.slices("Segmenting", len(plan.jobs)), slices_of)
+            recorded = as_recorded(network, replay.document)
+            outcome = run_plan(recorded, plan, progress, slices_replayed(replay.document))
     failed = {failure.job.case for failure in outcome.failures}
     for target in (target for job in plan.jobs if job.case not in failed for target in job.targets):
         print_line(str(target))

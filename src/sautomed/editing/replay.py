@@ -11,8 +11,16 @@ from sautomed.editing.corrected_volume import CorrectedVolume
 from sautomed.editing.edits import Absent, Box, Edits, FrozenSlice, Mask
 from sautomed.inference.batch.backoff import SlicesOf
 from sautomed.inference.model import Model, with_chunk, with_walk
-from sautomed.inference.prompts.document import Given, GivenBox, GivenMask, LockedSlice, PromptsDocument
-from sautomed.inference.prompts.runs import mask_of
+from sautomed.inference.prompts.document import (
+    Carried,
+    Given,
+    GivenAbsence,
+    GivenBox,
+    GivenMask,
+    LockedSlice,
+    PromptsDocument,
+)
+from sautomed.inference.prompts.runs import mask_of, runs_of
 from sautomed.inference.segmenting import SegmentedSlice
 from sautomed.inference.view import label_type
 from sautomed.model.corrections import Correction, Corrections, Travelling
@@ -53,11 +61,11 @@ def slices_replayed(document: PromptsDocument) -> SlicesOf:
 
 def edits_of(document: PromptsDocument) -> Edits:
     """Return all that is given and locked in a document."""
-    classes = {organ: k for k, organ in enumerate(sorted(document.organs, key=document.organs.__getitem__))}
-    shape = document.scan.shape[1:]
-    given = {}
-    for t, organ, found in document.given():
-        given[t, classes[organ]] = Correction(t, classes[organ], _edit_of(found, shape))
+    classes, shape = {organ: k for k, organ in enumerate(_in_order(document))}, document.scan.shape[1:]
+    given = {
+        (t, classes[organ]): Correction(t, classes[organ], _edit_of(found, shape))
+        for (t, organ), found in document.given().items()
+    }
     travelling = tuple(
         Travelling(Correction(item.index, classes[item.organ], _edit_of(item.given, shape)), frozenset(item.slices))
         for item in document.carried
@@ -67,19 +75,9 @@ def edits_of(document: PromptsDocument) -> Edits:
 
 
 def with_edits(document: PromptsDocument, edits: Edits) -> PromptsDocument:
-    """Return a document with these edits in place of its own; boxes of masks stay as they are."""
-    organs = sorted(document.organs, key=document.organs.__getitem__)
-    slices = tuple(
-        part.model_copy(
-            update={
-                "organs": {
-                    organ: prompt.as_given(_given_of(edits.corrections.given.get((part.index, organs.index(organ)))))
-                    for organ, prompt in part.organs.items()
-                }
-            }
-        )
-        for part in document.slices
-    )
+    """Return the document of an automatic result with these edits; boxes of masks stay as they are."""
+    organs = _in_order(document)
+    given = {(t, organs[k]): _given_of(found) for (t, k), found in edits.corrections.given.items()}
     carried = tuple(
         Carried(
             index=item.correction.t,
@@ -90,7 +88,12 @@ def with_edits(document: PromptsDocument, edits: Edits) -> PromptsDocument:
         for item in edits.corrections.travelling
     )
     locked = tuple(_locked(t, found, document.organs) for t, found in sorted(edits.locked.items()))
-    return document.model_copy(update={"slices": slices, "carried": carried, "locked": locked})
+    return document.with_edits(given, carried, locked)
+
+
+def _in_order(document: PromptsDocument) -> list[str]:
+    """Return the organs by label value: the classes of the model."""
+    return sorted(document.organs, key=document.organs.__getitem__)
 
 
 def _edit_of(given: Given, shape: tuple[int, int]) -> Box | Absent | Mask:
@@ -101,9 +104,7 @@ def _edit_of(given: Given, shape: tuple[int, int]) -> Box | Absent | Mask:
     return Absent()
 
 
-def _given_of(correction: Correction | None) -> Given | None:
-    if correction is None:
-        return None
+def _given_of(correction: Correction) -> Given:
     if isinstance(correction.given, Box):
         return GivenBox(box=correction.given.box)
     if isinstance(correction.given, Mask):

@@ -150,8 +150,10 @@ def _prompts(
         return None
     scan = scan_identity(volume, prepared.provenance.input_sha256, plan.options.reading)
     document = prompts_document(scan, model, segmented.chunk, segmented.prompts)
-    replay = plan.options.replay
-    return document if replay is None else document.with_edits_of(replay.document)
+    if plan.options.replay is None:
+        return document
+    edited = plan.options.replay.document
+    return document.with_edits(edited.given(), edited.carried, edited.locked)
 
 
 class _Clock:

@@ -64,8 +64,8 @@ class Replay:
         """
         if self.document.scan.shape != shape:
             raise PromptsMismatch(
-                f"has slices, rows and columns {_times(self.document.scan.shape)}, but the scan has {_times(shape)}, so "
-                "its boxes have no place there.",
+                f"has slices, rows and columns {_times(self.document.scan.shape)}, but the scan has {_times(shape)}, "
+                "where its boxes have no place.",
                 where=self.path,
                 cure="Give -i the scan that it was made for.",
             )

@@ -63,9 +63,7 @@ def native_box(box: np.ndarray) -> tuple[float, float, float, float] | None:
     return x0, y0, x1, y1
 
 
-def prompts_document(
-    scan: ScanIdentity, model: Model, chunk: int, slices: tuple[SlicePrompts, ...]
-) -> PromptsDocument:
+def prompts_document(scan: ScanIdentity, model: Model, chunk: int, slices: tuple[SlicePrompts, ...]) -> PromptsDocument:
     """Return the document of a segmented scan.
 
     Args:

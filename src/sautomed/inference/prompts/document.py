@@ -6,10 +6,12 @@ last digit, since masks follow from it. Knows no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+
+from sautomed.inference.prompts.runs import box_of_mask, mask_of
 
 SCHEMA: Literal["sautomed prompts 1"] = "sautomed prompts 1"
 
@@ -31,6 +33,9 @@ Size = Annotated[int, Field(ge=1)]
 Runs = Annotated[
     tuple[Index, ...], Field(description="pixels outside and inside of a mask in turn, row by row, outside first")
 ]
+
+
+_BOX = TypeAdapter(NativeBox)
 
 
 class _Part(BaseModel):
@@ -78,6 +83,10 @@ class OrganPrompt(_Part):
         if (self.source == "given") != (self.given is not None):
             raise ValueError('"source" is "given" if and only if something is given')
         return self
+
+    def as_given(self, given: Given, shape: tuple[int, int]) -> OrganPrompt:
+        """Return the prompt with something given, on a slice of this shape; what came out stays."""
+        return self.model_copy(update={"source": "given", "box": _box_of(given, shape), "given": given})
 
 
 class SlicePrompts(_Part):
@@ -154,23 +163,35 @@ class PromptsDocument(_Part):
     @property
     def has_edits(self) -> bool:
         """Whether a person gave anything, or locked a slice."""
-        return bool(self.carried or self.locked) or any(True for _ in self.given())
+        return bool(self.carried or self.locked or self.given())
 
-    def given(self) -> Iterator[tuple[int, str, Given]]:
-        """Yield slice, organ and what is given, in the order of the slices."""
-        for part in self.slices:
-            for organ, prompt in part.organs.items():
-                if prompt.given is not None:
-                    yield part.index, organ, prompt.given
+    def given(self) -> dict[tuple[int, str], Given]:
+        """Return what is given, by slice and organ."""
+        return {
+            (part.index, organ): prompt.given
+            for part in self.slices
+            for organ, prompt in part.organs.items()
+            if prompt.given is not None
+        }
 
-    def with_edits_of(self, other: PromptsDocument) -> PromptsDocument:
-        """Return a copy with all that is given and locked in another document of as many slices of these organs."""
-        slices = [
-            part.model_copy(update={"organs": _with_given(part.organs, edited.organs)})
-            for part, edited in zip(self.slices, other.slices, strict=True)
+    def with_edits(
+        self, given: Mapping[tuple[int, str], Given], carried: tuple[Carried, ...], locked: tuple[LockedSlice, ...]
+    ) -> PromptsDocument:
+        """Return a copy of an automatic document with what a person gave, by slice and organ, and locked."""
+        changed = [
+            part.model_copy(
+                update={
+                    "organs": {
+                        organ: prompt.as_given(given[part.index, organ], self.scan.shape[1:])
+                        if (part.index, organ) in given
+                        else prompt
+                        for organ, prompt in part.organs.items()
+                    }
+                }
+            )
+            for part in self.slices
         ]
-        changes: dict[str, Any] = {"carried": other.carried, "locked": other.locked, "slices": tuple(slices)}
-        return self.model_copy(update=changes)
+        return self.model_copy(update={"slices": tuple(changed), "carried": carried, "locked": locked})
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> PromptsDocument:
@@ -182,8 +203,10 @@ class PromptsDocument(_Part):
         for part in self.slices:
             if part.organs.keys() != self.organs.keys():
                 raise ValueError(f'slice {part.index} has not the organs of "organs"')
-        for index, organ, given in (*self.given(), *((item.index, item.organ, item.given) for item in self.carried)):
+        for (index, organ), given in self.given().items():
             _check_given(given, rows, columns, f"{organ} on slice {index}")
+        for item in self.carried:
+            _check_given(item.given, rows, columns, f"{item.organ} on slice {item.index}")
         for item in self.carried:
             if item.organ not in self.organs or max((item.index, *item.slices)) >= depth:
                 raise ValueError('"carried" names a slice or an organ that is not there')
@@ -201,14 +224,13 @@ class PromptsDocument(_Part):
                 raise ValueError(f"a mask of the locked slice {item.index} has not the pixels of a slice")
 
 
-def _with_given(automatic: Mapping[str, OrganPrompt], edited: Mapping[str, OrganPrompt]) -> dict[str, OrganPrompt]:
-    """Return the prompts of a slice with what is given for it in another document."""
-    return {
-        organ: prompt
-        if edited[organ].given is None
-        else prompt.model_copy(update={name: getattr(edited[organ], name) for name in ("source", "box", "given")})
-        for organ, prompt in automatic.items()
-    }
+def _box_of(given: Given, shape: tuple[int, int]) -> tuple[float, float, float, float] | None:
+    """Return the box of what is given on a slice of this shape, rounded as all that is computed."""
+    if isinstance(given, GivenBox):
+        return _BOX.validate_python(given.box)
+    if isinstance(given, GivenMask):
+        return box_of_mask(mask_of(given.runs, shape))
+    return None
 
 
 def _check_given(given: Given, rows: int, columns: int, where: str) -> None:

@@ -1,6 +1,7 @@
-"""Run-length code of a mask: lengths of runs of pixels outside and inside in turn, row by row, outside first.
+"""Run-length code and box of a mask.
 
-So (5, 3, 4) is a slice of 12 pixels whose sixth to eighth belong to the mask. The first run alone may be 0.
+The code is the lengths of runs of pixels outside and inside in turn, row by row, outside first. So (5, 3, 4) is a slice
+of 12 pixels whose sixth to eighth belong to the mask. The first run alone may be 0.
 """
 
 from collections.abc import Sequence
@@ -25,3 +26,11 @@ def mask_of(runs: Sequence[int], shape: tuple[int, int]) -> Bool[np.ndarray, "h 
     if sum(runs) != shape[0] * shape[1]:
         raise ValueError(f"the runs have {sum(runs)} pixels, but the slice has {shape[0]} x {shape[1]}")
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(shape)
+
+
+def box_of_mask(mask: Bool[np.ndarray, "h w"]) -> tuple[float, float, float, float] | None:
+    """Return the box around a mask, x0 y0 x1 y1 in pixels, half-open; None if it is empty."""
+    if not mask.any():
+        return None
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)

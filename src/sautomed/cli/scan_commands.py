@@ -119,14 +119,16 @@ def convert(
 
 
 def info(
-    path: Annotated[Path, typer.Argument(help="A scan, a DICOM folder or zip, a model folder or a run.")],
+    path: Annotated[
+        Path, typer.Argument(help="A scan, a DICOM folder or zip, FILE.prompts.json, a model folder or a run.")
+    ],
     series: Series = None,
     frame: Frame = None,
     channel: Channel = None,
     resample: Resample = False,
     assume_spacing: AssumeSpacing = False,
 ) -> None:
-    """Describe a scan or a model: format, geometry, intensities and warnings; for DICOM, the series."""
+    """Describe a scan, prompts or a model: format, geometry, intensities and warnings; for DICOM, the series."""
     from sautomed.cli.info import describe
     from sautomed.scans import ReadOptions
 

@@ -15,6 +15,7 @@ from sautomed.scans.palette import colour_of, display_name
 
 GREY = "#7d8a96"
 CORNER_PT = 4.5
+DASHED = (0, (4, 3))
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,12 @@ def draw_marks(axes: Axes, found: SliceMarks, origin: tuple[int, int]) -> None:
 
 def legend_of_marks(shown: Sequence[SliceMarks]) -> list[Line2D]:
     """Return legend entries for what the shown slices have."""
-    marks = [mark for found in shown for mark in found.marks]
+    kinds = {mark.is_given for found in shown for mark in found.marks}
     entries = []
-    if any(not mark.is_given for mark in marks):
-        entries.append(Line2D([], [], color=GREY, linestyle=(0, (4, 3)), linewidth=0.8, label="box that prompted it"))
-    if any(mark.is_given for mark in marks):
-        entries.append(Line2D([], [], color=GREY, linestyle=(0, (4, 3)), linewidth=1.4, marker="s",
+    if False in kinds:
+        label = "box that prompted an organ"
+        entries.append(Line2D([], [], color=GREY, linestyle=DASHED, linewidth=0.8, label=label))
+    if True in kinds:
+        entries.append(Line2D([], [], color=GREY, linestyle=DASHED, linewidth=1.4, marker="s",
                               markeredgecolor="white", label="given by a person"))  # fmt: skip
     return entries

@@ -10,6 +10,7 @@ import numpy as np
 
 from sautomed.config.version import __version__
 from sautomed.inference.prompts.document import (
+    SCHEMA,
     ModelIdentity,
     OrganPrompt,
     PromptsDocument,
@@ -71,6 +72,7 @@ def prompts_document(scan: ScanIdentity, model: Model, chunk: int, slices: tuple
         slices: All, in order.
     """
     return PromptsDocument(
+        schema_=SCHEMA,
         sautomed=__version__,
         scan=scan,
         model=model_identity(model),

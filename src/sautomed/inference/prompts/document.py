@@ -149,7 +149,7 @@ class ModelIdentity(_Part):
 class PromptsDocument(_Part):
     """The prompts of a segmented scan, and what a person gave."""
 
-    schema_: Literal["sautomed prompts 1"] = Field(SCHEMA, alias="schema", description="name and version of the format")
+    schema_: Literal["sautomed prompts 1"] = Field(alias="schema", description="name and version of the format")
     sautomed: str = Field(description="version of the program")
     scan: ScanIdentity
     model: ModelIdentity

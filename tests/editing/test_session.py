@@ -60,12 +60,13 @@ def test_undoing_everything_gives_the_automatic_result_and_redoing_everything_th
         operation.run(session)
     last = shown(session)
     undone = [session.redo() for _ in sequence] and shown(session)
-    for _ in range(2 * len(sequence)):
+    while session.can_undo:
         session.undo()
     assert np.array_equal(shown(session), automatic)
     assert all(found.voxels == 0 for found in session.compare().values())
     for _ in range(2 * len(sequence)):
         session.redo()
+    assert not session.can_redo
     assert np.array_equal(shown(session), undone if len(sequence) else last)
 
 
@@ -273,6 +274,7 @@ def test_prompts_say_what_was_given(session):
     assert session.prompts[4]["dark"].box == session.prompts[4]["dark"].mask_box
     session.absent(5, "dark")
     assert (session.prompts[5]["dark"].box, session.prompts[5]["dark"].mask_box) == (None, None)
+    assert session.given.keys() == {(4, "bright"), (4, "dark"), (5, "dark")}
     session.forget(5, "dark")
     assert session.prompts[5]["dark"].source == "auto"
 

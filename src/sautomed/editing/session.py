@@ -10,7 +10,7 @@ session.save("organs.nii.gz")
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Literal
@@ -131,6 +131,21 @@ class Session:
     def prompts(self) -> Prompts:
         """What prompted each slice, automatic or given: `session.prompts[14]["liver"].box`."""
         return Prompts(self._prompts_of)
+
+    @property
+    def given(self) -> dict[tuple[int, str], Hashable]:
+        """What is given, by slice and organ: a `Box`, `Absent` or a `Mask`."""
+        return {(t, self._names[k]): found.given for (t, k), found in self._edits.corrections.given.items()}
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is an edit to go back before."""
+        return self._history.undo() != self._history
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is an undo to take back."""
+        return self._history.redo() != self._history
 
     @property
     def locked(self) -> tuple[int, ...]:

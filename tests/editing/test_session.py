@@ -10,9 +10,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 import sautomed
+from sautomed.editing.replay import edits_of
+from sautomed.inference.prompts.file import read_prompts
 from sautomed.scans import read_labels
 
-from .conftest import ORGANS, SHAPE
+from .conftest import ORGANS
 from .operations import DEPTH, GIVING, Operation, anything, boxes, edits, operations, rectangle, sequences
 
 NOSHRINK = (Phase.explicit, Phase.generate)
@@ -321,7 +323,7 @@ def test_label_slices_cannot_be_written_to(session):
         ("no area", lambda s: s.give_box(0, "dark", (30, 3, 40, 9))),
         ("no area", lambda s: s.give_box(0, "dark", (float("nan"), 3, 4, 9))),
         ("shape of a slice", lambda s: s.paint(0, "dark", np.zeros((2, 2), bool))),
-        ("shape of a slice", lambda s: s.erase(0, "dark", np.zeros(SHAPE[1:], int))),
+        ("shape of a slice", lambda s: s.erase(0, "dark", np.zeros((24, 20), bool))),
         ("no slice 9", lambda s: next(s.propagate(9))),
     ],
 )
@@ -339,3 +341,17 @@ def test_it_is_part_of_the_packages_interface(model, volume):
     assert isinstance(session, sautomed.Session)
     assert seen == [(n, DEPTH) for n in range(1, DEPTH + 1)]
     assert np.array_equal(session.labels.array, model.segment(volume).array)
+
+
+@drawn(sequences)
+@few
+def test_the_file_of_prompts_holds_all_that_is_in_force(open_session, tmp_path_factory, sequence):
+    path = tmp_path_factory.mktemp("prompts") / "organs.prompts.json"
+    session = open_session()
+    for operation in sequence:
+        operation.run(session)
+    session.save_prompts(path)
+    document = read_prompts(path)
+    assert edits_of(document) == session._edits
+    for t in range(DEPTH):
+        assert document.slices[t].organs == session.prompts[t]

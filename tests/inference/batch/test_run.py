@@ -343,4 +343,10 @@ def test_a_report_is_written_after_the_files_it_lists(run, write, tmp_path, monk
     replace = os.replace
     monkeypatch.setattr(type(tmp_path), "replace", lambda self, to: (order.append(to.name), replace(self, to))[1])
     run(write(tmp_path / "a.nii.gz"), tmp_path / "out", report=True, preview=True, formats=("nii", "nii.gz"))
-    assert [name for name in order if name.startswith("a.")] == ["a.nii", "a.nii.gz", "a.prompts.json", "a.png", "a.json"]
+    assert [name for name in order if name.startswith("a.")] == [
+        "a.nii",
+        "a.nii.gz",
+        "a.prompts.json",
+        "a.png",
+        "a.json",
+    ]

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
+import nibabel
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sautomed.editing.corrected_volume import CorrectedVolume
@@ -17,19 +18,20 @@ from sautomed.inference.prompts.document import PromptsDocument
 from sautomed.inference.prompts.file import prompts_text
 from sautomed.scans import ReadOptions
 
-from ..inference.conftest import *  # noqa: F403  (its fixtures: a model that segments in milliseconds, and scans)
+from ..inference import conftest
 from ..inference.prompts.documents import given_boxes, masks
 
 DEPTH, ROWS, COLUMNS = SHAPE = (6, 32, 40)
 VALUES = (1, 5)
+KINDS = ("box", "absent", "mask", "forget", "travel", "lock", "release")
+
+model_folder, model = conftest.model_folder, conftest.model  # fixtures: a model that segments in milliseconds
 
 
 @pytest.fixture(scope="module")
 def volume(model, tmp_path_factory):
-    import nibabel
-
     path = tmp_path_factory.mktemp("scan") / "a.nii.gz"
-    nibabel.save(nibabel.Nifti1Image(blocks(), np.diag([2.0, 2.0, 5.0, 1.0])), path)  # noqa: F405
+    nibabel.save(nibabel.Nifti1Image(conftest.blocks(), np.diag([2.0, 2.0, 5.0, 1.0])), path)
     return model.read(path)
 
 
@@ -43,12 +45,10 @@ def automatic(model, volume):
 
 
 @st.composite
-def edits(draw, most=200):
-    """Up to so many edits, one after the other, as a session makes them."""
+def edits(draw, least=0, most=40):
+    """So many edits, one after the other, as a session makes them."""
     found, slices, classes = Edits(), st.integers(0, DEPTH - 1), st.integers(0, 1)
-    for kind in draw(
-        st.lists(st.sampled_from(["box", "absent", "mask", "forget", "travel", "lock", "release"]), max_size=most)
-    ):
+    for kind in draw(st.lists(st.sampled_from(KINDS), min_size=least, max_size=most)):
         t, k = draw(slices), draw(classes)
         if kind == "box":
             found = found.give(t, k, Box(box=draw(given_boxes(SHAPE)).box))
@@ -68,14 +68,24 @@ def edits(draw, most=200):
     return found
 
 
-@given(found=edits())
-@settings(max_examples=200)
-def test_edits_survive_the_file(automatic, found):
+def require_survival(automatic, found):
     text = prompts_text(with_edits(automatic, found))
     again = PromptsDocument.model_validate_json(text)
     assert edits_of(again) == found
     assert prompts_text(again) == text
     assert prompts_text(with_edits(automatic, edits_of(again))) == text
+
+
+@given(found=edits())
+@settings(max_examples=200)
+def test_edits_survive_the_file(automatic, found):
+    require_survival(automatic, found)
+
+
+@given(found=edits(least=200, most=200))
+@settings(max_examples=4, suppress_health_check=list(HealthCheck))
+def test_two_hundred_edits_survive_the_file(automatic, found):
+    require_survival(automatic, found)
 
 
 def labels_with(model, volume, found):

@@ -28,10 +28,8 @@ def test_what_is_computed_is_rounded_and_what_was_given_is_not():
 
 def test_what_is_given_stands_in_its_slice_with_its_box():
     runs = (13, 2, 10, 2, 69)  # two pixels on each of two rows of 12
-    edited = document().with_edits(
-        {(1, "liver"): GivenBox(box=(1 / 3, 1.0, 4.0, 7.999)), (2, "liver"): GivenAbsence(), (0, "spleen"): GivenMask(runs=runs)},
-        (), (),
-    )  # fmt: skip
+    box, mask = GivenBox(box=(1 / 3, 1.0, 4.0, 7.999)), GivenMask(runs=runs)
+    edited = document().with_edits({(1, "liver"): box, (2, "liver"): GivenAbsence(), (0, "spleen"): mask}, (), ())
     prompts = {(part.index, organ): prompt for part in edited.slices for organ, prompt in part.organs.items()}
     assert prompts[1, "liver"].box == (0.33, 1.0, 4.0, 8.0)
     assert prompts[2, "liver"].box is None

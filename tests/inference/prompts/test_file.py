@@ -1,6 +1,7 @@
 """FILE.prompts.json: what is written is read back to the last byte, and what is hostile is refused."""
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -67,10 +68,9 @@ def test_a_document_with_damaged_bytes_is_read_or_refused(tmp_path, data, damage
     start = 0 if data is None else data.draw(st.integers(0, len(content)))
     path = tmp_path / "a.prompts.json"
     path.write_bytes(content[:start] + damage + content[start + len(damage) + 1 :])
-    try:
-        read_prompts(path)
-    except BadPrompts as error:
-        assert str(path) in str(error)
+    with suppress(BadPrompts):  # and no other error
+        found = read_prompts(path)
+        assert all(part.organs.keys() == found.organs.keys() for part in found.slices)
 
 
 @pytest.mark.parametrize("name", ['"\\ud800"', '"\\udcff\\ud800"'])

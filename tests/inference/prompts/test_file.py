@@ -14,7 +14,7 @@ from sautomed.inference.prompts.file import prompts_text, read_prompts, write_pr
 
 from .documents import document, documents
 
-in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 
 
 @given(documents())

@@ -138,6 +138,22 @@ def test_what_is_given_is_obeyed_to_the_native_pixel(open_session, before, opera
     assert np.array_equal(now, expected)
 
 
+def test_pixels_finer_than_the_networks_stay_as_they_were_painted(model):
+    session = sautomed.edit(model, make_volume((9, 300, 260)))  # the network sees 128
+    rng = np.random.default_rng(0)
+    pixels = [rng.random((300, 260)) < 0.5 for _ in range(2)]
+    session.erase(4, "dark", np.ones((300, 260), bool))
+    session.paint(4, "dark", pixels[0])
+    session.erase(4, "bright", np.ones((300, 260), bool))
+    session.paint(4, "bright", pixels[1])
+    assert np.array_equal(mask_of(session, 4, "bright"), pixels[1])
+    assert np.array_equal(mask_of(session, 4, "dark"), pixels[0] & ~pixels[1])
+    session.give_box(5, "bright", (33, 41, 200, 222))
+    outside = np.ones((300, 260), bool)
+    outside[41:222, 33:200] = False
+    assert not (mask_of(session, 5, "bright") & outside).any()
+
+
 @drawn(sequences, operations(*GIVING, "propagate", "forget", "lock", "release", "undo"))
 @few
 def test_a_change_says_what_changed(open_session, before, operation):

@@ -4,7 +4,6 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from hypothesis import Phase
 from hypothesis import given as drawn
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -14,14 +13,13 @@ from sautomed.editing.replay import edits_of
 from sautomed.inference.prompts.file import read_prompts
 from sautomed.scans import read_labels
 
-from .conftest import ORGANS
+from .conftest import ORGANS, make_volume
 from .operations import DEPTH, GIVING, Operation, anything, boxes, edits, operations, rectangle, sequences
 
-NOSHRINK = (Phase.explicit, Phase.generate)
 VALUES = {organ: value for value, organ in ORGANS.items()}
 slices = st.integers(0, DEPTH - 1)
 organs = st.sampled_from(list(VALUES))
-few = hypothesis_settings(max_examples=15, phases=NOSHRINK)
+few = hypothesis_settings(max_examples=15)
 FOUR = (3, 3, 9, 9)
 
 

@@ -179,3 +179,15 @@ class UnmatchedNames(DataError):
     def __init__(self, fault: str, *, where: str | Path = "", cure: str, names: tuple[str, ...] = ()) -> None:
         super().__init__(fault, where=where, cure=cure)
         self.names = names
+
+
+class BadPrompts(DataError):
+    """A file of prompts is unreadable, of another version, or contradicts itself."""
+
+    id = "SAM-E0327"
+
+
+class DamagedLog(DataError):
+    """A line of a session's log cannot be read or followed."""
+
+    id = "SAM-E0328"

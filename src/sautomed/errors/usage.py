@@ -58,3 +58,15 @@ class TargetInUse(UsageError):
     """Another process writes the output now."""
 
     id = "SAM-E0208"
+
+
+class PromptsMismatch(UsageError):
+    """A file of prompts belongs to another scan or model."""
+
+    id = "SAM-E0209"
+
+
+class LogMismatch(UsageError):
+    """The log of a session holds edits of another scan, model or walk."""
+
+    id = "SAM-E0210"

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt
+from jaxtyping import Bool, Float, Int, UInt
+from scipy import ndimage
 from torch import Tensor
 
 from sautomed.config import DataSettings
@@ -59,7 +60,11 @@ class NetworkView:
 
     def labels_of(self, predicted: PredictedSlice) -> UInt[np.ndarray, "h w"]:
         """Return the label values of a prediction on the native grid."""
-        classes = self.fit.to_native(predicted.logits[None].float())[0].argmax(0)
+        return self.labels_of_native(self.fit.to_native(predicted.logits[None].float())[0])
+
+    def labels_of_native(self, logits: Float[Tensor, "k1 h w"]) -> UInt[np.ndarray, "h w"]:
+        """Return the label values of logits on the native grid."""
+        classes = logits.argmax(0)
         return self._table[classes.to(torch.uint8).cpu().numpy()]
 
     def boxes_of(self, predicted: PredictedSlice) -> Float[np.ndarray, "k 4"] | None:
@@ -68,12 +73,27 @@ class NetworkView:
             return None
         return self.native_boxes(predicted.boxes, predicted.present)
 
+    def mask_boxes_of(self, labels: UInt[np.ndarray, "h w"]) -> Float[np.ndarray, "k 4"]:
+        """Return the box around each class of a native label slice, half-open; nan where it has no pixel."""
+        found = ndimage.find_objects(labels, max_label=self._values[-1])
+        return np.array(
+            [
+                (np.nan,) * 4 if place is None else (place[1].start, place[0].start, place[1].stop, place[0].stop)
+                for place in (found[value - 1] for value in self._values)
+            ],
+            np.float32,
+        )
+
     def native_boxes(self, boxes: Float[Tensor, "k 4"], present: Tensor) -> Float[np.ndarray, "k 4"]:
         """Convert boxes (xyxy in [0, 1] of the square) to native pixels, within the slice; nan where not present."""
         rows, columns = self.fit.native
         native = self.fit.boxes_to_native(boxes.float()).clamp(min=0)
         inside = torch.minimum(native, native.new_tensor([columns, rows, columns, rows]))
         return torch.where(present[:, None], inside, torch.nan).cpu().numpy()
+
+    def network_mask(self, mask: Bool[np.ndarray, "h w"]) -> Bool[Tensor, "s s"]:
+        """Convert a mask in native pixels to the square."""
+        return self.fit.labels_to_network(torch.from_numpy(mask[None].astype(np.uint8)), 1)[0].bool().to(self._device)
 
     def network_boxes(self, boxes: Float[np.ndarray, "k 4"]) -> tuple[Float[Tensor, "k 4"], Tensor]:
         """Convert boxes in native pixels (nan where a class has none) to xyxy in [0, 1] of the square, and presence."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
 from sautomed.config import Settings
-from sautomed.inference.segmenting import SegmentedSlice
+from sautomed.inference.segmenting import SegmentedSlice, segmented_slice
 from sautomed.inference.view import NetworkView
 from sautomed.model.slice_walker import SliceWalker
 from sautomed.model.values import PredictedSlice, Seen
@@ -29,15 +30,22 @@ class VolumeWalk:
         settings: Resolved; nothing in `settings.data` is left on "auto".
         labels: Value in the label map -> organ; class k is the k-th smallest value.
         memory_bytes: For features that are kept, so that going on from a slice does not encode it again.
+        spill: Folder of a temporary file for those beyond; None: they are made again when needed.
     """
 
     def __init__(
-        self, network: SliceWalker, volume: Volume, settings: Settings, labels: Mapping[int, str], memory_bytes: int
+        self,
+        network: SliceWalker,
+        volume: Volume,
+        settings: Settings,
+        labels: Mapping[int, str],
+        memory_bytes: int,
+        spill: Path | None = None,
     ):
-        device = next(network.parameters()).device
-        self.view = NetworkView(volume, settings.data, device, labels)
+        self.device = next(network.parameters()).device
+        self.view = NetworkView(volume, settings.data, self.device, labels)
         order, chunk = WALKS[settings.segment.walk](self.view.depth), settings.segment.chunk
-        self.walk = Walk(network, self.view, order, chunk, memory_bytes)
+        self.walk = Walk(network, self.view, order, chunk, memory_bytes, spill=spill)
         self._digests: dict[int, bytes] = {}
 
     def __iter__(self) -> Iterator[SegmentedSlice]:
@@ -94,5 +102,4 @@ class VolumeWalk:
         for predicted in slices:
             labels, before = self.view.labels_of(predicted), self._digests.get(predicted.index)
             digest = self._digests[predicted.index] = blake2b(labels.tobytes(), digest_size=16).digest()
-            boxes, done = self.view.boxes_of(predicted), len(self._digests)
-            yield SegmentedSlice(predicted.index, done, self.view.depth, labels, boxes, digest != before)
+            yield segmented_slice(self.view, predicted, labels, len(self._digests), digest != before)

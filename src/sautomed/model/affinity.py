@@ -58,20 +58,17 @@ def carry(
     return carried
 
 
-def add_residual(logits: Float[Tensor, "k1 h w"], residual: Float[Tensor, "k1-1 h w"]) -> Float[Tensor, "k1 h w"]:
-    """Add a residual to the probabilities of the classes; the other classes share what is left as before.
+def add_residual(logits: Float[Tensor, "k1 h w"], k: int, residual: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
+    """Return the logits of class k (0 is the first organ) with a residual added to its probability.
 
-    It counts less where the network was sure. Logits where it is zero keep every bit.
+    The logits of the other classes stay: they share what is left as before. A residual counts less where the network
+    was sure. Logits where it is zero keep every bit.
     """
-    log_p = logits.log_softmax(0)
+    log_p = logits.log_softmax(0)[k + 1]
     p = log_p.exp()
-    moved = nnf.pad(residual.abs() >= SMALLEST, (0, 0, 0, 0, 1, 0))
-    doubt = (4 * p[1:] * (1 - p[1:]).clamp(min=0)) ** DOUBT
-    wanted = nnf.pad((p[1:] + doubt * residual).clamp(0, 1), (0, 0, 0, 0, 1, 0)) * moved
-    left, before = 1 - wanted.sum(0), 1 - (p * moved).sum(0)
-    others = log_p + (left.clamp(min=SMALLEST**2) / before.clamp(min=SMALLEST**2)).log()
-    after = torch.where(moved, wanted.clamp(min=SMALLEST**2).log(), others)
-    return torch.where(moved.any(0), logits + (after - log_p), logits)
+    doubt = (4 * p * (1 - p).clamp(min=0)) ** DOUBT
+    gained = torch.logit(p + doubt * residual, SMALLEST**2) - (log_p - torch.log1p(-p.clamp(max=1 - SMALLEST**2)))
+    return torch.where(residual.abs() >= SMALLEST, logits[k + 1] + gained, logits[k + 1])
 
 
 def _surroundings(places: Bool[Tensor, "h w"], margin: int) -> tuple[slice, slice] | None:

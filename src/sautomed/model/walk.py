@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -77,6 +78,7 @@ class Walk:
         memory_bytes: Keep the state before every slice, and features of up to so many bytes beyond those that the next
             steps need. None keeps neither: memory does not grow with the volume, and there is no way back.
         start: State before the first step; by default that before any slice was seen.
+        spill: Folder of a temporary file for features beyond `memory_bytes`; None: they are made again when needed.
     """
 
     def __init__(
@@ -87,9 +89,10 @@ class Walk:
         chunk: int,
         memory_bytes: int | None = None,
         start: SliceState | None = None,
+        spill: Path | None = None,
     ):
         self.model, self.depth, self.order = model, volume.depth, tuple(order)
-        self.features = FeatureStore(model, volume, self.order, chunk, memory_bytes or 0)
+        self.features = FeatureStore(model, volume, self.order, chunk, memory_bytes or 0, spill)
         self.end_state = self._start() if start is None else start
         self._remembers, self._done = memory_bytes is not None, 0
         self._states: dict[int, SliceState] = {}
@@ -178,7 +181,7 @@ class Walk:
         ungated = logits if out.ungated is None else out.ungated[row].clone()
         finest = shared.z if not shared.fine else shared.fine[-1]
         features = nnf.normalize((finest if out.pixels is None else out.pixels)[row].float(), dim=0).half()
-        return SliceLook(_predicted(t, logits, self._states[t], out.boxes is not None), ungated, features)
+        return SliceLook(_predicted(t, row, logits, self._states[t], out), ungated, features)
 
     def resume(self, t: int, state: SliceState, tolerance: float = 0.0) -> Iterator[PredictedSlice]:
         """Predict slice t with another state, and the visited slices behind it as far as anything changes.
@@ -273,7 +276,7 @@ class Walk:
             self._states[t] = before.take([row])
             digest = blake2b(out.logits[row].argmax(0).to(torch.uint8).cpu().numpy().tobytes(), digest_size=16).digest()
             changed, self._digests[t] = self._digests.get(t) != digest, digest
-        return _predicted(t, out.logits[row], before.take([row]), out.boxes is not None, changed)
+        return _predicted(t, row, out.logits[row], before.take([row]), out, changed)
 
     def _replace_end(self, rows: dict[int, SliceState], state: SliceState) -> None:
         whole = [(state if row in rows else self.end_state).take([row]) for row in range(len(self.end_state.boxes))]
@@ -281,9 +284,9 @@ class Walk:
 
 
 def _predicted(
-    t: int, logits: Float[Tensor, "k1 h w"], before: SliceState, prompted: bool, changed: bool = True
+    t: int, row: int, logits: Float[Tensor, "k1 h w"], before: SliceState, out: StepOutput, changed: bool = True
 ) -> PredictedSlice:
-    """Return a prediction with the boxes that prompted it, if any did, of the state before it."""
-    if not prompted:
+    """Return the prediction in a row of a step, with the boxes of the state before it if they prompted it."""
+    if out.boxes is None or out.presence is None:
         return PredictedSlice(t, logits, changed=changed)
-    return PredictedSlice(t, logits, before.boxes[0], before.present[0], changed)
+    return PredictedSlice(t, logits, before.boxes[0], before.present[0], changed, out.presence[row].clone())

@@ -75,7 +75,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         yield temporary
         _flush(temporary)
         temporary.replace(target)
-        _flush_folder(target.parent)
+        flush_folder(target.parent)
     except OSError as error:
         if error.errno in _TARGET_ERRORS and _concerns(error, target, temporary):
             raise UnwritableTarget(
@@ -261,8 +261,8 @@ def _flush(path: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def _flush_folder(folder: Path) -> None:
-    """Make the rename itself durable, where the system lets a folder be opened."""
+def flush_folder(folder: Path) -> None:
+    """Make new names in a folder durable, where the system lets a folder be opened."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:  # Windows opens no folders

@@ -1,0 +1,337 @@
+"""A segmented scan whose slices a person corrects.
+
+session = sautomed.edit(model, "scan.nii.gz")
+session.give_box(14, "liver", (60, 40, 180, 150))     # slice 14 changes at once
+for part in session.propagate(14):                    # then the slices around, one by one
+    print(part.index, part.changed)
+session.undo()                                        # they are as before, to the last bit
+session.save("organs.nii.gz")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, UInt
+
+from sautomed.editing.changes import Change, Comparison, PropagatedSlice, compare_slices, count_change
+from sautomed.editing.corrected_volume import CorrectedVolume
+from sautomed.editing.edits import Absent, Box, Edits, FrozenSlice, Mask
+from sautomed.editing.history import History
+from sautomed.editing.lines import Forget, Give, Line, Lock, Redo, Release, Travel, Undo
+from sautomed.editing.log import EditLog, header_of, replay
+from sautomed.editing.prompts import Prompts, automatic_prompts, session_document
+from sautomed.editing.replay import given_of
+from sautomed.errors import UsageError
+from sautomed.inference.memory import CORRECTION_BYTES, FEATURE_BYTES
+from sautomed.inference.model import Model
+from sautomed.inference.prompts.document import OrganPrompt, SlicePrompts
+from sautomed.inference.prompts.file import write_prompts
+from sautomed.inference.segmenting import OnSlice, SegmentedSlice
+from sautomed.scans import ReadOptions
+from sautomed.scans.files import full_disk_reported
+from sautomed.scans.read import DEFAULT_OPTIONS
+from sautomed.scans.volume import LabelMap, Volume
+
+Direction = Literal["both", "up", "down"]
+WAYS = {"both": (1, -1), "up": (1,), "down": (-1,)}
+
+
+class Session:
+    """A scan, its automatic result, and what a person gave; made by `edit`.
+
+    Slices are counted in the oriented volume, boxes are x0 y0 x1 y1 in native pixels, half-open. An edit changes its
+    own slice at once; the slices around change by `propagate`. Whatever is edited of an organ, the others change only
+    where it came or went. For one thread at a time.
+
+    Args:
+        model: Of a system that goes from slice to slice.
+        volume: From `model.read`.
+        folder: Of the log; edits that it holds are made again. None: nothing is logged.
+        on_slice: Called after each slice of the automatic walk with the slices done and their number.
+        options: How the volume was read.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        volume: Volume,
+        folder: Path | None = None,
+        on_slice: OnSlice | None = None,
+        options: ReadOptions = DEFAULT_OPTIONS,
+    ):
+        self.model, self.volume, self._options = model, volume, options
+        self._names = tuple(model.labels[value] for value in sorted(model.labels))
+        self._history = History()
+        self._log = None if folder is None else EditLog(folder, header_of(model, volume))
+        try:
+            spill = folder or Path(gettempdir())
+            walk = model.walk(volume, FEATURE_BYTES, spill)
+            self._corrected = CorrectedVolume(walk, len(self._names), CORRECTION_BYTES)
+            with full_disk_reported(spill):
+                self._walk(on_slice)
+            if self._log is not None:
+                history = replay(self._log, self._names, volume.array.shape)
+                self._take_over(history, self._new_labels(history.now))
+        except BaseException:
+            self.close()
+            raise
+
+    def _walk(self, on_slice: OnSlice | None) -> None:
+        self._automatic: dict[int, SegmentedSlice] = {}
+        for part in self._corrected:
+            part.labels.setflags(write=False)
+            self._automatic[part.index] = part
+            if on_slice:
+                on_slice(part.done, part.total)
+        self._shown = {t: part.labels for t, part in self._automatic.items()}
+
+    def close(self) -> None:
+        """End the session; its log may be opened by another one."""
+        if self._log is not None:
+            self._log.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- what there is ---
+
+    @property
+    def depth(self) -> int:
+        """Number of slices."""
+        return len(self.volume.array)
+
+    @property
+    def organs(self) -> dict[int, str]:
+        """Value in the label map -> organ."""
+        return self.model.labels
+
+    @property
+    def labels(self) -> LabelMap:
+        """The label map as it is now, on the scan's own grid."""
+        array = np.stack([self._shown[t] for t in range(self.depth)])
+        return LabelMap(array, self.volume.affine, self.volume.native, self.volume.plane, dict(self.organs))
+
+    def label_slice(self, t: int) -> UInt[np.ndarray, "h w"]:
+        """Return the label values of slice t as they are now, read-only."""
+        return self._shown[self._slice(t)]
+
+    def automatic_slice(self, t: int) -> UInt[np.ndarray, "h w"]:
+        """Return the label values of slice t before any edit, read-only."""
+        return self._automatic[self._slice(t)].labels
+
+    @property
+    def prompts(self) -> Prompts:
+        """What prompted each slice, automatic or given: `session.prompts[14]["liver"].box`."""
+        return Prompts(self._prompts_of)
+
+    @property
+    def given(self) -> dict[tuple[int, str], Hashable]:
+        """What is given, by slice and organ: a `Box`, `Absent` or a `Mask`."""
+        return {(t, self._names[k]): found.given for (t, k), found in self._edits.corrections.given.items()}
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is an edit to go back before."""
+        return self._history.undo() != self._history
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is an undo to take back."""
+        return self._history.redo() != self._history
+
+    @property
+    def locked(self) -> tuple[int, ...]:
+        """Slices that are locked."""
+        return tuple(sorted(self._edits.locked))
+
+    # --- edits ---
+
+    def give_box(self, t: int, organ: str, box: tuple[float, float, float, float]) -> Change:
+        """Say that an organ of slice t is within a box; the part outside the slice is cut off.
+
+        Raises:
+            ValueError: There is no such slice or organ, or the box has no area within the slice.
+            UsageError: The slice is locked.
+            UnwritableTarget: The log cannot be written; then nothing was edited.
+        """
+        rows, columns = self.volume.array.shape[1:]
+        x0, y0, x1, y1 = np.clip(np.array(box, float), 0, (columns, rows, columns, rows)).tolist()
+        if not (x0 < x1 and y0 < y1):
+            raise ValueError("a box has no area within the slice: it is x0 y0 x1 y1 with x0 < x1 and y0 < y1")
+        return self._give(t, organ, Box(box=(x0, y0, x1, y1)))
+
+    def absent(self, t: int, organ: str) -> Change:
+        """Say that an organ is not on slice t; raises as `give_box`."""
+        return self._give(t, organ, Absent())
+
+    def paint(self, t: int, organ: str, mask: Bool[np.ndarray, "h w"]) -> Change:
+        """Add pixels to an organ on slice t; its whole mask there is then given. Raises as `give_box`."""
+        added = self._pixels(mask)
+        return self._give(t, organ, Mask.of(self._mask_of(self._slice(t), self._class(organ)) | added))
+
+    def erase(self, t: int, organ: str, mask: Bool[np.ndarray, "h w"]) -> Change:
+        """Take pixels from an organ on slice t; its whole mask there is then given. Raises as `give_box`."""
+        taken = self._pixels(mask)
+        return self._give(t, organ, Mask.of(self._mask_of(self._slice(t), self._class(organ)) & ~taken))
+
+    def forget(self, t: int, organ: str) -> Change:
+        """Take back what is given for an organ on slice t, wherever it has come to; raises as `give_box`."""
+        self._class(organ)
+        return self._do(Forget(slice=self._unlocked(t), organ=organ))
+
+    def lock(self, t: int) -> Change:
+        """Keep slice t as it is now, whatever is given around it."""
+        return self._do(Lock(slice=t, labels=FrozenSlice.of(self.label_slice(t))))
+
+    def release(self, t: int) -> Change:
+        """Let a locked slice follow from what is given again."""
+        return self._do(Release(slice=self._slice(t)))
+
+    def propagate(self, t: int, direction: Direction = "both", until: int | None = None) -> Iterator[PropagatedSlice]:
+        """Let what is given on slice t travel outward, slice by slice; one undo takes it back.
+
+        It ends where nothing of it arrives any more, at locked slices and, organ by organ, at slices for which
+        something is given for that organ. Slices for which something is given for other organs stay as they are, and
+        it passes them. An iteration may be broken off, and ends when the session is edited meanwhile: what it has come
+        to by then stays.
+
+        Args:
+            direction: "up" goes to larger indices.
+            until: The last slice on its side of t.
+        """
+        travelling = dict.fromkeys(WAYS[direction], tuple(self._edits.corrections.at(self._slice(t))))
+        history, goes_on = self._history, False
+        for to, way in ((t + way * distance, way) for distance in range(1, self.depth) for way in WAYS[direction]):
+            if self._history is not history:
+                return
+            travelling[way] = self._going_on(t, travelling[way], to, until)
+            if not travelling[way] or self._edits.corrections.at(to):
+                continue
+            organs = tuple(self._names[k] for k in travelling[way])
+            change = self._do(Travel(slice=t, organs=organs, to=to, goes_on=goes_on))
+            history, goes_on = self._history, goes_on or self._history is not history
+            yield PropagatedSlice(to, self._shown[to], bool(change.slices))
+
+    def undo(self) -> Change:
+        """Go back to before the last edit; nothing happens if there is none."""
+        return self._do(Undo())
+
+    def redo(self) -> Change:
+        """Take back an undo; nothing happens if there was none, or something was edited since."""
+        return self._do(Redo())
+
+    # --- results ---
+
+    def compare(self) -> dict[str, Comparison]:
+        """Return by organ how much is not as in the automatic result."""
+        pairs = ((self._automatic[t].labels, self._shown[t]) for t in range(self.depth))
+        return compare_slices(pairs, self.organs, self.volume.spacing_mm)
+
+    def save(self, path: str | Path) -> None:
+        """Write the label map as it is now, in the format that the name ends in; see `LabelMap.save`."""
+        self.labels.save(path)
+
+    def save_prompts(self, path: str | Path) -> None:
+        """Write what prompted each organ and all that is given, as FILE.prompts.json.
+
+        `sautomed segment --prompts FILE` then gives the label map as it is now.
+
+        Raises:
+            MissingFile: The scan's file is not there any more.
+            UnwritableTarget: The file cannot be written.
+        """
+        slices = [self._automatic_prompts(t) for t in range(self.depth)]
+        write_prompts(path, session_document(self.model, self.volume, self._options, slices, self._edits))
+
+    # --- inside ---
+
+    @property
+    def _edits(self) -> Edits:
+        return self._history.now
+
+    def _give(self, t: int, organ: str, given: Box | Absent | Mask) -> Change:
+        self._class(organ)
+        return self._do(Give(slice=self._unlocked(t), organ=organ, given=given))
+
+    def _do(self, line: Line) -> Change:
+        """Make an edit: predict what it changes, write it down, and show it."""
+        history = line.after(self._history, self._names)
+        if (history.now, history.place) == (self._edits, self._history.place):
+            return count_change(self._shown, {}, self.organs)
+        labels = self._new_labels(history.now)
+        if self._log is not None:
+            self._log.append(line)
+        return self._take_over(history, labels)
+
+    def _new_labels(self, edits: Edits) -> dict[int, UInt[np.ndarray, "h w"]]:
+        """Return the slices that these edits show otherwise than those in force."""
+        others = (t for t in range(self.depth) if edits.inputs(t) != self._edits.inputs(t))
+        labels = {t: self._labels_with(t, edits) for t in others}
+        return {t: found for t, found in labels.items() if not np.array_equal(found, self._shown[t])}
+
+    def _take_over(self, history: History, labels: dict[int, UInt[np.ndarray, "h w"]]) -> Change:
+        change = count_change(self._shown, labels, self.organs)
+        self._history = history
+        self._shown |= labels
+        return change
+
+    def _automatic_prompts(self, t: int) -> SlicePrompts:
+        return automatic_prompts(self._automatic[t], self._shown[t], self.organs)
+
+    def _prompts_of(self, t: int) -> dict[str, OrganPrompt]:
+        found = dict(self._automatic_prompts(self._slice(t)).organs)
+        for k, correction in self._edits.corrections.at(t).items():
+            organ = self._names[k]
+            found[organ] = found[organ].as_given(given_of(correction), self.volume.array.shape[1:])
+        return found
+
+    def _labels_with(self, t: int, edits: Edits) -> UInt[np.ndarray, "h w"]:
+        if edits.inputs(t) == Edits().inputs(t):
+            return self._automatic[t].labels
+        labels = self._corrected.labels(t, edits)
+        labels.setflags(write=False)
+        return labels
+
+    def _going_on(self, t: int, classes: tuple[int, ...], to: int, until: int | None) -> tuple[int, ...]:
+        """Return the classes of slice t that travel on as far as another slice."""
+        beyond = until is not None and (to > until >= t or to < until <= t)
+        if beyond or not 0 <= to < self.depth or to in self._edits.locked:
+            return ()
+        given = self._edits.corrections.given
+        return tuple(k for k in classes if (to, k) not in given and self._corrected.travels(given[t, k], to))
+
+    def _mask_of(self, t: int, k: int) -> Bool[np.ndarray, "h w"]:
+        return self._shown[t] == sorted(self.organs)[k]
+
+    def _class(self, organ: str) -> int:
+        if organ not in self._names:
+            raise ValueError(f"no organ {organ!r}; there are {', '.join(self._names)}")
+        return self._names.index(organ)
+
+    def _slice(self, t: int) -> int:
+        if not 0 <= t < self.depth:
+            raise ValueError(f"no slice {t}: there are {self.depth}, counted from 0")
+        return t
+
+    def _unlocked(self, t: int) -> int:
+        if self._slice(t) in self._edits.locked:
+            raise UsageError(
+                f"slice {t} is locked, so nothing can be given for it.",
+                where=self.volume.path or "session",
+                cure=f"Release it first: session.release({t}).",
+            )
+        return t
+
+    def _pixels(self, mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+        mask = np.asarray(mask)
+        if mask.dtype != bool or mask.shape != self.volume.array.shape[1:]:
+            raise ValueError(f"a mask has type bool and the shape of a slice, {self.volume.array.shape[1:]}")
+        return mask

@@ -75,6 +75,9 @@ class StandInSession:
         presence = 0.97 if box and t % 3 else 0.62 if box else 0.05
         return StandInPrompt(self.state.given.get((t, name), box), "given" if given else "auto", presence, box)
 
+    def automatic_slice(self, t):
+        return self.automatic[t]
+
     def label_slice(self, t):
         return self.state.labels[t]
 
@@ -115,7 +118,7 @@ class StandInSession:
         try:
             for way in ways:
                 u = t + way
-                while 0 <= u < len(self.volume.array) and u not in self.state.locked and (until is None or (until - u) * way >= 0):
+                while self._goes_on(u, until, way):
                     labels = self.state.labels
                     for organ in organs:
                         value = self._value(organ)
@@ -127,6 +130,10 @@ class StandInSession:
         finally:
             if changed:
                 self.past, self.future = [*self.past, before], []
+
+    def _goes_on(self, u, until, way):
+        within = until is None or (until - u) * way >= 0
+        return 0 <= u < len(self.volume.array) and u not in self.state.locked and within
 
     def undo(self):
         self.future.append(self.state)

@@ -48,7 +48,7 @@ class OpenScan:
                 for value, name in sorted(session.organs.items())
             ],
             "labels": [label_runs(session.label_slice(t)) for t in range(self.shape[0])],
-            "automatic": [label_runs(plane) for plane in session.automatic],
+            "automatic": [label_runs(session.automatic_slice(t)) for t in range(self.shape[0])],
             "prompts": [self._prompts(t) for t in range(self.shape[0])],
             **self._marks(),
         }

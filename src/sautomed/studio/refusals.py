@@ -1,5 +1,7 @@
 """What the page asked for and does not get. A page that works as it should meets these rarely, and recovers."""
 
+# ruff: noqa: N818  (the names say what is wrong, as in sautomed.errors)
+
 from typing import ClassVar
 
 

@@ -6,7 +6,6 @@ import secrets
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 import uvicorn
 
@@ -53,7 +52,7 @@ def listen(host: str = LOOPBACK, port: int = 0) -> Address:
     """
     if host in ("", "0.0.0.0", "::", "*"):
         raise UsageError(
-            "stands for all addresses of this machine, and then no request can be checked for the one it was meant for.",
+            "stands for all addresses of this machine, so that no request can be checked for the one it is meant for.",
             where="--host", cure="Give the one address or name that browsers will use.",
         )  # fmt: skip
     try:
@@ -67,20 +66,13 @@ def listen(host: str = LOOPBACK, port: int = 0) -> Address:
     return Address(listening, host, secrets.token_urlsafe(24))
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether only programs of this machine can reach a host."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def serve(workspace: Workspace, address: Address, on_ready: Callable[[], None]) -> None:
     """Answer until Ctrl-C or SIGTERM, which are raised again when all is closed."""
     app = create_app(workspace, address.hosts, address.token)
     config = uvicorn.Config(
         app, http=BoundedProtocol, ws="none", lifespan="on", log_config=None, access_log=False, server_header=False,
-        timeout_keep_alive=15, timeout_graceful_shutdown=_GRACE_S, h11_max_incomplete_event_size=16_384, proxy_headers=False,
+        timeout_keep_alive=15, timeout_graceful_shutdown=_GRACE_S, h11_max_incomplete_event_size=16_384,
+        proxy_headers=False,
     )  # fmt: skip
     server = _ReadyServer(config, on_ready)
     with address.listening:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -21,33 +22,34 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._idle_since = self.loop.time()
-        self._deadline: asyncio.TimerHandle | None = self.loop.call_later(REQUEST_S, transport.abort)
-        self._stalled: asyncio.TimerHandle | None = None
+        self._deadline = _Timer(self.loop, REQUEST_S, transport.abort)
+        self._stalled = _Timer(self.loop, STALLED_S, transport.abort)
+        self._deadline.start()
         if len(self.connections) > MAX_CONNECTIONS:
             self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._deadline = _cancelled(self._deadline)
-        self._stalled = _cancelled(self._stalled)
+        self._deadline.cancel()
+        self._stalled.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._deadline is None and not self._has_request():
-            self._deadline = self.loop.call_later(REQUEST_S, self.transport.abort)
+        if not self._has_request():
+            self._deadline.start()
         super().data_received(data)
         if self._has_request():
-            self._deadline = _cancelled(self._deadline)
+            self._deadline.cancel()
 
     def on_response_complete(self) -> None:
         self._idle_since = self.loop.time()
         super().on_response_complete()
 
     def pause_writing(self) -> None:
-        self._stalled = self._stalled or self.loop.call_later(STALLED_S, self.transport.abort)
+        self._stalled.start()
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        self._stalled = _cancelled(self._stalled)
+        self._stalled.cancel()
         super().resume_writing()
 
     def _has_request(self) -> bool:
@@ -61,6 +63,18 @@ class BoundedProtocol(H11Protocol):
         self.connections.discard(victim)  # its `connection_lost` comes later; more may arrive before
 
 
-def _cancelled(timer: asyncio.TimerHandle | None) -> None:
-    if timer is not None:
-        timer.cancel()
+class _Timer:
+    """Calls something after a while, unless it is cancelled; starting it again changes nothing."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, action: Callable[[], None]):
+        self._loop, self._seconds, self._action = loop, seconds, action
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        if self._handle is None:
+            self._handle = self._loop.call_later(self._seconds, self._action)
+
+    def cancel(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._handle = None

@@ -18,7 +18,7 @@ PROMPTS = ".prompts.json"
 WindowOf = Callable[[Volume], tuple[float, float]]
 
 
-class Cancelled(Exception):
+class _CancelledError(Exception):
     """The page wants no more of it."""
 
 
@@ -65,14 +65,14 @@ class Workspace:
 
         def report(done: int, total: int) -> None:
             if stop.is_set:
-                raise Cancelled
+                raise _CancelledError
             emit({"kind": "progress", "done": done, "total": total})
 
         self._stop = stop
         if self._opened is None or self._opened.case != case:
             path, edits = self.folder.path_of(case), self.folder.edits_of(case)
             self.close()
-            with suppress(Cancelled):
+            with suppress(_CancelledError):
                 session = self._open_session(path, edits, report)
                 window = self._window_of(session.volume)
                 self._opened = OpenScan(case, session, window, self._next_revision())
@@ -108,9 +108,10 @@ class Workspace:
         return self._any_open().intensities(start, count)
 
     def save(self, request: SaveRequest) -> list[str]:
-        """Write the labels, and the prompts if asked for, and return the names of the files; raises Outdated if none is open.
+        """Write the labels, and the prompts if asked for, and return the names of the files.
 
         Raises:
+            Outdated: No scan is open.
             SautomedError: A file exists, cannot be written, or the format cannot hold the labels.
         """
         opened = self._any_open()

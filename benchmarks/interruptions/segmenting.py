@@ -35,7 +35,7 @@ class Segmenting:
         from sautomed.scans.volume import LabelMap
 
         self.stages.record(Model, "read", "reading")
-        self.stages.record(Model, "segment", "segmenting")
+        self.stages.record(run, "segment_with_backoff", "segmenting")
         self.stages.record(LabelMap, "save", "writing labels")
         self.stages.record(run, "draw_preview", "drawing")
         self.stages.record(run, "done_report", "reporting")

@@ -15,7 +15,7 @@ from sautomed import errors
 from sautomed.baselines import MODELS, build_empty_segmenter, build_segmenter
 from sautomed.config import SYSTEMS, SegmentSettings, Settings
 from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
-from sautomed.model.corrections import CorrectedWalk
+from sautomed.model.corrections import CorrectedWalk, Corrections
 from sautomed.model.given import GivenPrompts
 from sautomed.model.sam.pretrained import PretrainedTrunk
 from sautomed.model.slice_walker import SliceWalker
@@ -180,16 +180,13 @@ def test_a_system_that_goes_slice_by_slice_can_be_corrected_and_its_corrections_
     if not isinstance(network, SliceWalker):
         pytest.skip("sees many slices at once, or is prompted organ by organ")
     network.eval()
-    walk = CorrectedWalk(Walk(network, make_volume(side), WALKS["mid_to_ends"](DEPTH), 2, 2**30), 2**30)
+    mask = torch.zeros(side, side, dtype=torch.bool)
+    inner = Walk(network, make_volume(side), WALKS["mid_to_ends"](DEPTH), 2, 2**30)
+    walk = CorrectedWalk(inner, lambda _: GivenPrompts.nothing(CLASSES, (side, side)).mask(0, mask), 2**30)
     automatic = {part.index: part.logits for part in walk}
     mask = torch.nn.functional.interpolate(automatic[1][None], (side, side)).argmax(1)[0] != 1  # all of it is wrong
-    given = GivenPrompts.nothing(CLASSES, (side, side)).mask(0, mask)
-    walk.give(1, given)
-    changed = {part.index: part.logits for part in walk.changes()}
-    assert next(iter(changed)) == 1
-    assert torch.equal(changed[1].argmax(0) == 1, mask)
-    assert changed.keys() > {0, 1, 2}
-    walk.give(1, given.without())
-    restored = {part.index: part.logits for part in walk.changes()}
-    assert restored.keys() == changed.keys()
-    assert all(torch.equal(restored[t], automatic[t]) for t in restored)
+    corrections = Corrections().give(1, 0, "painted").travel(1, [0], 0).travel(1, [0], 2)
+    assert torch.equal(walk.slice(1, corrections).logits.argmax(0) == 1, mask)
+    for t in (0, 1, 2):
+        assert not torch.equal(walk.slice(t, corrections).logits, automatic[t])
+        assert torch.equal(walk.slice(t, Corrections()).logits, automatic[t])

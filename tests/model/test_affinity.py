@@ -80,41 +80,35 @@ def logits(seed, classes=3, scale=3.0):
     return scale * torch.randn(classes + 1, SIZE, SIZE, generator=generator(seed))
 
 
-@given(seeds, st.floats(0.1, 5))
-def test_probabilities_stay_probabilities_and_the_others_keep_their_shares(seed, scale):
-    x = logits(seed, scale=scale)
-    residual = torch.zeros(3, SIZE, SIZE)
-    residual[1] = block(0.5)[0]
-    after, before = add_residual(x, residual), x.softmax(0)
-    assert after.isfinite().all()
-    moved = residual[1] != 0
+def with_residual(x, k, residual):
+    """Return all logits, those of class k with a residual."""
+    after = x.clone()
+    after[k + 1] = add_residual(x, k, residual)
+    return after
+
+
+@given(seeds, st.floats(0.1, 5), st.floats(-0.9, 0.9))
+def test_a_residual_is_added_to_the_probability_and_the_others_keep_their_shares(seed, scale, value):
+    x, residual = logits(seed, scale=scale), block(value)[0]
+    after, before = with_residual(x, 1, residual), x.softmax(0)
+    moved = residual.abs() >= SMALLEST
     assert torch.equal(after[:, ~moved], x[:, ~moved])  # to the last bit
     p = after.softmax(0)[:, moved]
     doubt = (4 * before[2] * (1 - before[2]))[moved] ** 0.4
-    expected = (before[2][moved] + 0.5 * doubt).clamp(max=1)
-    torch.testing.assert_close(p[2], expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(p[2], (before[2][moved] + value * doubt).clamp(0, 1), atol=1e-4, rtol=0)
     shares = [q[[0, 1, 3]] / q[[0, 1, 3]].sum(0) for q in (p, before[:, moved])]
-    torch.testing.assert_close(shares[0], shares[1], atol=1e-3, rtol=0)
-    # logits keep their size, as they are interpolated together with those around
-    torch.testing.assert_close(after.logsumexp(0), x.logsumexp(0), atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(shares[0], shares[1], atol=1e-2, rtol=0)
 
 
 @given(seeds, st.floats(-1, 1))
 def test_the_surest_logits_stay_finite(seed, value):
-    residual = torch.full((3, SIZE, SIZE), value)
-    assert add_residual(logits(seed, scale=100.0), residual).isfinite().all()
-
-
-def test_two_classes_at_one_place_share_it():
-    residual = torch.zeros(3, SIZE, SIZE)
-    residual[:2] = block(1.0)
-    p = add_residual(torch.zeros(4, SIZE, SIZE), residual).softmax(0)
-    torch.testing.assert_close(p[1:3, 7, 6], torch.tensor([0.5, 0.5]), atol=1e-4, rtol=0)
+    residual = torch.full((SIZE, SIZE), value)
+    assert add_residual(logits(seed, scale=100.0), 1, residual).isfinite().all()
 
 
 def test_a_residual_counts_less_where_the_network_was_sure():
     x = torch.zeros(2, SIZE, SIZE)
     x[0, :, :8] = 20.0  # background, surely, on the left
-    p = add_residual(x, torch.ones(1, SIZE, SIZE) * 0.9).softmax(0)[1]
+    p = with_residual(x, 0, torch.ones(SIZE, SIZE) * 0.9).softmax(0)[1]
     assert (p[:, :8] < 0.1).all()
     assert (p[:, 8:] > 0.9).all()

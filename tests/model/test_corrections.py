@@ -1,5 +1,7 @@
 """Corrections are obeyed where they are given, travel to the slices around, and can be taken back."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 import torch.nn.functional as nnf
@@ -7,8 +9,8 @@ from hypothesis import given as drawn
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from sautomed.model.corrections import REACH, CorrectedWalk
-from sautomed.model.given import GivenPrompts
+from sautomed.model.corrections import REACH, CorrectedWalk, Corrections
+from sautomed.model.given import GivenKind, GivenPrompts
 from sautomed.model.slice_walker import PlainSegmenter
 from sautomed.model.values import Features
 from sautomed.model.walk import Walk
@@ -19,6 +21,7 @@ from .walkers import View, noise
 SIDE = 16  # of images and logits of `Brightness`
 DEPTH = 2 * REACH + 4
 PLENTY = 2**30
+LITTLE = 100_000  # a few slices
 
 
 class Brightness(PlainSegmenter):
@@ -47,20 +50,68 @@ class Coarse(Brightness):
         return Features(super().encode(images).fine[-1])
 
 
-def walked(model, read, depth=DEPTH, memory_bytes=PLENTY, name="mid_to_ends"):
-    """Return a walk that can be corrected, and its logits by slice."""
-    walk = CorrectedWalk(Walk(model, View(read, depth), WALKS[name](depth), 3, PLENTY), memory_bytes)
-    return walk, {part.index: part.logits for part in walk}
+@dataclass(frozen=True, eq=False)
+class OneClass:
+    """Prompts of one class; a value of its own."""
+
+    prompts: GivenPrompts
+
+    @staticmethod
+    def of(given, k):
+        kinds, boxes, masks = (x.clone() for x in (given.kinds, given.boxes, given.masks))
+        for j in range(kinds.shape[1]):
+            if j != k:
+                kinds[:, j], boxes[:, j], masks[:, j] = int(GivenKind.NOTHING), 0, False
+        return OneClass(GivenPrompts(kinds, boxes, masks))
 
 
-def update(walk, logits):
-    """Take over what changed, and return its slices in the order in which they came."""
-    parts = list(walk.changes())
-    for part in parts:
-        assert not torch.equal(part.logits, logits[part.index])
-        assert part.changed == (not torch.equal(part.logits.argmax(0), logits[part.index].argmax(0)))
-        logits[part.index] = part.logits
-    return [part.index for part in parts]
+class Person:
+    """Corrects a walk; what is given travels at once, as far as it reaches or something is given for its class."""
+
+    def __init__(self, walk):
+        self.walk, self.given, self.shown = walk, {}, Corrections()
+        self.logits = {part.index: part.logits for part in walk}
+        self.automatic = dict(self.logits)
+
+    def give(self, t, given):
+        for k in range(given.kinds.shape[1]):
+            self.given.pop((t, k), None)
+            if given.kinds[0, k] != GivenKind.NOTHING:
+                self.given[t, k] = OneClass.of(given, k)
+        return self
+
+    @property
+    def corrections(self):
+        corrections = Corrections()
+        for (t, k), given in self.given.items():
+            corrections = corrections.give(t, k, given)
+        for t, k in self.given:
+            for way in (1, -1):
+                for to in (t + way * distance for distance in range(1, REACH + 1)):
+                    if not 0 <= to < self.walk.walk.depth or (to, k) in self.given:
+                        break
+                    corrections = corrections.travel(t, [k], to)
+        return corrections
+
+    def update(self):
+        """Take over what changed, and return its slices."""
+        corrections = self.corrections
+        others = [t for t in self.logits if corrections.inputs(t) != self.shown.inputs(t)]
+        now = {t: self.walk.slice(t, corrections).logits for t in sorted(others)}
+        changed = [t for t in now if not torch.equal(now[t], self.logits[t])]
+        self.logits, self.shown = self.logits | now, corrections
+        return changed
+
+
+def walk_of(model, read, depth=DEPTH, memory_bytes=PLENTY, name="mid_to_ends"):
+    """Return a walk that can be corrected."""
+    inner = Walk(model, View(read, depth), WALKS[name](depth), 3, PLENTY)
+    return CorrectedWalk(inner, lambda correction: correction.given.prompts, memory_bytes)
+
+
+def walked(*args, **options):
+    """Return a person at such a walk."""
+    return Person(walk_of(*args, **options))
 
 
 def same(one, other):
@@ -109,7 +160,7 @@ prompts = st.builds(
 )
 slices = st.integers(0, DEPTH - 1)
 models = pytest.mark.parametrize("model", [Brightness().eval(), Coarse().eval()], ids=["fine", "coarse"])
-few = hypothesis_settings(max_examples=15)
+few = hypothesis_settings(max_examples=8)
 
 
 # --- what a correction does ---
@@ -119,65 +170,56 @@ few = hypothesis_settings(max_examples=15)
 @pytest.mark.parametrize("name", WALKS)
 @pytest.mark.parametrize("t", [2, DEPTH // 2, DEPTH - 3])
 def test_what_is_painted_on_one_slice_is_found_on_the_slices_around_in_both_directions(model, name, t):
-    walk, logits = walked(model, missed_corner, name=name)
-    assert not any((logits[u].argmax(0) == 1)[WHOLE].all() for u in logits)
-    walk.give(t, nothing().mask(0, WHOLE))
-    changed = update(walk, logits)
-    assert changed[0] == t
-    assert sorted(changed) == list(range(max(t - REACH, 0), min(t + REACH + 1, DEPTH)))
-    assert torch.equal(logits[t].argmax(0) == 1, WHOLE)
-    for u in (t - 2, t - 1, t + 1, t + 2):
-        assert torch.equal(logits[u].argmax(0) == 1, WHOLE)
+    person = walked(model, missed_corner, name=name)
+    assert not any((person.logits[u].argmax(0) == 1)[WHOLE].all() for u in person.logits)
+    changed = person.give(t, nothing().mask(0, WHOLE)).update()
+    assert changed == list(range(max(t - REACH, 0), min(t + REACH + 1, DEPTH)))
+    for u in (t - 2, t - 1, t, t + 1, t + 2):
+        assert torch.equal(person.logits[u].argmax(0) == 1, WHOLE)
 
 
 @models
 def test_what_is_not_there_goes_from_the_slices_around_too(model):
-    walk, logits = walked(model, squares(0.35))
-    assert (logits[6].argmax(0) == 1).any()
-    walk.give(5, nothing().not_here(0))
-    update(walk, logits)
-    assert not any((logits[u].argmax(0) == 1).any() for u in (4, 5, 6))
+    person = walked(model, squares(0.35))
+    assert (person.logits[6].argmax(0) == 1).any()
+    person.give(5, nothing().not_here(0)).update()
+    assert not any((person.logits[u].argmax(0) == 1).any() for u in (4, 5, 6))
 
 
 @models
 def test_what_a_box_took_travels_and_fades(model):
-    walk, logits = walked(model, squares(0.35))
-    before = logits[8].softmax(0)[1, 7]
-    walk.give(8, nothing().here(0, torch.tensor([9, 4, 12, 12]) / SIDE))
-    update(walk, logits)
+    person = walked(model, squares(0.35))
+    before = person.logits[8].softmax(0)[1, 7]
+    person.give(8, nothing().here(0, torch.tensor([9, 4, 12, 12]) / SIDE)).update()
     for way in (1, -1):
-        near, far = (logits[8 + way * distance].softmax(0)[1, 7, 4:7] for distance in (1, 4))
+        near, far = (person.logits[8 + way * distance].softmax(0)[1, 7, 4:7] for distance in (1, 4))
         assert (near < far).all()
         assert (far < before[4:7]).all()
 
 
 @models
 def test_what_a_box_added_does_not_travel(model):
-    walk, logits = walked(model, squares(0.28))
-    walk.give(8, nothing().here(0, torch.tensor([4, 4, 12, 12]) / SIDE))
-    assert update(walk, logits) == [8]
-    assert torch.equal(logits[8].argmax(0) == 1, WHOLE)
+    person = walked(model, squares(0.28))
+    assert person.give(8, nothing().here(0, torch.tensor([4, 4, 12, 12]) / SIDE)).update() == [8]
+    assert torch.equal(person.logits[8].argmax(0) == 1, WHOLE)
+    assert not person.walk.travels(person.corrections.given[8, 0], 9)
 
 
-def test_the_next_correction_of_a_class_stops_it_and_others_do_not():
-    for stopped, k in ((True, 0), (False, 1)):
-        walk, logits = walked(Brightness(), missed_corner)
-        walk.give(6, nothing().mask(k, logits[6].argmax(0) == k + 1))  # as it was predicted
-        update(walk, logits)
-        before = dict(logits)
-        walk.give(4, nothing().mask(0, WHOLE))
-        update(walk, logits)
-        assert all(torch.equal(before[u], logits[u]) == stopped for u in (6, 7, 8))
-        assert not torch.equal(before[5], logits[5])
+def test_a_correction_comes_to_the_slices_that_it_is_said_to_have_come_to_and_to_no_others():
+    person = walked(Brightness(), missed_corner)
+    corrections = Corrections().give(8, 0, OneClass.of(nothing().mask(0, WHOLE), 0)).travel(8, [0], 9)
+    corrections = corrections.travel(8, [0], 11)  # not to 10, which something else is given for, say
+    for t in range(DEPTH):
+        found = person.walk.slice(t, corrections).logits
+        assert torch.equal(found, person.automatic[t]) == (t not in (8, 9, 11))
 
 
 def test_between_two_corrections_the_nearer_one_counts_more():
-    walk, logits = walked(Brightness(), missed_corner)
-    walk.give(4, nothing().mask(0, WHOLE))
-    update(walk, logits)
-    alone = dict(logits)
-    walk.give(10, nothing().mask(0, logits[13].argmax(0) == 1))  # 13 is beyond the reach of 4: as it was predicted
-    update(walk, logits)
+    person = walked(Brightness(), missed_corner)
+    person.give(4, nothing().mask(0, WHOLE)).update()
+    alone = dict(person.logits)
+    as_predicted = person.automatic[13].argmax(0) == 1
+    logits = person.give(10, nothing().mask(0, as_predicted)).update() and person.logits
     missed = (slice(4, 7), slice(4, 7))
     gained = [logits[u].softmax(0)[1][missed].mean() / alone[u].softmax(0)[1][missed].mean() for u in range(5, 10)]
     assert gained == sorted(gained, reverse=True)
@@ -185,47 +227,67 @@ def test_between_two_corrections_the_nearer_one_counts_more():
     assert not (logits[9].argmax(0) == 1)[missed].any()
 
 
+def test_what_has_come_to_a_slice_stays_until_something_else_comes_from_there():
+    """A slice that is corrected once more changes alone; what it gave before goes on where the new has not come yet."""
+    person = walked(Brightness(), missed_corner)
+    first, second = (OneClass.of(nothing().mask(0, square(4, 4, side)), 0) for side in (8, 3))
+    corrections = Corrections().give(8, 0, first).travel(8, [0], 9).travel(8, [0], 10)
+    again = corrections.give(8, 0, second)
+    assert [corrections.inputs(t) == again.inputs(t) for t in (8, 9, 10)] == [False, True, True]
+    again = again.travel(8, [0], 9)
+    assert [corrections.inputs(t) == again.inputs(t) for t in (9, 10)] == [False, True]
+    only = Corrections().give(8, 0, second).travel(8, [0], 9)
+    assert torch.equal(person.walk.slice(9, again).logits, person.walk.slice(9, only).logits)
+    assert again.forget(8, 0) == Corrections()
+
+
 # --- laws ---
 
 
 @models
-@drawn(slices, prompts)
+@drawn(
+    st.dictionaries(slices, prompts, min_size=1, max_size=3), slices, st.integers(0, 1), st.sampled_from([8, 16, 24])
+)
 @few
-def test_giving_nothing_changes_nothing(model, t, given):
-    walk, logits = walked(model, noise(DEPTH, SIDE))
-    walk.give(t, given.without())
-    assert update(walk, logits) == []
-    walk.give(t, given)
-    update(walk, logits)
-    assert update(walk, logits) == []
-    walk.give(t, given)  # the same again
-    assert update(walk, logits) == []
+def test_what_is_given_for_a_class_leaves_the_logits_of_the_others_as_they_were_bit_for_bit(model, before, t, k, size):
+    """On any grid, the slice's own or that of a scan."""
+    person = walked(model, noise(DEPTH, SIDE))
+    for u, given in before.items():
+        person.give(u, given)
+    corrections = person.corrections
+    person.given[t, k] = OneClass.of(nothing().mask(k, square(3, 3, 5)), k)
+    others = [channel for channel in range(3) if channel != k + 1]
+
+    def resample(maps):
+        return nnf.interpolate(maps, size, mode="bilinear")
+
+    for u in range(DEPTH):
+        was, now = (person.walk.slice(u, c).resampled(resample) for c in (corrections, person.corrections))
+        assert torch.equal(was[others], now[others])
+        came_or_went = (was.argmax(0) == k + 1) != (now.argmax(0) == k + 1)
+        assert torch.equal(was.argmax(0)[~came_or_went], now.argmax(0)[~came_or_went])
 
 
 @models
 @drawn(slices, st.integers(0, 1))
 @few
 def test_giving_what_was_predicted_changes_no_class_anywhere(model, t, k):
-    walk, logits = walked(model, noise(DEPTH, SIDE))
-    walk.give(t, nothing().mask(k, logits[t].argmax(0) == k + 1))
-    parts = list(walk.changes())
-    assert [part.index for part in parts] in ([], [t])
-    assert not any(part.changed for part in parts)
+    person = walked(model, noise(DEPTH, SIDE))
+    changed = person.give(t, nothing().mask(k, person.logits[t].argmax(0) == k + 1)).update()
+    assert changed in ([], [t])
+    assert torch.equal(person.logits[t].argmax(0), person.automatic[t].argmax(0))
 
 
 @models
-@drawn(st.lists(st.tuples(slices, prompts), min_size=1, max_size=4), st.sampled_from([0, PLENTY]))
+@drawn(st.lists(st.tuples(slices, prompts), min_size=1, max_size=4), st.sampled_from([LITTLE, PLENTY]))
 @few
 def test_what_is_taken_back_leaves_the_automatic_walk_bit_for_bit(model, corrections, memory_bytes):
-    walk, logits = walked(model, noise(DEPTH, SIDE), memory_bytes=memory_bytes)
-    automatic = dict(logits)
+    person = walked(model, noise(DEPTH, SIDE), memory_bytes=memory_bytes)
     for t, given in corrections:
-        walk.give(t, given)
-        update(walk, logits)
+        person.give(t, given).update()
     for t, given in corrections:
-        walk.give(t, given.without())
-        update(walk, logits)
-    assert same(logits, automatic)
+        person.give(t, given.without()).update()
+    assert same(person.logits, person.automatic)
 
 
 @models
@@ -233,95 +295,75 @@ def test_what_is_taken_back_leaves_the_automatic_walk_bit_for_bit(model, correct
 @few
 def test_the_order_of_corrections_does_not_matter_nor_what_was_given_before(model, corrections, random, replaced):
     read = noise(DEPTH, SIDE)
-    walk, logits = walked(model, read)
-    other, others = walked(model, read, memory_bytes=0)
+    person, other = walked(model, read), walked(model, read, memory_bytes=LITTLE)
     for t, given in corrections.items():
-        walk.give(t, given)
-        update(walk, logits)
+        person.give(t, given).update()
     shuffled = list(corrections.items())
     random.shuffle(shuffled)
     if replaced:
-        other.give(shuffled[-1][0], nothing().mask(0, square(0, 0, 9)))
-        update(other, others)
+        other.give(shuffled[-1][0], nothing().mask(0, square(0, 0, 9))).update()
     for t, given in shuffled:
         other.give(t, given)
-    update(other, others)
-    assert same(logits, others)
+    other.update()
+    assert same(person.logits, other.logits)
 
 
 @models
 @drawn(slices, prompts)
 @few
-def test_beyond_its_reach_nothing_changes(model, t, given):
-    walk, logits = walked(model, noise(DEPTH, SIDE))
-    walk.give(t, given)
-    assert all(abs(u - t) <= REACH for u in update(walk, logits))
+def test_nothing_travels_beyond_the_reach(model, t, given):
+    person = walked(model, noise(DEPTH, SIDE)).give(t, given)
+    for correction in person.corrections.given.values():
+        assert not any(person.walk.travels(correction, u) for u in range(DEPTH) if abs(u - t) > REACH)
 
 
 @models
 @drawn(st.dictionaries(slices, st.tuples(st.integers(0, SIDE - 6), st.integers(1, 6)), min_size=2, max_size=4))
 @few
 def test_painted_slices_stay_as_painted_whatever_comes_after(model, painted):
-    walk, logits = walked(model, noise(DEPTH, SIDE))
+    person = walked(model, noise(DEPTH, SIDE))
     for number, (t, (top, side)) in enumerate(painted.items()):
-        walk.give(t, nothing().mask(number % 2, square(top, 3, side)))
-        update(walk, logits)
+        person.give(t, nothing().mask(number % 2, square(top, 3, side))).update()
     for number, (t, (top, side)) in enumerate(painted.items()):
-        assert torch.equal(logits[t].argmax(0) == number % 2 + 1, square(top, 3, side))
+        assert torch.equal(person.logits[t].argmax(0) == number % 2 + 1, square(top, 3, side))
 
 
 @drawn(st.integers(0, 9), st.integers(0, 9), st.booleans())
-@hypothesis_settings(max_examples=8)
+@hypothesis_settings(max_examples=3)
 def test_the_laws_hold_for_3d_sautomed(small_model, one, other, paints):
-    size = 128
-    walk, logits = walked(small_model, noise(10, size), 10)
-    again, others = walked(small_model, noise(10, size), 10, memory_bytes=0)
-    automatic = dict(logits)
-    found = logits[one].argmax(0) == 1
+    person = walked(small_model, noise(10, 128), 10)
+    again = walked(small_model, noise(10, 128), 10, memory_bytes=LITTLE)
+    found = person.logits[one].argmax(0) == 1
     first = nothing(found.shape[0]).mask(0, ~found) if paints else nothing(found.shape[0]).not_here(0)
     second = nothing(found.shape[0]).here(1, torch.tensor([0.2, 0.3, 0.7, 0.8]))
     for t, given in ((one, first), (other, second)):
-        walk.give(t, given)
-        changed = update(walk, logits)
-        assert changed
-        assert changed[0] == t
+        assert t in person.give(t, given).update()
     for t, given in reversed({one: first, other: second}.items()):
         again.give(t, given)
-    update(again, others)
-    assert same(logits, others)
+    again.update()
+    assert same(person.logits, again.logits)
     for t in (one, other):
-        walk.give(t, first.without())
-        update(walk, logits)
-    assert same(logits, automatic)
+        person.give(t, first.without()).update()
+    assert same(person.logits, person.automatic)
 
 
 # --- as an object ---
 
 
-def test_an_iteration_that_is_broken_off_is_taken_up_by_the_next():
-    walk, _ = walked(Brightness(), missed_corner)
-    walk.give(8, nothing().mask(0, WHOLE))
-    first = next(walk.changes())
-    assert first.index == 8
-    assert sorted(part.index for part in walk.changes()) == [t for t in range(8 - REACH, 8 + REACH + 1) if t != 8]
-
-
-def test_a_walk_is_corrected_when_it_is_at_its_end_and_has_kept_its_states():
-    for memory_bytes, match in ((PLENTY, "at its end"), (None, "keeps no states")):
+def test_a_slice_is_corrected_when_the_walk_has_visited_it_and_has_kept_its_states():
+    for memory_bytes in (PLENTY, None):
         inner = Walk(Brightness(), View(missed_corner, 5), WALKS["mid_to_ends"](5), 3, memory_bytes)
-        walk = CorrectedWalk(inner, PLENTY)
+        walk = CorrectedWalk(inner, lambda correction: correction.given.prompts, PLENTY)
         if memory_bytes is None:
             list(walk)
-        else:
-            inner.step()
-        with pytest.raises(ValueError, match=match):
-            walk.give(2, nothing().not_here(0))
-        assert list(walk.changes()) == []
+        with pytest.raises(ValueError, match="not visited yet, or the walk keeps no states"):
+            walk.slice(2, Corrections())
 
 
 def test_memory_of_slices_is_bounded():
-    walk, _ = walked(Brightness(), noise(DEPTH, SIDE), memory_bytes=3 * 10_000)
-    for t in range(0, DEPTH, 3):
-        walk.give(t, nothing().mask(0, WHOLE))
-        for _ in walk.changes():
-            assert walk.nbytes <= 3 * 10_000
+    person = walked(Brightness(), noise(DEPTH, SIDE), memory_bytes=3 * 10_000)
+    for t in (3, 9, 15):
+        person.give(t, nothing().mask(0, WHOLE))
+    for u in range(DEPTH):
+        person.walk.slice(u, person.corrections)
+        assert person.walk.nbytes <= 3 * 10_000

@@ -1,11 +1,11 @@
-"""The command `info`: describe a scan, a DICOM folder, a model folder or a run.
+"""The command `info`: describe a scan, a DICOM folder, a file of prompts, a model folder or a run.
 
 Reads headers, JSON and the voxels of a scan; loads no model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from safetensors import SafetensorError, safe_open
 
 from sautomed.errors import ConstantImage, NonFiniteVoxels, NotAModel, NotAScan, SeveralSeries
 from sautomed.errors.text import listed, listed_labels
+from sautomed.inference.prompts.document import PromptsDocument
+from sautomed.inference.prompts.file import ENDING, read_prompts
 from sautomed.scans import dicom
 from sautomed.scans.formats import FORMATS, format_of
 from sautomed.scans.grid import choose_plane
@@ -29,14 +31,17 @@ _DESCRIPTIONS = ("config.json", "dataset.json", "metrics.json")
 
 
 def describe(path: str | Path, options: ReadOptions = DEFAULT_OPTIONS) -> Lines:
-    """Describe a scan, a folder or zip of DICOM files, a model folder or a run, as pairs of name and value.
+    """Describe a scan, a folder or zip of DICOM files, a file of prompts, a model folder or a run.
 
     Args:
         options: How to read a scan.
+    Returns:
+        Pairs of name and value.
     Raises:
         MissingFile: `path` does not exist.
         DataError: It is a file, but no scan that can be read. Constant or broken images are described nevertheless,
             and several DICOM series are listed.
+        BadPrompts: It is named as a file of prompts, but is none that can be read.
         NotAModel: It is a folder, but holds no DICOM file, and is neither a model nor a run.
     """
     path = Path(path)
@@ -58,9 +63,49 @@ def describe(path: str | Path, options: ReadOptions = DEFAULT_OPTIONS) -> Lines:
 
 
 def _describe_file(path: Path, options: ReadOptions) -> Lines:
+    if path.name.endswith(ENDING):
+        return [("kind", "prompts of a segmented scan"), ("file", str(path)), *_describe_prompts(read_prompts(path))]
     if format_of(path) is FORMATS["dicom"]:
         return _describe_dicom(path, options)
     return _describe_scan(path, options)
+
+
+def _describe_prompts(document: PromptsDocument) -> Lines:
+    depth, rows, columns = document.scan.shape
+    carried = [f"{item.organ} from {item.index} to {_indices(item.slices)}" for item in document.carried]
+    lines = [
+        ("format", f"{document.schema_}, by sautomed {document.sautomed}"),
+        ("scan", f"{document.scan.name}, {document.scan.plane}, {depth} slices of {rows} x {columns}, counted from 0"),
+        ("scan's hash", document.scan.sha256 or "none"),
+        ("model", document.model.id),
+        ("model's hash", document.model.sha256 or "none"),
+        ("walk", f"{document.walk}, {document.chunk} slices at a time"),
+        *((organ, _describe_organ(document, organ)) for organ in document.organs),
+    ]
+    if carried:
+        lines.append(("carried on", listed(carried)))
+    if document.locked:
+        lines.append(("locked", f"slices {_indices([item.index for item in document.locked])}"))
+    return lines
+
+
+def _describe_organ(document: PromptsDocument, organ: str) -> str:
+    """Return where an organ was found and what was given for it; slices are counted from 0."""
+    found = [part.index for part in document.slices if part.organs[organ].mask_box is not None]
+    given = [f"{given.kind} on {t}" for (t, name), given in document.given().items() if name == organ]
+    where = f"on slices {_indices(found)}" if found else "not found"
+    return f"{where}; given: {listed(given)}" if given else where
+
+
+def _indices(slices: Sequence[int]) -> str:
+    """Return indices in order, consecutive ones as a range."""
+    ranges: list[list[int]] = []
+    for t in sorted(slices):
+        if ranges and t == ranges[-1][1] + 1:
+            ranges[-1][1] = t
+        else:
+            ranges.append([t, t])
+    return listed(f"{low} to {high}" if low < high else f"{low}" for low, high in ranges)
 
 
 def _describe_dicom(path: Path, options: ReadOptions) -> Lines:

@@ -50,6 +50,12 @@ def segment(
     report: Annotated[bool, typer.Option("--json", help="Write CASE.json for a single scan too.")] = False,
     max_ram: Annotated[float | None, typer.Option(min=0.1, help="Largest main memory to use, in GB.")] = None,
     weights: Annotated[str | None, typer.Option(help="Where the SAM weights are now, if they were moved.")] = None,
+    prompts: Annotated[
+        Path | None, typer.Option("--prompts", help="Replay a FILE.prompts.json of this scan and model.")
+    ] = None,
+    force_prompts: Annotated[
+        bool, typer.Option("--force-prompts", help="Replay --prompts of another scan or model too.")
+    ] = False,
     series: Series = None,
     frame: Frame = None,
     channel: Channel = None,
@@ -59,21 +65,30 @@ def segment(
     """Segment a scan or a folder of scans, each on its own grid."""
     from sautomed.inference.batch import SegmentOptions, plan_jobs, run_plan
     from sautomed.inference.model import load
+    from sautomed.inference.prompts.check import Replay
+    from sautomed.inference.prompts.file import read_prompts
     from sautomed.scans import ReadOptions
 
     reading = ReadOptions(series, frame, channel, resample, assume_spacing)
+    replay = None if prompts is None else Replay(prompts, read_prompts(prompts), force_prompts)
     plan = plan_jobs(source, output, SegmentOptions(
-        tuple(formats or ()), reading, preview, report, overwrite, resume, max_ram))  # fmt: skip
+        tuple(formats or ()), reading, preview, report, overwrite, resume, max_ram, replay))  # fmt: skip
 
     def explain_stop() -> str:
         has_done = any(job.report is not None and job.report.is_file() for job in plan.jobs)
         return f"{STOPPED} The other scans are segmented with --resume." if has_done else STOPPED
 
     with stop_explained(explain_stop), shown_progress() as stages:
-        network = load(model, device, weights)
-        outcome = run_plan(network, plan, stages.slices("Segmenting", len(plan.jobs)))
-    failed = {failure.job for failure in outcome.failures}
-    for target in (target for job in plan.jobs if job not in failed for target in job.targets):
+        network, progress = load(model, device, weights), stages.slices("Segmenting", len(plan.jobs))
+        if replay is None:
+            outcome = run_plan(network, plan, progress)
+        else:
+            from sautomed.editing.replay import as_recorded, slices_replayed
+
+            recorded = as_recorded(network, replay.document)
+            outcome = run_plan(recorded, plan, progress, slices_replayed(replay.document))
+    failed = {failure.job.case for failure in outcome.failures}
+    for target in (target for job in plan.jobs if job.case not in failed for target in job.targets):
         print_line(str(target))
     if outcome.skipped:
         print_note(f"{len(outcome.skipped)} of {len(plan.jobs)} scans were done already.")
@@ -104,14 +119,16 @@ def convert(
 
 
 def info(
-    path: Annotated[Path, typer.Argument(help="A scan, a DICOM folder or zip, a model folder or a run.")],
+    path: Annotated[
+        Path, typer.Argument(help="A scan, a DICOM folder or zip, FILE.prompts.json, a model folder or a run.")
+    ],
     series: Series = None,
     frame: Frame = None,
     channel: Channel = None,
     resample: Resample = False,
     assume_spacing: AssumeSpacing = False,
 ) -> None:
-    """Describe a scan or a model: format, geometry, intensities and warnings; for DICOM, the series."""
+    """Describe a scan, prompts or a model: format, geometry, intensities and warnings; for DICOM, the series."""
     from sautomed.cli.info import describe
     from sautomed.scans import ReadOptions
 

@@ -181,6 +181,12 @@ class UnmatchedNames(DataError):
         self.names = names
 
 
+class BadPrompts(DataError):
+    """A file of prompts is unreadable, of another version, or contradicts itself."""
+
+    id = "SAM-E0327"
+
+
 class DamagedLog(DataError):
     """A line of a session's log cannot be read or followed."""
 

@@ -60,6 +60,12 @@ class TargetInUse(UsageError):
     id = "SAM-E0208"
 
 
+class PromptsMismatch(UsageError):
+    """A file of prompts belongs to another scan or model."""
+
+    id = "SAM-E0209"
+
+
 class LogMismatch(UsageError):
     """The log of a session holds edits of another scan, model or walk."""
 

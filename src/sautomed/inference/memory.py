@@ -87,7 +87,7 @@ def predict(geometry: Geometry, model: Model, cost: TrunkCost, chunk: int, resid
         cost: `trunk_cost` of the model.
         resident: Bytes held already; by default those of this process.
     """
-    depth, rows, columns = _oriented_shape(geometry, model)
+    depth, rows, columns = oriented_shape(geometry, model)
     voxels, side = depth * rows * columns, int(model.settings.data.image_size)
     stored, labels = voxels * geometry.dtype.itemsize, voxels * np.dtype(label_type(model.labels)).itemsize
     classes = len(model.labels) + 1
@@ -183,7 +183,7 @@ def peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _oriented_shape(geometry: Geometry, model: Model) -> tuple[int, int, int]:
+def oriented_shape(geometry: Geometry, model: Model) -> tuple[int, int, int]:
     """Return (slices, rows, columns) of the oriented scan, found by orienting an array of stride 0, without memory."""
     empty = np.broadcast_to(np.uint8(0), geometry.shape)
     oriented, _ = orient(empty, geometry.native, choose_plane(geometry.native, model.settings.data.plane))

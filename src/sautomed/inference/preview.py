@@ -5,7 +5,7 @@ Reads and writes no medical format.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import pairwise
@@ -25,6 +25,8 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import Normal, Stroke
 from numpy.typing import NDArray
 
+from sautomed.inference.preview_marks import draw_marks, legend_of_marks, marks_of
+from sautomed.inference.prompts.document import PromptsDocument
 from sautomed.scans.files import atomic_write
 from sautomed.scans.grid import Plane
 from sautomed.scans.palette import colour_of, display_name
@@ -45,14 +47,23 @@ MR_PERCENTILES = (0.5, 99.5)
 EDGES: dict[Plane, tuple[str, str]] = {"axial": ("R", "A"), "coronal": ("R", "S"), "sagittal": ("A", "S")}
 
 
-def draw_preview(volume: Volume, labels: LabelMap, path: Path, reference: LabelMap | None = None) -> None:
+def draw_preview(
+    volume: Volume,
+    labels: LabelMap,
+    path: Path,
+    reference: LabelMap | None = None,
+    prompts: PromptsDocument | None = None,
+) -> None:
     """Draw six slices spread over the labelled ones, with each organ lightly filled and outlined.
+
+    Boxes that prompted an organ are dashed in its colour; what a person gave has marked corners.
 
     Args:
         volume: The scan.
         labels: On the grid of `volume`.
         path: The PNG; replaced atomically.
         reference: On the same grid; its outlines are dashed and its volumes are listed too.
+        prompts: Of this label map. Slices for which something was given are shown rather than others.
     Raises:
         GridMismatch: The arrays are not on one grid.
         UnwritableTarget: The picture cannot be written.
@@ -61,12 +72,15 @@ def draw_preview(volume: Volume, labels: LabelMap, path: Path, reference: LabelM
     maps = [labels] if reference is None else [labels, reference]
     for item, name in zip(maps, ("labels", "reference"), strict=False):
         require_same_grid(volume, item, first_name="scan", second_name=name, where=where)
-    shown = choose_slices(np.any([item.array > 0 for item in maps], axis=0), np.maximum.reduce([m.array for m in maps]))
+    marks = {} if prompts is None else marks_of(prompts)
+    given = {index for index, part in marks.items() if part.is_given}
+    occupied = np.any([item.array > 0 for item in maps], axis=0)
+    shown = choose_slices(occupied, np.maximum.reduce([item.array for item in maps]), given)
     view = _view(volume, maps)
     rows = -(-len(shown) // COLUMNS)
     tall = (view.rows.stop - view.rows.start) * view.aspect / (view.columns.stop - view.columns.start)
     height = max(rows * PANEL_IN * min(tall, 1.3) + 0.6, 3.4)
-    entries = _legend_entries(labels, reference)
+    entries = [*_legend_entries(labels, reference), *legend_of_marks([marks[i] for i in shown if i in marks])]
     columns = -(-len(entries) // int(height / ENTRY_IN))
     beside = columns * _legend_column_in(entries)
     size = (COLUMNS * PANEL_IN + beside, height)
@@ -79,6 +93,8 @@ def draw_preview(volume: Volume, labels: LabelMap, path: Path, reference: LabelM
         axes.set_axis_off()
     for axes, index in zip(grid.ravel(), shown, strict=False):
         _draw_slice(axes, volume, labels, reference, index, view)
+        if index in marks:
+            draw_marks(axes, marks[index], (view.rows.start, view.columns.start))
     panels.suptitle(_title(volume), x=0.01, ha="left", fontsize=10, color="#26323d", parse_math=False)
     names = legend.legend(handles=entries, loc="center left", frameon=False, fontsize=LEGEND_PT, ncols=columns)
     for text in names.get_texts():
@@ -128,12 +144,15 @@ def _round_layout(figure: Figure) -> None:
         axes.set_position((round(left, 5), round(bottom, 5), round(width, 5), round(height, 5)))
 
 
-def choose_slices(occupied: NDArray[np.bool_], classes: NDArray[np.unsignedinteger]) -> list[int]:
+def choose_slices(
+    occupied: NDArray[np.bool_], classes: NDArray[np.unsignedinteger], preferred: Collection[int] = ()
+) -> list[int]:
     """Choose slices spread evenly over the labelled ones; of each section, the one with most classes.
 
     Args:
         occupied: (d h w), where there is any label.
         classes: (d h w), the labels.
+        preferred: Slices that are chosen rather than others of their section.
     Returns:
         At most `SLICES` indices, in order; spread over the whole volume if there is no label.
     """
@@ -144,7 +163,7 @@ def choose_slices(occupied: NDArray[np.bool_], classes: NDArray[np.unsignedinteg
     chosen = []
     for start, stop in pairwise(edges):
         middle_first = sorted(range(start, stop), key=lambda i: abs(i - (start + stop - 1) / 2))
-        chosen.append(max(middle_first, key=lambda i: class_counts[i]))
+        chosen.append(max(middle_first, key=lambda i: (i in preferred, class_counts[i])))
     return [int(index) for index in chosen]
 
 

@@ -1,6 +1,6 @@
 """A volume through any model: slices stream in, label slices on the native grid stream out. Knows no files."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt
 from sautomed.config import Settings
 from sautomed.inference.view import NetworkView, label_type
 from sautomed.model.segmenter import Segmenter
+from sautomed.model.values import PredictedSlice
 from sautomed.scans.volume import LabelMap, Volume
 
 OnSlice = Callable[[int, int], None]  # slices done, slices in all
@@ -26,6 +27,9 @@ class SegmentedSlice:
         boxes: Box of each class that prompted the slice, x0 y0 x1 y1 in native pixels, nan where it had none; None for
             systems without boxes.
         changed: Whether the labels differ from those of an earlier visit; True on the first.
+        presence: Probability, by the model, that each class is in the slice; None for systems without box prompts of
+            their own.
+        mask_boxes: Box around each class in `labels`, as `boxes`, half-open; nan where it has no pixel.
     """
 
     index: int
@@ -34,6 +38,11 @@ class SegmentedSlice:
     labels: UInt[np.ndarray, "h w"]
     boxes: Float[np.ndarray, "k 4"] | None = None
     changed: bool = True
+    presence: Float[np.ndarray, " k"] | None = None
+    mask_boxes: Float[np.ndarray, "k 4"] | None = None
+
+
+OnPart = Callable[[SegmentedSlice], None]
 
 
 def segment_slices(
@@ -50,7 +59,40 @@ def segment_slices(
     """
     view = NetworkView(volume, settings.data, next(network.parameters()).device, labels, truth)
     for done, predicted in enumerate(network.predict(view, settings.segment), start=1):
-        yield SegmentedSlice(predicted.index, done, view.depth, view.labels_of(predicted), view.boxes_of(predicted))
+        yield segmented_slice(view, predicted, view.labels_of(predicted), done)
+
+
+def segmented_slice(
+    view: NetworkView, predicted: PredictedSlice, labels: UInt[np.ndarray, "h w"], done: int, changed: bool = True
+) -> SegmentedSlice:
+    """Return a prediction as a finished slice with these label values."""
+    return SegmentedSlice(
+        predicted.index,
+        done,
+        view.depth,
+        labels,
+        view.boxes_of(predicted),
+        changed,
+        None if predicted.presence is None else predicted.presence.float().sigmoid().cpu().numpy(),
+        view.mask_boxes_of(labels),
+    )
+
+
+def label_map_of(
+    parts: Iterable[SegmentedSlice], volume: Volume, labels: Mapping[int, str], on_part: OnPart | None = None
+) -> LabelMap:
+    """Return the label map of a volume's slices; a slice that comes again replaces the earlier one.
+
+    Args:
+        labels: Value in the label map -> organ.
+        on_part: Called after each slice.
+    """
+    whole = np.zeros(volume.array.shape, label_type(labels))
+    for part in parts:
+        whole[part.index] = part.labels
+        if on_part:
+            on_part(part)
+    return LabelMap(whole, volume.affine, volume.native, volume.plane, dict(labels))
 
 
 def segment_volume(
@@ -62,9 +104,15 @@ def segment_volume(
     truth: LabelMap | None = None,
 ) -> LabelMap:
     """Return the label map of a whole volume; arguments and errors as `segment_slices`."""
-    whole = np.zeros(volume.array.shape, label_type(labels))
-    for part in segment_slices(network, volume, settings, labels, truth):
-        whole[part.index] = part.labels
+    parts = segment_slices(network, volume, settings, labels, truth)
+    return label_map_of(parts, volume, labels, reporting(on_slice))
+
+
+def reporting(on_slice: OnSlice | None) -> OnPart:
+    """Return a callback that tells another one how many slices are done."""
+
+    def report(part: SegmentedSlice) -> None:
         if on_slice:
             on_slice(part.done, part.total)
-    return LabelMap(whole, volume.affine, volume.native, volume.plane, dict(labels))
+
+    return report

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt
+from scipy import ndimage
 from torch import Tensor
 
 from sautomed.config import DataSettings
@@ -71,6 +72,17 @@ class NetworkView:
         if predicted.boxes is None or predicted.present is None:
             return None
         return self.native_boxes(predicted.boxes, predicted.present)
+
+    def mask_boxes_of(self, labels: UInt[np.ndarray, "h w"]) -> Float[np.ndarray, "k 4"]:
+        """Return the box around each class of a native label slice, half-open; nan where it has no pixel."""
+        found = ndimage.find_objects(labels, max_label=self._values[-1])
+        return np.array(
+            [
+                (np.nan,) * 4 if place is None else (place[1].start, place[0].start, place[1].stop, place[0].stop)
+                for place in (found[value - 1] for value in self._values)
+            ],
+            np.float32,
+        )
 
     def native_boxes(self, boxes: Float[Tensor, "k 4"], present: Tensor) -> Float[np.ndarray, "k 4"]:
         """Convert boxes (xyxy in [0, 1] of the square) to native pixels, within the slice; nan where not present."""

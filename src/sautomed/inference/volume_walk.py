@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 
 from sautomed.config import Settings
-from sautomed.inference.segmenting import SegmentedSlice
+from sautomed.inference.segmenting import SegmentedSlice, segmented_slice
 from sautomed.inference.view import NetworkView
 from sautomed.model.slice_walker import SliceWalker
 from sautomed.model.values import PredictedSlice, Seen
@@ -94,5 +94,4 @@ class VolumeWalk:
         for predicted in slices:
             labels, before = self.view.labels_of(predicted), self._digests.get(predicted.index)
             digest = self._digests[predicted.index] = blake2b(labels.tobytes(), digest_size=16).digest()
-            boxes, done = self.view.boxes_of(predicted), len(self._digests)
-            yield SegmentedSlice(predicted.index, done, self.view.depth, labels, boxes, digest != before)
+            yield segmented_slice(self.view, predicted, labels, len(self._digests), digest != before)

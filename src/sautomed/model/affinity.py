@@ -67,7 +67,7 @@ def add_residual(logits: Float[Tensor, "k1 h w"], k: int, residual: Float[Tensor
     log_p = logits.log_softmax(0)[k + 1]
     p = log_p.exp()
     doubt = (4 * p * (1 - p).clamp(min=0)) ** DOUBT
-    gained = torch.logit(p + doubt * residual, SMALLEST**2) - torch.logit(p, SMALLEST**2)
+    gained = torch.logit(p + doubt * residual, SMALLEST**2) - (log_p - torch.log1p(-p.clamp(max=1 - SMALLEST**2)))
     return torch.where(residual.abs() >= SMALLEST, logits[k + 1] + gained, logits[k + 1])
 
 

@@ -54,6 +54,8 @@ class BoxPromptGenerator(nn.Module):
         stride: Pixels of the image per place of the features.
     """
 
+    makes_boxes = True
+
     def __init__(self, classes: int, dim: int, stride: int, layers: int = 2, heads: int = 8, feedforward: int = 1024):
         super().__init__()
         self.dim = dim
@@ -145,6 +147,7 @@ class BoxPromptGenerator(nn.Module):
 class NoBoxPrompts(nn.Module):
     """In place of `BoxPromptGenerator` where it is switched off: no prompts, and mask tokens as they are."""
 
+    makes_boxes = False
     code: Tensor
 
     def __init__(self, classes: int, dim: int):

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as nnf
@@ -171,9 +170,6 @@ class _Effect:
         return self.lead.nbytes + sum(m.nbytes for m in self.residual.values())
 
 
-Kept = TypeVar("Kept", SliceLook, _Effect)
-
-
 class CorrectedWalk:
     """A walk and the corrections of its slices. Iterate over it for the automatic walk.
 
@@ -182,9 +178,9 @@ class CorrectedWalk:
     one more.
 
     A slice that is corrected, or that a correction comes to, is predicted once more for its features; the trunk is not
-    needed again while the walk keeps its own. Logits, features and residuals are kept up to `memory_bytes`, the least
-    recently used go first: 0.3 MB a slice with tiny's 64 x 64 logits, 8 MB with SAM's 256 x 256 and 13 organs. The walk
-    itself stays as it is.
+    needed again while the walk keeps its own. Logits, features and residuals are kept up to `memory_bytes`, those that
+    were used least recently go first, slices before corrections: 0.3 MB a slice with tiny's 64 x 64 logits, 8 MB with
+    SAM's 256 x 256 and 13 organs. The walk itself stays as it is.
 
     Args:
         walk: One that keeps states and features (`memory_bytes` of its own), of any system that goes slice by slice.
@@ -194,12 +190,14 @@ class CorrectedWalk:
 
     def __init__(self, walk: Walk, prompts_of: PromptsOf, memory_bytes: int):
         self.walk, self.prompts_of, self.memory_bytes = walk, prompts_of, memory_bytes
-        self._kept: dict[int | Correction, SliceLook | _Effect] = {}  # the most recently used last
+        self._looks: dict[int, SliceLook] = {}  # the most recently used last
+        self._effects: dict[Correction, _Effect] = {}  # likewise
 
     @property
     def nbytes(self) -> int:
         """Memory of logits, features and residuals that are kept."""
-        return sum(kept.nbytes for kept in self._kept.values())
+        looks, effects = self._looks.values(), self._effects.values()
+        return sum(look.nbytes for look in looks) + sum(effect.nbytes for effect in effects)
 
     def __iter__(self) -> Iterator[PredictedSlice]:
         return iter(self.walk)
@@ -213,12 +211,16 @@ class CorrectedWalk:
         """
         automatic = self._look(t).predicted
         leads = {k: self._effect(correction).lead for k, correction in corrections.at(t).items()}
-        return CorrectedSlice(automatic, self._arrived(t, corrections), leads)
+        arrived = self._arrived(t, corrections)
+        self._forget_oldest()
+        return CorrectedSlice(automatic, arrived, leads)
 
     @torch.inference_mode()
     def travels(self, correction: Correction, to: int) -> bool:
         """Return whether anything of a correction comes as far as another slice."""
-        return abs(to - correction.t) <= REACH and bool(self._carried(correction, to).any())
+        found = abs(to - correction.t) <= REACH and bool(self._carried(correction, to).any())
+        self._forget_oldest()
+        return found
 
     def _arrived(self, t: int, corrections: Corrections) -> dict[int, Float[Tensor, "h w"]]:
         """Return the logits of the classes for which something has come to slice t."""
@@ -238,8 +240,10 @@ class CorrectedWalk:
         return residual[t]
 
     def _effect(self, correction: Correction) -> _Effect:
-        effect = self._kept.get(correction)
-        return self._keep(correction, effect if isinstance(effect, _Effect) else self._new_effect(correction))
+        effect = self._effects.pop(correction, None) or self._new_effect(correction)
+        self._effects[correction] = effect
+        self._forget_oldest()
+        return effect
 
     def _new_effect(self, correction: Correction) -> _Effect:
         t, k, given = correction.t, correction.k, self.prompts_of(correction)
@@ -257,13 +261,14 @@ class CorrectedWalk:
 
     def _look(self, t: int) -> SliceLook:
         """Return the automatic prediction of a slice and its features."""
-        look = self._kept.get(t)
-        return self._keep(t, look if isinstance(look, SliceLook) else self.walk.look_again(t))
+        look = self._looks.pop(t, None) or self.walk.look_again(t)
+        self._looks[t] = look
+        self._forget_oldest()
+        return look
 
-    def _keep(self, key: int | Correction, found: Kept) -> Kept:
-        """Keep what was used last, and drop what was used first as far as memory asks for it."""
-        self._kept.pop(key, None)
-        self._kept[key] = found
-        while self.nbytes > self.memory_bytes and len(self._kept) > 1:
-            del self._kept[next(iter(self._kept))]
-        return found
+    def _forget_oldest(self) -> None:
+        """Drop what was used least recently as far as memory asks for it, slices before corrections."""
+        while self.nbytes > self.memory_bytes and len(self._looks) > 1:
+            del self._looks[next(iter(self._looks))]
+        while self.nbytes > self.memory_bytes and len(self._effects) > 1:
+            del self._effects[next(iter(self._effects))]

@@ -73,7 +73,7 @@ class SAutoMed(SliceWalker):
         self.slice_attention, self.history, self.generator = slice_attention, history, generator
         self.position = SamPositionalEmbedding(SamVisionConfig(num_pos_feats=dim // 2, scale=1.0))
         self.position.requires_grad_(False)  # random Fourier features; SAM draws them once and keeps them
-        self.classes = len(decoder.mask_tokens) - 1
+        self.classes, self.makes_prompts = len(decoder.mask_tokens) - 1, generator.makes_boxes
         self.stride, self.min_pixels, self.generator_input = trunk.stride, min_pixels, generator_input
 
     def encode(self, images: Float[Tensor, "n 3 h w"]) -> Features:

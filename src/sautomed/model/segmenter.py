@@ -22,6 +22,7 @@ class Segmenter(nn.Module, ABC):
     Attributes:
         classes: Number of organs, without the background.
         pretrained: Source of the frozen part, which a model folder names and does not hold; None without one.
+        makes_prompts: Whether it makes boxes of its own that prompt each slice.
         prompts: Prompts that a person, or the truth in their place, must give for each organ.
         run_slices: Consecutive slices of a training example; None draws their number anew for every batch.
         overhang: Slices by which such an example may reach past either end of a volume; the edge slice is repeated.
@@ -29,6 +30,7 @@ class Segmenter(nn.Module, ABC):
 
     classes: int
     pretrained: PretrainedTrunk | None = None
+    makes_prompts: bool = False
     prompts: Literal["none", "box", "points"] = "none"
     run_slices: int | None = None
     overhang: int = 0

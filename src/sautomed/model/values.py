@@ -166,6 +166,7 @@ class PredictedSlice:
         boxes: Box of each class that prompted this slice, xyxy in [0, 1] of the network's square; None without prompts.
         present: Which of these boxes exist.
         changed: Whether the classes differ from those of an earlier visit; True on the first.
+        presence: Logit of "class k is in this slice"; None without prompts, or where they come from the truth.
     """
 
     index: int
@@ -173,6 +174,7 @@ class PredictedSlice:
     boxes: Float[Tensor, "k1-1 4"] | None = None
     present: Bool[Tensor, " k1-1"] | None = None
     changed: bool = True
+    presence: Float[Tensor, " k1-1"] | None = None
 
 
 @runtime_checkable

@@ -178,7 +178,7 @@ class Walk:
         ungated = logits if out.ungated is None else out.ungated[row].clone()
         finest = shared.z if not shared.fine else shared.fine[-1]
         features = nnf.normalize((finest if out.pixels is None else out.pixels)[row].float(), dim=0).half()
-        return SliceLook(_predicted(t, logits, self._states[t], out.boxes is not None), ungated, features)
+        return SliceLook(_predicted(t, row, logits, self._states[t], out), ungated, features)
 
     def resume(self, t: int, state: SliceState, tolerance: float = 0.0) -> Iterator[PredictedSlice]:
         """Predict slice t with another state, and the visited slices behind it as far as anything changes.
@@ -273,7 +273,7 @@ class Walk:
             self._states[t] = before.take([row])
             digest = blake2b(out.logits[row].argmax(0).to(torch.uint8).cpu().numpy().tobytes(), digest_size=16).digest()
             changed, self._digests[t] = self._digests.get(t) != digest, digest
-        return _predicted(t, out.logits[row], before.take([row]), out.boxes is not None, changed)
+        return _predicted(t, row, out.logits[row], before.take([row]), out, changed)
 
     def _replace_end(self, rows: dict[int, SliceState], state: SliceState) -> None:
         whole = [(state if row in rows else self.end_state).take([row]) for row in range(len(self.end_state.boxes))]
@@ -281,9 +281,9 @@ class Walk:
 
 
 def _predicted(
-    t: int, logits: Float[Tensor, "k1 h w"], before: SliceState, prompted: bool, changed: bool = True
+    t: int, row: int, logits: Float[Tensor, "k1 h w"], before: SliceState, out: StepOutput, changed: bool = True
 ) -> PredictedSlice:
-    """Return a prediction with the boxes that prompted it, if any did, of the state before it."""
-    if not prompted:
+    """Return the prediction in a row of a step, with the boxes of the state before it if they prompted it."""
+    if out.boxes is None or out.presence is None:
         return PredictedSlice(t, logits, changed=changed)
-    return PredictedSlice(t, logits, before.boxes[0], before.present[0], changed)
+    return PredictedSlice(t, logits, before.boxes[0], before.present[0], changed, out.presence[row].clone())

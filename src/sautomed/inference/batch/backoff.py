@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +12,14 @@ import torch
 from sautomed.errors import MemoryShortage
 from sautomed.inference.device import is_memory_shortage
 from sautomed.inference.model import Model, with_chunk
-from sautomed.inference.segmenting import OnSlice
+from sautomed.inference.prompts.collect import PromptCollector
+from sautomed.inference.prompts.document import SlicePrompts
+from sautomed.inference.segmenting import OnSlice, SegmentedSlice, label_map_of, reporting
 from sautomed.scans.volume import LabelMap, Volume
 
 log = logging.getLogger(__name__)
 CPU = torch.device("cpu")
+SlicesOf = Callable[[Model, Volume], Iterator[SegmentedSlice]]  # a slice may come again, and is then another one
 
 
 @dataclass(frozen=True)
@@ -26,17 +30,28 @@ class SegmentedVolume:
         device: The device that had enough memory.
         chunk: Slices that passed through the trunk together.
         notes: One sentence for each attempt that ran out of memory.
+        prompts: Of every slice; none for systems without box prompts.
     """
 
     labels: LabelMap
     device: torch.device
     chunk: int
     notes: tuple[str, ...] = ()
+    prompts: tuple[SlicePrompts, ...] = ()
 
 
-def segment_with_backoff(model: Model, volume: Volume, on_slice: OnSlice | None = None) -> SegmentedVolume:
+def slices_of_model(model: Model, volume: Volume) -> Iterator[SegmentedSlice]:
+    """Return the slices as the model finds them."""
+    return model.slices(volume)
+
+
+def segment_with_backoff(
+    model: Model, volume: Volume, on_slice: OnSlice | None = None, slices_of: SlicesOf = slices_of_model
+) -> SegmentedVolume:
     """Segment a volume; each time memory runs out, log a warning and make the next of the `attempts`.
 
+    Args:
+        slices_of: Segments; in place of the model alone.
     Raises:
         MemoryShortage: It runs out in the last attempt, too.
     """
@@ -45,8 +60,8 @@ def segment_with_backoff(model: Model, volume: Volume, on_slice: OnSlice | None 
     for number, (device, chunk) in enumerate(tries, start=1):
         shortage = ""
         try:
-            labels = with_chunk(model, chunk, device).segment(volume, on_slice)
-            return SegmentedVolume(labels, device, chunk, tuple(notes))
+            labels, prompts = _segment(with_chunk(model, chunk, device), volume, on_slice, slices_of)
+            return SegmentedVolume(labels, device, chunk, tuple(notes), prompts)
         except (MemoryError, RuntimeError) as error:
             if not is_memory_shortage(error):
                 raise
@@ -58,6 +73,19 @@ def segment_with_backoff(model: Model, volume: Volume, on_slice: OnSlice | None 
         notes.append(_note(volume, (device, chunk), following, shortage))
         log.warning("%s", notes[-1])
     raise memory_shortage(volume.path or "volume")
+
+
+def _segment(
+    model: Model, volume: Volume, on_slice: OnSlice | None, slices_of: SlicesOf
+) -> tuple[LabelMap, tuple[SlicePrompts, ...]]:
+    collector, report = PromptCollector(model.labels), reporting(on_slice)
+
+    def take(part: SegmentedSlice) -> None:
+        collector.add(part)
+        report(part)
+
+    labels = label_map_of(slices_of(model, volume), volume, model.labels, take)
+    return labels, collector.slices
 
 
 def attempts(device: torch.device, chunk: int) -> list[tuple[torch.device, int]]:

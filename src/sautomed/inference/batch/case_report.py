@@ -9,7 +9,8 @@
             "plane" of the slices}; a failed case may have only the path,
   "warnings": [sentence],
   "model": {"path", "sha256" (of config.json, dataset.json and model.safetensors)},
-  "settings": {"walk", "formats", "read": {"series", "frame", "channel", "resample", "assume_spacing"}},
+  "settings": {"walk", "formats", "read": {"series", "frame", "channel", "resample", "assume_spacing"}, "prompts": the
+               sha256 of the file of prompts that was replayed, or null},
   "device": "cpu" | "cuda", "chunk": slices that passed through the trunk together,
   "seconds": {"read", "segment", "write"},
   "memory": {"predicted_bytes", "peak_bytes" of the process, "cuda_peak_bytes" or null},
@@ -60,10 +61,16 @@ class Provenance:
     walk: str
     formats: tuple[str, ...]
     reading: ReadOptions
+    prompts_sha256: str | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"walk": self.walk, "formats": list(self.formats), "read": asdict(self.reading)}
+        return {
+            "walk": self.walk,
+            "formats": list(self.formats),
+            "read": asdict(self.reading),
+            "prompts": self.prompts_sha256,
+        }
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sautomed.errors import TargetExists, UnknownFormat, UnpairedFiles, UnwritableTarget, UsageError
 from sautomed.inference.batch.case_report import is_failure_list, is_report
 from sautomed.inference.batch.scans import Scan, find_scans
+from sautomed.inference.prompts.check import Replay
+from sautomed.inference.prompts.file import ENDING as PROMPTS_ENDING
 from sautomed.scans import ReadOptions
 from sautomed.scans.files import require_writable
 from sautomed.scans.formats import LABEL_ENDINGS, ending_of
@@ -37,6 +39,7 @@ class SegmentOptions:
         overwrite: Replace existing outputs.
         resume: Skip cases whose CASE.json and outputs are complete and of the same provenance.
         max_ram_gb: Largest main memory of the process, in GB (10^9 bytes); None: what the machine has.
+        replay: Prompts of an earlier result, by which the scan is segmented.
     """
 
     formats: tuple[str, ...] = ()
@@ -46,6 +49,7 @@ class SegmentOptions:
     overwrite: bool = False
     resume: bool = False
     max_ram_gb: float | None = None
+    replay: Replay | None = None
 
 
 DEFAULTS = SegmentOptions()
@@ -59,6 +63,7 @@ class Job:
         targets: The label map, once in each format.
         preview: The picture, if one is drawn.
         report: CASE.json, if it is written.
+        prompts: FILE.prompts.json, of a system that has box prompts.
     """
 
     case: str
@@ -66,11 +71,12 @@ class Job:
     targets: tuple[Path, ...]
     preview: Path | None = None
     report: Path | None = None
+    prompts: Path | None = None
 
     @property
     def results(self) -> tuple[Path, ...]:
         """The files that the report lists."""
-        return self.targets if self.preview is None else (*self.targets, self.preview)
+        return (*self.targets, *(path for path in (self.prompts, self.preview) if path is not None))
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -100,6 +106,10 @@ class Plan:
     def label_file(self) -> Path | None:
         return self.folder / LABELS_NAME if self.folder else None
 
+    def without_prompts(self) -> Plan:
+        """Return the plan for a system without box prompts, which has none to write."""
+        return replace(self, jobs=tuple(replace(job, prompts=None) for job in self.jobs))
+
     @property
     def shared(self) -> tuple[Path, ...]:
         """The files that all jobs share."""
@@ -112,7 +122,7 @@ def plan_jobs(source: Path, output: Path, options: SegmentOptions = DEFAULTS) ->
     Raises:
         MissingFile, NoCases: Nothing to segment.
         UnknownFormat: A format is not written.
-        UsageError: A folder of scans, but a file for its label maps.
+        UsageError: A folder of scans, but a file for its label maps, or prompts of one scan.
         UnpairedFiles: Two outputs would go to one file.
         TargetExists: An output is a scan, or exists and may not be replaced.
         UnwritableTarget: The place cannot be written, or a folder has the name of an output.
@@ -124,6 +134,12 @@ def plan_jobs(source: Path, output: Path, options: SegmentOptions = DEFAULTS) ->
     found = find_scans(source, output)
     if found.several and ending is not None:
         raise UsageError("a folder of scans needs a folder for its label maps.", where=output, cure="Give -o a folder.")
+    if found.several and options.replay is not None:
+        raise UsageError(
+            "a file of prompts is for one scan, but this is a folder of scans.",
+            where=source,
+            cure=f"Give -i the scan itself, {options.replay.document.scan.name}.",
+        )
     reports = options.report or options.resume or found.several
     if ending is None:
         endings = formats or (f".{DEFAULT_FORMAT}",)
@@ -158,6 +174,7 @@ def _job(scan: Scan, stem: Path, endings: tuple[str, ...], options: SegmentOptio
         tuple(_beside(stem, ending) for ending in endings),
         _beside(stem, ".png") if options.preview else None,
         _beside(stem, ".json") if report else None,
+        _beside(stem, PROMPTS_ENDING),
     )
 
 

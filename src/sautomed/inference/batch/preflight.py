@@ -12,8 +12,9 @@ from sautomed.errors import NoDicomSource, UnsupportedVoxels, UnwritableTarget
 from sautomed.inference.batch.case_report import UNFINISHED, Provenance, why_not_done
 from sautomed.inference.batch.jobs import Job, Plan, label_ending, writes_dicom
 from sautomed.inference.batch.scans import scan_files
-from sautomed.inference.memory import TrunkCost, choose_chunk
+from sautomed.inference.memory import TrunkCost, choose_chunk, oriented_shape
 from sautomed.inference.model import Model
+from sautomed.inference.prompts.collect import model_identity
 from sautomed.scans import Geometry, read_geometry
 from sautomed.scans.dicom.source import DicomSource, why_not_referable
 from sautomed.scans.files import nearest_folder, sweep_leftovers
@@ -32,7 +33,7 @@ class PreparedJob:
     """A job that can be segmented.
 
     Args:
-        provenance: For its report; None without one.
+        provenance: For its report and its prompts; None without both.
         chunk: Slices through the trunk at a time, for which memory should suffice.
         predicted_bytes: Predicted peak of the process.
     """
@@ -51,11 +52,18 @@ def prepare_job(model: Model, plan: Plan, job: Job, cost: TrunkCost) -> Prepared
         DataError: The header cannot be read.
         NoDicomSource: DICOM is to be written, but the scan is not DICOM, or its images cannot be referred to.
         MemoryShortage: It needs more memory than there is.
+        PromptsMismatch: The prompts to replay belong to another scan or model.
     """
-    provenance = None if job.report is None else _provenance(model, plan, job)
+    provenance = None if job.report is None and job.prompts is None else _provenance(model, plan, job)
+    replay = plan.options.replay
+    if replay is not None and provenance is not None:
+        replay.require_same_scan(job.scan, provenance.input_sha256, plan.options.reading)
+        replay.require_same_model(model_identity(model), model.folder)
     if plan.options.resume and provenance is not None and _is_done(job, provenance):
         return None
     geometry = _read_geometry(model, plan, job)
+    if replay is not None:
+        replay.require_fits(oriented_shape(geometry, model), model.labels)
     if writes_dicom(job):
         _require_referable(geometry, job)
     largest = model.settings.segment.chunk
@@ -158,6 +166,7 @@ def _provenance(model: Model, plan: Plan, job: Job) -> Provenance:
         walk=model.settings.segment.walk,
         formats=tuple((label_ending(target) or "").removeprefix(".") for target in job.targets),
         reading=plan.options.reading,
+        prompts_sha256=None if plan.options.replay is None else sha256_of([plan.options.replay.path]),
     )
 
 

@@ -21,13 +21,22 @@ from sautomed.errors import (
     UnwritableTarget,
 )
 from sautomed.inference import memory
-from sautomed.inference.batch.backoff import SegmentedVolume, memory_shortage, segment_with_backoff
+from sautomed.inference.batch.backoff import (
+    SegmentedVolume,
+    SlicesOf,
+    memory_shortage,
+    segment_with_backoff,
+    slices_of_model,
+)
 from sautomed.inference.batch.case_report import Execution, done_report, failed_report, write_failures
 from sautomed.inference.batch.jobs import Job, Plan
 from sautomed.inference.batch.preflight import PreparedJob, prepare_job, remove_leftovers, require_space
 from sautomed.inference.device import is_memory_shortage
 from sautomed.inference.model import Model, with_chunk
 from sautomed.inference.preview import draw_preview
+from sautomed.inference.prompts.collect import prompts_document, scan_identity
+from sautomed.inference.prompts.document import PromptsDocument
+from sautomed.inference.prompts.file import write_prompts
 from sautomed.scans import Geometry
 from sautomed.scans.files import write_json
 from sautomed.scans.volume import LabelMap, Volume
@@ -57,7 +66,9 @@ class BatchOutcome:
     failures: tuple[Failure, ...] = ()
 
 
-def run_plan(model: Model, plan: Plan, on_slice: OnJobSlice | None = None) -> BatchOutcome:
+def run_plan(
+    model: Model, plan: Plan, on_slice: OnJobSlice | None = None, slices_of: SlicesOf = slices_of_model
+) -> BatchOutcome:
     """Segment scan after scan; one that fails is listed in failures.json, and the others are still segmented.
 
     Before the first scan is segmented, every header is read, memory and space are predicted and, if the plan resumes,
@@ -65,9 +76,13 @@ def run_plan(model: Model, plan: Plan, on_slice: OnJobSlice | None = None) -> Ba
 
     Args:
         on_slice: Called after each slice; a skipped job reports 1 of 1.
+        slices_of: Segments; in place of the model alone.
     Raises:
         UnwritableTarget: There is no space for the outputs, or shared files cannot be written.
+        PromptsMismatch: The prompts to replay belong to another scan or model.
     """
+    if not model.network.makes_prompts:
+        plan = plan.without_prompts()
     remove_leftovers(plan)
     failed, prepared, skipped, done = _FailureLog(plan), [], [], []
     cost = memory.trunk_cost(model.network, int(model.settings.data.image_size))
@@ -85,13 +100,19 @@ def run_plan(model: Model, plan: Plan, on_slice: OnJobSlice | None = None) -> Ba
         write_itksnap_labels(model.labels, plan.label_file)
     for ready in prepared:
         with failed.recording(ready.job, ready.geometry):
-            segment_job(model, ready, plan, on_slice)
+            segment_job(model, ready, plan, on_slice, slices_of)
             done.append(ready.job)
     return BatchOutcome(tuple(done), tuple(skipped), tuple(failed.failures))
 
 
-def segment_job(model: Model, prepared: PreparedJob, plan: Plan, on_slice: OnJobSlice | None = None) -> LabelMap:
-    """Segment one scan and write its label maps, then the picture and the report.
+def segment_job(
+    model: Model,
+    prepared: PreparedJob,
+    plan: Plan,
+    on_slice: OnJobSlice | None = None,
+    slices_of: SlicesOf = slices_of_model,
+) -> LabelMap:
+    """Segment one scan and write its label maps, then the prompts, the picture and the report.
 
     Raises:
         DataError: The scan cannot be used; likewise any other of `CASE_FAULTS`.
@@ -102,12 +123,15 @@ def segment_job(model: Model, prepared: PreparedJob, plan: Plan, on_slice: OnJob
         volume = model.read(job.scan, plan.options.reading)
         clock.lap("read")
         progress = None if on_slice is None else partial(on_slice, job)
-        segmented = segment_with_backoff(with_chunk(model, prepared.chunk), volume, progress)
+        segmented = segment_with_backoff(with_chunk(model, prepared.chunk), volume, progress, slices_of)
         clock.lap("segment")
         for target in job.targets:
             segmented.labels.save(target)
+        prompts = _prompts(model, prepared, plan, volume, segmented)
+        if prompts is not None and job.prompts is not None:
+            write_prompts(job.prompts, prompts)
         if job.preview is not None:
-            draw_preview(volume, segmented.labels, job.preview)
+            draw_preview(volume, segmented.labels, job.preview, prompts=prompts)
         clock.lap("write")
     if job.report is not None and prepared.provenance is not None:
         execution = _execution(prepared, volume, segmented, clock.seconds)
@@ -116,6 +140,20 @@ def segment_job(model: Model, prepared: PreparedJob, plan: Plan, on_slice: OnJob
         )
         write_json(job.report, report)
     return segmented.labels
+
+
+def _prompts(
+    model: Model, prepared: PreparedJob, plan: Plan, volume: Volume, segmented: SegmentedVolume
+) -> PromptsDocument | None:
+    """Return the document of the prompts; None of a system that has none."""
+    if not segmented.prompts or prepared.provenance is None:
+        return None
+    scan = scan_identity(volume, prepared.provenance.input_sha256, plan.options.reading)
+    document = prompts_document(scan, model, segmented.chunk, segmented.prompts)
+    if plan.options.replay is None:
+        return document
+    edited = plan.options.replay.document
+    return document.with_edits(edited.given(), edited.carried, edited.locked)
 
 
 class _Clock:

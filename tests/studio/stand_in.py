@@ -101,9 +101,7 @@ class StandInSession:
     def forget(self, t, organ):
         value = self._value(organ)
         given = {key: box for key, box in self.state.given.items() if key != (t, organ)}
-        return self._become(
-            State(self._with(t, value, self.automatic[t] == value), given, self.state.locked), (t,)
-        )
+        return self._become(State(self._with(t, value, self.automatic[t] == value), given, self.state.locked), (t,))
 
     def lock(self, t):
         return self._become(replace(self.state, locked=self.state.locked | {t}), (t,))

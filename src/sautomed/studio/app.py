@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import TypeVar
 
 from fastapi import FastAPI, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.requests import Request
 from starlette.types import ASGIApp
@@ -21,7 +22,12 @@ from sautomed.studio.refusals import Refused
 from sautomed.studio.requests import EditRequest, MarkDone, OpenScan, SaveRequest, StepRequest, WalkRequest
 from sautomed.studio.workspace import Workspace
 
-_TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
 T = TypeVar("T")
 
 
@@ -42,6 +48,7 @@ def create_app(workspace: Workspace, hosts: Iterable[str], token: str) -> ASGIAp
     _add_edits(app, workspace, worker)
     app.add_exception_handler(SautomedError, _answer_fault)
     app.add_exception_handler(Refused, _answer_refused)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
     return Guard(app, hosts, token)
 
 
@@ -118,6 +125,11 @@ async def _answer_fault(_: Request, error: Exception) -> JSONResponse:
 
 async def _answer_refused(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse(_event_of(error), error.status if isinstance(error, Refused) else 400)
+
+
+async def _answer_invalid(_: Request, error: Exception) -> JSONResponse:
+    """Answer without what was sent, which FastAPI would send back: it may be long, and no JSON."""
+    return JSONResponse({"id": "invalid", "message": "This is no request of the page."}, 422)
 
 
 def _event_of(error: Exception) -> Event:

@@ -28,6 +28,10 @@ _HEADERS = {
 }
 
 
+class _BodyTooLargeError(Exception):
+    """A body has more than `MAX_BODY_BYTES`."""
+
+
 class Guard:
     """Middleware that refuses whatever the page itself does not send.
 
@@ -52,10 +56,9 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
         send = _with_headers(send)
-        refusal = self._refusal(scope)
-        if refusal is None:
-            body = await self._body(receive) if scope["method"] == "POST" else b""
-            refusal = body if isinstance(body, PlainTextResponse) else None
+        refusal, body = self._refusal(scope), b""
+        if refusal is None and scope["method"] == "POST":
+            refusal, body = await self._body(receive)
         if refusal is not None:
             await refusal(scope, receive, send)
             return
@@ -81,14 +84,15 @@ class Guard:
             return _refused(415, "Only JSON is read.")
         return None
 
-    async def _body(self, receive: Receive) -> bytes | PlainTextResponse:
+    async def _body(self, receive: Receive) -> tuple[PlainTextResponse | None, bytes]:
+        """Return a refusal, or else the body."""
         try:
             async with asyncio.timeout(self._body_s):
-                return await _read_body(receive)
+                return None, await _read_body(receive)
         except TimeoutError:
-            return _refused(408, "The request took too long.")
-        except ValueError:
-            return _refused(413, f"A request may have {MAX_BODY_BYTES} bytes.")
+            return _refused(408, "The request took too long."), b""
+        except _BodyTooLargeError:
+            return _refused(413, f"A request may have {MAX_BODY_BYTES} bytes."), b""
 
     def _without_token(self, scope: Scope) -> Scope:
         path = scope["path"].removeprefix(f"/{self._token}") or "/"
@@ -100,14 +104,14 @@ def _refused(status: int, text: str) -> PlainTextResponse:
 
 
 async def _read_body(receive: Receive) -> bytes:
-    """Return a request's whole body; raises ValueError if it is larger than allowed."""
+    """Return a request's whole body; raises _BodyTooLargeError."""
     body = bytearray()
     more = True
     while more:
         message = await receive()
         body += message.get("body", b"")
         if len(body) > MAX_BODY_BYTES:
-            raise ValueError("body too large")
+            raise _BodyTooLargeError
         more = message.get("more_body", False)
     return bytes(body)
 

@@ -12,7 +12,7 @@ Runs = Annotated[list[Length], Field(max_length=500_000)]
 
 
 class Request(BaseModel):
-    """Base of all; `extra` names are refused."""
+    """Base of all: other names and other types are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -47,7 +47,7 @@ class BoxEdit(Request):
     kind: Literal["box"]
     slice: Slice
     organ: int
-    box: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+    box: Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)]
 
 
 class MaskEdit(Request):

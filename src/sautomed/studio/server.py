@@ -68,15 +68,26 @@ def listen(host: str = LOOPBACK, port: int = 0) -> Address:
 
 def serve(workspace: Workspace, address: Address, on_ready: Callable[[], None]) -> None:
     """Answer until Ctrl-C or SIGTERM, which are raised again when all is closed."""
-    app = create_app(workspace, address.hosts, address.token)
-    config = uvicorn.Config(
-        app, http=BoundedProtocol, ws="none", lifespan="on", log_config=None, access_log=False, server_header=False,
-        timeout_keep_alive=15, timeout_graceful_shutdown=_GRACE_S, h11_max_incomplete_event_size=16_384,
-        proxy_headers=False,
-    )  # fmt: skip
-    server = _ReadyServer(config, on_ready)
     with address.listening:
-        server.run(sockets=[address.listening])
+        make_server(workspace, address, on_ready).run(sockets=[address.listening])
+
+
+def make_server(workspace: Workspace, address: Address, on_ready: Callable[[], None]) -> uvicorn.Server:
+    """Return the server; it ends when its `should_exit` is set, too."""
+    config = uvicorn.Config(
+        create_app(workspace, address.hosts, address.token),
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=_GRACE_S,
+        h11_max_incomplete_event_size=16_384,
+    )
+    return _ReadyServer(config, on_ready)
 
 
 class _ReadyServer(uvicorn.Server):

@@ -157,4 +157,4 @@ def test_tokens_are_long_and_new_each_time(scans, tmp_path):
 
 
 def test_the_answers_of_the_server_are_json_that_every_browser_reads(closed_studio):
-    json.loads(studio.ask("api/scans").body, parse_constant=lambda name: pytest.fail(name))
+    json.loads(closed_studio.ask("api/scans").body, parse_constant=lambda name: pytest.fail(name))

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sautomed.config.version import __version__
-    from sautomed.editing.session import Session, edit
+    from sautomed.editing.open_session import edit
+    from sautomed.editing.session import Session
     from sautomed.inference.model import Model, load
 
 __all__ = ["Model", "Session", "__version__", "edit", "load"]
 _HOMES = {
     "Model": "sautomed.inference.model",
     "Session": "sautomed.editing.session",
-    "edit": "sautomed.editing.session",
+    "edit": "sautomed.editing.open_session",
     "load": "sautomed.inference.model",
     "__version__": "sautomed.config.version",
 }

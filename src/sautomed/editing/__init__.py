@@ -1,7 +1,7 @@
 """A person corrects slices of an automatic result, and the volume follows: the session, its log, undo and redo."""
 
 from sautomed.editing.changes import Change, Comparison, PropagatedSlice
-from sautomed.editing.prompts import Prompt
-from sautomed.editing.session import Session, edit
+from sautomed.editing.open_session import edit
+from sautomed.editing.session import Session
 
-__all__ = ["Change", "Comparison", "Prompt", "PropagatedSlice", "Session", "edit"]
+__all__ = ["Change", "Comparison", "PropagatedSlice", "Session", "edit"]

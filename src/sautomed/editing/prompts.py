@@ -1,74 +1,66 @@
-"""What prompted the organs of a slice, as a session shows it."""
+"""What prompted the organs of a session's slices: to be looked at, and to be written to FILE.prompts.json."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import UInt
 
-from sautomed.editing.edits import Box, Mask
-from sautomed.model.corrections import Correction
-
-NativeBox = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """What prompted an organ on a slice. Boxes are x0 y0 x1 y1 in native pixels, half-open.
-
-    Attributes:
-        source: Whether it was given, or comes from the walk.
-        box: Of the prompt: a given box, that around a given mask, or that of the previous slice; None if there is none.
-        mask_box: Around the mask that is shown; None if it is empty.
-        presence: Probability of the organ's being there, if the model gives one.
-        confidence: None as yet.
-    """
-
-    source: Literal["auto", "given"]
-    box: NativeBox | None
-    mask_box: NativeBox | None
-    presence: float | None = None
-    confidence: float | None = None
+from sautomed.editing.edits import Edits
+from sautomed.editing.replay import with_edits
+from sautomed.inference.batch.scans import scan_files
+from sautomed.inference.model import Model
+from sautomed.inference.prompts.collect import native_box, prompts_document, scan_identity
+from sautomed.inference.prompts.document import OrganPrompt, PromptsDocument, SlicePrompts
+from sautomed.inference.prompts.runs import box_of_mask
+from sautomed.inference.segmenting import SegmentedSlice
+from sautomed.scans import ReadOptions
+from sautomed.scans.paths import sha256_of
+from sautomed.scans.volume import Volume
 
 
 class Prompts:
     """The prompts of all slices: by index, then by organ."""
 
-    def __init__(self, organs: tuple[str, ...], prompt: Callable[[int, int], Prompt]):
-        self._organs, self._prompt = organs, prompt
+    def __init__(self, of_slice: Callable[[int], Mapping[str, OrganPrompt]]):
+        self._of_slice = of_slice
 
-    def __getitem__(self, t: int) -> Mapping[str, Prompt]:
-        return {organ: self._prompt(t, k) for k, organ in enumerate(self._organs)}
+    def __getitem__(self, t: int) -> Mapping[str, OrganPrompt]:
+        return self._of_slice(t)
 
 
-def prompt_of(
-    correction: Correction | None, boxes: Float[np.ndarray, "k 4"] | None, k: int, shown: Bool[np.ndarray, "h w"]
-) -> Prompt:
-    """Return the prompt of class k: what is given, or else the automatic box.
+def automatic_prompts(part: SegmentedSlice, shown: UInt[np.ndarray, "h w"], organs: Mapping[int, str]) -> SlicePrompts:
+    """Return what prompted a slice in the automatic walk, and the boxes of the masks that are shown now.
 
     Args:
-        boxes: That prompted the slice in the automatic walk; nan where a class had none.
-        shown: The mask as it is now.
+        organs: Value in the label map -> organ.
     """
-    if correction is None:
-        automatic = None if boxes is None or np.isnan(boxes[k]).any() else _native_box(boxes[k])
-        return Prompt("auto", automatic, box_of(shown))
-    given = correction.given
-    box = given.box if isinstance(given, Box) else box_of(given.pixels) if isinstance(given, Mask) else None
-    return Prompt("given", box, box_of(shown))
+    return SlicePrompts(
+        index=part.index,
+        organs={
+            organs[value]: OrganPrompt(
+                presence=None if part.presence is None else float(part.presence[k]),
+                source="auto",
+                box=None if part.boxes is None else native_box(part.boxes[k]),
+                mask_box=box_of_mask(shown == value),
+            )
+            for k, value in enumerate(sorted(organs))
+        },
+    )
 
 
-def box_of(mask: Bool[np.ndarray, "h w"]) -> NativeBox | None:
-    """Return the box around a mask; None if it is empty."""
-    if not mask.any():
-        return None
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    return _native_box(np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32))
+def session_document(
+    model: Model, volume: Volume, options: ReadOptions, slices: Sequence[SlicePrompts], edits: Edits
+) -> PromptsDocument:
+    """Return the document of a session.
 
-
-def _native_box(box: Float[np.ndarray, " 4"]) -> NativeBox:
-    x0, y0, x1, y1 = box.tolist()
-    return x0, y0, x1, y1
+    Args:
+        options: With which the scan was read.
+        slices: From `automatic_prompts`.
+    Raises:
+        MissingFile: The scan's file is not there any more.
+    """
+    sha256 = None if volume.path is None else sha256_of(scan_files(volume.path))
+    identity = scan_identity(volume, sha256, options)
+    return with_edits(prompts_document(identity, model, model.settings.segment.chunk, tuple(slices)), edits)

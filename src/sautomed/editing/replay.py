@@ -77,12 +77,12 @@ def edits_of(document: PromptsDocument) -> Edits:
 def with_edits(document: PromptsDocument, edits: Edits) -> PromptsDocument:
     """Return the document of an automatic result with these edits; boxes of masks stay as they are."""
     organs = _in_order(document)
-    given = {(t, organs[k]): _given_of(found) for (t, k), found in edits.corrections.given.items()}
+    given = {(t, organs[k]): given_of(found) for (t, k), found in edits.corrections.given.items()}
     carried = tuple(
         Carried(
             index=item.correction.t,
             organ=organs[item.correction.k],
-            given=_given_of(item.correction),
+            given=given_of(item.correction),
             slices=tuple(sorted(item.slices)),
         )
         for item in edits.corrections.travelling
@@ -104,7 +104,8 @@ def _edit_of(given: Given, shape: tuple[int, int]) -> Box | Absent | Mask:
     return Absent()
 
 
-def _given_of(correction: Correction) -> Given:
+def given_of(correction: Correction) -> Given:
+    """Return what is given as it lies in a document."""
     if isinstance(correction.given, Box):
         return GivenBox(box=correction.given.box)
     if isinstance(correction.given, Mask):

@@ -23,14 +23,16 @@ from sautomed.editing.edits import Absent, Box, Edits, FrozenSlice, Mask
 from sautomed.editing.history import History
 from sautomed.editing.lines import Forget, Give, Line, Lock, Redo, Release, Travel, Undo
 from sautomed.editing.log import EditLog, header_of, replay
-from sautomed.editing.prompts import Prompts, prompt_of
+from sautomed.editing.prompts import Prompts, automatic_prompts, session_document
+from sautomed.editing.replay import CORRECTION_BYTES, FEATURE_BYTES, given_of
 from sautomed.errors import UsageError
-from sautomed.inference.model import Model, load
-from sautomed.inference.segmenting import OnSlice
+from sautomed.inference.model import Model
+from sautomed.inference.prompts.document import OrganPrompt, SlicePrompts
+from sautomed.inference.prompts.file import write_prompts
+from sautomed.inference.segmenting import OnSlice, SegmentedSlice
+from sautomed.scans import ReadOptions
+from sautomed.scans.read import DEFAULT_OPTIONS
 from sautomed.scans.volume import LabelMap, Volume
-
-FEATURE_BYTES = 2**30  # of the walk
-CORRECTION_BYTES = 2**28  # of slices near corrections
 
 Direction = Literal["both", "up", "down"]
 WAYS = {"both": (1, -1), "up": (1,), "down": (-1,)}
@@ -48,10 +50,18 @@ class Session:
         volume: From `model.read`.
         folder: Of the log; edits that it holds are made again. None: nothing is logged.
         on_slice: Called after each slice of the automatic walk with the slices done and their number.
+        options: How the volume was read.
     """
 
-    def __init__(self, model: Model, volume: Volume, folder: Path | None = None, on_slice: OnSlice | None = None):
-        self.model, self.volume = model, volume
+    def __init__(
+        self,
+        model: Model,
+        volume: Volume,
+        folder: Path | None = None,
+        on_slice: OnSlice | None = None,
+        options: ReadOptions = DEFAULT_OPTIONS,
+    ):
+        self.model, self.volume, self._options = model, volume, options
         self._names = tuple(model.labels[value] for value in sorted(model.labels))
         self._history = History()
         self._log = None if folder is None else EditLog(folder, header_of(model, volume))
@@ -66,12 +76,13 @@ class Session:
             raise
 
     def _walk(self, on_slice: OnSlice | None) -> None:
-        labels, boxes = {}, {}
+        self._automatic: dict[int, SegmentedSlice] = {}
         for part in self._corrected:
-            labels[part.index], boxes[part.index] = _read_only(part.labels), part.boxes
+            part.labels.setflags(write=False)
+            self._automatic[part.index] = part
             if on_slice:
                 on_slice(part.done, part.total)
-        self._automatic, self._boxes, self._shown = labels, boxes, dict(labels)
+        self._shown = {t: part.labels for t, part in self._automatic.items()}
 
     def close(self) -> None:
         """End the session; its log may be opened by another one."""
@@ -108,17 +119,12 @@ class Session:
 
     def automatic_slice(self, t: int) -> UInt[np.ndarray, "h w"]:
         """Return the label values of slice t before any edit, read-only."""
-        return self._automatic[self._slice(t)]
+        return self._automatic[self._slice(t)].labels
 
     @property
     def prompts(self) -> Prompts:
         """What prompted each slice, automatic or given: `session.prompts[14]["liver"].box`."""
-        return Prompts(
-            self._names,
-            lambda t, k: prompt_of(
-                self._edits.corrections.given.get((self._slice(t), k)), self._boxes[t], k, self._mask_of(t, k)
-            ),
-        )
+        return Prompts(self._prompts_of)
 
     @property
     def locked(self) -> tuple[int, ...]:
@@ -220,12 +226,24 @@ class Session:
 
     def compare(self) -> dict[str, Comparison]:
         """Return by organ how much is not as in the automatic result."""
-        pairs = ((self._automatic[t], self._shown[t]) for t in range(self.depth))
+        pairs = ((self._automatic[t].labels, self._shown[t]) for t in range(self.depth))
         return compare_slices(pairs, self.organs, self.volume.spacing_mm)
 
     def save(self, path: str | Path) -> None:
         """Write the label map as it is now, in the format that the name ends in; see `LabelMap.save`."""
         self.labels.save(path)
+
+    def save_prompts(self, path: str | Path) -> None:
+        """Write what prompted each organ and all that is given, as FILE.prompts.json.
+
+        `sautomed segment --prompts FILE` then gives the label map as it is now.
+
+        Raises:
+            MissingFile: The scan's file is not there any more.
+            UnwritableTarget: The file cannot be written.
+        """
+        slices = [self._automatic_prompts(t) for t in range(self.depth)]
+        write_prompts(path, session_document(self.model, self.volume, self._options, slices, self._edits))
 
     # --- inside ---
 
@@ -259,10 +277,22 @@ class Session:
         self._shown |= labels
         return change
 
+    def _automatic_prompts(self, t: int) -> SlicePrompts:
+        return automatic_prompts(self._automatic[t], self._shown[t], self.organs)
+
+    def _prompts_of(self, t: int) -> dict[str, OrganPrompt]:
+        found = dict(self._automatic_prompts(self._slice(t)).organs)
+        for k, correction in self._edits.corrections.at(t).items():
+            organ = self._names[k]
+            found[organ] = found[organ].as_given(given_of(correction), self.volume.array.shape[1:])
+        return found
+
     def _labels_with(self, t: int, edits: Edits) -> UInt[np.ndarray, "h w"]:
         if edits.inputs(t) == Edits().inputs(t):
-            return self._automatic[t]
-        return _read_only(self._corrected.labels(t, edits))
+            return self._automatic[t].labels
+        labels = self._corrected.labels(t, edits)
+        labels.setflags(write=False)
+        return labels
 
     def _going_on(self, t: int, classes: tuple[int, ...], to: int, until: int | None) -> tuple[int, ...]:
         """Return the classes of slice t that travel on as far as another slice."""
@@ -299,35 +329,3 @@ class Session:
         if mask.dtype != bool or mask.shape != self.volume.array.shape[1:]:
             raise ValueError(f"a mask has type bool and the shape of a slice, {self.volume.array.shape[1:]}")
         return mask
-
-
-def edit(
-    model: Model | str | Path,
-    scan: str | Path | Volume,
-    folder: str | Path | None = None,
-    on_slice: OnSlice | None = None,
-) -> Session:
-    """Segment a scan and return a session that corrects the result.
-
-    Args:
-        model: A model, or the folder of one.
-        scan: A file or folder, or a volume from `model.read`.
-        folder: Where the log of the session lies, or will lie; None: nothing is logged.
-        on_slice: Called after each slice of the automatic walk with the slices done and their number.
-    Raises:
-        DataError: The scan cannot be used, or the log is damaged.
-        ModelError: There is no model, or it cannot be used.
-        UsageError: The model does not go from slice to slice, or has no folder that a log could name.
-        LogMismatch: The log is of another scan, model or walk.
-        TargetInUse: Another session holds the log.
-        UnwritableTarget: The folder cannot be written to.
-    """
-    loaded = model if isinstance(model, Model) else load(model)
-    volume = scan if isinstance(scan, Volume) else loaded.read(scan)
-    return Session(loaded, volume, None if folder is None else Path(folder), on_slice)
-
-
-def _read_only(labels: UInt[np.ndarray, "h w"]) -> UInt[np.ndarray, "h w"]:
-    labels = labels.copy()
-    labels.setflags(write=False)
-    return labels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sautomed.editing.session import edit
+from sautomed.editing import edit
 from sautomed.inference.memory import choose_chunk, trunk_cost
 from sautomed.inference.model import Model, with_chunk
 from sautomed.scans import read_geometry

@@ -3,8 +3,8 @@
 /** Groups of [keys as shown, what it does, when it is that key, the action]. */
 export const KEYS = [
   ["Look", [
-    ["↑ ↓", "slice before, slice after", null, null],
-    ["Page ↑ ↓", "five slices", (e) => e.key === "PageUp" || e.key === "PageDown", (s, e) => s.step(e.key === "PageUp" ? -5 : 5)],
+    ["↑ ↓", "slice up (a larger number), slice down", null, null],
+    ["Page ↑ ↓", "five slices", (e) => e.key === "PageUp" || e.key === "PageDown", (s, e) => s.step(e.key === "PageUp" ? 5 : -5)],
     ["Home End", "first slice, last slice", (e) => e.key === "Home" || e.key === "End", (s, e) => s.goTo(e.key === "Home" ? 0 : s.scan.depth - 1)],
     ["n", "next least sure organ and slice", letter("n"), (s) => s.nextUnsure()],
     ["1 - 9", "choose an organ", (e) => /^[1-9]$/.test(e.key), (s, e) => s.chooseNumber(Number(e.key))],
@@ -36,12 +36,12 @@ export const KEYS = [
 ];
 
 export const MOUSE = ["Mouse", [
-  ["drag a box's side", "move the box; its handles resize it"],
+  ["drag a side", "move the box; its handles resize it"],
   ["click", "choose the organ under the pointer"],
   ["wheel", "slices"],
   ["Ctrl + wheel", "zoom"],
   ["Shift + wheel", "size of the brush"],
-  ["drag, middle drag", "pan"],
+  ["drag", "pan; with the middle button from anywhere"],
   ["right drag", "window (left and right) and level (up and down)"],
   ["double click", "whole slice again"],
 ]];

@@ -2,16 +2,15 @@
 
 import * as api from "./api.js";
 import { Fault } from "./api.js";
+import { clamp, nudged } from "./box_tool.js";
+import { Stroke } from "./brush.js";
+import { askReplace, askSave, showHelp } from "./dialogs.js";
 import { byId, say } from "./dom.js";
 import { Drawing } from "./drawing.js";
 import { listen } from "./keys.js";
 import { Panels } from "./panels.js";
 import { Pointer } from "./pointer.js";
-import { Scan } from "./scan.js";
-import { clamp, nudged } from "./box_tool.js";
-import { encode } from "./scan.js";
-import { Stroke } from "./brush.js";
-import { askReplace, askSave, showHelp } from "./dialogs.js";
+import { Scan, encode } from "./scan.js";
 
 const PER_SCAN = ["position", "organ", "window"];
 const PER_PAGE = ["opacity", "outlined", "brush", "direction"];
@@ -176,8 +175,17 @@ class Studio {
     this.visited.add(key(next));
     this.organ = next.value;
     this.goTo(next.t);
-    const sure = `${Math.round(100 * next.sureness)} % sure`;
-    say(`${this.name(next.value)} on slice ${next.t + 1}: ${sure}${this.scan.has(next.t, next.value) ? "" : ", nothing found here"}.`);
+    if (this.box) {
+      const [x0, y0, x1, y1] = this.box;
+      this.position = [next.t, Math.floor((y0 + y1) / 2), Math.floor((x0 + x1) / 2)];
+    }
+    const { confidence, presence } = this.prompt;
+    const known = confidence ?? presence;
+    const facts = [
+      ...(known === null ? [] : [`${confidence === null ? "presence" : "confidence"} ${Math.round(100 * known)} %`]),
+      ...(this.scan.has(next.t, next.value) ? [] : ["nothing found here"]),
+    ];
+    say(`${this.name(next.value)} on slice ${next.t + 1}: ${facts.join(", ")}.`);
   }
 
   name(value) {
@@ -279,7 +287,8 @@ class Studio {
         if (event.kind === "changed") this.walking.done += 1;
         this.refresh();
       });
-      say(`Walked again: ${slices.size} slices changed. ${this.#volumes(total)}`);
+      const changed = `${slices.size} ${slices.size === 1 ? "slice" : "slices"} changed. ${this.#volumes(total)}`;
+      say(`Walked again: ${slices.size ? changed : "nothing that was given here goes further."}`);
     })).finally(() => {
       this.walking = null;
       this.refresh();
@@ -310,7 +319,7 @@ class Studio {
     else if (this.cursor) {
       const by = Math.max(1, Math.round(this.brush / 2));
       this.set({ cursor: [clamp(this.cursor[0] + dx * by, 0, this.scan.columns), clamp(this.cursor[1] + dy * by, 0, this.scan.rows)] });
-    } else this.step(dy || dx);
+    } else this.step(dx || -dy);
   }
 
   // --- the rest ---

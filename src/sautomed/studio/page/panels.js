@@ -93,7 +93,7 @@ export class Panels {
     swatch.style.backgroundColor = organ.colour;
     swatch.style.borderColor = organ.colour;
     swatch.addEventListener("click", (event) => { event.stopPropagation(); studio.toggleShown(organ.value); });
-    const name = make("button", { type: "button", className: "name" }, organ.name, ...(place < 9 ? [make("kbd", {}, String(place + 1))] : []));
+    const name = make("button", { type: "button", className: "name" }, ...(place < 9 ? [make("kbd", {}, String(place + 1))] : []), organ.name);
     const [ml, change] = [make("td", { className: "number" }), make("td", { className: "number" })];
     const element = make("tr", {}, make("td", {}, swatch), make("td", {}, name), ml, change);
     element.addEventListener("click", () => studio.choose(organ.value));

@@ -35,8 +35,8 @@ export class Pointer {
     const turned = event.deltaY || event.deltaX;
     if (event.ctrlKey) plane.zoomAt(event, Math.exp(-turned / 300));
     else if (event.shiftKey) studio.resize(turned > 0 ? -1 : 1);
-    else if (plane.fixed === 0) studio.step(turned > 0 ? 1 : -1);
-    else studio.set({ position: this.#moved(plane.fixed, turned > 0 ? 1 : -1) });
+    else if (plane.fixed === 0) studio.step(turned > 0 ? -1 : 1);
+    else studio.set({ position: this.#moved(plane.fixed, turned > 0 ? -1 : 1) });
     studio.refresh();
   }
 

@@ -28,7 +28,7 @@ hypothesis.settings.load_profile("no deadline")
 
 # The rooms whose signatures name the shapes of arrays: every call that tests make there is checked against them. The
 # hook sees only what is imported after it, so this file imports sautomed inside its fixtures.
-CHECKED_ROOMS = ("sautomed.model", "sautomed.inference", "sautomed.training", "sautomed.baselines")
+CHECKED_ROOMS = ("sautomed.model", "sautomed.inference", "sautomed.training", "sautomed.baselines", "sautomed.editing")
 ARRAY = re.compile(r"\b(Bool|Float|Int|Integer|UInt)\[")
 
 check_types = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int may stand for a float, as for mypy

@@ -25,11 +25,13 @@ class History:
         return self.values[self.place]
 
     def do(self, edits: Edits, amend: bool = False) -> History:
-        """Go on from here; what was undone is gone.
+        """Go on from here; what was undone is gone. Edits that are in force already are no step.
 
         Args:
             amend: The edits take the place of those in force: one undo takes back both.
         """
+        if edits == self.now:
+            return self
         kept = self.values[: self.place + (0 if amend and self.place else 1)]
         return History((*kept, edits), len(kept))
 

@@ -108,6 +108,11 @@ class Travel(_OnSlice):
     to: int
     goes_on: bool
 
+    def check(self, shape: tuple[int, int, int]) -> None:
+        super().check(shape)
+        if not 0 <= self.to < shape[0]:
+            raise ValueError(f"there is no slice {self.to}")
+
     def after(self, history: History, organs: Sequence[str]) -> History:
         classes = tuple(organs.index(organ) for organ in self.organs)
         return history.do(history.now.travel(self.slice, classes, self.to), amend=self.goes_on)

@@ -29,7 +29,7 @@ def studio(
 ) -> None:
     """See and correct every automatic prompt in a browser, and let corrections travel; until Ctrl-C."""
     from sautomed.inference.model import load
-    from sautomed.studio import require_packages, start
+    from sautomed.studio import require_packages, start_studio
 
     require_packages()  # before the model is read
 
@@ -42,4 +42,4 @@ def studio(
             )
         print_note("Ctrl-C ends it; every edit is kept.")
 
-    start(load(model, device), source, output, host, port, browser, on_ready)
+    start_studio(load(model, device), source, output, host, port, browser, on_ready)

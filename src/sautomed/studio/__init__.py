@@ -12,6 +12,6 @@ page/            HTML, CSS and ES modules; nothing is built, and nothing is fetc
 Needs the extra [studio]: FastAPI and uvicorn.
 """
 
-from sautomed.studio.start import require_packages, start
+from sautomed.studio.start import require_packages, start_studio
 
-__all__ = ["require_packages", "start"]
+__all__ = ["require_packages", "start_studio"]

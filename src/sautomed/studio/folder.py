@@ -94,7 +94,9 @@ class ScanFolder:
             ending = ending_of(f"case{ending}", LABEL_ENDINGS, "label maps")
         target = self.output / f"{case}{ending}"
         if target.exists() and target.name not in self.notes.saved and not replace:
-            raise TargetExists("exists already.", where=target, cure="Allow to replace it, or choose another folder.")
+            raise TargetExists(
+                "exists already.", where=target, cure="Allow to replace it, or start with another folder (-o)."
+            )
         return target
 
     def remember_saved(self, targets: list[Path]) -> None:

@@ -27,7 +27,7 @@ def require_packages() -> None:
         )  # fmt: skip
 
 
-def start(
+def start_studio(
     model: Model, source: Path, output: Path, host: str, port: int, browser: bool, on_ready: Callable[[str], None]
 ) -> None:
     """Serve the page until Ctrl-C or SIGTERM, which is raised again once all is closed.

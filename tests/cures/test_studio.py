@@ -59,6 +59,18 @@ def test_a_scan_that_is_a_link_out_of_the_folder(refuse_call, tmp_path):
     assert ScanFolder(Path(refusal.take(r"Start with -i (\S+)\.$")), tmp_path / "out").path_of("a") == scan
 
 
+def test_notes_that_are_not_the_pages(refuse_call, tmp_path):
+    from sautomed.studio.folder import ScanFolder
+
+    scan = write(tmp_path / "a.nii.gz")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "studio.json").write_text('{"done": 3}')
+    refusal = refuse_call("studio/folder.py _read_notes UsageError", ScanFolder, scan, tmp_path / "out")
+    refusal.asks("Delete it")
+    (tmp_path / "out" / "studio.json").unlink()
+    refusal.works()
+
+
 @pytest.mark.parametrize("cure", ["allow", "another"])
 def test_a_file_that_the_page_did_not_write(refuse_call, tmp_path, cure):
     from sautomed.studio.folder import ScanFolder

@@ -1,5 +1,6 @@
 """What the page asks for and gets, from a real server."""
 
+import json
 import threading
 
 import nibabel
@@ -48,7 +49,9 @@ def test_another_scan_closes_the_first(studio):
 
 def test_intensities_are_those_of_the_scan(studio):
     opened = studio.open()
-    raw = np.frombuffer(studio.ask("api/intensities/1/3").body, "<i2").reshape(3, *opened["shape"][1:])
+    raw = np.frombuffer(studio.ask(f"api/intensities/{opened['number']}/1/3").body, "<i2").reshape(
+        3, *opened["shape"][1:]
+    )
     shown = raw * opened["grey"]["slope"] + opened["grey"]["intercept"]
     assert np.array_equal(shown, studio.workspace._opened.session.volume.array[1:4])
 
@@ -122,6 +125,21 @@ def test_an_edit_of_a_page_that_shows_an_earlier_state_is_refused(studio):
     assert (refused.status, refused.json["id"]) == (409, "outdated")
 
 
+def test_a_page_never_gets_or_saves_another_scan_than_it_shows(studio, tmp_path):
+    first = studio.open("block_0")
+    studio.open("block_1")  # in a second page
+    assert studio.ask(f"api/intensities/{first['number']}/0/1").json["id"] == "outdated"
+    assert studio.ask("api/save", {"revision": first["revision"], "endings": [".nii.gz"]}).json["id"] == "outdated"
+    assert studio.edit(first["revision"], kind="absent", slice=1, organ=1).json["id"] == "outdated"
+    assert not (tmp_path / "out" / "block_1.nii.gz").exists()
+
+
+@pytest.mark.parametrize("place", ["6/1", "-1/2", "0/0", "0/-3", "99999999999999999999/1"])
+def test_slices_that_are_not_there_are_refused(studio, place):
+    number = studio.open()["number"]
+    assert studio.ask(f"api/intensities/{number}/{place}").status in (404, 422)
+
+
 def test_a_walk_streams_its_slices_and_is_one_undo(studio):
     opened = studio.open()
     given = studio.edit(opened["revision"], kind="box", slice=2, organ=1, box=[4, 4, 20, 20]).json
@@ -142,6 +160,27 @@ def test_a_walk_goes_one_way_and_as_far_as_asked(studio, direction, until, slice
     events = studio.ask("api/walk", request).events
     if direction != "both":
         assert "".join(next(iter(event["slices"])) for event in events[:-1]) == slices
+
+
+def test_a_page_that_goes_away_stops_its_walk(scans, tmp_path):
+    SlowSession.visited.clear()
+    SlowSession.go_on.clear()
+    with running(scans, tmp_path / "out", SlowSession) as studio:
+        opened = studio.open()
+        revision = studio.edit(opened["revision"], kind="box", slice=0, organ=1, box=[4, 4, 20, 20]).json["revision"]
+        body = json.dumps({"revision": revision, "slice": 0, "direction": "up"}).encode()
+        head = f"POST /{studio.address.token}/api/walk HTTP/1.1\r\nHost: 127.0.0.1:{studio.address.port}\r\n"
+        fields = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        with studio.connect() as connection:
+            connection.sendall((head + fields).encode() + body)
+            assert SlowSession.visited.wait(20)
+            assert not studio.workspace._stop.is_set
+        while not studio.workspace._stop.is_set:
+            assert studio.ask("api/scans").status == 200
+        SlowSession.go_on.set()
+        now = studio.open()
+        assert now["can_undo"]
+        assert now["revision"] > revision
 
 
 class SlowSession(StandInSession):
@@ -206,38 +245,41 @@ def test_only_scans_of_the_list_are_opened(studio, case):
 def test_what_is_saved_is_read_by_another_library(studio, tmp_path):
     opened = studio.open()
     changed = studio.edit(opened["revision"], kind="box", slice=3, organ=5, box=[2, 2, 12, 20]).json
-    answer = studio.ask("api/save", {"endings": [".nii.gz", ".seg.nrrd"]})
+    revision = changed["revision"]
+    answer = studio.ask("api/save", {"revision": revision, "endings": [".nii.gz", ".seg.nrrd"]})
     assert answer.json["files"] == ["block_0.nii.gz", "block_0.seg.nrrd"]
     voxels = np.asarray(nibabel.load(tmp_path / "out" / "block_0.nii.gz").dataobj)
     shown = labels_of(changed["slices"]["3"]["labels"], (32, 40))
     assert np.array_equal(voxels[::-1, ::-1, 3].T, shown)
     assert label_runs(shown.astype(np.uint8)) == changed["slices"]["3"]["labels"]
-    assert studio.ask("api/save", {"endings": [".nii.gz"]}).status == 200  # its own file is replaced
+    assert (
+        studio.ask("api/save", {"revision": revision, "endings": [".nii.gz"]}).status == 200
+    )  # its own file is replaced
 
 
 def test_a_file_of_somebody_else_is_not_replaced_without_asking(studio, tmp_path):
-    studio.open()
+    revision = studio.open()["revision"]
     (tmp_path / "out").mkdir(exist_ok=True)
     (tmp_path / "out" / "block_0.nii.gz").write_text("precious")
-    refused = studio.ask("api/save", {"endings": [".nii.gz"]})
+    refused = studio.ask("api/save", {"revision": revision, "endings": [".nii.gz"]})
     assert (refused.status, refused.json["id"]) == (422, "SAM-E0202")
     assert (tmp_path / "out" / "block_0.nii.gz").read_text() == "precious"
-    assert studio.ask("api/save", {"endings": [".nii.gz"], "replace": True}).status == 200
+    assert studio.ask("api/save", {"revision": revision, "endings": [".nii.gz"], "replace": True}).status == 200
 
 
 @pytest.mark.parametrize("ending", ["/../../evil.nii.gz", "../../x.nii.gz", ".exe", "", "\x00.nii.gz", "/etc/cron.d/x"])
 def test_nothing_is_written_outside_of_the_folder_of_results(studio, tmp_path, ending):
-    studio.open()
+    revision = studio.open()["revision"]
     before = sorted(path for path in tmp_path.rglob("*") if "out" not in path.parts)
-    studio.ask("api/save", {"endings": [ending]})
+    studio.ask("api/save", {"revision": revision, "endings": [ending]})
     assert sorted(path for path in tmp_path.rglob("*") if "out" not in path.parts) == before
     assert {path.name for path in (tmp_path / "out").rglob("*")} <= {"block_0.nii.gz", "studio.json"}
 
 
 def test_before_a_scan_is_open_nothing_can_be_done_to_it(studio):
     assert studio.edit(1, kind="lock", slice=0).json["id"] == "outdated"
-    assert studio.ask("api/intensities/0/1").status == 409
-    assert studio.ask("api/save", {"endings": [".nii.gz"]}).status == 409
+    assert studio.ask("api/intensities/1/0/1").status == 409
+    assert studio.ask("api/save", {"revision": 1, "endings": [".nii.gz"]}).status == 409
     assert studio.ask("api/walk", {"revision": 1, "slice": 0, "direction": "up"}).events[0]["id"] == "outdated"
 
 

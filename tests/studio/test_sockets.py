@@ -110,9 +110,18 @@ GARBAGE = [
     b"GET / HTTP/9.9\r\n\r\n", b"GET  HTTP/1.1\r\nHost: x\r\n\r\n", b"\r\n" * 3000, b"A" * 100_000,
     b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 20_000, b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", b"CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", ["*", "x:1", "http://example.org/", ""])
+def test_a_target_that_is_no_path_is_refused(hasty, target):
+    name = f"127.0.0.1:{hasty.address.port}"
+    with contextlib.closing(hasty.connect()) as connection:
+        connection.sendall(f"OPTIONS {target} HTTP/1.1\r\nHost: {name}\r\n\r\n".encode())
+        assert connection.recv(12) in (b"HTTP/1.1 403", b"HTTP/1.1 400")
 
 
 @pytest.mark.parametrize("garbage", GARBAGE)

@@ -10,6 +10,7 @@ import typer
 from sautomed.cli.app import Device, print_line, print_note
 
 _LOOPBACK = "127.0.0.1"
+_THIS_MACHINE = (_LOOPBACK, "localhost", "::1")
 
 
 def studio(
@@ -35,7 +36,7 @@ def studio(
 
     def on_ready(url: str) -> None:
         print_line(url)
-        if host != _LOOPBACK:
+        if host not in _THIS_MACHINE:
             print_note(
                 "Whoever reaches this address and knows its token sees the scans and can change the results. "
                 "The connection is not encrypted."

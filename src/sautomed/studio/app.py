@@ -79,9 +79,9 @@ def _add_scans(app: FastAPI, workspace: Workspace, worker: ThreadPoolExecutor) -
         workspace.mark(request.case, request.done)
         return JSONResponse(workspace.describe())
 
-    @app.get("/api/intensities/{start}/{count}")
-    def intensities(start: int, count: int) -> Response:
-        return Response(workspace.intensities(start, count), media_type="application/octet-stream")
+    @app.get("/api/intensities/{number}/{start}/{count}")
+    def intensities(number: int, start: int, count: int) -> Response:
+        return Response(workspace.intensities(number, start, count), media_type="application/octet-stream")
 
     @app.post("/api/save")
     async def save(request: SaveRequest) -> JSONResponse:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from sautomed.errors import MissingFile, SautomedError, TargetExists
+from sautomed.errors import MissingFile, TargetExists, UsageError
 from sautomed.inference.batch.scans import find_scans
 from sautomed.scans.files import write_json
 from sautomed.scans.formats import LABEL_ENDINGS, ending_of
@@ -49,6 +49,7 @@ class ScanFolder:
         output: Folder of results, made when something is saved.
     Raises:
         MissingFile, NoCases: As `find_scans`.
+        UsageError: `studio.json` in `output` is not the page's.
     """
 
     def __init__(self, source: Path, output: Path):
@@ -111,7 +112,15 @@ class ScanFolder:
 
     def _read_notes(self) -> Notes:
         path = self.output / _NOTES
-        return Notes.model_validate(read_json(path, SautomedError)) if path.is_file() else Notes()
+        if not path.is_file():
+            return Notes()
+        try:
+            return Notes.model_validate(read_json(path, UsageError))
+        except ValidationError as error:
+            raise UsageError(
+                "does not hold the notes of the page.", where=path,
+                cure="Delete it; only the marks of scans that are done are lost.",
+            ) from error  # fmt: skip
 
     def _write_notes(self) -> None:
         write_json(self.output / _NOTES, self.notes.model_dump())

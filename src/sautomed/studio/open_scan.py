@@ -19,10 +19,19 @@ MAX_SLICES = 64  # ours: of one answer with intensities
 
 
 class OpenScan:
-    """An open scan: its session, its pixels as the page gets them, and the number of its state."""
+    """An open scan: its session, its pixels as the page gets them, and the revision of its state.
+
+    Args:
+        window: The intensities that are black and white at first.
+        revision: Of the state; each change brings a new one.
+
+    Attributes:
+        number: The first revision: what tells this scan from others that are opened before or after it.
+    """
 
     def __init__(self, case: str, session: Session, window: tuple[float, float], revision: int):
         self.case, self.session, self.window, self.revision = case, session, window, revision
+        self.number = revision
         self.grey = grey_scale(session.volume.array)
 
     @cached_property
@@ -36,6 +45,7 @@ class OpenScan:
         return {
             "kind": "opened",
             "case": self.case,
+            "number": self.number,
             "revision": self.revision,
             "shape": self.shape,
             "spacing_mm": volume.spacing_mm,
@@ -107,27 +117,29 @@ class OpenScan:
         """Walk again, and emit the slices as they are done; ends early if `stop` is set. Raises NoSuch.
 
         Args:
-            revision: Of the state afterwards, which the last event has.
+            revision: Of the state from now on.
         """
         self._require_slice(request.slice)
         if request.until is not None:
             self._require_slice(request.until)
+        self.revision = revision
         visited = []
         for part in self.session.propagate(request.slice, direction=request.direction, until=request.until):
             visited.append(part.index)
             emit(self.changed([part.index]))
             if stop.is_set:
                 break
-        self.revision = revision
         emit(self.changed(visited, "walked"))
 
     def intensities(self, start: int, count: int) -> bytes:
         """Return slices as little-endian 16 bit integers; raises NoSuch."""
         self._require_slice(start)
+        if count < 1:
+            raise NoSuch("at least one slice must be asked for")
         return self.grey.stored(self.session.volume.array[start : start + min(count, MAX_SLICES)]).tobytes()
 
     def _require_slice(self, t: int) -> None:
-        if t >= self.shape[0]:
+        if not 0 <= t < self.shape[0]:
             raise NoSuch(f"the scan has slices 0 to {self.shape[0] - 1}")
 
     def _organ(self, value: int) -> str:

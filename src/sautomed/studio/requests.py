@@ -85,5 +85,8 @@ class WalkRequest(Request):
 
 
 class SaveRequest(Request):
+    """Write what the page shows, in these formats."""
+
+    revision: int
     endings: Annotated[list[str], Field(min_length=1, max_length=12)]
     replace: bool = False

@@ -103,18 +103,25 @@ class Workspace:
         """Stop opening or walking after the slice that is being done."""
         self._stop()
 
-    def intensities(self, start: int, count: int) -> bytes:
-        """Return slices of the open scan as 16 bit integers; raises NoSuch, and Outdated if none is open."""
-        return self._any_open().intensities(start, count)
+    def intensities(self, number: int, start: int, count: int) -> bytes:
+        """Return slices as 16 bit integers; raises NoSuch, and Outdated if another scan is open than that of the number.
+
+        Without the number, a page would show one patient's slices under another's labels once a second page has
+        opened another scan.
+        """
+        opened = self._any_open()
+        if opened.number != number:
+            raise Outdated("another scan has been opened")
+        return opened.intensities(start, count)
 
     def save(self, request: SaveRequest) -> list[str]:
         """Write the labels, and the prompts if asked for, and return the names of the files.
 
         Raises:
-            Outdated: No scan is open.
+            Outdated: The page shows an earlier state, or another scan.
             SautomedError: A file exists, cannot be written, or the format cannot hold the labels.
         """
-        opened = self._any_open()
+        opened = self._shown(request.revision)
         targets = [self.folder.target_of(opened.case, ending, request.replace) for ending in request.endings]
         for target in targets:
             save = opened.session.save_prompts if target.name.endswith(PROMPTS) else opened.session.save
@@ -146,7 +153,7 @@ class Workspace:
     def _shown(self, revision: int) -> OpenScan:
         opened = self._any_open()
         if opened.revision != revision:
-            raise Outdated("another page has changed the scan")
+            raise Outdated("another page has changed the scan, or opened another one; it is read again")
         return opened
 
 

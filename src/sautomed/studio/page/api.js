@@ -17,7 +17,7 @@ async function ask(path, body, signal) {
     response = await fetch(`api/${path}`, body === undefined ? { signal } : {
       method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), signal,
     });
-  } catch (error) {
+  } catch {
     throw new Fault("gone", GONE);
   }
   if (response.ok) return response;
@@ -34,14 +34,14 @@ export const mark = async (name, done) => (await ask("done", { case: name, done 
 export const edit = async (revision, change) => (await ask("edit", { revision, edit: change })).json();
 export const undo = async (revision) => (await ask("undo", { revision })).json();
 export const redo = async (revision) => (await ask("redo", { revision })).json();
-export const save = async (endings, replace) => (await ask("save", { endings, replace })).json();
+export const save = async (revision, endings, replace) => (await ask("save", { revision, endings, replace })).json();
 export const cancel = async () => (await ask("cancel", {})).json();
 export const open = (name, onEvent) => stream("open", { case: name }, onEvent);
 export const walk = (request, onEvent) => stream("walk", request, onEvent);
 
-/** Return slices as 16 bit integers. */
-export async function intensities(start, count, signal) {
-  const buffer = await (await ask(`intensities/${start}/${count}`, undefined, signal)).arrayBuffer();
+/** Return slices of an opened scan as 16 bit integers. */
+export async function intensities(number, start, count, signal) {
+  const buffer = await (await ask(`intensities/${number}/${start}/${count}`, undefined, signal)).arrayBuffer();
   return new Int16Array(buffer);
 }
 

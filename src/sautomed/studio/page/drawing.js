@@ -69,7 +69,7 @@ export class Drawing {
       const given = studio.pendingBox !== null || studio.prompt?.source === "given";
       plane.drawBox(studio.box, { colour: this.css[organ], dashed: !given, handles: !scan.locked.has(t) });
     }
-    if (studio.cursor) plane.drawBrush(studio.cursor, studio.brush / 2, studio.tool === "eraser" ? "#fff" : this.css[organ]);
+    if (studio.cursor) plane.drawBrush(studio.cursor, studio.brush / 2, "#fff");
   }
 
   drawCaption(plane) {

@@ -251,7 +251,7 @@ class Studio {
   #change(ask, done) {
     const scan = this.scan;
     this.cancelWalk();
-    this.#queue = this.#queue.then(() => this.guarded(async () => {
+    this.#queue = this.#queue.then(() => this.#restored(async () => {
       if (this.scan !== scan) return;
       const changed = scan.take(await ask());
       this.pendingBox = null;
@@ -275,13 +275,11 @@ class Studio {
     const until = this.panels.until(scan);
     const request = () => ({ revision: scan.revision, slice: this.t, direction: this.direction, ...(until === null ? {} : { until }) });
     this.walking = { done: 0, total: scan.depth };
-    this.#queue = this.#queue.then(() => this.guarded(async () => {
+    this.#queue = this.#queue.then(() => this.#restored(async () => {
       const total = new Map();
       const slices = new Set();
       await api.walk(request(), (event) => {
-        const { revision } = scan;
         const changed = scan.take(event);
-        if (event.kind === "changed") scan.revision = revision;
         for (const [value, n] of changed) total.set(value, (total.get(value) ?? 0) + n);
         if (changed.size) Object.keys(event.slices).forEach((t) => slices.add(t));
         if (event.kind === "changed") this.walking.done += 1;
@@ -330,10 +328,10 @@ class Studio {
     await this.guarded(async () => {
       let saved;
       try {
-        saved = await api.save(endings, false);
+        saved = await api.save(this.scan.revision, endings, false);
       } catch (error) {
         if (error.id !== "SAM-E0202" || !await askReplace(error.message)) throw error;
-        saved = await api.save(endings, true);
+        saved = await api.save(this.scan.revision, endings, true);
       }
       say(`Saved: ${saved.files.join(", ")}.`);
     });
@@ -343,24 +341,29 @@ class Studio {
     showHelp();
   }
 
-  /** Do something, and show what goes wrong; after another page's edit the scan is read again. */
+  /** Do something, and show what goes wrong. */
   async guarded(work) {
     try {
       await work();
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
-      if (error.id === "outdated" && this.scan) await this.open(this.scan.name);
-      say(error.message, true);
       this.pendingBox = null;
-      await this.#restore(error);
+      if (error.id === "outdated") await this.open(this.scan.name);
+      say(error.message, true);
+      this.refresh();
     }
   }
 
-  // A stroke that was refused is in the labels of the page alone.
-  async #restore(error) {
-    if (error.id === "gone" || !this.scan) return;
-    await this.open(this.scan.name);
-    say(error.message, true);
+  // Whatever was refused may be in the page's labels already, as a stroke is: they are read again.
+  async #restored(work) {
+    await this.guarded(async () => {
+      try {
+        await work();
+      } catch (error) {
+        if (error instanceof Fault && !["gone", "outdated"].includes(error.id)) await this.open(this.scan.name);
+        throw error;
+      }
+    });
   }
 
   remember() {

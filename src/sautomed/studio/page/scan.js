@@ -7,7 +7,7 @@ const CHUNK_BYTES = 1e6;
 export class Scan {
   /** @param {object} opened What the server answers when a scan is opened. */
   constructor(opened) {
-    Object.assign(this, { name: opened.case, shape: opened.shape, spacing: opened.spacing_mm, towards: opened.towards });
+    Object.assign(this, { name: opened.case, number: opened.number, shape: opened.shape, spacing: opened.spacing_mm, towards: opened.towards });
     Object.assign(this, { grey: opened.grey, warnings: opened.warnings, organs: opened.organs, prompts: opened.prompts });
     [this.depth, this.rows, this.columns] = this.shape;
     this.pixels = this.rows * this.columns;
@@ -37,7 +37,7 @@ export class Scan {
     const from = () => starts.sort((a, b) => Math.abs(b + step / 2 - near()) - Math.abs(a + step / 2 - near())).pop();
     while (starts.length && !this.reading.signal.aborted) {
       const start = from();
-      const found = await api.intensities(start, step, this.reading.signal);
+      const found = await api.intensities(this.number, start, step, this.reading.signal);
       this.stored.set(found, start * this.pixels);
       this.loaded.fill(1, start, start + found.length / this.pixels);
       onSlices();

@@ -3,127 +3,35 @@
     python benchmarks/correct.py MODEL DATASET [--slide-sam MODEL]
 
 MODEL is a model folder of a system that goes slice by slice, DATASET the data set of its training. Each case that was
-not trained on is walked once. Then a simulated person looks for the slice and organ with the most wrong pixels, gives
-what is true of it, and looks again. In one table the person paints masks, in the other draws boxes; in both an organ
-that is not in the slice is marked as not there. Errors are chosen and counted in the network's square; DSC and HD95
-are those of the native grid. Painted pixels stay as painted on both. A model of Slide-SAM, trained on the same cases,
-adds a row: it is given a true box of each organ from the start.
+not trained on is opened as a session (`sautomed.edit`). Then a simulated person looks for the slice and organ with the
+most wrong pixels, gives what is true of it, and looks again. In one table the person paints masks, in the other draws
+boxes; in both an organ that is not in the slice is marked as absent. Everything is chosen, given and counted on the
+scan's own grid. A model of Slide-SAM, trained on the same cases, adds a row: it is given a true box of each organ from
+the start.
 """
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import torch
-import torch.nn.functional as nnf
-from torch import Tensor
 
+import sautomed
 from bench import machine, print_table
 from sautomed.datasets import read_dataset
 from sautomed.evaluation.conventions import CONVENTIONS
 from sautomed.evaluation.measure import DEFAULT_TOLERANCE_MM, compare_labels
 from sautomed.evaluation.metrics import OURS
-from sautomed.inference.bundle import Bundle, load_bundle
-from sautomed.inference.resize import consecutive
-from sautomed.inference.view import NetworkView
-from sautomed.model.boxes import boxes_of_masks
-from sautomed.model.corrections import CorrectedWalk
-from sautomed.model.given import GivenKind, GivenPrompts, gate_at_masks
-from sautomed.model.slice_walker import SliceWalker
-from sautomed.model.values import PredictedSlice
-from sautomed.model.walk import Walk
-from sautomed.model.walk_order import WALKS
+from sautomed.inference.prompts.runs import box_of_mask
+from sautomed.inference.segmenting import segment_volume
 from sautomed.scans.volume import LabelMap, Volume
 
 SHOWN = (1, 3, 5, 10)  # corrections after which a case is scored
-MEMORY_BYTES = 2**31
-Update = Callable[[int, GivenPrompts], Iterable[PredictedSlice]]  # what a system makes of prompts for a slice
-
-
-def travelling(walk: Walk) -> Update:
-    """Return the update of a `CorrectedWalk`."""
-    corrected = CorrectedWalk(walk, MEMORY_BYTES)
-
-    def update(t: int, given: GivenPrompts) -> Iterable[PredictedSlice]:
-        corrected.give(t, given)
-        return corrected.changes()
-
-    return update
-
-
-def walking_on(walk: Walk) -> Update:
-    """Return the update of the walk itself: the gate on the slice, and what its state carries from there."""
-
-    def update(t: int, given: GivenPrompts) -> Iterable[PredictedSlice]:
-        walk.give(t, given)
-        return walk.resume(t, walk.state(t))
-
-    return update
-
-
-def that_slice_alone(walk: Walk) -> Update:
-    """Return the update by which only the corrected slice changes."""
-
-    def update(t: int, given: GivenPrompts) -> Iterable[PredictedSlice]:
-        look = walk.look_again(t, given)
-        return [replace(look.predicted, logits=gate_at_masks(look.ungated[None], given)[0])]
-
-    return update
-
-
-UPDATES: dict[str, Callable[[Walk], Update]] = {
-    "travelling": travelling,
-    "the walk's own state": walking_on,
-    "that slice alone": that_slice_alone,
-}
-
-
-@dataclass
-class Labels:
-    """Classes of a case in the network's square and on the native grid, as predicted and as they are."""
-
-    view: NetworkView
-    true_native: Tensor
-    spacing_mm: tuple[float, float, float]
-    classes: int
-
-    def __post_init__(self) -> None:
-        self.true = self.view.truth(range(self.view.depth))
-        self.found, self.native = torch.zeros_like(self.true), torch.zeros_like(self.true_native)
-
-    def show(self, part: PredictedSlice, given: GivenPrompts | None) -> None:
-        """Take over a slice; painted masks stay as they were painted."""
-        t, logits = part.index, part.logits[None].float()
-        square = nnf.interpolate(logits, self.true.shape[1:], mode="bilinear")[0]
-        native = self.view.fit.to_native(logits)[0]
-        for k in range(self.classes) if given is not None else ():
-            if given.kinds[0, k] == GivenKind.MASK:
-                for scores, true in ((square, self.true[t]), (native, self.true_native[t])):
-                    scores[k + 1] = torch.where(true == k + 1, torch.inf, -torch.inf)
-        self.found[t], self.native[t] = square.argmax(0), native.argmax(0)
-
-    def wrong(self) -> Tensor:
-        """Return the wrong pixels of each slice and organ in the network's square (d k)."""
-        organs = range(1, self.classes + 1)
-        return torch.stack([((self.found == k) != (self.true == k)).sum((1, 2)) for k in organs], 1)
-
-    def errors_ml(self) -> Tensor:
-        """Return the volume whose class is wrong, of each slice."""
-        side_mm = max(n * mm for n, mm in zip(self.true_native.shape[1:], self.spacing_mm[1:], strict=True))
-        pixel_mm2 = (side_mm / self.true.shape[-1]) ** 2
-        return (self.found != self.true).sum((1, 2)) * pixel_mm2 * self.spacing_mm[0] / 1000
-
-    def scores(self) -> tuple[float, float]:
-        """Return DSC and HD95 in mm on the native grid, means over the organs."""
-        pairs = compare_labels(
-            self.native.numpy(), self.true_native.numpy(), range(1, self.classes + 1), self.spacing_mm
-        )
-        found = [CONVENTIONS[OURS].scores(pair, DEFAULT_TOLERANCE_MM) for _, pair in pairs]
-        return tuple(float(np.nanmean([score[name] for score in found])) for name in ("dsc", "hd95_mm"))  # type: ignore[return-value]  # two names
+UPDATES = {"travelling": True, "that slice alone": False}  # whether what is given is propagated
 
 
 @dataclass
@@ -134,78 +42,76 @@ class Course:
         scores: (DSC, HD95 in mm, error in ml, error in ml on slices that nobody touched, and what it was there at the
             start) after the numbers of corrections in `SHOWN`, and before.
         rises_ml: Of updates that raised the total error, by how much.
-        seconds: Of each update.
+        first_s: Seconds until the corrected slice is shown.
+        seconds: Of each update with all its slices.
     """
 
     scores: dict[int, tuple[float, float, float, float, float]] = field(default_factory=dict)
     rises_ml: list[float] = field(default_factory=list)
+    first_s: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
 
-def correct_case(labels: Labels, update: Update, paints: bool) -> Course:
-    """Correct a case that was predicted; a slice and organ is corrected once."""
-    course, given = Course(), dict[int, GivenPrompts]()
-    start = before = labels.errors_ml()
-    course.scores[0] = (*labels.scores(), float(start.sum()), float(start.sum()), float(start.sum()))
-    corrected = torch.zeros(labels.view.depth, labels.classes, dtype=torch.bool)
+def correct_case(session: sautomed.Session, truth: LabelMap, paints: bool, travels: bool) -> Course:
+    """Correct a case; a slice and organ is corrected once. All is undone at the end."""
+    course, values = Course(), sorted(session.organs)
+    touched, corrected = set[int](), np.zeros((session.depth, len(values)), bool)
+    start = before = errors_ml(session, truth)
+    course.scores[0] = (*scores_of(session.labels, truth), start.sum(), start.sum(), start.sum())
     for number in range(1, max(SHOWN) + 1):
-        t, k = divmod(int(labels.wrong().masked_fill(corrected, -1).argmax()), labels.classes)
+        wrong = np.stack([((session.labels.array == v) != (truth.array == v)).sum((1, 2)) for v in values], 1)
+        t, k = np.unravel_index(np.where(corrected, -1, wrong).argmax(), wrong.shape)
         corrected[t, k] = True
-        given[t] = with_truth(given.get(t), k, labels, t, paints)
+        touched.add(int(t))
         began = perf_counter()
-        parts = list(update(t, given[t]))
+        give_truth(session, int(t), session.organs[values[k]], truth.array[t] == values[k], paints)
+        course.first_s.append(perf_counter() - began)
+        if travels:
+            list(session.propagate(int(t)))
         course.seconds.append(perf_counter() - began)
-        for part in parts:
-            labels.show(part, given.get(part.index))
-        now = labels.errors_ml()
+        now = errors_ml(session, truth)
         if (rise := float(now.sum() - before.sum())) > 0:
             course.rises_ml.append(rise)
         before = now
         if number in SHOWN:
-            untouched = torch.tensor([u not in given for u in range(labels.view.depth)])
+            untouched = np.array([u not in touched for u in range(session.depth)])
             errors = (float(now.sum()), float(now[untouched].sum()), float(start[untouched].sum()))
-            course.scores[number] = (*labels.scores(), *errors)
+            course.scores[number] = (*scores_of(session.labels, truth), *errors)
+    while session.can_undo:
+        session.undo()
     return course
 
 
-def with_truth(given: GivenPrompts | None, k: int, labels: Labels, t: int, paints: bool) -> GivenPrompts:
-    """Return the prompts of a slice and, for class k, its true mask or box, or that it is not there."""
-    mask = labels.true[t] == k + 1
-    given = given or GivenPrompts.nothing(labels.classes, (mask.shape[0], mask.shape[1]))
-    if paints or not mask.any():
-        return given.mask(k, mask)
-    return given.here(k, boxes_of_masks(mask[None, None])[0][0, 0])
+def give_truth(session: sautomed.Session, t: int, organ: str, true: np.ndarray, paints: bool) -> None:
+    """Give what is true of an organ on a slice: its mask or box, or that it is absent."""
+    box = box_of_mask(true)
+    if box is None:
+        session.absent(t, organ)
+    elif paints:
+        session.erase(t, organ, ~true)
+        session.paint(t, organ, true)
+    else:
+        session.give_box(t, organ, box)
 
 
-def labels_of(bundle: Bundle, volume: Volume, truth: LabelMap) -> Labels:
-    """Return the labels of a case of which nothing is predicted yet."""
-    view = NetworkView(volume, bundle.settings.data, torch.device("cpu"), bundle.labels, truth)
-    classes = consecutive(truth.array, sorted(bundle.labels), "truth")
-    return Labels(view, torch.from_numpy(classes).long(), volume.spacing_mm, len(bundle.labels))
+def errors_ml(session: sautomed.Session, truth: LabelMap) -> np.ndarray:
+    """Return the volume whose label is wrong, of each slice."""
+    wrong = [np.count_nonzero(session.label_slice(t) != truth.array[t]) for t in range(session.depth)]
+    return np.array(wrong) * np.prod(truth.spacing_mm) / 1000
 
 
-def courses_of(bundle: Bundle, volume: Volume, truth: LabelMap) -> dict[tuple[str, bool], Course]:
-    """Return the course of a case by name of the update and whether the person paints."""
-    if not isinstance(bundle.network, SliceWalker):
-        raise SystemExit("This needs a system that goes slice by slice and can be given prompts.")
-    chunk, courses = bundle.settings.segment.chunk, {}
-    for name, make in UPDATES.items():
-        for paints in (True, False):
-            labels = labels_of(bundle, volume, truth)
-            order = WALKS[bundle.settings.segment.walk](labels.view.depth)
-            walk = Walk(bundle.network, labels.view, order, chunk, MEMORY_BYTES)
-            for part in walk:
-                labels.show(part, None)
-            courses[name, paints] = correct_case(labels, make(walk), paints)
-    return courses
+def scores_of(labels: LabelMap, truth: LabelMap) -> tuple[float, float]:
+    """Return DSC and HD95 in mm, means over the organs."""
+    pairs = compare_labels(labels.array, truth.array, sorted(labels.names), truth.spacing_mm)
+    found = [CONVENTIONS[OURS].scores(pair, DEFAULT_TOLERANCE_MM) for _, pair in pairs]
+    return tuple(float(np.nanmean([score[name] for score in found])) for name in ("dsc", "hd95_mm"))  # type: ignore[return-value]  # two names
 
 
-def scores_of_slide_sam(bundle: Bundle, volume: Volume, truth: LabelMap) -> tuple[float, float, float]:
+def scores_of_slide_sam(model: sautomed.Model, volume: Volume, truth: LabelMap) -> tuple[float, float, float]:
     """Return DSC, HD95 in mm and the error in ml of a system that takes true boxes from the start."""
-    labels = labels_of(bundle, volume, truth)
-    for part in bundle.network.predict(labels.view, bundle.settings.segment):
-        labels.show(part, None)
-    return (*labels.scores(), float(labels.errors_ml().sum()))
+    labels = segment_volume(model.network, volume, model.settings, model.labels, truth=truth)
+    wrong = np.count_nonzero(labels.array != truth.array) * np.prod(truth.spacing_mm) / 1000
+    return (*scores_of(labels, truth), float(wrong))
 
 
 def rows_of(name: str, courses: Sequence[Course]) -> list[tuple[str, ...]]:
@@ -213,14 +119,17 @@ def rows_of(name: str, courses: Sequence[Course]) -> list[tuple[str, ...]]:
     updates = max(SHOWN) * len(courses)
     rises = [rise for course in courses for rise in course.rises_ml]
     raised = f"{len(rises)} of {updates}, at most by {max(rises):.2f} ml" if rises else f"0 of {updates}"
-    seconds = f"{np.mean([s for course in courses for s in course.seconds]):.2f}"
+    first, seconds = (
+        f"{np.mean([s for course in courses for s in found(course)]):.2f}"
+        for found in (lambda course: course.first_s, lambda course: course.seconds)
+    )
     start = np.mean([course.scores[0] for course in courses], 0)
     rows = []
     for number in (0, *SHOWN):
         dsc, hd95, error, untouched, untouched_at_start = np.mean([course.scores[number] for course in courses], 0)
         gain = start[2] - error
         share = f"{100 * (untouched_at_start - untouched) / gain:.0f} %" if gain > 0 else "-"
-        last = (raised, seconds) if number == max(SHOWN) else ("", "")
+        last = (raised, first, seconds) if number == max(SHOWN) else ("", "", "")
         figures = (f"{dsc:.4f}", f"{hd95:.1f}", f"{error:.1f}", f"{100 * gain / start[2]:.1f} %", share)
         rows.append((name, str(number), *figures, *last))
     return rows
@@ -232,27 +141,31 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--slide-sam", type=Path, metavar="MODEL")
     chosen = parser.parse_args()
-    bundle, dataset = load_bundle(chosen.model), read_dataset(chosen.dataset)
+    model, dataset = sautomed.load(chosen.model, "cpu"), read_dataset(chosen.dataset)
+    slide_sam = None if chosen.slide_sam is None else sautomed.load(chosen.slide_sam, "cpu")
     trained_on = json.loads((chosen.model / "metrics.json").read_text(encoding="utf-8"))["train_cases"]
     cases = [case for case in dataset.cases if case.id not in trained_on]
     if not cases:
         raise SystemExit("Every case of the data set was trained on: give a model of a fold.")
-    found, slide_sam = [], []
+    found: dict[tuple[str, bool], list[Course]] = {(name, paints): [] for name in UPDATES for paints in (True, False)}
+    from_the_start = []
     for case in cases:
-        volume, truth = dataset.load(case, bundle.settings.data.plane)
-        found.append(courses_of(bundle, volume, truth))
-        if chosen.slide_sam:
-            slide_sam.append(scores_of_slide_sam(load_bundle(chosen.slide_sam), volume, truth))
+        volume, truth = dataset.load(case, model.settings.data.plane)
+        session = sautomed.edit(model, volume)
+        for (name, paints), courses in found.items():
+            courses.append(correct_case(session, truth, paints, UPDATES[name]))
+        if slide_sam is not None:
+            from_the_start.append(scores_of_slide_sam(slide_sam, volume, truth))
     head = ("what is corrected", "corrections", "DSC", "HD95 (mm)", "error (ml)", "less than at first",
-            "of it on untouched slices", "updates that made it worse", "seconds each")  # fmt: skip
-    print(f"{machine()}; {len(cases)} cases")
+            "of it on untouched slices", "updates that made it worse", "seconds: that slice", "all slices")  # fmt: skip
+    print(f"{machine()}, {torch.get_num_threads()} threads; {len(cases)} cases")
     for paints, title in ((True, "Masks are painted"), (False, "Boxes are drawn")):
         print(f"\n{title}:\n")
-        rows = [row for name in UPDATES for row in rows_of(name, [courses[name, paints] for courses in found])]
-        if slide_sam and not paints:
-            dsc, hd95, error = np.mean(slide_sam, 0)
+        rows = [row for name in UPDATES for row in rows_of(name, found[name, paints])]
+        if from_the_start and not paints:
+            dsc, hd95, error = np.mean(from_the_start, 0)
             figures = (f"{dsc:.4f}", f"{hd95:.1f}", f"{error:.1f}")
-            rows.append(("Slide-SAM, a true box of each organ", str(len(bundle.labels)), *figures, "", "", "", ""))
+            rows.append(("Slide-SAM, a true box of each organ", str(len(model.labels)), *figures, *("",) * 5))
         print_table(head, rows)
 
 

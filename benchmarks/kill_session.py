@@ -2,10 +2,10 @@
 
     python benchmarks/kill_session.py [--kills 200] [--seed 0]
 
-A child process edits a small scan at random, with all that a person can do. After every edit and every propagated slice
-it notes how long the log is and a hash of the labels: from then on the edit is acknowledged. It is killed (SIGKILL) at a
-random moment. The log must then hold every acknowledged edit, and at most the one that was being made; opened again, a
-session must show what was noted. Needs os.fork.
+A child process edits a small scan at random, with all that a person can do. After every edit and every propagated
+slice it notes how long the log is and a hash of the labels: from then on the edit is acknowledged. It is killed
+(SIGKILL) at a random moment. The log must then hold every acknowledged edit, and at most the one that was being made;
+opened again, a session must show what was noted. Needs os.fork.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def edit_without_end(session: sautomed.Session, draw: random.Random, acknowledge
 
 
 def kill_once(model: sautomed.Model, volume: Volume, folder: Path, draw: random.Random) -> tuple[int, int, bool]:
-    """Return the edits that were acknowledged, those in the log, and whether the acknowledged labels are shown again."""
+    """Return the lines that were acknowledged, those in the log, and whether the session shows what was noted."""
     notes, seed, moment_s = folder / "notes", draw.random(), draw.uniform(0, LONGEST_S)
     notes.write_bytes(b"")
     child = os.fork()

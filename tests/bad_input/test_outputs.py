@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 import zipfile
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -44,14 +45,12 @@ def test_empty_masks_in_evaluation(command, tmp_path):
 def nothing_found(monkeypatch):
     from sautomed.inference.model import Model
 
-    found = Model.segment
+    found = Model.slices
 
-    def none(self, *arguments):
-        labels = found(self, *arguments)
-        labels.array[...] = 0
-        return labels
+    def none(self, volume):
+        return (replace(part, labels=0 * part.labels) for part in found(self, volume))
 
-    monkeypatch.setattr(Model, "segment", none)
+    monkeypatch.setattr(Model, "slices", none)
 
 
 def test_empty_prediction(command, trained_run, tmp_path, nothing_found):
@@ -260,17 +259,19 @@ def test_interrupted_run(command, trained_run, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         from sautomed.inference.model import Model
 
-        found = Model.segment
+        found = Model.slices
 
-        def stop_at_b(self, volume, *rest):
+        def stop_at_b(self, volume):
             if volume.path.name == "b.nii.gz":
                 raise KeyboardInterrupt
-            return found(self, volume, *rest)
+            return found(self, volume)
 
-        patched.setattr(Model, "segment", stop_at_b)
+        patched.setattr(Model, "slices", stop_at_b)
         code, output = command(*order)
         assert (code, "--resume" in output) == (130, True)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.nii.gz", "a.json", "itksnap_labels.txt"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "a.nii.gz", "a.json", "a.prompts.json", "itksnap_labels.txt"
+    }  # fmt: skip
     code, output = command(*order, "--resume")
     assert (code, "1 of 3 scans were done already" in output) == (0, True)
     whole = (tmp_path / "out" / "b.nii.gz").read_bytes()

@@ -12,6 +12,8 @@ import torch
 import yaml
 
 from sautomed import cli, errors
+from sautomed.inference.prompts.document import GivenAbsence, GivenMask
+from sautomed.inference.prompts.file import read_prompts, write_prompts
 from sautomed.scans import read_stored
 
 from ..scans.dicom.build import make_series
@@ -95,7 +97,25 @@ def test_a_file_without_a_preview(command, trained_run, tmp_path):
     scan = write(tmp_path / "a.nii.gz")
     code, text, _ = command("segment", "-i", scan, "-m", trained_run, "-o", tmp_path / "b.nii", "--no-preview")
     assert (code, text) == (0, f"{tmp_path / 'b.nii'}\n")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nii.gz", "b.nii"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nii.gz", "b.nii", "b.prompts.json"]
+
+
+def test_prompts_give_the_same_masks_and_the_same_prompts_again(command, trained_run, tmp_path):
+    scan = write(tmp_path / "a.nii.gz")
+    order = ("segment", "-i", scan, "-m", trained_run)
+    assert command(*order, "-o", tmp_path / "first.nii.gz")[0] == 0
+    prompts = tmp_path / "first.prompts.json"
+    document = read_prompts(prompts)
+    painted = GivenMask(runs=(10, 20, 40 * 32 - 30))
+    write_prompts(prompts, document.with_edits({(2, "dark"): painted, (4, "bright"): GivenAbsence()}, (), ()))
+    for name in ("second", "third"):
+        assert command(*order, "-o", tmp_path / f"{name}.nii.gz", "--prompts", prompts)[0] == 0
+        prompts = tmp_path / f"{name}.prompts.json"
+    for ending in ("nii.gz", "prompts.json", "png"):
+        first, second, third = ((tmp_path / f"{name}.{ending}").read_bytes() for name in ("first", "second", "third"))
+        assert second == third != first
+    dark = read_prompts(prompts).slices[2].organs["dark"]
+    assert dark.mask_box == dark.box
 
 
 @pytest.mark.parametrize("depth", [1, 2])

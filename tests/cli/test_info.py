@@ -13,7 +13,11 @@ from safetensors.numpy import save_file
 
 from sautomed import errors
 from sautomed.cli.info import describe
+from sautomed.inference.prompts.document import Carried, GivenAbsence, GivenBox, LockedSlice
+from sautomed.inference.prompts.file import write_prompts
 from sautomed.scans import ReadOptions, read_labels
+
+from ..inference.prompts.documents import document
 
 
 def scan(path, array=None):
@@ -155,3 +159,33 @@ def test_of_series_that_are_no_volume_the_table_says_why(shared_data):
     rows = [value for name, value in lines if name == "series"]
     assert len(rows) == 5
     assert all("not usable: it " in row for row in rows)
+
+
+def test_a_file_of_prompts_is_described(tmp_path):
+    given = {(1, "liver"): GivenBox(box=(1.0, 1.0, 5.0, 5.0)), (2, "spleen"): GivenAbsence()}
+    carried = (Carried(index=1, organ="liver", given=given[1, "liver"], slices=(2,)),)
+    locked = (LockedSlice(index=0, masks={}),)
+    write_prompts(tmp_path / "a.prompts.json", document().with_edits(given, carried, locked))
+    lines = dict(describe(tmp_path / "a.prompts.json"))
+    assert lines["kind"] == "prompts of a segmented scan"
+    assert lines["format"] == "sautomed prompts 1, by sautomed 0.1.0"
+    assert lines["scan"] == "a.nii.gz, axial, 3 slices of 8 x 12, counted from 0"
+    assert (lines["scan's hash"], lines["model"], lines["model's hash"]) == ("a" * 64, "tiny", "b" * 64)
+    assert lines["walk"] == "mid_to_ends, 8 slices at a time"
+    assert lines["liver"] == "on slices 1 to 2; given: box on 1"
+    assert lines["spleen"] == "not found; given: not here on 2"
+    assert lines["carried on"] == "liver from 1 to 2"
+    assert lines["locked"] == "slices 0"
+
+
+def test_a_damaged_file_of_prompts_is_refused(tmp_path):
+    (tmp_path / "a.prompts.json").write_text("{")
+    with pytest.raises(errors.BadPrompts):
+        describe(tmp_path / "a.prompts.json")
+
+
+def test_describing_prompts_needs_no_torch(tmp_path):
+    write_prompts(tmp_path / "a.prompts.json", document())
+    code = "import sys; from sautomed.cli.info import describe; describe(sys.argv[1]); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.prompts.json")], check=False)
+    assert done.returncode == 0

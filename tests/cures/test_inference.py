@@ -185,7 +185,7 @@ def test_dicom_output_of_a_scan_that_is_none(refuse, order, scan, command, tmp_p
     if cure == "format":
         option, *names = refusal.take(r"another (--format), such as (\S+) or (\S+)\.")
         for name in names:
-            assert command(*given, option, name)[0] == 0
+            assert command(*given, option, name, "--overwrite")[0] == 0
     else:
         make_series(tmp_path / "series", (6, 32, 40))
         option = refusal.take(r"the DICOM series itself with (-i)")
@@ -199,7 +199,7 @@ def test_dicom_output_of_a_series_that_cannot_be_referred_to(refuse, order, comm
     refusal = refuse(key, *given, "--format", "seg.dcm")
     option, *names = refusal.take(r"another (--format), such as (\S+) or (\S+)\.")
     for name in names:
-        assert command(*given, option, name)[0] == 0
+        assert command(*given, option, name, "--overwrite")[0] == 0
 
 
 def test_a_channel_is_picked_for_the_model(refuse, order, tmp_path):

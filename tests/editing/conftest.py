@@ -46,22 +46,26 @@ def model():
     return found
 
 
-@pytest.fixture(scope="session")
-def volume():
-    """Two blocks, of which the model finds parts."""
+def make_volume(shape=SHAPE):
+    """Return a scan of two blocks, of which the model finds parts."""
     from sautomed.scans.grid import NativeGrid, choose_plane, orient
     from sautomed.scans.volume import Volume
 
     rng = np.random.default_rng(0)
-    array = rng.uniform(0.3, 0.7, SHAPE).astype(np.float32)
+    array = rng.uniform(0.3, 0.7, shape).astype(np.float32)
     array[1:8, 3:12, 3:11] += 0.3
     array[2:9, 8:17, 13:21] -= 0.35
     array = array.transpose(2, 1, 0)  # to the axes of a file
     native = NativeGrid(array.shape, np.diag([2.0, 2.0, 5.0, 1.0]))
     plane = choose_plane(native, "axial")
     oriented, affine = orient(array, native, plane)
-    assert oriented.shape == SHAPE
+    assert oriented.shape == shape
     return Volume(np.ascontiguousarray(oriented), affine, native, plane)
+
+
+@pytest.fixture(scope="session")
+def volume():
+    return make_volume()
 
 
 @pytest.fixture(scope="session")

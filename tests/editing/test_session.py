@@ -4,22 +4,22 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from hypothesis import Phase
 from hypothesis import given as drawn
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 import sautomed
+from sautomed.editing.replay import edits_of
+from sautomed.inference.prompts.file import read_prompts
 from sautomed.scans import read_labels
 
-from .conftest import ORGANS, SHAPE
+from .conftest import ORGANS, make_volume
 from .operations import DEPTH, GIVING, Operation, anything, boxes, edits, operations, rectangle, sequences
 
-NOSHRINK = (Phase.explicit, Phase.generate)
 VALUES = {organ: value for value, organ in ORGANS.items()}
 slices = st.integers(0, DEPTH - 1)
 organs = st.sampled_from(list(VALUES))
-few = hypothesis_settings(max_examples=15, phases=NOSHRINK)
+few = hypothesis_settings(max_examples=15)
 FOUR = (3, 3, 9, 9)
 
 
@@ -60,12 +60,13 @@ def test_undoing_everything_gives_the_automatic_result_and_redoing_everything_th
         operation.run(session)
     last = shown(session)
     undone = [session.redo() for _ in sequence] and shown(session)
-    for _ in range(2 * len(sequence)):
+    while session.can_undo:
         session.undo()
     assert np.array_equal(shown(session), automatic)
     assert all(found.voxels == 0 for found in session.compare().values())
     for _ in range(2 * len(sequence)):
         session.redo()
+    assert not session.can_redo
     assert np.array_equal(shown(session), undone if len(sequence) else last)
 
 
@@ -133,6 +134,22 @@ def test_what_is_given_is_obeyed_to_the_native_pixel(open_session, before, opera
         "erase": was & ~operation.brush,
     }[operation.name]
     assert np.array_equal(now, expected)
+
+
+def test_pixels_finer_than_the_networks_stay_as_they_were_painted(model):
+    session = sautomed.edit(model, make_volume((9, 300, 260)))  # the network sees 128
+    rng = np.random.default_rng(0)
+    pixels = [rng.random((300, 260)) < 0.5 for _ in range(2)]
+    session.erase(4, "dark", np.ones((300, 260), bool))
+    session.paint(4, "dark", pixels[0])
+    session.erase(4, "bright", np.ones((300, 260), bool))
+    session.paint(4, "bright", pixels[1])
+    assert np.array_equal(mask_of(session, 4, "bright"), pixels[1])
+    assert np.array_equal(mask_of(session, 4, "dark"), pixels[0] & ~pixels[1])
+    session.give_box(5, "bright", (33, 41, 200, 222))
+    outside = np.ones((300, 260), bool)
+    outside[41:222, 33:200] = False
+    assert not (mask_of(session, 5, "bright") & outside).any()
 
 
 @drawn(sequences, operations(*GIVING, "propagate", "forget", "lock", "release", "undo"))
@@ -273,6 +290,7 @@ def test_prompts_say_what_was_given(session):
     assert session.prompts[4]["dark"].box == session.prompts[4]["dark"].mask_box
     session.absent(5, "dark")
     assert (session.prompts[5]["dark"].box, session.prompts[5]["dark"].mask_box) == (None, None)
+    assert session.given.keys() == {(4, "bright"), (4, "dark"), (5, "dark")}
     session.forget(5, "dark")
     assert session.prompts[5]["dark"].source == "auto"
 
@@ -319,7 +337,7 @@ def test_label_slices_cannot_be_written_to(session):
         ("no area", lambda s: s.give_box(0, "dark", (30, 3, 40, 9))),
         ("no area", lambda s: s.give_box(0, "dark", (float("nan"), 3, 4, 9))),
         ("shape of a slice", lambda s: s.paint(0, "dark", np.zeros((2, 2), bool))),
-        ("shape of a slice", lambda s: s.erase(0, "dark", np.zeros(SHAPE[1:], int))),
+        ("shape of a slice", lambda s: s.erase(0, "dark", np.zeros((24, 20), bool))),
         ("no slice 9", lambda s: next(s.propagate(9))),
     ],
 )
@@ -337,3 +355,17 @@ def test_it_is_part_of_the_packages_interface(model, volume):
     assert isinstance(session, sautomed.Session)
     assert seen == [(n, DEPTH) for n in range(1, DEPTH + 1)]
     assert np.array_equal(session.labels.array, model.segment(volume).array)
+
+
+@drawn(sequences)
+@few
+def test_the_file_of_prompts_holds_all_that_is_in_force(open_session, tmp_path_factory, sequence):
+    path = tmp_path_factory.mktemp("prompts") / "organs.prompts.json"
+    session = open_session()
+    for operation in sequence:
+        operation.run(session)
+    session.save_prompts(path)
+    document = read_prompts(path)
+    assert edits_of(document) == session._edits
+    for t in range(DEPTH):
+        assert document.slices[t].organs == session.prompts[t]

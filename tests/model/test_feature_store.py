@@ -61,3 +61,17 @@ def test_the_least_recently_used_go_first():
         store.of([t])
     store.release(9)
     assert list(store.kept) == [6, 8]
+
+
+def test_features_beyond_the_budget_go_into_a_file_and_come_back_to_the_last_bit(tmp_path):
+    for name in WALK_NAMES:
+        model, order = Recorder(), WALKS[name](30)
+        walk = Walk(model, View(numbered, 30), order, 4, 5 * 24, spill=tmp_path)
+        first = {part.index: part.logits for part in walk}
+        assert walk.features.nbytes <= 5 * 24
+        assert sum(map(len, model.encoded)) == 30
+        for t in (20, 3, 15, 28):
+            assert walk.look_again(t).predicted.logits.equal(first[t])
+            assert walk.features.nbytes <= 5 * 24
+        assert sum(map(len, model.encoded)) == 30  # no slice passed the trunk again
+    assert list(tmp_path.iterdir()) == []  # the file has no name, and goes with the process

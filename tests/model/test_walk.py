@@ -480,3 +480,26 @@ def test_only_a_visited_slice_can_be_looked_at_again():
     assert walk.look_again(2).features.shape == (3, 1, 1)  # the trunk's finest, where the decoder gives none
     with pytest.raises(ValueError, match="not visited"):
         walk.look_again(3)
+
+
+def test_slices_carry_the_models_presence_and_the_boxes_before_them(small_model):
+    said = {}
+    step = small_model.step
+
+    def listen(shared, state, *given):
+        out = step(shared, state, *given)
+        said[out.presence.shape[0], float(out.presence[0, 0])] = out.presence
+        return out
+
+    small_model.step = listen
+    try:
+        found = list(Walk(small_model, View(noise(5), 5), WALKS["mid_to_ends"](5), 3, 2**28))
+    finally:
+        del small_model.step
+    steps = list(said.values())
+    assert [part.presence.tolist() for part in found] == [row.tolist() for rows in steps for row in rows]
+    assert all(part.presence.shape == part.present.shape for part in found)
+
+
+def test_a_model_without_box_prompts_has_no_presence():
+    assert all(part.presence is None for part in Recorder().predict(View(numbered, 5), SegmentSettings()))

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, UInt
 from torch import Tensor
 
-from sautomed.editing.edits import Absent, Box, Edits, Mask
+from sautomed.editing.edits import Box, Edits, Mask
 from sautomed.inference.segmenting import SegmentedSlice
 from sautomed.inference.volume_walk import VolumeWalk
 from sautomed.model.corrections import CorrectedWalk, Correction
@@ -68,8 +68,7 @@ def _native_limits(given: object, shape: tuple[int, int]) -> tuple[Bool[np.ndarr
         return given.pixels, given.pixels
     if isinstance(given, Box):
         return inside_box(given.box, shape), nowhere
-    assert isinstance(given, Absent)
-    return nowhere, nowhere
+    return nowhere, nowhere  # absent
 
 
 def inside_box(box: tuple[float, float, float, float], shape: tuple[int, int]) -> Bool[np.ndarray, "h w"]:

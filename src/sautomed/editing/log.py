@@ -20,6 +20,7 @@ from sautomed.editing.lines import VERSION, Header, Line
 from sautomed.errors import DamagedLog, LogMismatch, TargetInUse, UnwritableTarget, UsageError
 from sautomed.errors.text import listed
 from sautomed.inference.model import Model
+from sautomed.inference.prompts.collect import printable
 from sautomed.scans.files import flush_folder, require_writable
 from sautomed.scans.volume import Volume
 
@@ -187,7 +188,7 @@ def header_of(model: Model, volume: Volume) -> Header:
         model=model.sha256,
         walk=model.settings.segment.walk,
         organs=tuple(model.labels[value] for value in sorted(model.labels)),
-        name="a scan" if volume.path is None else volume.path.name,
+        name="a scan" if volume.path is None else printable(volume.path.name),
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from sautomed.editing.session import Session
-from sautomed.inference.model import Model, load
+from sautomed.inference.memory import choose_chunk, trunk_cost
+from sautomed.inference.model import Model, load, with_chunk
 from sautomed.inference.segmenting import OnSlice
-from sautomed.scans import ReadOptions
+from sautomed.scans import ReadOptions, read_geometry
 from sautomed.scans.read import DEFAULT_OPTIONS
 from sautomed.scans.volume import Volume
 
@@ -34,7 +35,22 @@ def edit(
         LogMismatch: The log is of another scan, model or walk.
         TargetInUse: Another session holds the log.
         UnwritableTarget: The folder cannot be written to.
+        MemoryShortage: The scan is too large for this machine; it was not read.
     """
     loaded = model if isinstance(model, Model) else load(model)
-    volume = scan if isinstance(scan, Volume) else loaded.read(scan, options)
-    return Session(loaded, volume, None if folder is None else Path(folder), on_slice, options)
+    log = None if folder is None else Path(folder)
+    if isinstance(scan, Volume):
+        return Session(loaded, scan, log, on_slice, options)
+    fitting = _within_memory(loaded, Path(scan), options)
+    return Session(fitting, fitting.read(scan, options), log, on_slice, options)
+
+
+def _within_memory(model: Model, scan: Path, options: ReadOptions) -> Model:
+    """Return the model with as many slices at a time as memory suffices for, by the scan's header.
+
+    Raises:
+        MemoryShortage: Not even one slice at a time fits.
+    """
+    cost = trunk_cost(model.network, int(model.settings.data.image_size))
+    chunk, _ = choose_chunk(read_geometry(scan, options), model, cost, session=True)
+    return model if chunk == model.settings.segment.chunk else with_chunk(model, chunk)

@@ -10,6 +10,7 @@ import numpy as np
 from sautomed.editing.corrected_volume import CorrectedVolume
 from sautomed.editing.edits import Absent, Box, Edits, FrozenSlice, Mask
 from sautomed.inference.batch.backoff import SlicesOf
+from sautomed.inference.memory import CORRECTION_BYTES, FEATURE_BYTES
 from sautomed.inference.model import Model, with_chunk, with_walk
 from sautomed.inference.prompts.document import (
     Carried,
@@ -25,9 +26,6 @@ from sautomed.inference.segmenting import SegmentedSlice
 from sautomed.inference.view import label_type
 from sautomed.model.corrections import Correction, Corrections, Travelling
 from sautomed.scans.volume import Volume
-
-FEATURE_BYTES = 2**30  # of the walk
-CORRECTION_BYTES = 2**28  # of slices near corrections
 
 
 def as_recorded(model: Model, document: PromptsDocument) -> Model:

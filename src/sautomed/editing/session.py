@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Literal
 
 import numpy as np
@@ -24,13 +25,15 @@ from sautomed.editing.history import History
 from sautomed.editing.lines import Forget, Give, Line, Lock, Redo, Release, Travel, Undo
 from sautomed.editing.log import EditLog, header_of, replay
 from sautomed.editing.prompts import Prompts, automatic_prompts, session_document
-from sautomed.editing.replay import CORRECTION_BYTES, FEATURE_BYTES, given_of
+from sautomed.editing.replay import given_of
 from sautomed.errors import UsageError
+from sautomed.inference.memory import CORRECTION_BYTES, FEATURE_BYTES
 from sautomed.inference.model import Model
 from sautomed.inference.prompts.document import OrganPrompt, SlicePrompts
 from sautomed.inference.prompts.file import write_prompts
 from sautomed.inference.segmenting import OnSlice, SegmentedSlice
 from sautomed.scans import ReadOptions
+from sautomed.scans.files import full_disk_reported
 from sautomed.scans.read import DEFAULT_OPTIONS
 from sautomed.scans.volume import LabelMap, Volume
 
@@ -66,8 +69,11 @@ class Session:
         self._history = History()
         self._log = None if folder is None else EditLog(folder, header_of(model, volume))
         try:
-            self._corrected = CorrectedVolume(model.walk(volume, FEATURE_BYTES), len(self._names), CORRECTION_BYTES)
-            self._walk(on_slice)
+            spill = folder or Path(gettempdir())
+            walk = model.walk(volume, FEATURE_BYTES, spill)
+            self._corrected = CorrectedVolume(walk, len(self._names), CORRECTION_BYTES)
+            with full_disk_reported(spill):
+                self._walk(on_slice)
             if self._log is not None:
                 history = replay(self._log, self._names, volume.array.shape)
                 self._take_over(history, self._new_labels(history.now))
@@ -125,6 +131,21 @@ class Session:
     def prompts(self) -> Prompts:
         """What prompted each slice, automatic or given: `session.prompts[14]["liver"].box`."""
         return Prompts(self._prompts_of)
+
+    @property
+    def given(self) -> dict[tuple[int, str], Hashable]:
+        """What is given, by slice and organ: a `Box`, `Absent` or a `Mask`."""
+        return {(t, self._names[k]): found.given for (t, k), found in self._edits.corrections.given.items()}
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is an edit to go back before."""
+        return self._history.undo() != self._history
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is an undo to take back."""
+        return self._history.redo() != self._history
 
     @property
     def locked(self) -> tuple[int, ...]:

@@ -35,6 +35,8 @@ GB = 10**9
 WALKERS = 2  # a step of a walk takes at most two slices
 WINDOW = 3 * WALKERS  # slices whose features are kept besides those of a chunk: each walker's and its neighbours'
 MARGIN = 1.15  # ours: for libraries (oneDNN's layouts, allocators); see benchmarks/memory.py
+FEATURE_BYTES = 2**30  # ours: of a session's features that stay in memory; the others go into a file
+CORRECTION_BYTES = 2**28  # ours: of the slices near a session's corrections
 OVERHEAD = 180_000_000  # ours, bytes: what libraries load, compile and keep with the first scan; likewise
 
 
@@ -79,13 +81,16 @@ def trunk_cost(network: Segmenter, image_size: int) -> TrunkCost:
     return TrunkCost(max(one[0] - per_slice, 0), per_slice, one[1])
 
 
-def predict(geometry: Geometry, model: Model, cost: TrunkCost, chunk: int, resident: int | None = None) -> MemoryNeed:
+def predict(
+    geometry: Geometry, model: Model, cost: TrunkCost, chunk: int, resident: int | None = None, session: bool = False
+) -> MemoryNeed:
     """Predict the memory for segmenting a scan with `chunk` slices at a time through the trunk.
 
     Args:
         geometry: The scan's header.
         cost: `trunk_cost` of the model.
         resident: Bytes held already; by default those of this process.
+        session: Whether the result is to be corrected: features, states and labels then stay.
     """
     depth, rows, columns = oriented_shape(geometry, model)
     voxels, side = depth * rows * columns, int(model.settings.data.image_size)
@@ -95,6 +100,9 @@ def predict(geometry: Geometry, model: Model, cost: TrunkCost, chunk: int, resid
     widened = 16 * voxels if geometry.dtype.itemsize > 2 else 4 * voxels
     reading = max(stored + 4 * voxels + widened, 4 * voxels + 4 * voxels)
     kept = 4 * voxels + labels
+    if session:
+        state = 2 * classes * side * side  # masks and what was carried, as float32 at half the resolution
+        kept += labels + depth * state + min(depth * cost.features, FEATURE_BYTES) + CORRECTION_BYTES
     # A step's logits are resized from the input size to the native one, as float32 with a copy in between.
     step = WALKERS * classes * 4 * (side * side + 3 * rows * columns)
     chunk = min(chunk, depth)
@@ -110,18 +118,19 @@ def predict(geometry: Geometry, model: Model, cost: TrunkCost, chunk: int, resid
 
 
 def choose_chunk(
-    geometry: Geometry, model: Model, cost: TrunkCost, max_ram_gb: float | None = None
+    geometry: Geometry, model: Model, cost: TrunkCost, max_ram_gb: float | None = None, session: bool = False
 ) -> tuple[int, MemoryNeed]:
     """Return the largest chunk, up to the model's own, for which memory suffices, and the memory it needs.
 
     Args:
         max_ram_gb: Largest memory of this process, in GB (10^9 bytes); None: what the machine has available.
+        session: As `predict`.
     Raises:
         MemoryShortage: One slice at a time needs too much memory, too.
     """
     limit = available_bytes() if max_ram_gb is None else max_ram_gb * GB
     chunk = model.settings.segment.chunk
-    while (need := predict(geometry, model, cost, chunk)).peak > limit:
+    while (need := predict(geometry, model, cost, chunk, session=session)).peak > limit:
         if chunk == 1:
             raise _shortage(geometry, need, limit, max_ram_gb)
         chunk //= 2

@@ -91,7 +91,7 @@ class Model:
         """Yield each slice as soon as it is done, in the order of the walk."""
         return segment_slices(self.network, volume, self.settings, self.labels)
 
-    def walk(self, volume: Volume, memory_bytes: int = 2**30) -> VolumeWalk:
+    def walk(self, volume: Volume, memory_bytes: int = 2**30, spill: Path | None = None) -> VolumeWalk:
         """Start a walk that keeps its states, so that a slice's boxes can be replaced and the walk goes on from there.
 
         A model without box prompts can be walked as well, but replaced boxes change nothing.
@@ -99,6 +99,7 @@ class Model:
         Args:
             volume: From `read`.
             memory_bytes: For features that are kept, so that going on from a slice does not encode it again.
+            spill: Folder of a temporary file for features beyond that; None: they are made again when needed.
         Raises:
             UsageError: The model does not go from slice to slice.
         """
@@ -108,7 +109,7 @@ class Model:
                 where=self.folder or "model",
                 cure="Use a model of 3D-SAutoMed, or of another system that goes from slice to slice.",
             )
-        return VolumeWalk(self.network, volume, self.settings, self.labels, memory_bytes)
+        return VolumeWalk(self.network, volume, self.settings, self.labels, memory_bytes, spill)
 
     def segment(self, scan: str | Path | Volume, on_slice: OnSlice | None = None) -> LabelMap:
         """Return the label map of a whole scan.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,15 +30,22 @@ class VolumeWalk:
         settings: Resolved; nothing in `settings.data` is left on "auto".
         labels: Value in the label map -> organ; class k is the k-th smallest value.
         memory_bytes: For features that are kept, so that going on from a slice does not encode it again.
+        spill: Folder of a temporary file for those beyond; None: they are made again when needed.
     """
 
     def __init__(
-        self, network: SliceWalker, volume: Volume, settings: Settings, labels: Mapping[int, str], memory_bytes: int
+        self,
+        network: SliceWalker,
+        volume: Volume,
+        settings: Settings,
+        labels: Mapping[int, str],
+        memory_bytes: int,
+        spill: Path | None = None,
     ):
         self.device = next(network.parameters()).device
         self.view = NetworkView(volume, settings.data, self.device, labels)
         order, chunk = WALKS[settings.segment.walk](self.view.depth), settings.segment.chunk
-        self.walk = Walk(network, self.view, order, chunk, memory_bytes)
+        self.walk = Walk(network, self.view, order, chunk, memory_bytes, spill=spill)
         self._digests: dict[int, bytes] = {}
 
     def __iter__(self) -> Iterator[SegmentedSlice]:

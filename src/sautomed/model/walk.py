@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -77,6 +78,7 @@ class Walk:
         memory_bytes: Keep the state before every slice, and features of up to so many bytes beyond those that the next
             steps need. None keeps neither: memory does not grow with the volume, and there is no way back.
         start: State before the first step; by default that before any slice was seen.
+        spill: Folder of a temporary file for features beyond `memory_bytes`; None: they are made again when needed.
     """
 
     def __init__(
@@ -87,9 +89,10 @@ class Walk:
         chunk: int,
         memory_bytes: int | None = None,
         start: SliceState | None = None,
+        spill: Path | None = None,
     ):
         self.model, self.depth, self.order = model, volume.depth, tuple(order)
-        self.features = FeatureStore(model, volume, self.order, chunk, memory_bytes or 0)
+        self.features = FeatureStore(model, volume, self.order, chunk, memory_bytes or 0, spill)
         self.end_state = self._start() if start is None else start
         self._remembers, self._done = memory_bytes is not None, 0
         self._states: dict[int, SliceState] = {}

@@ -59,16 +59,16 @@ def test_fewer_slices_at_a_time_are_tried_and_reported(model, volume, full_above
 
 def test_the_cpu_is_the_last_to_be_tried(model, volume, monkeypatch):
     """A GPU that takes not even one slice; it is a stand-in, so that this runs everywhere."""
-    segment, tried = Model.segment, []
+    slices, tried = Model.slices, []
     monkeypatch.setattr(torch.nn.Module, "to", lambda self, *_: self)
 
-    def segment_here(self, volume, on_slice=None):
+    def slices_here(self, volume):
         tried.append((self.device.type, self.settings.segment.chunk))
         if self.device.type == "cuda":
             raise CUDA_FULL
-        return segment(self, volume, on_slice)
+        return slices(self, volume)
 
-    monkeypatch.setattr(Model, "segment", segment_here)
+    monkeypatch.setattr(Model, "slices", slices_here)
     on_gpu = with_chunk(model, 2, CUDA)
     found = segment_with_backoff(on_gpu, volume)
     assert tried == [("cuda", 2), ("cuda", 1), ("cpu", 2)]

@@ -70,7 +70,7 @@ def test_a_report_names_input_outputs_and_settings(reported, model, tmp_path):
     assert set(report["seconds"]) == {"read", "segment", "write"}
     assert report["memory"]["peak_bytes"] > 0
     assert report["memory"]["cuda_peak_bytes"] is None
-    assert [row["path"] for row in report["outputs"]] == ["a.nii.gz", "a.nii", "a.png"]
+    assert [row["path"] for row in report["outputs"]] == ["a.nii.gz", "a.nii", "a.prompts.json", "a.png"]
     for row in report["outputs"]:
         output = reported.parent / row["path"]
         assert (row["bytes"], row["sha256"]) == (output.stat().st_size, sha256_of([output]))
@@ -78,10 +78,10 @@ def test_a_report_names_input_outputs_and_settings(reported, model, tmp_path):
 
 
 def test_a_case_without_any_organ_is_marked_for_review(run, model, write, tmp_path, monkeypatch):
-    def nothing(self, volume, on_slice=None):
-        return LabelMap(np.zeros(volume.array.shape, np.uint8), volume.affine, volume.native, volume.plane, self.labels)
-
-    monkeypatch.setattr(type(model), "segment", nothing)
+    slices = type(model).slices
+    monkeypatch.setattr(
+        type(model), "slices", lambda *args: (replace(part, labels=0 * part.labels) for part in slices(*args))
+    )
     outcome = run(write(tmp_path / "a.nii.gz"), tmp_path / "out", report=True)
     report = json.loads((tmp_path / "out" / "a.json").read_text())
     assert not outcome.failures
@@ -106,11 +106,12 @@ def provenance_of(report):
     return Provenance(
         Path(read["input"]["path"]), read["input"]["sha256"], Path(read["model"]["path"]), read["model"]["sha256"],
         read["settings"]["walk"], tuple(read["settings"]["formats"]), ReadOptions(**read["settings"]["read"]),
+        read["settings"]["prompts"],
     )  # fmt: skip
 
 
 def test_a_case_is_done_if_everything_is_complete_and_of_the_same_provenance(reported):
-    outputs = [reported.with_name(name) for name in ("a.nii.gz", "a.nii", "a.png")]
+    outputs = [reported.with_name(name) for name in ("a.nii.gz", "a.nii", "a.prompts.json", "a.png")]
     provenance = provenance_of(reported)
     assert is_report(reported)
     assert why_not_done(reported, provenance, outputs) is None
@@ -120,6 +121,7 @@ def test_a_case_is_done_if_everything_is_complete_and_of_the_same_provenance(rep
         (replace(provenance, model_sha256=None), "another model"),
         (replace(provenance, walk="end_to_end"), "other settings"),
         (replace(provenance, reading=ReadOptions(frame=1)), "other settings"),
+        (replace(provenance, prompts_sha256="0"), "other settings"),
     ):
         assert reason in why_not_done(reported, changed, outputs)
     assert "other settings" in why_not_done(reported, provenance, outputs[:-1])

@@ -23,8 +23,8 @@ def test_a_folders_scans_go_to_a_folder_with_reports(scans, tmp_path):
     out = tmp_path / "out"
     plan = plan_jobs(scans, out)
     assert plan.jobs == (
-        Job("a", scans / "a.nii", (out / "a.nii.gz",), out / "a.png", out / "a.json"),
-        Job("b", scans / "b_0000.nii.gz", (out / "b.nii.gz",), out / "b.png", out / "b.json"),
+        Job("a", scans / "a.nii", (out / "a.nii.gz",), out / "a.png", out / "a.json", out / "a.prompts.json"),
+        Job("b", scans / "b_0000.nii.gz", (out / "b.nii.gz",), out / "b.png", out / "b.json", out / "b.prompts.json"),
     )
     assert (plan.several, plan.failures) == (True, out / "failures.json")
     assert not out.exists()
@@ -36,14 +36,15 @@ def test_a_folders_scans_go_to_a_folder_with_reports(scans, tmp_path):
 )
 def test_a_file_goes_to_a_file_or_into_a_folder(scans, tmp_path, output, target):
     plan = plan_jobs(scans / "b_0000.nii.gz", tmp_path / output, WITHOUT_PREVIEW)
-    assert plan.jobs[0].outputs == (tmp_path / target,)
+    assert plan.jobs[0].targets == (tmp_path / target,)
+    assert plan.without_prompts().jobs[0].outputs == (tmp_path / target,)
     assert not plan.several
 
 
 def test_a_single_scan_gets_a_report_if_asked_for(scans, tmp_path):
     for asked in ({"report": True}, {"resume": True}):
         [job] = plan_jobs(scans / "a.nii", tmp_path / "x.nii.gz", SegmentOptions(preview=False, **asked)).jobs
-        assert job.outputs == (tmp_path / "x.nii.gz", tmp_path / "x.json")
+        assert job.outputs == (tmp_path / "x.nii.gz", tmp_path / "x.prompts.json", tmp_path / "x.json")
 
 
 def test_several_formats_lie_beside_each_other(scans, tmp_path):
@@ -73,7 +74,7 @@ def test_a_folder_of_scans_needs_a_folder(scans, tmp_path):
 def test_existing_outputs_are_refused_unless_allowed(scans, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "b.nii.gz").write_bytes(b"")
-    with pytest.raises(errors.TargetExists, match=r"b\.nii\.gz: 1 of 6 .*--overwrite.*--resume") as caught:
+    with pytest.raises(errors.TargetExists, match=r"b\.nii\.gz: 1 of 8 .*--overwrite.*--resume") as caught:
         plan_jobs(scans, tmp_path / "out")
     assert caught.value.exit_code == 2
     for allowed in ({"overwrite": True}, {"resume": True}):

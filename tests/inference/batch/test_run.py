@@ -10,12 +10,16 @@ import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
 from sautomed import errors
+from sautomed.inference.batch import SegmentOptions, plan_jobs
 from sautomed.inference.batch import run as batch
+from sautomed.inference.prompts.check import Replay
+from sautomed.inference.prompts.document import GivenAbsence
+from sautomed.inference.prompts.file import read_prompts, write_prompts
 from sautomed.scans import ReadOptions, files
 from sautomed.scans.paths import sha256_of
 
 from ...scans.dicom.build import make_series
-from ..conftest import ct_blocks
+from ..conftest import blocks, ct_blocks
 
 
 def names(folder):
@@ -343,4 +347,62 @@ def test_a_report_is_written_after_the_files_it_lists(run, write, tmp_path, monk
     replace = os.replace
     monkeypatch.setattr(type(tmp_path), "replace", lambda self, to: (order.append(to.name), replace(self, to))[1])
     run(write(tmp_path / "a.nii.gz"), tmp_path / "out", report=True, preview=True, formats=("nii", "nii.gz"))
-    assert [name for name in order if name.startswith("a.")] == ["a.nii", "a.nii.gz", "a.png", "a.json"]
+    assert [name for name in order if name.startswith("a.")] == [
+        "a.nii",
+        "a.nii.gz",
+        "a.prompts.json",
+        "a.png",
+        "a.json",
+    ]
+
+
+# --- prompts ---
+
+
+def test_prompts_lie_beside_every_mask_and_are_the_same_again(run, write, tmp_path):
+    for name in "ab":
+        write(tmp_path / "in" / f"{name}.nii.gz", blocks(ord(name)))
+    for out in ("out", "again"):
+        run(tmp_path / "in", tmp_path / out)
+    assert {"a.prompts.json", "b.prompts.json"} <= set(names(tmp_path / "out"))
+    found = hashes(tmp_path / "out", ".prompts.json")
+    assert hashes(tmp_path / "again", ".prompts.json") == found
+    assert found["a.prompts.json"] != found["b.prompts.json"]
+    document = read_prompts(tmp_path / "out" / "a.prompts.json")
+    assert (document.scan.name, document.scan.sha256) == ("a.nii.gz", sha256_of([tmp_path / "in" / "a.nii.gz"]))
+    report = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert report["settings"]["prompts"] is None
+    assert "a.prompts.json" in [row["path"] for row in report["outputs"]]
+
+
+def test_a_system_without_prompts_writes_none(run, model, write, tmp_path, monkeypatch):
+    monkeypatch.setattr(model.network, "makes_prompts", False)
+    scan = write(tmp_path / "a.nii.gz")
+    run(scan, tmp_path / "out", report=True)
+    assert names(tmp_path / "out") == ["a.json", "a.nii.gz", "itksnap_labels.txt"]
+    assert len(run(scan, tmp_path / "out", resume=True).skipped) == 1
+
+
+def test_a_case_without_its_prompts_is_not_done(run, write, tmp_path):
+    scan = write(tmp_path / "a.nii.gz")
+    run(scan, tmp_path / "out", report=True)
+    assert len(run(scan, tmp_path / "out", resume=True).skipped) == 1
+    (tmp_path / "out" / "a.prompts.json").unlink()
+    assert len(run(scan, tmp_path / "out", resume=True).done) == 1
+    assert (tmp_path / "out" / "a.prompts.json").exists()
+
+
+def test_prompts_of_an_earlier_result_are_replayed_and_written_again(run, model, write, tmp_path):
+    scan = write(tmp_path / "a.nii.gz")
+    run(scan, tmp_path / "a.nii.gz.out" / "a.nii.gz")
+    document = read_prompts(tmp_path / "a.nii.gz.out" / "a.prompts.json")
+    edited = document.with_edits({(4, "dark"): GivenAbsence()}, (), ())
+    write_prompts(tmp_path / "edited.json", edited)
+    replay = Replay(tmp_path / "edited.json", edited)
+    plan = plan_jobs(scan, tmp_path / "out" / "a.nii.gz", SegmentOptions(preview=False, report=True, replay=replay))
+    batch.run_plan(model, plan)
+    again = read_prompts(tmp_path / "out" / "a.prompts.json")
+    assert again.given() == edited.given()
+    assert again.slices[3] == document.slices[3]
+    report = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert report["settings"]["prompts"] == sha256_of([tmp_path / "edited.json"])

@@ -33,7 +33,7 @@ class PreparedJob:
     """A job that can be segmented.
 
     Args:
-        provenance: For its report and its prompts; None without both.
+        provenance: For its report, its prompts, and those to replay; None without all of them.
         chunk: Slices through the trunk at a time, for which memory should suffice.
         predicted_bytes: Predicted peak of the process.
     """
@@ -54,8 +54,9 @@ def prepare_job(model: Model, plan: Plan, job: Job, cost: TrunkCost) -> Prepared
         MemoryShortage: It needs more memory than there is.
         PromptsMismatch: The prompts to replay belong to another scan or model.
     """
-    provenance = None if job.report is None and job.prompts is None else _provenance(model, plan, job)
     replay = plan.options.replay
+    unneeded = job.report is None and job.prompts is None and replay is None
+    provenance = None if unneeded else _provenance(model, plan, job)
     if replay is not None and provenance is not None:
         replay.require_same_scan(job.scan, provenance.input_sha256, plan.options.reading)
         replay.require_same_model(model_identity(model), model.folder)

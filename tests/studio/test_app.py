@@ -175,9 +175,12 @@ def test_a_page_that_goes_away_stops_its_walk(scans, tmp_path):
             connection.sendall((head + fields).encode() + body)
             assert SlowSession.visited.wait(20)
             assert not studio.workspace._stop.is_set
-        while not studio.workspace._stop.is_set:
+        for _ in range(1000):
             assert studio.ask("api/scans").status == 200
+            if studio.workspace._stop.is_set:
+                break
         SlowSession.go_on.set()
+        assert studio.workspace._stop.is_set
         now = studio.open()
         assert now["can_undo"]
         assert now["revision"] > revision

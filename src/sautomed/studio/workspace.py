@@ -104,7 +104,7 @@ class Workspace:
         self._stop()
 
     def intensities(self, number: int, start: int, count: int) -> bytes:
-        """Return slices as 16 bit integers; raises NoSuch, and Outdated if another scan is open than that of the number.
+        """Return slices as 16 bit integers; raises NoSuch, and Outdated if the number is of another scan than is open.
 
         Without the number, a page would show one patient's slices under another's labels once a second page has
         opened another scan.

@@ -152,21 +152,6 @@ class Session:
         """Slices that are locked."""
         return tuple(sorted(self._edits.locked))
 
-    @property
-    def given(self) -> dict[tuple[int, str], Hashable]:
-        """What is given, by slice and organ: frozen values, equal if the same is given."""
-        return {(t, self._names[k]): found.given for (t, k), found in self._edits.corrections.given.items()}
-
-    @property
-    def can_undo(self) -> bool:
-        """Whether there is an edit to undo."""
-        return self._history.place > 0
-
-    @property
-    def can_redo(self) -> bool:
-        """Whether there is an undo to take back."""
-        return self._history.place < len(self._history.values) - 1
-
     # --- edits ---
 
     def give_box(self, t: int, organ: str, box: tuple[float, float, float, float]) -> Change:

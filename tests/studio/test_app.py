@@ -220,6 +220,33 @@ def test_a_walk_is_cancelled_between_two_slices(scans, tmp_path):
         assert studio.ask("api/undo", {"revision": events[-1]["revision"]}).status == 200
 
 
+class SlowToOpen(StandInSession):
+    """Segments a slice, and waits."""
+
+    begun = threading.Event()
+    go_on = threading.Event()
+
+    def __init__(self, path, edits, on_slice):
+        on_slice(1, 6)
+        self.begun.set()
+        assert self.go_on.wait(20)
+        super().__init__(path, edits, on_slice)
+
+
+def test_opening_is_cancelled_between_two_slices(scans, tmp_path):
+    with running(scans, tmp_path / "out", SlowToOpen) as studio:
+        answers = []
+        opening = threading.Thread(target=lambda: answers.append(studio.ask("api/open", {"case": "block_0"})))
+        opening.start()
+        assert SlowToOpen.begun.wait(20)
+        studio.ask("api/cancel", {})
+        SlowToOpen.go_on.set()
+        opening.join(20)
+        assert [event["kind"] for event in answers[0].events] == ["progress", "cancelled"]
+        assert studio.ask("api/scans").json["open"] is None
+        assert studio.open()["kind"] == "opened"
+
+
 def test_a_scan_that_cannot_be_read_is_a_message_and_not_the_end(scans, tmp_path):
     (scans / "broken.nii.gz").write_bytes(b"\x1f\x8b nothing")
     with running(scans, tmp_path / "out") as studio:

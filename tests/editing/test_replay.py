@@ -115,7 +115,10 @@ def test_what_is_replayed_is_what_the_document_says(model, volume, automatic):
     mask = np.zeros((ROWS, COLUMNS), bool)
     mask[4:9, 5:20] = True
     found = Edits().give(2, 0, Mask.of(mask)).give(4, 1, Absent()).travel(2, (0,), 3)
-    segmented = segment_with_backoff(model, volume, slices_of=slices_replayed(with_edits(automatic, found)))
+    done = []
+    slices_of = slices_replayed(with_edits(automatic, found))
+    segmented = segment_with_backoff(model, volume, lambda n, total: done.append(n), slices_of)
+    assert done == [1, 2, 3, 4, 5, 6, 6, 6, 6], "progress never goes back"
     np.testing.assert_array_equal(segmented.labels.array[2] == 1, mask)
     assert not (segmented.labels.array[4] == 5).any()
     assert segmented.prompts[2].organs["bright"].mask_box == (5.0, 4.0, 20.0, 9.0)

@@ -254,6 +254,17 @@ def test_without_anything_given_nothing_travels(session):
     assert list(session.propagate(4)) == []
 
 
+def test_a_propagation_that_is_taken_up_again_is_an_edit_of_its_own(session):
+    session.paint(4, "bright", rectangle(1, 1, 14, 14))
+    list(session.propagate(4, "up", until=6))
+    session.absent(0, "dark")
+    before = shown(session)
+    assert [part.index for part in session.propagate(4, "up")] == [5, 6, 7, 8]  # the first two have it already
+    session.undo()
+    assert np.array_equal(shown(session), before)
+    assert (0, "dark") in session.given
+
+
 def test_a_propagation_ends_when_the_session_is_edited_meanwhile(session):
     session.paint(4, "bright", rectangle(1, 1, 14, 14))
     parts = session.propagate(4)

@@ -48,11 +48,11 @@ def slices_replayed(document: PromptsDocument) -> SlicesOf:
         edited = {}
         for part in corrected:
             if edits.inputs(part.index) != automatic.inputs(part.index):
-                edited[part.index] = replace(part, labels=part.labels[:0])  # memory: the labels come again
+                edited[part.index] = replace(part, labels=part.labels[:0].copy())  # they come again
             yield part
         for t, part in sorted(edited.items()):
             labels = corrected.labels(t, edits)
-            yield replace(part, labels=labels, mask_boxes=corrected.view.mask_boxes_of(labels))
+            yield replace(part, done=part.total, labels=labels, mask_boxes=corrected.view.mask_boxes_of(labels))
 
     return slices_of
 

@@ -217,7 +217,7 @@ class Session:
                 continue
             organs = tuple(self._names[k] for k in travelling[way])
             change = self._do(Travel(slice=t, organs=organs, to=to, goes_on=goes_on))
-            history, goes_on = self._history, True
+            history, goes_on = self._history, goes_on or self._history is not history
             yield PropagatedSlice(to, self._shown[to], bool(change.slices))
 
     def undo(self) -> Change:

@@ -394,8 +394,8 @@ def test_a_case_without_its_prompts_is_not_done(run, write, tmp_path):
 
 def test_prompts_of_an_earlier_result_are_replayed_and_written_again(run, model, write, tmp_path):
     scan = write(tmp_path / "a.nii.gz")
-    run(scan, tmp_path / "a.nii.gz.out" / "a.nii.gz")
-    document = read_prompts(tmp_path / "a.nii.gz.out" / "a.prompts.json")
+    run(scan, tmp_path / "first" / "a.nii.gz", report=True)
+    document = read_prompts(tmp_path / "first" / "a.prompts.json")
     edited = document.with_edits({(4, "dark"): GivenAbsence()}, (), ())
     write_prompts(tmp_path / "edited.json", edited)
     replay = Replay(tmp_path / "edited.json", edited)
@@ -406,3 +406,6 @@ def test_prompts_of_an_earlier_result_are_replayed_and_written_again(run, model,
     assert again.slices[3] == document.slices[3]
     report = json.loads((tmp_path / "out" / "a.json").read_text())
     assert report["settings"]["prompts"] == sha256_of([tmp_path / "edited.json"])
+    before = json.loads((tmp_path / "first" / "a.json").read_text())
+    needs = [found["memory"]["predicted_bytes"] for found in (before, report)]
+    assert needs[1] > needs[0] + 2**27, "what corrections need is predicted too"

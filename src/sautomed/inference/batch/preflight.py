@@ -68,7 +68,8 @@ def prepare_job(model: Model, plan: Plan, job: Job, cost: TrunkCost) -> Prepared
     if writes_dicom(job):
         _require_referable(geometry, job)
     largest = model.settings.segment.chunk
-    chunk, need = choose_chunk(geometry, model, cost, plan.options.max_ram_gb)
+    corrected = replay is not None and replay.document.has_edits
+    chunk, need = choose_chunk(geometry, model, cost, plan.options.max_ram_gb, corrected)
     if chunk < largest:
         log.warning("%s: %d slices at a time instead of %d, to save memory.", job.scan, chunk, largest)
     return PreparedJob(job, geometry, provenance, chunk, need.peak)

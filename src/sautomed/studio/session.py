@@ -39,7 +39,7 @@ class Prompts(Protocol):
 
 
 class Change(Protocol):
-    """What an edit changed."""
+    """The slices whose labels an edit changed."""
 
     @property
     def slices(self) -> Iterable[int]: ...
@@ -50,8 +50,6 @@ class Part(Protocol):
 
     @property
     def index(self) -> int: ...
-    @property
-    def changed(self) -> bool: ...
 
 
 class Session(Protocol):

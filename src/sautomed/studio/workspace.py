@@ -83,11 +83,11 @@ class Workspace:
         return self._change(revision, lambda opened: opened.apply(edit))
 
     def undo(self, revision: int) -> Event:
-        """Take back the last edit; raises NoSuch if there is none and Outdated."""
+        """Take back the last edit; raises NoSuch if there is none, or Outdated."""
         return self._change(revision, _undo)
 
     def redo(self, revision: int) -> Event:
-        """Carry out the edit that was taken back last; raises NoSuch if there is none and Outdated."""
+        """Carry out the edit that was taken back last; raises NoSuch if there is none, or Outdated."""
         return self._change(revision, _redo)
 
     def _change(self, revision: int, change: Callable[[OpenScan], Change]) -> Event:

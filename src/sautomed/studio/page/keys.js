@@ -55,11 +55,13 @@ export function listen(studio) {
     const control = event.target.closest("input, select, textarea, button");
     if (event.ctrlKey || event.metaKey) { undoKeys(studio, event); return; }
     if (control && (writes(control) || usesKey(control, event.key)) && event.key !== "Escape") return;
-    if (event.key === "?") studio.help();
-    if (!studio.scan) return;
+    if (event.key === "?") {
+      event.preventDefault();
+      studio.help();
+    }
+    if (event.key === "?" || !studio.scan) return;
     if (event.key === "Escape" && control) control.blur();
     if (ARROWS[event.key]) studio.arrow(ARROWS[event.key], event.shiftKey);
-    else if (event.key === "?") studio.help();
     else {
       const found = KEYS.flatMap(([, rows]) => rows).find(([, , matches]) => matches?.(event));
       if (!found) return;

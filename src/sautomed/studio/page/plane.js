@@ -131,21 +131,20 @@ export class Plane {
         this.fill.words[at] = value ? colours[value] ?? 0 : 0;
       }
     }
-    if (!scan.loaded.every(Boolean)) this.blacken();
+    if (!scan.loaded.every(Boolean)) this.blacken(look.position);
     this.grey.context.putImageData(this.grey.data, 0, 0);
     this.fill.context.putImageData(this.fill.data, 0, 0);
   }
 
   /** Leave slices black that have not arrived. */
-  blacken() {
+  blacken(shown) {
     const { scan, width, height } = this;
+    const position = [...shown];
     for (let v = 0, at = 0; v < height; v += 1) {
       for (let u = 0; u < width; u += 1, at += 1) {
-        const position = [0, 0, 0];
         position[this.across] = u;
         position[this.down] = this.index(v);
-        const t = this.fixed === 0 ? this.shown?.[0] ?? 0 : position[0];
-        if (!scan.loaded[t]) this.grey.words[at] = BLACK;
+        if (!scan.loaded[position[0]]) this.grey.words[at] = BLACK;
       }
     }
   }

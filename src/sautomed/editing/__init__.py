@@ -1,4 +1,11 @@
-"""A person corrects slices of an automatic result, and the volume follows: the session, its log, undo and redo."""
+"""A person corrects slices of an automatic result, and the volume follows (docs/editing.md).
+
+open_session.py      edit, which opens a session; session.py the session, changes.py what an edit changed
+edits.py             what is given and locked, as a frozen value; history.py undo and redo over such values
+corrected_volume.py  slices on the scan's own grid, as edits leave them
+lines.py, log.py     the log on disk, and its replay
+prompts.py           what prompted each organ; replay.py edits as they lie in FILE.prompts.json
+"""
 
 from sautomed.editing.changes import Change, Comparison, PropagatedSlice
 from sautomed.editing.open_session import edit

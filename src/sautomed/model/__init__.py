@@ -8,9 +8,11 @@ slice_attention.py    local 3D awareness, Eq. 1-2
 history.py            global 3D awareness, Eq. 3
 box_prompt.py         the Box Prompt Generator, Eq. 4-5; corner_tokens.py its prompts; boxes.py boxes of label slices
 given.py              what a person gives for a slice, and the gate that enforces it
+corrections.py        a walk with corrections, which travel by affinity.py
 mask_decoder.py       SAM's decoder with one head per organ
 losses.py             cross-entropy, Dice, boxes and presence
-walk_order.py         from the middle slice to both ends; walk.py the walk as an object, feature_store.py its features
+walk_order.py         from the middle slice to both ends; walk.py the walk as an object
+feature_store.py      features along a walk; feature_file.py those that do not fit into memory
 segmenter.py          the interface; slice_walker.py and stack_segmenter.py its two kinds
 values.py             what passes between a model and its loops: features, state, predictions
 

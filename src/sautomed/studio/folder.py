@@ -1,0 +1,126 @@
+"""The scans that may be opened, and the folder that results go to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from sautomed.errors import MissingFile, TargetExists, UsageError
+from sautomed.inference.batch.scans import find_scans
+from sautomed.scans.files import write_json
+from sautomed.scans.formats import LABEL_ENDINGS, ending_of
+from sautomed.scans.paths import read_json, resolved_path
+
+_NOTES = "studio.json"
+
+
+@dataclass(frozen=True)
+class ListedScan:
+    """A scan of the list.
+
+    Attributes:
+        refusal: Why it cannot be opened; None if it can.
+    """
+
+    case: str
+    path: Path
+    refusal: str | None = None
+
+
+class Notes(BaseModel):
+    """What is remembered between two starts: `studio.json` in the folder of results.
+
+    Attributes:
+        done: Cases that are marked as done.
+        saved: Names of the files that the page has saved; only these are replaced without a question.
+    """
+
+    done: list[str] = []
+    saved: list[str] = []
+
+
+class ScanFolder:
+    """The scans at a path. They are named by their case; no path ever comes from the page.
+
+    Args:
+        source: A scan, or a folder of scans.
+        output: Folder of results, made when something is saved.
+    Raises:
+        MissingFile, NoCases: As `find_scans`.
+        UsageError: `studio.json` in `output` is not the page's.
+    """
+
+    def __init__(self, source: Path, output: Path):
+        self.source, self.output = source, output
+        self.scans = {scan.case: self._listed(scan.case, scan.path) for scan in find_scans(source, output).scans}
+        self.notes = self._read_notes()
+
+    def _listed(self, case: str, path: Path) -> ListedScan:
+        inside = resolved_path(self.source if self.source.is_dir() else self.source.parent)
+        links_out = path != self.source and not resolved_path(path).is_relative_to(inside)
+        return ListedScan(case, path, f"links to a place outside of {self.source}" if links_out else None)
+
+    def path_of(self, case: str) -> Path:
+        """Return the path of a scan.
+
+        Raises:
+            KeyError: There is no such case.
+            MissingFile: It is a link out of the folder.
+        """
+        scan = self._listed(case, self.scans[case].path)  # again: a link may have been changed since
+        if scan.refusal is not None:
+            raise MissingFile(
+                f"{scan.refusal}, where nothing is opened.", where=scan.path,
+                cure=f"Start with -i {resolved_path(scan.path).parent}.",
+            )  # fmt: skip
+        return scan.path
+
+    def edits_of(self, case: str) -> Path:
+        """Return the folder of a case's log."""
+        return self.output / "edits" / case
+
+    def target_of(self, case: str, ending: str, replace: bool) -> Path:
+        """Return the file that a case is saved as.
+
+        Args:
+            ending: One of `LABEL_ENDINGS`, or ".prompts.json".
+            replace: Whether it may replace a file that the page did not save.
+        Raises:
+            UnknownFormat: There is no such ending.
+            TargetExists: There is a file.
+        """
+        if ending != ".prompts.json":
+            ending = ending_of(f"case{ending}", LABEL_ENDINGS, "label maps")
+        target = self.output / f"{case}{ending}"
+        if target.exists() and target.name not in self.notes.saved and not replace:
+            raise TargetExists(
+                "exists already.", where=target, cure="Allow to replace it, or start with another folder (-o)."
+            )
+        return target
+
+    def remember_saved(self, targets: list[Path]) -> None:
+        """Note that these files may be replaced."""
+        self.notes.saved = sorted({*self.notes.saved, *(target.name for target in targets)})
+        self._write_notes()
+
+    def mark(self, case: str, done: bool) -> None:
+        """Note whether a case is done."""
+        self.notes.done = sorted({*self.notes.done} - {case} | ({case} if done else set()))
+        self._write_notes()
+
+    def _read_notes(self) -> Notes:
+        path = self.output / _NOTES
+        if not path.is_file():
+            return Notes()
+        try:
+            return Notes.model_validate(read_json(path, UsageError))
+        except ValidationError as error:
+            raise UsageError(
+                "does not hold the notes of the page.", where=path,
+                cure="Delete it; only the marks of scans that are done are lost.",
+            ) from error  # fmt: skip
+
+    def _write_notes(self) -> None:
+        write_json(self.output / _NOTES, self.notes.model_dump())

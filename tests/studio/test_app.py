@@ -1,6 +1,7 @@
 """What the page asks for and gets, from a real server."""
 
 import json
+import socket
 import threading
 
 import nibabel
@@ -319,3 +320,15 @@ def test_the_server_ends_while_a_page_listens(scans, tmp_path):
     with running(scans, tmp_path / "out", SlowSession) as studio:
         studio.open()
     assert studio.workspace.describe()["open"] is None
+
+
+def test_requests_are_reported_to_nobody_whatever_the_environment_says(scans, tmp_path, monkeypatch):
+    """Recent versions of FastAPI send traces to the server that these variables name."""
+    with socket.create_server(("127.0.0.1", 0)) as collector:
+        collector.settimeout(0)
+        monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.getsockname()[1]}")
+        with running(scans, tmp_path / "out") as studio:
+            assert studio.ask("api/scans").status == 200
+        with pytest.raises(BlockingIOError):
+            collector.accept()

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Response
 from fastapi.exceptions import RequestValidationError
@@ -28,6 +28,10 @@ _TYPES = {
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
+# FastAPI would send traces of requests to a server that the environment names (FASTAPI_OTEL_AUTO_CONFIGURE); versions
+# that know nothing of it ignore this
+_SIGNALS = ("tracing", "metrics", "logs", "operation_spans", "auto_configure")
+_NO_TELEMETRY: dict[str, Any] = {"telemetry": dict.fromkeys(_SIGNALS, False)}
 T = TypeVar("T")
 
 
@@ -42,7 +46,7 @@ def create_app(workspace: Workspace, hosts: Iterable[str], token: str) -> ASGIAp
         worker.shutdown()  # waits for the slice that is being done
         workspace.close()
 
-    app = FastAPI(openapi_url=None, lifespan=lifespan)
+    app = FastAPI(openapi_url=None, lifespan=lifespan, **_NO_TELEMETRY)
     _add_page(app)
     _add_scans(app, workspace, worker)
     _add_edits(app, workspace, worker)

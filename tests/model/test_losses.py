@@ -1,5 +1,7 @@
 """Losses of pixels, boxes and presence, and how a run weighs them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as nnf
@@ -126,6 +128,20 @@ def test_presence_is_of_the_image_where_prompts_ask_for_other_masks(small_settin
     assert both["presence"] == plain["presence"]
     for name in ("ce", "dice", "box"):
         assert both[name] == asked[name]
+
+
+def test_a_prompt_head_is_held_to_what_prompts_ask_for_and_the_logits_before_it_to_the_image(small_settings):
+    outputs, shown = outputs_and_labels(slices=1)
+    removed = torch.where(shown == 1, 0, shown)
+    before = torch.randn_like(outputs[0].logits)
+    headed = [replace(outputs[0], image_alone=before)]
+    both = walk_losses(headed, removed, small_settings.train, shown)
+    asked = walk_losses(outputs, removed, small_settings.train)
+    of_image = walk_losses([replace(outputs[0], logits=before)], shown, small_settings.train)
+    for name in ("ce", "dice"):
+        torch.testing.assert_close(both[name], asked[name] + of_image[name])
+    for name in ("box", "presence"):
+        assert both[name] == of_image[name]
 
 
 def test_the_loss_is_the_weighed_sum_of_its_parts_at_the_labels_resolution(small_settings):

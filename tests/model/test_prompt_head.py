@@ -151,3 +151,15 @@ def test_without_a_head_logits_stay_and_no_maps_are_kept():
     assert NoPromptHead()(logits, pixels, state, given_some()) is logits
     masks, carried = NoPromptHead().remember(state, given_some(), logits, logits)
     assert masks.shape == carried.shape == (1, CLASSES, 1, 1)
+
+
+def test_what_it_learns_does_not_reach_the_network_behind_it():
+    """Prompts that contradict the image would teach that to doubt what the image shows."""
+    head = awake_head()
+    logits, pixels = (x.requires_grad_() for x in inputs())
+    head(logits, pixels, walked_state(), given_some()).square().sum().backward()
+    assert logits.grad is None
+    assert pixels.grad is None
+    assert all(parameter.grad is not None for parameter in head.parameters())
+    unknown = SliceState.unknown(torch.zeros(1, 2, 4), CLASSES)
+    assert head(logits, pixels, unknown, None) is logits

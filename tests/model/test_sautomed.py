@@ -221,3 +221,18 @@ def test_presence_is_learned_from_the_image_whatever_is_taken_out_of_the_targets
         losses.append(small_model.losses(run, TrainSettings(), torch.Generator()))
     assert losses[0]["presence"] == losses[1]["presence"]
     assert losses[0]["ce"] != losses[1]["ce"]
+
+
+@torch.no_grad()
+def test_logits_of_the_image_alone_come_beside_those_that_the_head_changed(small_settings):
+    model = build(small_settings.model.model_copy(update={"prompt_head": True}), 2, 128).eval()
+    torch.nn.init.normal_(model.prompt_head.change.weight)
+    f = features(model)
+    shared = model.share(f, f, f)
+    cold = model.step(shared, model.start(1))
+    assert cold.image_alone is None
+    walked = model.step(shared, cold.state)
+    assert not torch.equal(walked.image_alone, walked.logits)
+    assert torch.equal(walked.image_alone[:, 0], walked.logits[:, 0])
+    headless = build(small_settings.model.model_copy(update={"prompt_head": False}), 2, 128).eval()
+    assert headless.step(headless.share(f, f, f), headless.start(1)).image_alone is None

@@ -27,7 +27,8 @@ def walk_losses(
     """Average the losses of consecutive slices: the target (the last) counts 1, earlier ones `earlier_weight`.
 
     Args:
-        shown: What the images show, where prompts ask for other masks: presence is of the image. By default `labels`.
+        shown: What the images show, where prompts ask for other masks; by default `labels`. Presence is of the image,
+            and so are boxes and the logits that a prompt head starts from.
     Returns:
         `loss`, and its parts `ce`, `dice`, `box` and `presence`.
     """
@@ -45,10 +46,15 @@ def walk_losses(
 def _slice_losses(
     out: StepOutput, labels: Int[Tensor, "b h w"], shown: Int[Tensor, "b h w"], settings: TrainSettings
 ) -> list[Tensor]:
+    """Return CE, Dice, box and presence loss; CE and Dice of what a prompt head makes of its logits and of these."""
     losses = _segmentation_losses(out.logits if out.ungated is None else out.ungated, labels, settings)
+    boxed = labels
+    if out.image_alone is not None:
+        alone, boxed = _segmentation_losses(out.image_alone, shown, settings), shown
+        losses = [asked + of_image for asked, of_image in zip(losses, alone, strict=True)]
     if out.boxes is None or out.presence is None:
         return [*losses, out.logits.new_zeros(()), out.logits.new_zeros(())]
-    truth, present = boxes_of_labels(labels, out.presence.shape[1])
+    truth, present = boxes_of_labels(boxed, out.presence.shape[1])
     in_image = boxes_of_labels(shown, out.presence.shape[1])[1]
     return [*losses, box_loss(out.boxes, truth, present), presence_loss(out.presence, in_image)]
 

@@ -25,7 +25,8 @@ LOGIT_RANGE = 8.0  # the unit of logits going in, where those beyond tell nothin
 class PromptHead(nn.Module):
     """From the decoder's logits, its finest features and maps of prompts to logits that heed the prompts.
 
-    Silent at first: its last layers start at zero.
+    Silent at first: its last layers start at zero. What it learns does not reach the network behind it: contradicting
+    prompts would teach that to doubt what an image shows, and cost accuracy where nobody gives any.
 
     Args:
         pixels: Channels of the decoder's finest features.
@@ -51,12 +52,17 @@ class PromptHead(nn.Module):
         state: SliceState,
         given: GivenPrompts | None,
     ) -> Float[Tensor, "b k1 h w"]:
-        """Change the logits of the classes of which anything is known or given; the others and the background stay."""
+        """Change the logits of the classes of which anything is known or given; the others and the background stay.
+
+        Returns:
+            The logits themselves where nothing is known or given of any class, else others without gradient to them.
+        """
         informed = state.seen != Seen.UNKNOWN
         if given is not None:
             informed = informed | given.is_given
         if not informed.any():
             return logits
+        logits, pixels = logits.detach(), pixels.detach()
         maps = prompt_maps(state, given, (logits.shape[-2], logits.shape[-1]))
         classes = maps.shape[1]
         own, best_other = logits[:, 1:], best_of_others(logits)

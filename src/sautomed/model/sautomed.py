@@ -105,7 +105,13 @@ class SAutoMed(SliceWalker):
         masks, carried = self.prompt_head.remember(state, given, logits, decoded.logits)
         after = SliceState(self.history.filter(decoded.history), boxes, Seen.of(present), masks, carried)
         return StepOutput(
-            logits, after, prompt.boxes, prompt.presence, None if given is None else ungated, decoded.pixels
+            logits,
+            after,
+            prompt.boxes,
+            prompt.presence,
+            ungated=None if given is None else ungated,
+            image_alone=None if ungated is decoded.logits else decoded.logits,
+            pixels=decoded.pixels,
         )
 
     def runs(self, examples: Examples, settings: TrainSettings, generator: torch.Generator) -> PromptedRuns:

@@ -145,6 +145,7 @@ class StepOutput:
         boxes: The generator's boxes after each of its layers, xyxy in [0, 1]; none without a generator.
         presence: Logit of "class k is in this slice"; none without a generator.
         ungated: Logits before given prompts were enforced, for the loss; none where nothing was given.
+        image_alone: Logits before a prompt head changed them, for the loss; none where none did.
         pixels: The decoder's finest features, at the logits' resolution; none without such a decoder.
     """
 
@@ -153,6 +154,7 @@ class StepOutput:
     boxes: Float[Tensor, "layers b k1-1 4"] | None = None
     presence: Float[Tensor, "b k1-1"] | None = None
     ungated: Float[Tensor, "b k1 h w"] | None = None
+    image_alone: Float[Tensor, "b k1 h w"] | None = None
     pixels: Float[Tensor, "b c h w"] | None = None
 
 

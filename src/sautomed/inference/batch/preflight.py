@@ -54,17 +54,13 @@ def prepare_job(model: Model, plan: Plan, job: Job, cost: TrunkCost) -> Prepared
         MemoryShortage: It needs more memory than there is.
         PromptsMismatch: The prompts to replay belong to another scan or model.
     """
-    replay = plan.options.replay
-    unneeded = job.report is None and job.prompts is None and replay is None
-    provenance = None if unneeded else _provenance(model, plan, job)
-    if replay is not None and provenance is not None:
-        replay.require_same_scan(job.scan, provenance.input_sha256, plan.options.reading)
-        replay.require_same_model(model_identity(model), model.folder)
-    if plan.options.resume and provenance is not None and _is_done(job, provenance):
-        return None
+    replay, provenance = plan.options.replay, None
     geometry = _read_geometry(model, plan, job)
-    if replay is not None:
-        replay.require_fits(oriented_shape(geometry, model), model.labels)
+    report = job.report
+    if plan.options.resume and report is not None and report.exists():
+        provenance = _provenance(model, plan, job)
+        if _is_done(job, report, provenance):
+            return None
     if writes_dicom(job):
         _require_referable(geometry, job)
     largest = model.settings.segment.chunk
@@ -72,6 +68,13 @@ def prepare_job(model: Model, plan: Plan, job: Job, cost: TrunkCost) -> Prepared
     chunk, need = choose_chunk(geometry, model, cost, plan.options.max_ram_gb, corrected)
     if chunk < largest:
         log.warning("%s: %d slices at a time instead of %d, to save memory.", job.scan, chunk, largest)
+    needed = report is not None or job.prompts is not None or replay is not None
+    if provenance is None and needed:  # hashes the scan, so only now: a header can promise terabytes
+        provenance = _provenance(model, plan, job)
+    if replay is not None and provenance is not None:
+        replay.require_same_scan(job.scan, provenance.input_sha256, plan.options.reading)
+        replay.require_same_model(model_identity(model), model.folder)
+        replay.require_fits(oriented_shape(geometry, model), model.labels)
     return PreparedJob(job, geometry, provenance, chunk, need.peak)
 
 
@@ -150,10 +153,8 @@ def _size_of_outputs(prepared: PreparedJob) -> float:
     return float(depth) * rows * columns * per_voxel + _SMALL_FILES
 
 
-def _is_done(job: Job, provenance: Provenance) -> bool:
-    if job.report is None or not job.report.exists():
-        return False
-    reason = why_not_done(job.report, provenance, job.results)
+def _is_done(job: Job, report: Path, provenance: Provenance) -> bool:
+    reason = why_not_done(report, provenance, job.results)
     if reason not in (None, UNFINISHED):
         log.warning("%s is segmented again: %s.", job.case, reason)
     return reason is None

@@ -128,6 +128,7 @@ VERBS = {
     "doctor": (("{data}",), "sautomed.datasets.doctor.examine", "examine"),
     "study": (("{data}/dataset.json", "-o", "{out}"), "sautomed.study", "run_study"),
     "report": (("{data}",), "sautomed.study.report", "write_study_report"),
+    "studio": (("-m", "{data}", "-o", "{out}", "--no-browser"), "sautomed.inference.model", "load"),
     "segment": (("-i", "{data}/imagesTr", "-m", "{data}", "-o", "{out}"), "sautomed.inference.model", "load"),
 }
 

@@ -46,7 +46,7 @@ def walk_losses(
 def _slice_losses(
     out: StepOutput, labels: Int[Tensor, "b h w"], shown: Int[Tensor, "b h w"], settings: TrainSettings
 ) -> list[Tensor]:
-    """Return CE, Dice, box and presence loss; CE and Dice of what a prompt head makes of its logits and of these."""
+    """Return CE, Dice, box and presence loss; CE and Dice are sums over the logits behind and before a prompt head."""
     losses = _segmentation_losses(out.logits if out.ungated is None else out.ungated, labels, settings)
     boxed = labels
     if out.image_alone is not None:

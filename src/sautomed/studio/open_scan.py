@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
 
+from sautomed.inference.prompts.runs import mask_of
 from sautomed.scans.grid import AXIS_CODES
 from sautomed.scans.palette import colour_of, display_name
 from sautomed.studio.events import Emit, Event, Stop
 from sautomed.studio.grey import grey_scale
 from sautomed.studio.refusals import NoSuch
 from sautomed.studio.requests import BoxEdit, Edit, MaskEdit, OrganEdit, SliceEdit, WalkRequest
-from sautomed.studio.run_lengths import label_runs, mask_from_runs
+from sautomed.studio.run_lengths import label_runs
 from sautomed.studio.session import Box, Change, Mask, Prompt, Session
 
 MAX_SLICES = 64  # ours: of one answer with intensities
@@ -156,7 +157,7 @@ class OpenScan:
 
     def _mask(self, edit: MaskEdit) -> Mask:
         try:
-            return mask_from_runs(edit.runs, self.shape[1:])
+            return mask_of(edit.runs, self.shape[1:])
         except ValueError as error:
             raise NoSuch(str(error)) from error
 

@@ -51,7 +51,7 @@ class BoxEdit(Request):
 
 
 class MaskEdit(Request):
-    """Add pixels to an organ, or take them from it; `runs` as `mask_from_runs`."""
+    """Add pixels to an organ, or take them from it; `runs` as `mask_of`."""
 
     kind: Literal["paint", "erase"]
     slice: Slice

@@ -45,3 +45,9 @@ def test_a_box_is_as_small_as_can_be(mask):
 def test_a_code_of_another_size_is_refused_before_memory_is_taken(runs):
     with pytest.raises(ValueError, match="pixels"):
         mask_of(runs, (3, 4))
+
+
+@pytest.mark.parametrize("runs", [(7, -1, 6), (-12, 24), (-(10**15), 10**15 + 12)])
+def test_negative_runs_are_refused_even_if_they_add_up(runs):
+    with pytest.raises(ValueError, match="3 x 4"):
+        mask_of(runs, (3, 4))

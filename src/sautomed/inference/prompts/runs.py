@@ -21,10 +21,10 @@ def mask_of(runs: Sequence[int], shape: tuple[int, int]) -> Bool[np.ndarray, "h 
     """Return the mask of a code.
 
     Raises:
-        ValueError: The runs are not as many pixels as the slice has.
+        ValueError: They are no mask of this shape. Checked before memory is taken, whatever the numbers are.
     """
-    if sum(runs) != shape[0] * shape[1]:
-        raise ValueError(f"the runs have {sum(runs)} pixels, but the slice has {shape[0]} x {shape[1]}")
+    if any(length < 0 for length in runs) or sum(runs) != shape[0] * shape[1]:
+        raise ValueError(f"the runs are no mask of {shape[0]} x {shape[1]} pixels")
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(shape)
 
 

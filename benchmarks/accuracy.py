@@ -1,8 +1,9 @@
-"""Train a preset on one fold for a number of minutes, segment the fold's validation cases, and score them.
+"""Train a preset on one or more folds for a number of minutes, segment each fold's validation cases, and score them all.
 
-    python benchmarks/accuracy.py DATASET OUTPUT [--preset tiny] [--fold 0] [--minutes 30]
+    python benchmarks/accuracy.py DATASET OUTPUT [--preset tiny] [--folds 0 1 2 3 4] [--minutes 30]
 
-Calls the commands `train`, `segment` and `evaluate`; prints their wall-clock times and the score table.
+Calls the commands `train`, `segment` and `evaluate`; prints their wall-clock times and the score table. No case is
+scored by a network that was trained on it. A fold whose training has ended in OUTPUT/run is not trained again.
 """
 
 import argparse
@@ -26,14 +27,29 @@ def call(*arguments: object) -> float:
     return time.monotonic() - began
 
 
-def copy_validation_scans(dataset: Path, run: Path, fold: int, target: Path) -> list[str]:
-    """Copy the fold's validation scans into a new folder and return their case ids."""
+def copy_validation_scans(dataset: Path, run: Path, fold: int, target: Path) -> int:
+    """Copy the fold's validation scans into a new folder and return how many they are."""
     wanted = json.loads((run / "splits_final.json").read_text())[fold]["val"]
     target.mkdir(parents=True)
     for case in read_dataset(dataset).cases:
         if case.id in wanted:
             shutil.copy(case.image, target)
-    return wanted
+    return len(wanted)
+
+
+def run_fold(dataset: Path, output: Path, preset: str, fold: int, minutes: float) -> None:
+    """Train a fold and segment its validation cases into OUTPUT/masks."""
+    run, scans, masks = output / "run", output / f"scans_{fold}", output / f"masks_{fold}"
+    model = run / f"fold_{fold}" / "model"
+    trained_s = 0.0
+    if not (model / "metrics.json").is_file():
+        trained_s = call("train", "-d", dataset, "-o", run, "-c", preset, "-f", fold, "--max-minutes", minutes)
+    count = copy_validation_scans(dataset, run, fold, scans)
+    segmented_s = call("segment", "-i", scans, "-m", model, "-o", masks, "--no-preview")
+    (output / "masks").mkdir(exist_ok=True)
+    for mask in masks.glob("*.nii.gz"):
+        shutil.copy(mask, output / "masks")
+    print(f"fold {fold}: trained in {trained_s / 60:.1f} min; {count} cases segmented, {segmented_s / count:.1f} s each")
 
 
 def main() -> None:
@@ -41,18 +57,14 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--preset", default="tiny")
-    parser.add_argument("--fold", type=int, default=0)
-    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--folds", type=int, nargs="+", default=[0])
+    parser.add_argument("--minutes", type=float, default=30.0, help="of each fold's training")
     options = parser.parse_args()
-    run, scans, masks, scores = (options.output / name for name in ("run", "scans", "masks", "scores"))
     print(machine())
-    trained_s = call("train", "-d", options.dataset, "-o", run, "-c", options.preset, "-f", options.fold,
-                     "--max-minutes", options.minutes)  # fmt: skip
-    wanted = copy_validation_scans(options.dataset, run, options.fold, scans)
-    segmented_s = call("segment", "-i", scans, "-m", run, "-o", masks)
+    for fold in options.folds:
+        run_fold(options.dataset, options.output, options.preset, fold, options.minutes)
+    masks, scores = options.output / "masks", options.output / "scores"
     call("evaluate", "-p", masks, "-r", options.dataset / "labelsTr", "-o", scores)
-    each_s = segmented_s / len(wanted)
-    print(f"{len(wanted)} cases: trained in {trained_s / 60:.1f} min, segmented in {each_s:.1f} s a case")
 
 
 if __name__ == "__main__":

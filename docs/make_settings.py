@@ -20,8 +20,9 @@ HEAD = """# Settings
 Made by `docs/make_settings.py`; do not edit.
 
 `sautomed train -c PRESET` starts from a preset, `-c FILE.yaml` from a file that names only what differs from the
-defaults, and `--set name=value` (as often as wanted) changes single settings on top: `--set train.batch=4`,
-`--set data.window_hu=[-160,240]`. A name or a value that does not exist is refused. The settings of a run, with every
+defaults, and `--set name=value` (as often as wanted) changes settings on top: `--set train.batch=4`, `--set
+data.window_hu=[-160,240]`, or several of a section, whose others stay: `--set "train={batch: 4, ema: 0.98}"`. A name
+or a value that does not exist is refused. The settings of a run, with every
 `auto` decided, are kept in its `config.json`. The reasons for the defaults are in [paper.md](paper.md).
 
 The defaults are those of the preset `sam-vit-b`. The last column says which presets differ, and how.

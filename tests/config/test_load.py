@@ -27,6 +27,18 @@ def test_tiny_on_imagenet_weights_differs_from_tiny_in_the_trunk_alone():
     assert settings.model.trunk.weights == "imagenet"
 
 
+def test_several_settings_of_a_section_leave_its_others_as_they_are():
+    by_one, preset = load_settings("tiny", ["train={batch: 3, augment: {shift: 0.2}}"]), load_settings("tiny")
+    assert by_one == load_settings("tiny", ["train.batch=3", "train.augment.shift=0.2"])
+    assert (by_one.train.batch, by_one.train.ema) == (3, preset.train.ema)
+    assert load_settings("tiny", ["data={}"]) == preset
+
+
+def test_a_section_of_another_kind_replaces_the_old_one():
+    trunk = load_settings("sam-vit-b", ["model.trunk.lora.rank=8", "model.trunk={kind: resnet}"]).model.trunk
+    assert trunk == ModelSettings(trunk={"kind": "resnet"}).trunk
+
+
 def test_overrides_win_over_the_preset():
     settings = load_settings("tiny", ["train.batch=3", "model.global_3d=false", "data.window_hu=[-100, 240]"])
     assert settings.train.batch == 3

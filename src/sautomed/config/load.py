@@ -22,6 +22,7 @@ _PRESETS = resources.files("sautomed.config.presets")
 _EXAMPLE = "train: {batch: 4}"
 _UNKNOWN = "extra_forbidden"  # pydantic's name of the fault
 _WITH_ALTERNATIVES = ("model", "trunk", "image_size")
+_NAMES_OF_ALTERNATIVES = ("name", "kind")  # a section that gives one of them is another section
 
 
 def preset_names() -> list[str]:
@@ -34,7 +35,8 @@ def load_settings(preset_or_file: str | Path, overrides: Iterable[str] = ()) -> 
 
     Args:
         preset_or_file: A preset's name, a file, or the name of a system that has no preset: then its defaults.
-        overrides: As given to `--set`; the later ones win.
+        overrides: As given to `--set`; the later ones win. Settings of a section, as in "train={batch: 4}", leave its
+            others as they are, unless they name another kind of it.
     Raises:
         UnknownSetting: There is no such preset or file, it is no YAML, a setting does not exist, or it cannot take
             the value.
@@ -189,4 +191,14 @@ def _apply(tree: dict[str, Any], override: str) -> None:
                 where="--set",
                 cure=f"Set {'.'.join(sections[:depth])} itself; docs/settings.md lists every setting.",
             )
-    tree[last] = _parse_yaml(value, f"--set {override}")
+    _merge(tree, last, _parse_yaml(value, f"--set {override}"))
+
+
+def _merge(tree: dict[str, Any], key: str, value: Any) -> None:
+    """Set a value in a section; several settings of a section of its own leave the others there as they are."""
+    section = tree.get(key)
+    if isinstance(value, dict) and isinstance(section, dict) and not value.keys() & set(_NAMES_OF_ALTERNATIVES):
+        for name, inner in value.items():
+            _merge(section, name, inner)
+    else:
+        tree[key] = value

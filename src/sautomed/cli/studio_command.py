@@ -7,20 +7,37 @@ from typing import Annotated
 
 import typer
 
-from sautomed.cli.app import Device, print_line, print_note
+from sautomed.cli.app import MODEL_HELP, Device, print_line, print_note
+from sautomed.errors import UsageError
 
 _LOOPBACK = "127.0.0.1"
 _THIS_MACHINE = (_LOOPBACK, "localhost", "::1")
+WHAT_TO_PRESS = (
+    "On the page, n goes to the least sure slice. Drag a side of the box to where the organ ends, press w to let the "
+    "slices around follow, and s to save. ? shows all keys."
+)
 
 
 def studio(
-    model: Annotated[Path, typer.Option("-m", "--model", help="A model folder, or the run that holds it.")],
+    model: Annotated[Path | None, typer.Option("-m", "--model", help=MODEL_HELP)] = None,
     source: Annotated[
-        Path, typer.Option("-i", "--input", help="A scan, a DICOM folder or zip, or a folder with scans.")
-    ] = Path(),
+        Path | None,
+        typer.Option(
+            "-i", "--input", help="A scan, a DICOM folder or zip, or a folder with scans.", show_default="this folder"
+        ),
+    ] = None,
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Folder of saved masks and of the logs of edits.")
-    ] = Path("studio"),
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Folder of saved masks and of the logs of edits.",
+            show_default="studio, or studio-demo with --demo",
+        ),
+    ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Try it on a phantom, with the model phantom-ct; instead of -m and -i.")
+    ] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes one that is free.")] = 0,
     host: Annotated[
         str, typer.Option(help="Address to listen on. By default only this machine can reach the page.")
@@ -29,10 +46,16 @@ def studio(
     device: Device = "auto",
 ) -> None:
     """See and correct every automatic prompt in a browser, and let corrections travel; until Ctrl-C."""
+    _require_model_or_demo(model, source, demo)
     from sautomed.inference.model import load
+    from sautomed.inference.shipped import PHANTOM_CT, SHIPPED
     from sautomed.studio import require_packages, start_studio
+    from sautomed.studio.demo import demo_scan
 
     require_packages()  # before the model is read
+    if demo:
+        output = output or Path("studio-demo")
+        model, source = SHIPPED / PHANTOM_CT, demo_scan(output)
 
     def on_ready(url: str) -> None:
         print_line(url)
@@ -41,6 +64,24 @@ def studio(
                 "Whoever reaches this address and knows its token sees the scans and can change the results. "
                 "The connection is not encrypted."
             )
+        if demo:
+            print_note(WHAT_TO_PRESS)
         print_note("Ctrl-C ends it; every edit is kept.")
 
-    start_studio(load(model, device), source, output, host, port, browser, on_ready)
+    results = output or Path("studio")
+    start_studio(load(model, device), source or Path(), results, host, port, browser, on_ready)
+
+
+def _require_model_or_demo(model: Path | None, source: Path | None, demo: bool) -> None:
+    """Raise UsageError unless there is a model or the demo, which brings its own model and scan."""
+    if demo and (model or source):
+        raise UsageError(
+            "brings a model and a scan of its own.",
+            where="--demo", cure="Leave out -m and -i; or leave out --demo to use yours.",
+        )  # fmt: skip
+    if not demo and not model:
+        raise UsageError(
+            "a model is missing.",
+            where="sautomed studio",
+            cure="Give a model folder or a run with -m; or try the page with --demo, which brings a model and a scan.",
+        )

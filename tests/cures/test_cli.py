@@ -42,13 +42,13 @@ def studio_order(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("cure", ["-m", "--demo"])
 def test_the_studio_needs_a_model_or_its_demo(refuse, studio_order, trained_run, cure):
-    refusal = refuse("cli/studio_command.py _require_model_or_demo UsageError 2", *studio_order)
+    refusal = refuse("cli/studio_command.py _model_of UsageError 2", *studio_order)
     refusal.asks(f"with {cure}").works(*([cure, trained_run] if cure == "-m" else [cure]))
 
 
 @pytest.mark.parametrize("option", ["-m", "-i"])
 def test_the_studios_demo_takes_no_other_model_or_scan(refuse, command, studio_order, trained_run, option):
-    key = "cli/studio_command.py _require_model_or_demo UsageError"
+    key = "cli/studio_command.py _model_of UsageError"
     own = {"-m": trained_run, "-i": trained_run.parent}
     refuse(key, *studio_order, "--demo", option, own[option]).asks("Leave out -m and -i", "leave out --demo")
     assert command(*studio_order, "--demo")[0] == 0

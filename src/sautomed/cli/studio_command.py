@@ -9,6 +9,7 @@ import typer
 
 from sautomed.cli.app import MODEL_HELP, Device, print_line, print_note
 from sautomed.errors import UsageError
+from sautomed.inference.shipped import PHANTOM_CT, SHIPPED
 
 _LOOPBACK = "127.0.0.1"
 _THIS_MACHINE = (_LOOPBACK, "localhost", "::1")
@@ -46,16 +47,14 @@ def studio(
     device: Device = "auto",
 ) -> None:
     """See and correct every automatic prompt in a browser, and let corrections travel; until Ctrl-C."""
-    _require_model_or_demo(model, source, demo)
+    chosen = _model_of(model, source, demo)
     from sautomed.inference.model import load
-    from sautomed.inference.shipped import PHANTOM_CT, SHIPPED
     from sautomed.studio import require_packages, start_studio
     from sautomed.studio.demo import demo_scan
 
     require_packages()  # before the model is read
-    if demo:
-        output = output or Path("studio-demo")
-        model, source = SHIPPED / PHANTOM_CT, demo_scan(output)
+    results = output or Path("studio-demo" if demo else "studio")
+    scans = demo_scan(results) if demo else source or Path()
 
     def on_ready(url: str) -> None:
         print_line(url)
@@ -68,20 +67,27 @@ def studio(
             print_note(WHAT_TO_PRESS)
         print_note("Ctrl-C ends it; every edit is kept.")
 
-    results = output or Path("studio")
-    start_studio(load(model, device), source or Path(), results, host, port, browser, on_ready)
+    start_studio(load(chosen, device), scans, results, host, port, browser, on_ready)
 
 
-def _require_model_or_demo(model: Path | None, source: Path | None, demo: bool) -> None:
-    """Raise UsageError unless there is a model or the demo, which brings its own model and scan."""
+def _model_of(model: Path | None, source: Path | None, demo: bool) -> Path:
+    """Return where the model is: the one that is given, or that of the demo.
+
+    Raises:
+        UsageError: There is none, or the demo is given a model or a scan.
+    """
     if demo and (model or source):
         raise UsageError(
             "brings a model and a scan of its own.",
-            where="--demo", cure="Leave out -m and -i; or leave out --demo to use yours.",
-        )  # fmt: skip
-    if not demo and not model:
+            where="--demo",
+            cure="Leave out -m and -i; or leave out --demo to use yours.",
+        )
+    if demo:
+        return SHIPPED / PHANTOM_CT
+    if model is None:
         raise UsageError(
             "a model is missing.",
             where="sautomed studio",
             cure="Give a model folder or a run with -m; or try the page with --demo, which brings a model and a scan.",
         )
+    return model

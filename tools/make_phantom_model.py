@@ -25,7 +25,13 @@ from sautomed.training.train import train
 
 CASES, PHANTOM_SEED, SEED = 60, 1000, 0
 # The demo's, with what teaches the network to heed prompts, and more steps.
-SETTINGS = (*OF_THE_DEMO, "model.prompt_head=true", "train.prompt_rows=1", "train.steps=1400")
+SETTINGS = (
+    *OF_THE_DEMO,
+    "model.prompt_head=true",
+    "train.prompt_rows=1",
+    "train.steps=1400",
+    "train.validate_every=700",
+)
 MOST_BYTES = 12_000_000
 COPIED = ("config.json", "dataset.json", "intensities.json", "metrics.json")
 WEIGHTS, CARD = "model.safetensors", "MODEL_CARD.md"

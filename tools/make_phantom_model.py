@@ -39,7 +39,7 @@ HOW_IT_WAS_MADE = """
 ## How it was made
 
 Of phantoms alone: the network has seen no patient's scan and started from no pretrained weights. It is for trying the
-package out, and for no patient.
+package out, and for no patient. Its licence is that of sautomed.
 
     python tools/make_phantom_model.py WORK
 

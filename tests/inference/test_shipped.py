@@ -58,8 +58,9 @@ def test_what_lies_at_the_path_comes_first(small_one, model_folder):
 
 @pytest.mark.parametrize("path", ["folder/small", "../small", "smal", "Small/"])
 def test_only_the_name_itself_is_one(small_one, path):
-    with pytest.raises(errors.NotAModel, match="does not exist"):
+    with pytest.raises(errors.NotAModel, match="does not exist") as caught:
         model_folder(Path(path))
+    assert str(caught.value.where) == str(Path(path))
 
 
 # --- phantom-ct ---

@@ -29,6 +29,32 @@ def test_options_that_contradict_each_other(refuse, command, tmp_path, kept):
     assert command(*order, kept)[0] == 0
 
 
+# --- studio ---
+
+
+@pytest.fixture
+def studio_order(monkeypatch, tmp_path):
+    """The command studio up to where it would serve, in an empty folder."""
+    monkeypatch.setattr("sautomed.studio.start_studio", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+    return "studio", "--no-browser"
+
+
+@pytest.mark.parametrize("cure", ["-m", "--demo"])
+def test_the_studio_needs_a_model_or_its_demo(refuse, studio_order, trained_run, cure):
+    refusal = refuse("cli/studio_command.py _model_of UsageError 2", *studio_order)
+    refusal.asks(f"with {cure}").works(*([cure, trained_run] if cure == "-m" else [cure]))
+
+
+@pytest.mark.parametrize("option", ["-m", "-i"])
+def test_the_studios_demo_takes_no_other_model_or_scan(refuse, command, studio_order, trained_run, option):
+    key = "cli/studio_command.py _model_of UsageError"
+    own = {"-m": trained_run, "-i": trained_run.parent}
+    refuse(key, *studio_order, "--demo", option, own[option]).asks("Leave out -m and -i", "leave out --demo")
+    assert command(*studio_order, "--demo")[0] == 0
+    assert command(*studio_order, "-m", own["-m"], "-i", own["-i"])[0] == 0
+
+
 # --- convert, info, phantom, demo ---
 
 

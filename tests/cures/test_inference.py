@@ -227,6 +227,13 @@ def test_a_model_that_is_not_there(refuse, order, command, trained_run):
     assert command(*order(model=trained_run.with_name(refusal.take(r"Did you mean (\S+)\?"))))[0] == 0
 
 
+def test_the_name_of_a_shipped_model_is_misspelt(refuse, order, command, model, monkeypatch, tmp_path):
+    monkeypatch.setattr("sautomed.inference.shipped.SHIPPED", tmp_path / "shipped")
+    shutil.copytree(model, tmp_path / "shipped" / "phantom-ct")
+    refusal = refuse("inference/model.py model_folder NotAModel", *order(model="phantom_ct"))
+    assert command(*order(model=refusal.take(r"Did you mean (\S+)\?")))[0] == 0
+
+
 def test_a_run_of_several_folds(refuse, order, command, trained_run, tmp_path):
     for fold in (0, 1):
         shutil.copytree(trained_run / "fold_0" / "model", tmp_path / "run" / f"fold_{fold}" / "model")

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("docs", "tests", "examples", "benchmarks", "results")
 PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md"))])
-TOP = ("src", "tests", "docs", "examples", "benchmarks", "studies", "results", ".ci")
+TOP = ("src", "tests", "docs", "examples", "benchmarks", "studies", "results", "tools", ".ci")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PATH = re.compile(rf"`((?:{'|'.join(map(re.escape, TOP))})/[\w./*-]*)`")
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from sautomed import errors
 from sautomed.baselines import build_segmenter
 from sautomed.config import Settings
-from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
+from sautomed.inference.bundle import Bundle, load_bundle, save_bundle, trained_state
 from sautomed.inference.percentiles import IntensityPercentiles
 from sautomed.model.build import build
 from sautomed.model.sam.keys import SamSizes, to_official
@@ -63,6 +63,15 @@ def test_a_model_comes_back_to_the_last_bit(folder, small_model, small_settings)
     assert not bundle.network.training
     assert torch.equal(walk_logits(bundle.network), walk_logits(small_model))
     assert (bundle.settings, bundle.channel) == (small_settings, "MR")
+
+
+def test_weights_in_float16_are_read_as_their_rounded_numbers(folder, small_model):
+    halves = {name: x.half() if x.is_floating_point() else x for name, x in trained_state(small_model).items()}
+    save_file(halves, folder / "model.safetensors")
+    state = load_bundle(folder).network.state_dict()
+    for name, value in small_model.state_dict().items():
+        assert state[name].dtype == value.dtype
+        assert torch.equal(state[name], value.half().to(value.dtype) if value.is_floating_point() else value), name
 
 
 def test_gaps_between_label_values_are_kept(folder):

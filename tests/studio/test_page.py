@@ -18,6 +18,8 @@ import nibabel
 import numpy as np
 import pytest
 
+from sautomed.scans import read_labels
+
 from ..conftest import make_case, write_scan
 from ..scans.dicom.build import make_series
 from .conftest import running
@@ -340,9 +342,9 @@ CONTRASTS = """() => {
 
 
 @contextmanager
-def command(run, scans, output):
+def command(*options):
     """Run `sautomed studio` as people do; yields the process and the address."""
-    order = [sys.executable, "-m", "sautomed", "studio", "-m", run, "-i", scans, "-o", output, "--no-browser"]
+    order = [sys.executable, "-m", "sautomed", "studio", *options, "--no-browser"]
     process = subprocess.Popen(
         [*map(str, order)], stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
@@ -358,7 +360,8 @@ def test_a_killed_server_loses_no_edit(browser, trained_run, dataset_folder, tmp
     """The whole command with a model: an edit, kill -9, another start, DICOM SEG, a clean end."""
     make_series(tmp_path / "scans" / "series")
     shutil.copy(dataset_folder / "imagesTr" / "block_0_0000.nii.gz", tmp_path / "scans")
-    with command(trained_run, tmp_path / "scans", tmp_path / "out") as (process, url):
+    order = "-m", trained_run, "-i", tmp_path / "scans", "-o", tmp_path / "out"
+    with command(*order) as (process, url):
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/", url), url
         with page_of(browser, url) as page:
             page.page.select_option("#scans", "block_0")
@@ -369,7 +372,7 @@ def test_a_killed_server_loses_no_edit(browser, trained_run, dataset_folder, tmp
             assert 1 in labels
             process.send_signal(signal.SIGKILL)
             process.wait(20)
-    with command(trained_run, tmp_path / "scans", tmp_path / "out") as (process, url), page_of(browser, url) as page:
+    with command(*order) as (process, url), page_of(browser, url) as page:
         page.page.select_option("#scans", "block_0")
         page.wait_until_open()
         assert page.shows("[...studio.scan.labels]") == labels
@@ -387,3 +390,27 @@ def test_a_killed_server_loses_no_edit(browser, trained_run, dataset_folder, tmp
 
     segments = highdicom.seg.segread(tmp_path / "out" / "series.seg.dcm")
     assert segments.SegmentSequence[0].SegmentLabel == "bright"
+
+
+def test_the_demo_leads_to_a_corrected_mask(browser, tmp_path):
+    """As in the README: the least sure slice, a side of its box, the walk on, saved; with the model of the package."""
+    out = tmp_path / "out"
+    with command("--demo", "-o", out) as (_, url), page_of(browser, url) as page:
+        page.wait_until_open()
+        page.press("n")
+        page.says("on slice")
+        t, (x0, y0, x1, y1) = page.shows("studio.t"), page.shows("studio.box")
+        page.drag((x1, (y0 + y1) / 2), ((x0 + x1) / 2, (y0 + y1) / 2))
+        page.says(": box")
+        page.press("w")
+        page.says("Walked again")
+        assert "nothing" not in page.status.inner_text()
+        shown, automatic = (page.shows(f"[...studio.scan.{name}]") for name in ("labels", "automatic"))
+        page.press("s")
+        page.page.click("#save button[value=save]")
+        page.says("Saved: phantom_000.nii.gz")
+    saved = read_labels(out / "phantom_000.nii.gz", "axial").array
+    assert saved.ravel().tolist() == shown
+    changed = (saved != np.array(automatic).reshape(saved.shape)).any((1, 2))
+    assert changed[t]
+    assert changed.sum() > 1

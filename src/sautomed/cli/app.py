@@ -17,6 +17,7 @@ app = typer.Typer(
 )  # fmt: skip
 out, err = Console(), Console(stderr=True)
 
+MODEL_HELP = "A model folder, the run that holds it, or phantom-ct, which comes with sautomed."
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")]
 Series = Annotated[str | None, typer.Option(help="DICOM series: its number, UID or part of its description.")]

@@ -17,6 +17,7 @@ from sautomed.errors import ConstantImage, NonFiniteVoxels, NotAModel, NotAScan,
 from sautomed.errors.text import listed, listed_labels
 from sautomed.inference.prompts.document import PromptsDocument
 from sautomed.inference.prompts.file import ENDING, read_prompts
+from sautomed.inference.shipped import shipped_or_itself
 from sautomed.scans import dicom
 from sautomed.scans.formats import FORMATS, format_of
 from sautomed.scans.grid import choose_plane
@@ -34,6 +35,7 @@ def describe(path: str | Path, options: ReadOptions = DEFAULT_OPTIONS) -> Lines:
     """Describe a scan, a folder or zip of DICOM files, a file of prompts, a model folder or a run.
 
     Args:
+        path: A file or folder, or the name of a model that comes with the package.
         options: How to read a scan.
     Returns:
         Pairs of name and value.
@@ -44,7 +46,7 @@ def describe(path: str | Path, options: ReadOptions = DEFAULT_OPTIONS) -> Lines:
         BadPrompts: It is named as a file of prompts, but is none that can be read.
         NotAModel: It is a folder, but holds no DICOM file, and is neither a model nor a run.
     """
-    path = Path(path)
+    path = shipped_or_itself(Path(path))
     refuse_missing(path)
     if path.is_file():
         return _describe_file(path, options)

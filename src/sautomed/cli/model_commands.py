@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from sautomed.cli import tables
-from sautomed.cli.app import Device, IgnoreLabels, Layout, MapLabels, Seed, err, out, print_line
+from sautomed.cli.app import Device, IgnoreLabels, Layout, MapLabels, Seed, err, out, print_line, print_note
 from sautomed.cli.progress import shown_progress
 from sautomed.cli.stopping import STOPPED, stop_explained
 from sautomed.errors import SomeCasesFailed, UsageError
@@ -30,6 +30,7 @@ def demo(
     with shown_progress() as stages:
         page = run_demo(output, seed, stages)
     print_line(f"Report: {page}")
+    print_note("To correct a result on a page, with a model that is trained already: sautomed studio --demo")
 
 
 def phantom(

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from sautomed.cli import tables
 from sautomed.cli.app import (
+    MODEL_HELP,
     AssumeSpacing,
     Channel,
     Device,
@@ -34,7 +35,7 @@ def segment(
     source: Annotated[
         Path, typer.Option("-i", "--input", help="A scan, a DICOM folder or zip, or a folder with scans.")
     ],
-    model: Annotated[Path, typer.Option("-m", "--model", help="A model folder, or the run that holds it.")],
+    model: Annotated[Path, typer.Option("-m", "--model", help=MODEL_HELP)],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="A file, whose ending decides the format, or a folder.")
     ],
@@ -120,7 +121,8 @@ def convert(
 
 def info(
     path: Annotated[
-        Path, typer.Argument(help="A scan, a DICOM folder or zip, FILE.prompts.json, a model folder or a run.")
+        Path,
+        typer.Argument(help="A scan, a DICOM folder or zip, FILE.prompts.json, a model folder, a run or phantom-ct."),
     ],
     series: Series = None,
     frame: Frame = None,

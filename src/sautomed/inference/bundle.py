@@ -1,6 +1,7 @@
 """Model folders: everything that `segment` needs, in common file formats.
 
-model.safetensors   the trained weights; the frozen part of a pretrained trunk is left out and named by source and hash
+model.safetensors   the trained weights; the frozen part of a pretrained trunk is left out and named by source and hash.
+                    Weights in float16 are read too, into float32
 config.json         the resolved settings
 dataset.json        label names, as nnU-Net writes them
 intensities.json    percentiles of the intensities of each training scan, by which scans in another unit are recognised;

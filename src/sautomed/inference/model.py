@@ -19,6 +19,7 @@ from sautomed.inference.intensity import modality_of
 from sautomed.inference.intensity_check import intensity_warning
 from sautomed.inference.percentiles import percentiles_of
 from sautomed.inference.segmenting import OnSlice, SegmentedSlice, segment_slices, segment_volume
+from sautomed.inference.shipped import shipped_names, shipped_or_itself
 from sautomed.inference.volume_walk import VolumeWalk
 from sautomed.model.slice_walker import SliceWalker
 from sautomed.scans import ReadOptions, read_scan
@@ -125,9 +126,10 @@ class Model:
 
 
 def load(path: str | Path, device: str = "auto", weights: str | Path | None = None) -> Model:
-    """Load a model from its folder, from a fold of a run, or from a run of one fold.
+    """Load a model from its folder, from a fold of a run, from a run of one fold, or one that comes with the package.
 
     Args:
+        path: A folder, or the name of a model that comes with the package, such as "phantom-ct".
         device: "auto" takes CUDA where there is one; also "cpu" or "cuda".
         weights: Place of the pretrained trunk, if it has moved since the training.
     Raises:
@@ -138,13 +140,14 @@ def load(path: str | Path, device: str = "auto", weights: str | Path | None = No
 
 
 def model_folder(path: Path) -> Path:
-    """Find the model folder that a path means.
+    """Find the model folder that a path, or the name of a model that comes with the package, means.
 
     Raises:
         NotAModel: The path holds none, or several.
     """
+    path = shipped_or_itself(path)
     if not path.exists():
-        raise NotAModel("does not exist.", where=path, cure=cure_of_missing(path))
+        raise NotAModel("does not exist.", where=path, cure=cure_of_missing(path, shipped_names()))
     found = [
         p.parent
         for pattern in ("config.json", "model/config.json", "fold_*/model/config.json")

@@ -92,13 +92,13 @@ def refuse_missing(path: Path) -> None:
     raise MissingFile("does not exist.", where=path, cure=cure_of_missing(path))
 
 
-def cure_of_missing(path: Path) -> str:
-    """Return the nearest name in the folder of a path that does not exist."""
+def cure_of_missing(path: Path, other_names: Iterable[str] = ()) -> str:
+    """Return the nearest name in the folder of a path that does not exist, or among other names."""
     try:
         names = [entry.name for entry in path.parent.iterdir()]
     except OSError:  # missing too, or not permitted
         names = []
-    near = get_close_matches(path.name, names, n=1)
+    near = get_close_matches(path.name, [*names, *other_names], n=1)
     return f"Did you mean {near[0]}?" if near else "Check the path, also for typing errors."
 
 

@@ -6,6 +6,7 @@ app.py           what is answered; requests.py what may be asked, refusals.py wh
 events.py        long work whose results reach the page one by one
 workspace.py     the scans and the one that is open (open_scan.py); folder.py where they and the results lie
 opening.py       a scan and a model become a session (sautomed.editing), if memory suffices
+demo.py          a phantom to try it on
 grey.py, run_lengths.py   intensities and labels as they travel
 page/            HTML, CSS and ES modules; nothing is built, and nothing is fetched from elsewhere
 

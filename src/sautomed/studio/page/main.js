@@ -83,7 +83,7 @@ class Studio {
     this.drawing.take(scan);
     this.panels.take(scan);
     this.panels.uncover();
-    say(scan.warnings.join(" ") || `${scan.name}: ${scan.depth} slices. Press ? for all keys.`);
+    say(scan.warnings.join(" ") || `${scan.name}: ${scan.depth} slices. Press n for the least sure one, ? for all keys.`);
     this.refresh();
     scan.read(() => this.t, () => this.refresh()).catch((error) => {
       if (!scan.reading.signal.aborted) say(error.message, true);

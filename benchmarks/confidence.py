@@ -7,7 +7,9 @@ Each model is a model folder of one fold. The cases of the data set that it was 
 orders of the slices, and compared with the truth. `--rows` keeps the signals of every organ, and beside them those of
 every slice (FILE.slices.csv); without models they are read from there, and nothing is segmented.
 
-Every predictor is a regression that is fitted on the other folds, or, with one fold alone, on the other cases. AURC is
+Every predictor but the shipped one is a ridge regression of the logit of the DSC on standardised features. All are
+fitted on the other folds, or, with one fold alone, on the other cases; "one fold" is fitted on each fold alone, as at
+the end of a training, and predicts the others. AURC is
 the area under the curve of risk (1 - DSC) over coverage: the mean risk of the organs that are kept when those that are
 predicted to be worst are set aside one after the other. Alarms are predictions below 0.8. Intervals are 95 %, by
 bootstrap over cases. Organs without a mask are counted and left out: there a missing mask is the alarm.
@@ -17,10 +19,12 @@ import argparse
 import csv
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from scipy.special import expit
 from scipy.stats import spearmanr
 
 import sautomed
@@ -28,9 +32,8 @@ from bench import machine, print_table
 from sautomed.datasets import read_dataset
 from sautomed.evaluation import dice
 from sautomed.inference.confidence.assess import case_signals
-from sautomed.inference.confidence.features import FEATURES, Feature, logit_of
 from sautomed.inference.confidence.pooling import SignalCollector
-from sautomed.inference.confidence.predictor import fit_predictor
+from sautomed.inference.confidence.predictor import clipped_logit, fit_predictor
 from sautomed.inference.confidence.review import LOW_DSC, LOW_SLICE
 from sautomed.inference.confidence.shape import organ_sizes
 from sautomed.inference.model import with_walk
@@ -41,7 +44,15 @@ OTHER_WALK = {"mid_to_ends": "end_to_end", "end_to_end": "mid_to_ends"}
 SLICE_SIGNALS = ("soft_dice", "mean_margin", "box_iou", "jump_mm", "presence")
 WRONG_SLICE = 0.7  # DSC
 RESAMPLES = 1000
-Row = dict[str, str | float]
+RIDGE = 1.0
+Row = dict[str, Any]
+Feature = Callable[[Row], float]
+Fit = Callable[[Sequence[Row]], Callable[[Row], float]]
+
+
+def logit_of(name: str) -> Feature:
+    """Return the feature that is the logit of a signal between 0 and 1."""
+    return lambda signals: float(clipped_logit(signals.get(name, math.nan)))
 
 
 def plain(name: str) -> Feature:
@@ -68,10 +79,10 @@ TRIED: dict[str, Feature] = {
     "walk_dice": logit_of("walk_dice"),
 }
 SETS: dict[str, tuple[str, ...]] = {
-    "shipped": tuple(FEATURES),
     "softmax margin alone": ("margin",),
     "volume alone": ("volume_z",),
     "agreement of two walks alone": ("walk_dice",),
+    "soft Dice alone": ("soft_dice",),
     **{f"soft Dice, {name}": ("soft_dice", name) for name in TRIED if name != "soft_dice"},
     "all but the second walk": tuple(name for name in TRIED if name != "walk_dice"),
     "all": tuple(TRIED),
@@ -143,19 +154,48 @@ def read_rows(path: Path) -> list[Row]:
 # --- predictors and their scores ---
 
 
-def predict_left_out(rows: Sequence[Row], features: Mapping[str, Feature]) -> np.ndarray:
+def fit_shipped(rows: Sequence[Row]) -> Callable[[Row], float]:
+    """Fit the predictor of the package."""
+    predictor = fit_predictor(rows, [row["dsc"] for row in rows], len({row["case"] for row in rows}))
+    return predictor.predict
+
+
+def ridge_of(names: Sequence[str]) -> Fit:
+    """Return how to fit a ridge regression on features; without any it predicts the mean."""
+
+    def fit(rows: Sequence[Row]) -> Callable[[Row], float]:
+        table = np.array([[TRIED[name](row) for name in names] for row in rows], float)
+        target = clipped_logit(np.array([row["dsc"] for row in rows]))
+        mean, sd = np.nanmean(table, 0), np.nanstd(table, 0)
+        sd[~(sd > 1e-6)] = 1.0
+        standard = np.nan_to_num((table - mean) / sd)  # an unknown signal counts as average
+        gram = standard.T @ standard + RIDGE * np.eye(len(names))
+        weights = np.linalg.solve(gram, standard.T @ (target - target.mean()))
+
+        def predict(row: Row) -> float:
+            here = np.nan_to_num((np.array([TRIED[name](row) for name in names], float) - mean) / sd)
+            return float(expit(here @ weights + target.mean()))
+
+        return predict
+
+    return fit
+
+
+def predict_left_out(rows: Sequence[Row], fit: Fit) -> np.ndarray:
     """Return the DSC of each row as predicted by what was fitted on the rows of other folds, or of other cases."""
     by = "fold" if len({row["fold"] for row in rows}) > 1 else "case"
-    predicted = np.full(len(rows), np.nan)
-    for group in {row[by] for row in rows}:
-        others = [row for row in rows if row[by] != group]
-        predictor = fit_predictor(
-            others, [row["dsc"] for row in others], len({row["case"] for row in others}), features
-        )
-        for i, row in enumerate(rows):
-            if predictor is not None and row[by] == group:
-                predicted[i] = predictor.predict(row, features)
-    return predicted
+    fitted = {group: fit([row for row in rows if row[by] != group]) for group in {row[by] for row in rows}}
+    return np.array([fitted[row[by]](row) for row in rows])
+
+
+def predict_from_one_fold(rows: Sequence[Row], fit: Fit) -> tuple[list[Row], np.ndarray]:
+    """Return the rows once for each of the other folds, and the DSC as predicted by what was fitted on that alone."""
+    others, predicted = list[Row](), list[float]()
+    for fold in sorted({row["fold"] for row in rows}):
+        predict = fit([row for row in rows if row["fold"] == fold])
+        others += [row for row in rows if row["fold"] != fold]
+        predicted += [predict(row) for row in rows if row["fold"] != fold]
+    return others, np.array(predicted)
 
 
 def aurc(dsc: np.ndarray, predicted: np.ndarray) -> float:
@@ -203,28 +243,41 @@ def with_interval(score: Callable[[np.ndarray, np.ndarray], float], rows: Sequen
     return f"{value:.3f} ({low:.3f} - {high:.3f})"
 
 
+def fits() -> dict[str, Fit]:
+    """Return how to fit each predictor."""
+    return {
+        "shipped": fit_shipped,
+        **{name: ridge_of(names) for name, names in SETS.items()},
+        "mean DSC of the others": ridge_of(()),
+    }
+
+
+def scores_of(name: str, rows: Sequence[Row], predicted: np.ndarray) -> tuple[str, ...]:
+    return name, *(with_interval(score, rows, predicted) for score in SCORES.values())
+
+
 def predictor_table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     """Return a row of scores for every predictor."""
     dsc = np.array([row["dsc"] for row in rows], float)
-    found = {name: predict_left_out(rows, {f: TRIED[f] for f in names}) for name, names in SETS.items()}
-    found["soft Dice as it is"] = np.array([row["soft_dice"] for row in rows], float)
-    found["mean DSC of the other folds"] = predict_left_out(rows, {})
-    table = [
-        (name, *(with_interval(score, rows, predicted) for score in SCORES.values()))
-        for name, predicted in found.items()
-        if np.isfinite(predicted).all()
-    ]
+    table = [scores_of(name, rows, predict_left_out(rows, fit)) for name, fit in fits().items()]
+    table.append(scores_of("soft Dice as it is", rows, np.array([row["soft_dice"] for row in rows], float)))
     return [*table, ("the true DSC", f"{aurc(dsc, dsc):.3f}", "", "", "")]
+
+
+def one_fold_table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """Return a row of scores for every predictor that is fitted on one fold alone."""
+    return [scores_of(name, *predict_from_one_fold(rows, fit)) for name, fit in fits().items()]
 
 
 def coverage_table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     """Return the mean DSC of what is kept of the organs, by the shipped predictor and by others."""
     dsc = np.array([row["dsc"] for row in rows], float)
     table = []
-    for name in ("shipped", "softmax margin alone", "volume alone", "agreement of two walks alone"):
-        order = np.argsort(-predict_left_out(rows, {f: TRIED[f] for f in SETS[name]}), kind="stable")
-        kept = [dsc[order[: max(1, round(share * len(dsc)))]].mean() for share in (1, 0.9, 0.8, 0.7, 0.5)]
-        table.append((name, *(f"{value:.3f}" for value in kept)))
+    for name, fit in fits().items():
+        if name == "shipped" or name.endswith("alone"):
+            order = np.argsort(-predict_left_out(rows, fit), kind="stable")
+            kept = [dsc[order[: max(1, round(share * len(dsc)))]].mean() for share in (1, 0.9, 0.8, 0.7, 0.5)]
+            table.append((name, *(f"{value:.3f}" for value in kept)))
     return table
 
 
@@ -259,6 +312,8 @@ def print_study(organs: Sequence[Row], slices: Sequence[Row]) -> None:
         print("\nOne case is too few to predict it from others.")
         return
     print_table(("predictor", *SCORES), predictor_table(rows))
+    if len({row["fold"] for row in rows}) > 1:
+        print_table(("predictor from one fold", *SCORES), one_fold_table(rows))
     print_table(("mean DSC of the surest", "100 %", "90 %", "80 %", "70 %", "50 %"), coverage_table(rows))
     print_table(("signal of a slice", "slices", "rank correlation", f"AUC of DSC < {WRONG_SLICE}"), slice_table(slices))
     sure, dsc = (np.array([row[name] for row in slices], float) for name in ("soft_dice", "dsc"))

@@ -158,8 +158,6 @@ def load_bundle(folder: Path, weights: str | None = None) -> Bundle:
     intensities = _read_optional(folder / "intensities.json", _INTENSITIES, "training_cases")
     organ_sizes = _read_optional(folder / "organ_sizes.json", _ORGAN_SIZES, "training_cases")
     predictor = _read_optional(folder / PREDICTOR_NAME, _PREDICTOR)
-    if predictor is not None and (unknown := predictor.unknown_features()):
-        raise _damaged(f"features: {listed(sorted(unknown))} are unknown to this version", folder / PREDICTOR_NAME)
     return Bundle(network.eval(), settings, labels, channel, intensities or (), organ_sizes or (), predictor)
 
 

@@ -229,14 +229,14 @@ def _refuse_existing_outputs(plan: Plan) -> None:
             )
     if options.overwrite:
         return
-    existing = list(_foreign_reports(plan)) if options.resume else [path for path in outputs if path.exists()]
-    existing = existing or list(_foreign_lists(plan))
-    if existing and options.resume:
+    foreign = [*(_foreign_reports(plan) if options.resume else ()), *_foreign_lists(plan)]
+    if foreign:
         raise TargetExists(
-            "exists already and was not written by a segmentation, so there is nothing to resume.",
-            where=existing[0],
+            "exists already and was not written by a segmentation.",
+            where=foreign[0],
             cure="Use --overwrite to replace it, or another -o.",
         )
+    existing = [] if options.resume else [path for path in outputs if path.exists()]
     if existing:
         raise TargetExists(
             f"{len(existing)} of {len(outputs)} outputs exist already.",

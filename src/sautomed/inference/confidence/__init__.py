@@ -5,7 +5,6 @@ signals.py    compute them from logits and boxes
 pooling.py    collect them while a scan is segmented, and pool them over the slices
 shape.py      size and pieces of organs, compared with the training cases
 assess.py     the signals of a case
-features.py   what the predictor sees of them
 predictor.py  predict the DSC of an organ
 review.py     what a person should look at
 

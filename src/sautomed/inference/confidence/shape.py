@@ -53,7 +53,10 @@ def organ_shapes(labels: LabelMap) -> dict[str, OrganShape]:
     for name, mask in _cropped_masks(labels):
         parts, pieces = ndimage.label(mask, np.ones((3, 3, 3)))
         # slice by slice, because bincount makes a copy with eight bytes per voxel
-        voxels = sum(np.bincount(plane.ravel(), minlength=pieces + 1) for plane in parts)[1:]
+        voxels = np.zeros(pieces + 1, np.int64)
+        for plane in parts:
+            voxels += np.bincount(plane.ravel(), minlength=pieces + 1)
+        voxels = voxels[1:]  # without what is outside of the organ
         shapes[name] = OrganShape(_size(mask, labels), pieces, 1 - int(voxels.max()) / int(voxels.sum()))
     return shapes
 

@@ -42,7 +42,7 @@ class PromptCollector:
         """Add a slice; those of systems without box prompts are left out."""
         if part.presence is None or part.boxes is None or part.mask_boxes is None:
             return
-        confidence = part.presence + np.nan if part.signals is None else part.signals.confidence
+        confidence = np.full(len(self._organs), np.nan) if part.signals is None else part.signals.confidence
         rows = zip(self._organs, part.presence.tolist(), part.boxes, part.mask_boxes, confidence.tolist(), strict=True)
         self._slices[part.index] = SlicePrompts(
             index=part.index,

@@ -31,10 +31,9 @@ import sautomed
 from bench import machine, print_table
 from sautomed.datasets import read_dataset
 from sautomed.evaluation import dice
-from sautomed.inference.confidence.assess import case_signals
 from sautomed.inference.confidence.pooling import SignalCollector
 from sautomed.inference.confidence.predictor import clipped_logit, fit_predictor
-from sautomed.inference.confidence.review import LOW_DSC, LOW_SLICE
+from sautomed.inference.confidence.review import LOW_DSC, LOW_SLICE, case_confidence
 from sautomed.inference.confidence.shape import organ_sizes
 from sautomed.inference.model import with_walk
 from sautomed.inference.segmenting import label_map_of
@@ -117,11 +116,12 @@ def rows_of_models(dataset_folder: Path, folders: Sequence[Path]) -> tuple[list[
 
             found = label_map_of(model.slices(volume), volume, model.labels, take)
             other = with_walk(model, OTHER_WALK[model.settings.segment.walk]).segment(volume)
-            signals = case_signals(found, collector, trained)
+            sure_of = case_confidence(found, collector, trained, None)
             for k, (value, organ) in enumerate(sorted(model.labels.items())):
                 here, true = found.array == value, truth.array == value
                 row = {"dsc": dice(here, true), "walk_dice": dice(here, other.array == value)}
-                organs.append({**head, "organ": organ, **row, **signals.get(organ, {})})
+                row["flagged"] = float(any(note.startswith(f"{organ}: ") for note in sure_of.review))
+                organs.append({**head, "organ": organ, **row, **sure_of.signals.get(organ, {})})
                 for t, part in collector.slices().items():
                     if part.pixels[k]:
                         sure = {name: getattr(part, name)[k] for name in SLICE_SIGNALS[:-1]}
@@ -311,6 +311,10 @@ def print_study(organs: Sequence[Row], slices: Sequence[Row]) -> None:
     if cases < 2:
         print("\nOne case is too few to predict it from others.")
         return
+    flagged = np.array([row.get("flagged", math.nan) for row in rows])
+    right = np.array([row["dsc"] for row in rows]) >= LOW_DSC
+    print(f"Flagged without a predicted DSC: {np.sum(flagged[~right]):.0f} of {np.sum(~right)} organs below {LOW_DSC}, "
+          f"{np.sum(flagged[right]):.0f} of {np.sum(right)} others.")  # fmt: skip
     print_table(("predictor", *SCORES), predictor_table(rows))
     if len({row["fold"] for row in rows}) > 1:
         print_table(("predictor from one fold", *SCORES), one_fold_table(rows))

@@ -67,6 +67,13 @@ def test_runs_of_unsure_slices_are_named_and_single_slices_are_not():
     assert found.least_sure is None
 
 
+def test_the_thin_end_of_an_organ_is_not_named():
+    array = whole()
+    array[:2][array[:2] == 1] = 0
+    array[:2, 2, 2] = 1  # two of 130 voxels
+    assert review_of(array, {0: 0.2, 1: 0.2}).review == ()
+
+
 def test_a_low_predicted_dsc_says_when_it_is_uncalibrated():
     unsure = dict.fromkeys(range(10), 0.5)
     few, enough = (review_of(whole(), unsure, predictor=predictor_of(cases)) for cases in (3, 12))

@@ -16,6 +16,7 @@ from sautomed.scans.volume import LabelMap
 LOW_DSC = 0.8  # ours
 LOW_SLICE = 0.7  # ours, of a slice's confidence; docs/confidence.md has what it finds
 FEWEST_SLICES = 2  # ours: one slice alone is mostly the thin end of an organ
+SMALLEST_SHARE = 0.03  # ours, of an organ's pixels: without it nearly every organ would be named for its thin ends
 ODD_Z = 3.0  # ours: standard deviations of a size from the training cases
 LARGE_STRAY = 0.1  # ours: share of an organ outside of its largest piece
 
@@ -101,10 +102,12 @@ def _notes_of_size(organ: str, found: Mapping[str, float], trained: Reference) -
 
 
 def _notes_of_slices(slices: Mapping[int, SliceSignals], k: int) -> Iterator[str]:
-    """Name the runs of consecutive slices whose confidence is low."""
+    """Name the runs of consecutive slices whose confidence is low, and which are no mere end of the organ."""
+    whole = sum(signals.pixels[k] for signals in slices.values())
     low = [t for t, signals in slices.items() if signals.confidence[k] < LOW_SLICE]  # nan is not low
     for _, run in groupby(enumerate(low), lambda item: item[1] - item[0]):
         indices = [t for _, t in run]
-        if len(indices) >= FEWEST_SLICES:
+        share = sum(slices[t].pixels[k] for t in indices) / whole
+        if len(indices) >= FEWEST_SLICES and share >= SMALLEST_SHARE:
             lowest = min(float(slices[t].confidence[k]) for t in indices)
             yield f"slices {indices[0]}-{indices[-1]}: confidence down to {lowest:.2f}"

@@ -270,7 +270,7 @@ def test_interrupted_run(command, trained_run, tmp_path, monkeypatch):
         code, output = command(*order)
         assert (code, "--resume" in output) == (130, True)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "a.nii.gz", "a.json", "a.prompts.json", "itksnap_labels.txt"
+        "a.nii.gz", "a.json", "a.prompts.json", "itksnap_labels.txt", "summary.json"
     }  # fmt: skip
     code, output = command(*order, "--resume")
     assert (code, "1 of 3 scans were done already" in output) == (0, True)

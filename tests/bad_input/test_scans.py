@@ -52,7 +52,15 @@ def test_corrupted_or_truncated_in_a_batch(command, trained_run, tmp_path):
     assert (row["case"], row["id"], row["exit_code"]) == ("b", "SAM-E0303", 3)
     assert json.loads((tmp_path / "out" / "b.json").read_text())["error"]["id"] == "SAM-E0303"
     left = {path.name for path in (tmp_path / "out").iterdir()}
-    assert left == {"a.nii.gz", "a.json", "a.prompts.json", "b.json", "failures.json", "itksnap_labels.txt"}
+    assert left == {
+        "a.nii.gz",
+        "a.json",
+        "a.prompts.json",
+        "b.json",
+        "failures.json",
+        "itksnap_labels.txt",
+        "summary.json",
+    }
 
 
 # --- wrong suffix ---

@@ -384,6 +384,23 @@ def test_a_folder_is_worked_through_and_the_bad_scans_are_listed(command, traine
     assert sorted(path.name for path in (tmp_path / "out").glob("*.nii.gz")) == ["a.nii.gz", "c.nii.gz"]
 
 
+def test_a_folder_ends_with_the_cases_to_look_at(command, trained_run, tmp_path):
+    """A network of four steps is sure of nothing. It was validated on two cases, too few to calibrate."""
+    for name in ("p1", "p2"):
+        write(tmp_path / "in" / f"{name}.nii.gz")
+    order = ("segment", "-i", tmp_path / "in", "-m", trained_run, "-o", tmp_path / "out", "--no-preview")
+    code, text, notes = command(*order)
+    listed = json.loads((tmp_path / "out" / "summary.json").read_text())["cases"]
+    assert code == 0
+    assert [case["case"] for case in listed] == ["p1", "p2"]
+    assert all(case["review"] and not case["calibrated"] for case in listed)
+    for words in ("look at", "(uncalibrated)", "p1", "p2"):
+        assert words in notes
+    assert text.splitlines() == [str(tmp_path / "out" / f"{name}.nii.gz") for name in ("p1", "p2")]
+    assert "look at" in command(*order, "--resume")[2]  # both were done, and are still to be looked at
+    assert "look at" not in command(*order, "--overwrite", "-q")[2]
+
+
 def test_scores_of_the_good_cases_are_shown_although_one_is_bad(command, dataset_folder, tmp_path):
     masks = shutil.copytree(dataset_folder / "labelsTr", tmp_path / "masks")
     (masks / "block_3.nii.gz").write_text("nothing")

@@ -208,7 +208,8 @@ def test_a_stop_after_the_first_checkpoint_loses_nothing(
             load_bundle(model)
     assert command(*small_training, "--resume")[0] == 0
     assert len(load_bundle(model).labels) == 2
-    names = {"config.json", "dataset.json", "intensities.json", "model.safetensors", "metrics.json", "MODEL_CARD.md"}
+    names = {"config.json", "dataset.json", "intensities.json", "organ_sizes.json", "confidence.json"}
+    names |= {"model.safetensors", "metrics.json", "MODEL_CARD.md"}
     assert {path.name for path in model.iterdir()} == names
 
 

@@ -137,13 +137,14 @@ def test_outputs_that_exist(refuse, order, command, tmp_path, cure):
         refusal.works(refusal.take("or another (-o)"), tmp_path / "other")
 
 
+@pytest.mark.parametrize(("name", "option"), [("a.json", ["--resume"]), ("summary.json", [])])
 @pytest.mark.parametrize("cure", ["overwrite", "another"])
-def test_outputs_of_another_program(refuse, order, tmp_path, cure):
+def test_outputs_of_another_program(refuse, order, tmp_path, cure, name, option):
     write(tmp_path / "in" / "a.nii.gz")
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "a.json").write_text('{"mine": 1}')
+    (tmp_path / "out" / name).write_text('{"mine": 1}')
     given = order(tmp_path / "in", output=tmp_path / "out")
-    refusal = refuse("inference/batch/jobs.py _refuse_existing_outputs TargetExists", *given, "--resume")
+    refusal = refuse("inference/batch/jobs.py _refuse_existing_outputs TargetExists", *given, *option)
     (again,) = [refusal.take("Use (--overwrite)")] if cure == "overwrite" else [refusal.take("another (-o)")]
     refusal.works(again, *([] if cure == "overwrite" else [tmp_path / "other"]))
 

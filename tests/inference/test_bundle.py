@@ -10,7 +10,9 @@ from safetensors.torch import load_file, save_file
 from sautomed import errors
 from sautomed.baselines import build_segmenter
 from sautomed.config import Settings
-from sautomed.inference.bundle import Bundle, load_bundle, save_bundle, trained_state
+from sautomed.inference.bundle import Bundle, load_bundle, save_bundle, trained_state, write_predictor
+from sautomed.inference.confidence.predictor import fit_predictor
+from sautomed.inference.confidence.shape import OrganSize
 from sautomed.inference.percentiles import IntensityPercentiles
 from sautomed.model.build import build
 from sautomed.model.sam.keys import SamSizes, to_official
@@ -21,6 +23,7 @@ from ..imagenet_package import install
 
 LABELS = {1: "bright", 5: "dark"}
 INTENSITIES = IntensityPercentiles(*map(float, range(9)))
+PREDICTOR = fit_predictor([{"soft_dice": 0.5}, {"soft_dice": 0.9}], [0.5, 0.9], cases=2)
 FILES = ("config.json", "dataset.json", "model.safetensors")
 
 
@@ -89,6 +92,26 @@ def test_the_intensities_of_the_training_come_back(small_model, small_settings, 
     intensities = (INTENSITIES, INTENSITIES.plus(0.25))
     save_bundle(tmp_path / "model", Bundle(small_model, small_settings, LABELS, "MR", intensities))
     assert load_bundle(tmp_path / "model").intensities == intensities
+
+
+def test_organ_sizes_and_the_predictor_come_back(small_model, small_settings, tmp_path):
+    sizes = ({"bright": OrganSize(0.25, 30.0), "dark": OrganSize(1.5, 20.0)}, {"dark": OrganSize(1.25, 25.0)})
+    whole = Bundle(small_model, small_settings, LABELS, "MR", (), sizes, PREDICTOR)
+    save_bundle(tmp_path / "model", whole)
+    found = load_bundle(tmp_path / "model")
+    assert (found.organ_sizes, found.predictor) == (sizes, PREDICTOR)
+
+
+def test_a_folder_without_organ_sizes_and_predictor_is_read(folder):
+    found = load_bundle(folder)
+    assert (found.organ_sizes, found.predictor) == ((), None)
+
+
+def test_other_weights_do_not_keep_the_predictor_of_earlier_ones(folder, small_model, small_settings):
+    write_predictor(folder, PREDICTOR)
+    assert load_bundle(folder).predictor == PREDICTOR
+    save_bundle(folder, Bundle(small_model, small_settings, LABELS, "MR"))
+    assert load_bundle(folder).predictor is None
 
 
 def test_a_folder_without_intensities_is_read(folder):
@@ -358,3 +381,18 @@ def test_damaged_intensities_are_a_fault_of_the_model(folder, text, match):
 def test_a_damaged_dataset_json_is_a_fault_of_the_model(folder, text):
     (folder / "dataset.json").write_text(text)
     refused(folder, errors.NotAModel, r"dataset\.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "match"),
+    [
+        ("organ_sizes.json", "[]", "damaged.*one JSON object"),
+        ("organ_sizes.json", '{"training_cases": [{"bright": {"volume_ml": "much"}}]}', "damaged.*volume_ml"),
+        ("confidence.json", "{", "not valid JSON"),
+        ("confidence.json", '{"cases": 0}', "damaged.*cases"),
+        ("confidence.json", '{"cases": 3, "offset": 0, "luck": 1}', "damaged.*luck"),
+    ],
+)
+def test_damaged_sizes_and_predictors_are_a_fault_of_the_model(folder, name, text, match):
+    (folder / name).write_text(text)
+    refused(folder, errors.NotAModel, rf"{name}.*{match}")

@@ -24,6 +24,10 @@ def card(tmp_path):
     return write
 
 
+def test_without_validation_cases_nothing_is_said_of_a_predicted_dsc(card):
+    assert "It predicts no DSC of its results" in card()
+
+
 def test_a_resnet_began_from_scratch(card):
     assert "| Network | on a ResNet, trained from scratch |" in card()
 

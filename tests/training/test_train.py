@@ -151,6 +151,28 @@ def test_the_model_keeps_the_intensities_of_its_training_cases_alone(trained_run
     assert f"| Intensities | {describe_range(kept)} in the training scans |" in (model / "MODEL_CARD.md").read_text()
 
 
+def test_the_model_keeps_the_organ_sizes_of_its_training_cases_alone(trained_run, dataset_folder):
+    model = trained_run / "fold_0" / "model"
+    cases = json.loads((model / "metrics.json").read_text())["train_cases"]
+    kept = load_bundle(model).organ_sizes
+    assert len(kept) == len(cases)
+    for case, sizes in zip(cases, kept, strict=True):
+        stored = nibabel.load(dataset_folder / "labelsTr" / f"{case}.nii.gz")
+        labels, voxel_ml = np.asarray(stored.dataobj), np.prod(stored.header.get_zooms()[:3]) / 1000
+        for value, organ in ((1, "bright"), (5, "dark")):
+            assert sizes[organ].volume_ml == pytest.approx((labels == value).sum() * voxel_ml)
+            assert sizes[organ].extent_mm == (labels == value).any((0, 1)).sum() * stored.header.get_zooms()[2]
+
+
+def test_the_model_predicts_a_dsc_from_its_validation_cases(trained_run):
+    """Few cases, so the card says that it is uncalibrated."""
+    model = trained_run / "fold_0" / "model"
+    validation = json.loads((model / "metrics.json").read_text())["validation"]["cases"]
+    predictor = load_bundle(model).predictor
+    assert predictor.cases == len(validation) < 10
+    assert f"was fitted on {predictor.basis}." in " ".join((model / "MODEL_CARD.md").read_text().split())
+
+
 def test_the_same_seed_gives_the_same_model(trained_run, plan, tmp_path):
     train(plan())
     for run in (trained_run, tmp_path / "run"):

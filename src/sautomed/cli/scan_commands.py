@@ -28,6 +28,7 @@ from sautomed.cli.app import (
 )
 from sautomed.cli.progress import shown_progress
 from sautomed.cli.stopping import STOPPED, stop_explained
+from sautomed.cli.verbosity import is_quiet
 from sautomed.errors import SautomedError, SomeCasesFailed
 
 
@@ -93,6 +94,9 @@ def segment(
         print_line(str(target))
     if outcome.skipped:
         print_note(f"{len(outcome.skipped)} of {len(plan.jobs)} scans were done already.")
+    review = tables.review_table(outcome.summary)
+    if review is not None and not is_quiet():
+        err.print(review)
     _report_failures([failure.error for failure in outcome.failures], len(plan.jobs), plan.several)
 
 

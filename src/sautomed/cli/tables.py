@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from sautomed.datasets.doctor.diagnosis import Diagnosis
     from sautomed.datasets.doctor.mending import Mended
     from sautomed.evaluation.scores import Interval, Summary
+    from sautomed.inference.batch.summary import CaseSummary
 
+REVIEWS_SHOWN = 20  # ours
 FINDINGS_SHOWN = 60  # ours: about two screens
 _SEVERITY_COLOURS = {"error": "bold red", "warning": "yellow", "note": "blue"}
 
@@ -50,6 +52,23 @@ def left_out_table(mended: Mended) -> Table:
     table.add_column("why", overflow="fold", ratio=1)
     for case, why in mended.left_out.items():
         table.add_row(escape(case), escape(why))
+    return table
+
+
+def review_table(summary: Sequence[CaseSummary]) -> Table | None:
+    """Return the cases that a person should look at, least sure first; None if there is none."""
+    flagged = [case for case in summary if case.review]
+    if not flagged:
+        return None
+    table = Table("look at", "predicted DSC", box=None, pad_edge=False)
+    table.add_column("why", overflow="fold", ratio=1)
+    for case in flagged[:REVIEWS_SHOWN]:
+        dsc = "-" if case.least_sure is None else f"{case.least_sure:.2f}"
+        uncalibrated = " [dim](uncalibrated)[/]" if case.calibrated is False and case.least_sure is not None else ""
+        table.add_row(escape(case.case), dsc + uncalibrated, escape("; ".join(case.review)))
+    more = len(flagged) - REVIEWS_SHOWN
+    if more > 0:
+        table.add_row("", "", f"... and {more} more, in summary.json.")
     return table
 
 

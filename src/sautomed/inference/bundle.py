@@ -6,11 +6,15 @@ config.json         the resolved settings
 dataset.json        label names, as nnU-Net writes them
 intensities.json    percentiles of the intensities of each training scan, by which scans in another unit are recognised;
                     older folders have none
+organ_sizes.json    sizes of the organs in each training label map, by which results of an unusual size are recognised;
+                    older folders have none
+confidence.json     predicts the DSC of an organ from the signals of a result (docs/confidence.md); not of a model
+                    without validation cases
 """
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors
 from pydantic import TypeAdapter, ValidationError
@@ -37,17 +41,23 @@ from sautomed.errors import (
     WrongWeights,
 )
 from sautomed.errors.text import listed
+from sautomed.inference.confidence.predictor import DscPredictor
+from sautomed.inference.confidence.shape import OrganSize
 from sautomed.inference.percentiles import IntensityPercentiles
 from sautomed.model.sam.pretrained import PretrainedTrunk
 from sautomed.model.segmenter import Segmenter
 from sautomed.scans.files import atomic_write, write_json
 from sautomed.scans.paths import read_json
 
+PREDICTOR_NAME = "confidence.json"
 FORMAT = 3
 SAUTOMED_SINCE = 2  # the first format with today's parts of 3D-SAutoMed
 SMALL_TRUNKS_SINCE = 3  # the first with today's upscaling behind a convolutional trunk; all else is as in format 1
 _TRUNK = TypeAdapter(PretrainedTrunk | None)
 _INTENSITIES = TypeAdapter(tuple[IntensityPercentiles, ...])
+_ORGAN_SIZES = TypeAdapter(tuple[dict[str, OrganSize], ...])
+_PREDICTOR = TypeAdapter(DscPredictor)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,8 @@ class Bundle:
         labels: Value in the label map -> organ; class k of the network is the k-th smallest value.
         channel: Name of the image channel, such as CT.
         intensities: Of each training scan; none if unknown.
+        organ_sizes: Of the organs in each training label map, on its own grid; none if unknown.
+        predictor: Of the DSC; None without validation cases.
     """
 
     network: Segmenter
@@ -65,6 +77,8 @@ class Bundle:
     labels: dict[int, str]
     channel: str
     intensities: tuple[IntensityPercentiles, ...] = ()
+    organ_sizes: tuple[dict[str, OrganSize], ...] = ()
+    predictor: DscPredictor | None = None
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
@@ -88,9 +102,21 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     )
     if bundle.intensities:
         write_json(folder / "intensities.json", {"training_cases": [asdict(case) for case in bundle.intensities]})
+    if bundle.organ_sizes:
+        cases = [{organ: asdict(size) for organ, size in case.items()} for case in bundle.organ_sizes]
+        write_json(folder / "organ_sizes.json", {"training_cases": cases})
+    if bundle.predictor is None:
+        (folder / PREDICTOR_NAME).unlink(missing_ok=True)  # that of earlier weights
+    else:
+        write_predictor(folder, bundle.predictor)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in trained_state(bundle.network).items()}
     with atomic_write(folder / "model.safetensors") as temporary:
         temporary.write_bytes(save(state))  # safetensors' own writer hides the error of a full disk
+
+
+def write_predictor(folder: Path, predictor: DscPredictor) -> None:
+    """Write the predictor of the DSC into a model folder."""
+    write_json(folder / PREDICTOR_NAME, predictor.model_dump(mode="json"))
 
 
 def load_bundle(folder: Path, weights: str | None = None) -> Bundle:
@@ -130,7 +156,10 @@ def load_bundle(folder: Path, weights: str | None = None) -> Bundle:
         ) from error
     _check_trunk(network, trunk, folder)
     _load_weights(network, folder / "model.safetensors")
-    return Bundle(network.eval(), settings, labels, channel, _read_intensities(folder / "intensities.json"))
+    intensities = _read_optional(folder / "intensities.json", _INTENSITIES, "training_cases")
+    organ_sizes = _read_optional(folder / "organ_sizes.json", _ORGAN_SIZES, "training_cases")
+    predictor = _read_optional(folder / PREDICTOR_NAME, _PREDICTOR)
+    return Bundle(network.eval(), settings, labels, channel, intensities or (), organ_sizes or (), predictor)
 
 
 def _build_network(settings: Settings, classes: int, trunk: PretrainedTrunk | None) -> Segmenter:
@@ -198,18 +227,19 @@ def _read_dataset_json(path: Path) -> tuple[dict[int, str], str]:
     return labels, str(channels["0"])
 
 
-def _read_intensities(path: Path) -> tuple[IntensityPercentiles, ...]:
-    """Read the intensities of the training scans; none if the folder was written before they were kept."""
+def _read_optional(path: Path, content: TypeAdapter[T], key: str | None = None) -> T | None:
+    """Read a file, or what lies under a key of it; None if the folder was written without the file."""
     if not path.is_file():
-        return ()
-    content = read_json(path, NotAModel)
-    if not isinstance(content, dict):
+        return None
+    found = read_json(path, NotAModel)
+    if not isinstance(found, dict):
         raise _damaged("it must hold one JSON object", path)
     try:
-        return _INTENSITIES.validate_python(content.get("training_cases"))
+        return content.validate_python(found if key is None else found.get(key))
     except ValidationError as error:
         first = error.errors()[0]
-        raise _damaged(f"{'.'.join(map(str, ('training_cases', *first['loc'])))}: {first['msg']}", path) from error
+        place = ".".join(map(str, (*(() if key is None else (key,)), *first["loc"])))
+        raise _damaged(f"{place}: {first['msg']}", path) from error
 
 
 def trained_state(network: Segmenter) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from typing import Any
 from sautomed.baselines import MODELS
 from sautomed.config import EfficientNetLiteTrunkSettings, SamTrunkSettings, Settings
 from sautomed.datasets import Dataset
+from sautomed.inference.confidence.predictor import DscPredictor
 from sautomed.inference.percentiles import IntensityPercentiles, describe_range
 from sautomed.model.imagenet_weights import ORIGIN as IMAGENET_ORIGIN
 from sautomed.scans.files import write_text
@@ -27,6 +28,8 @@ CARD = """# {name}: {organs} organs in {channel} volumes
 
 {scores}
 
+{confidence}
+
 ## Use
 
     sautomed segment -i SCAN -m THIS_FOLDER -o LABELS.nii.gz
@@ -42,6 +45,7 @@ def write_model_card(
     settings: Settings,
     intensities: Sequence[IntensityPercentiles],
     metrics: dict[str, Any],
+    predictor: DscPredictor | None = None,
 ) -> None:
     """Write the card of a model.
 
@@ -49,6 +53,7 @@ def write_model_card(
         settings: With every `auto` decided.
         intensities: Of each training scan.
         metrics: The content of the model folder's metrics.json.
+        predictor: Of the DSC of its results.
     """
     data, system = settings.data, MODELS[settings.model.name]
     low, high = data.window_hu if data.modality == "ct" else data.percentiles
@@ -74,6 +79,7 @@ def write_model_card(
             seed=metrics["seed"],
             machine=metrics["machine"],
             scores=_scores(metrics["validation"]),
+            confidence=_confidence(predictor),
         ),
     )
 
@@ -87,6 +93,12 @@ def _describe_network(settings: Settings) -> str:
     if trunk is not None:
         return "on a ResNet, trained from scratch"
     return "trained from scratch" if weights is None else f"from {weights}"
+
+
+def _confidence(predictor: DscPredictor | None) -> str:
+    if predictor is None:
+        return "It predicts no DSC of its results: no case was left to learn that from."
+    return f"The DSC that it predicts of its results was fitted on {predictor.basis}."
 
 
 def _scores(validation: dict[str, Any] | None) -> str:

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Float, UInt
 
 from sautomed.config import Settings
+from sautomed.inference.confidence.signals import slice_signals
+from sautomed.inference.confidence.values import SliceSignals
 from sautomed.inference.view import NetworkView, label_type
 from sautomed.model.segmenter import Segmenter
 from sautomed.model.values import PredictedSlice
@@ -30,6 +32,7 @@ class SegmentedSlice:
         presence: Probability, by the model, that each class is in the slice; None for systems without box prompts of
             their own.
         mask_boxes: Box around each class in `labels`, as `boxes`, half-open; nan where it has no pixel.
+        signals: What the prediction says of how sure it is.
     """
 
     index: int
@@ -40,6 +43,7 @@ class SegmentedSlice:
     changed: bool = True
     presence: Float[np.ndarray, " k"] | None = None
     mask_boxes: Float[np.ndarray, "k 4"] | None = None
+    signals: SliceSignals | None = None
 
 
 OnPart = Callable[[SegmentedSlice], None]
@@ -66,15 +70,17 @@ def segmented_slice(
     view: NetworkView, predicted: PredictedSlice, labels: UInt[np.ndarray, "h w"], done: int, changed: bool = True
 ) -> SegmentedSlice:
     """Return a prediction as a finished slice with these label values."""
+    boxes, mask_boxes = view.boxes_of(predicted), view.mask_boxes_of(labels)
     return SegmentedSlice(
         predicted.index,
         done,
         view.depth,
         labels,
-        view.boxes_of(predicted),
+        boxes,
         changed,
         None if predicted.presence is None else predicted.presence.float().sigmoid().cpu().numpy(),
-        view.mask_boxes_of(labels),
+        mask_boxes,
+        slice_signals(predicted.logits, mask_boxes, boxes, view.predicted_boxes_of(predicted), view.fit.spacing_mm),
     )
 
 

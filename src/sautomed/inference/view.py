@@ -73,6 +73,13 @@ class NetworkView:
             return None
         return self.native_boxes(predicted.boxes, predicted.present)
 
+    def predicted_boxes_of(self, predicted: PredictedSlice) -> Float[np.ndarray, "k 4"] | None:
+        """Return the boxes that the model predicts for a slice, in native pixels; None of one that predicts none."""
+        if predicted.predicted_boxes is None:
+            return None
+        every = torch.ones(len(predicted.predicted_boxes), dtype=torch.bool, device=predicted.predicted_boxes.device)
+        return self.native_boxes(predicted.predicted_boxes, every)
+
     def mask_boxes_of(self, labels: UInt[np.ndarray, "h w"]) -> Float[np.ndarray, "k 4"]:
         """Return the box around each class of a native label slice, half-open; nan where it has no pixel."""
         found = ndimage.find_objects(labels, max_label=self._values[-1])

@@ -169,6 +169,8 @@ class PredictedSlice:
         present: Which of these boxes exist.
         changed: Whether the classes differ from those of an earlier visit; True on the first.
         presence: Logit of "class k is in this slice"; None without prompts, or where they come from the truth.
+        predicted_boxes: Box of each class that the model itself predicts for this slice, as `boxes`, whether or not the
+            class is there; None of a model that predicts none.
     """
 
     index: int
@@ -177,6 +179,7 @@ class PredictedSlice:
     present: Bool[Tensor, " k1-1"] | None = None
     changed: bool = True
     presence: Float[Tensor, " k1-1"] | None = None
+    predicted_boxes: Float[Tensor, "k1-1 4"] | None = None
 
 
 @runtime_checkable

@@ -289,4 +289,5 @@ def _predicted(
     """Return the prediction in a row of a step, with the boxes of the state before it if they prompted it."""
     if out.boxes is None or out.presence is None:
         return PredictedSlice(t, logits, changed=changed)
-    return PredictedSlice(t, logits, before.boxes[0], before.present[0], changed, out.presence[row].clone())
+    presence, found = out.presence[row].clone(), out.boxes[-1, row].clone()
+    return PredictedSlice(t, logits, before.boxes[0], before.present[0], changed, presence, found)

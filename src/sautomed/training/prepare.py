@@ -8,8 +8,8 @@ import io
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,15 +19,17 @@ from filelock import FileLock
 
 from sautomed.config import DataSettings
 from sautomed.datasets import Case, Dataset
+from sautomed.inference.confidence.shape import organ_sizes
 from sautomed.inference.intensity import intensity_range, modality_of, scale_intensity
 from sautomed.inference.percentiles import PERCENTILES, IntensityPercentiles, percentiles_of
 from sautomed.inference.resize import automatic_size, consecutive, fit_of
 from sautomed.model.boxes import boxes_of_labels
 from sautomed.scans.files import atomic_write, sweep_leftovers, write_text
 from sautomed.scans.grid import NativeGrid, Plane, choose_plane, orient
+from sautomed.scans.volume import LabelMap
 
 log = logging.getLogger(__name__)
-_READING = "labels by name"  # changed whenever the same files are read otherwise than before
+_READING = "labels by name, organ sizes"  # changed whenever the same files are read otherwise than before
 
 
 class PreparedCase(NamedTuple):
@@ -50,6 +52,11 @@ class PreparedCase(NamedTuple):
     def presence(self) -> np.ndarray:
         """bool (d k): which class is on which slice."""
         return np.load(self.folder / f"{self.id}.presence.npy")
+
+    @property
+    def organ_sizes(self) -> np.ndarray:
+        """float64 (k 2): ml and mm in which the label map as it was read shows each class; nan where it does not."""
+        return np.load(self.folder / f"{self.id}.organ_sizes.npy")
 
     @property
     def intensities(self) -> IntensityPercentiles:
@@ -136,12 +143,19 @@ def _prepare_case(dataset: Dataset, case: Case, settings: DataSettings, folder: 
         "labels": masks_whole,
         "presence": presence,
         "intensities": intensities,
+        "organ_sizes": _sizes(labels, dataset.labels),
     }
     for name, array in arrays.items():
         content = io.BytesIO()  # numpy's own writing to a file hides the error of a full disk
         np.save(content, array)
         with atomic_write(folder / f"{case.id}.{name}.npy") as temporary:
             temporary.write_bytes(content.getbuffer())
+
+
+def _sizes(labels: LabelMap, organs: Mapping[int, str]) -> np.ndarray:
+    """Return what `PreparedCase.organ_sizes` reads."""
+    found, absent = organ_sizes(replace(labels, names=dict(organs))), (np.nan, np.nan)
+    return np.array([astuple(found[organ]) if organ in found else absent for _, organ in sorted(organs.items())])
 
 
 def mean_boxes(cases: Sequence[PreparedCase], classes: int) -> torch.Tensor:

@@ -1,7 +1,8 @@
-"""The end of a training: its model folder and the scores of the validation cases."""
+"""The end of a training: its model folder, the scores of the validation cases, and what predicts such scores."""
 
 import platform
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,14 @@ import numpy as np
 import torch
 
 from sautomed.evaluation import dice
-from sautomed.inference.bundle import Bundle, save_bundle
+from sautomed.inference.bundle import Bundle, save_bundle, write_predictor
+from sautomed.inference.confidence.assess import Reference, case_signals
+from sautomed.inference.confidence.pooling import SignalCollector
+from sautomed.inference.confidence.predictor import DscPredictor, fit_predictor
+from sautomed.inference.confidence.shape import OrganSize
 from sautomed.inference.device import choose_device
 from sautomed.inference.model_card import write_model_card
-from sautomed.inference.segmenting import segment_volume
+from sautomed.inference.segmenting import label_map_of, segment_slices
 from sautomed.model.segmenter import Segmenter
 from sautomed.scans.files import write_json
 from sautomed.training.learner import Learner
@@ -20,15 +25,56 @@ from sautomed.training.plan import Callbacks, TrainingPlan
 from sautomed.training.prepared_fold import PreparedFold
 
 
+@dataclass
+class ScoredCases:
+    """Validation cases as the model segments them.
+
+    Attributes:
+        cases: Their ids.
+        organs: In the order of their label values.
+        dsc: Of each case and organ, on the native grid; nan where neither mask has a voxel.
+        signals: Of each case, for the organs that were found.
+    """
+
+    cases: list[str]
+    organs: list[str]
+    dsc: list[list[float]] = field(default_factory=list)
+    signals: list[dict[str, dict[str, float]]] = field(default_factory=list)
+
+    def as_metrics(self) -> dict[str, Any]:
+        """Return the mean DSC per organ over the cases; None where no case has the organ."""
+        table = np.array(self.dsc).reshape(-1, len(self.organs))
+        means = {organ: _mean(table[:, k]) for k, organ in enumerate(self.organs)}
+        return {
+            "cases": self.cases,
+            "dsc": means,
+            "mean_dsc": _mean(np.array([m for m in means.values() if m is not None])),
+        }
+
+    def predictor(self) -> DscPredictor | None:
+        """Fit what predicts the DSC; None if nothing was found."""
+        rows = [
+            (signals[organ], dsc)
+            for scores, signals in zip(self.dsc, self.signals, strict=True)
+            for organ, dsc in zip(self.organs, scores, strict=True)
+            if organ in signals
+        ]
+        return fit_predictor([signals for signals, _ in rows], [dsc for _, dsc in rows], len(self.cases))
+
+
 def write_model(learner: Learner, prepared: PreparedFold, plan: TrainingPlan, callbacks: Callbacks) -> Path:
     """Write the model folder, with the scores of the fold's validation cases on their native grids."""
     model = plan.folder / "model"
     dataset, settings = prepared.dataset, prepared.settings
     network = learner.best_model.to(choose_device(plan.device)).eval()  # Lightning leaves it on the CPU
-    intensities = tuple(case.intensities for case in prepared.train)
-    save_bundle(model, Bundle(network, settings, dataset.labels, dataset.channel, intensities))
+    intensities, sizes = tuple(case.intensities for case in prepared.train), training_sizes(prepared)
+    save_bundle(model, Bundle(network, settings, dataset.labels, dataset.channel, intensities, sizes))
+    scored = score_cases(network, prepared, sizes, callbacks.on_scored) if plan.score else None
+    predictor = None if scored is None else scored.predictor()
+    if predictor is not None:
+        write_predictor(model, predictor)
     metrics = {
-        "validation": score_cases(network, prepared, callbacks.on_scored) if plan.score else None,
+        "validation": None if scored is None else scored.as_metrics(),
         "steps": learner.global_step,
         "minutes": round(learner.budget.elapsed_s() / 60, 1),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
@@ -37,33 +83,47 @@ def write_model(learner: Learner, prepared: PreparedFold, plan: TrainingPlan, ca
         "seed": plan.seed,
     }
     write_json(model / "metrics.json", metrics)
-    write_model_card(model / "MODEL_CARD.md", dataset, settings, intensities, metrics)
+    write_model_card(model / "MODEL_CARD.md", dataset, settings, intensities, metrics, predictor)
     return model
 
 
+def training_sizes(prepared: PreparedFold) -> tuple[dict[str, OrganSize], ...]:
+    """Return the sizes of the organs that each training case shows."""
+    organs = [organ for _, organ in sorted(prepared.dataset.labels.items())]
+    return tuple(
+        {
+            organ: OrganSize(*row.tolist())
+            for organ, row in zip(organs, case.organ_sizes, strict=True)
+            if not np.isnan(row).any()
+        }
+        for case in prepared.train
+    )
+
+
 def score_cases(
-    network: Segmenter, prepared: PreparedFold, on_case: Callable[[int, int, str], None] | None = None
-) -> dict[str, Any]:
-    """Return the mean DSC per organ over the validation cases, on the native grid; None where no case has the organ.
+    network: Segmenter,
+    prepared: PreparedFold,
+    sizes: Reference,
+    on_case: Callable[[int, int, str], None] | None = None,
+) -> ScoredCases:
+    """Segment the validation cases and score them on their native grids.
 
     Args:
+        sizes: Of the organs in the training cases.
         on_case: Called with (done, total, case) after each case.
     """
     labels, cases = prepared.dataset.labels, {case.id: case for case in prepared.dataset.cases}
-    rows = []
+    scored = ScoredCases(list(prepared.fold.val), [organ for _, organ in sorted(labels.items())])
     for done, name in enumerate(prepared.fold.val, start=1):
         volume, truth = prepared.dataset.load(cases[name], prepared.settings.data.plane)
-        found = segment_volume(network, volume, prepared.settings, labels, truth=truth)
-        rows.append([dice(found.array == value, truth.array == value) for value in sorted(labels)])
+        collector = SignalCollector(labels)
+        parts = segment_slices(network, volume, prepared.settings, labels, truth)
+        found = label_map_of(parts, volume, labels, collector.add)
+        scored.dsc.append([dice(found.array == value, truth.array == value) for value in sorted(labels)])
+        scored.signals.append(case_signals(found, collector, sizes))
         if on_case:
             on_case(done, len(prepared.fold.val), name)
-    table = np.array(rows).reshape(-1, len(labels))
-    means = {labels[value]: _mean(table[:, k]) for k, value in enumerate(sorted(labels))}
-    return {
-        "cases": list(prepared.fold.val),
-        "dsc": means,
-        "mean_dsc": _mean(np.array([m for m in means.values() if m is not None])),
-    }
+    return scored
 
 
 def _mean(values: np.ndarray) -> float | None:

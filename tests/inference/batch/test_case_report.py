@@ -10,6 +10,9 @@ import pytest
 from sautomed import errors
 from sautomed.inference.batch import SegmentOptions
 from sautomed.inference.batch.case_report import Provenance, is_report, organ_volumes, why_not_done
+from sautomed.inference.confidence.predictor import fit_predictor
+from sautomed.inference.confidence.review import CaseConfidence
+from sautomed.inference.model import Model
 from sautomed.scans import ReadOptions
 from sautomed.scans.grid import NativeGrid
 from sautomed.scans.paths import sha256_of
@@ -57,7 +60,7 @@ def reported(run, write, tmp_path):
 def test_a_report_names_input_outputs_and_settings(reported, model, tmp_path):
     report = json.loads(reported.read_text())
     scan = tmp_path / "in" / "a.nii.gz"
-    assert (report["schema"], report["case"], report["status"], report["qc"]) == ("sautomed case 1", "a", "done", "ok")
+    assert (report["schema"], report["case"], report["status"]) == ("sautomed case 1", "a", "done")
     assert report["input"]["path"] == str(scan)
     assert report["input"]["sha256"] == sha256_of([scan])
     assert report["input"]["shape"] == [40, 32, 6]
@@ -75,6 +78,35 @@ def test_a_report_names_input_outputs_and_settings(reported, model, tmp_path):
         output = reported.parent / row["path"]
         assert (row["bytes"], row["sha256"]) == (output.stat().st_size, sha256_of([output]))
     assert {organ["name"]: organ["value"] for organ in report["organs"]} == {"bright": 1, "dark": 5}
+
+
+def test_a_report_says_how_sure_each_organ_is_and_what_to_look_at(reported):
+    """Random weights are sure of nothing; the model of these tests has no predictor, as an older one."""
+    report = json.loads(reported.read_text())
+    assert report["qc"] == "review"
+    assert all(note.startswith(("bright: ", "dark: ")) for note in report["review"])
+    assert (report["least_sure"], report["confidence"]) == (None, None)
+    for organ in report["organs"]:
+        assert organ["predicted_dsc"] is None
+        assert (0 < organ["signals"]["soft_dice"] < 1) == organ["present"]
+
+
+def test_a_model_with_a_predictor_says_the_least_predicted_dsc(run, write, model, tmp_path):
+    predictor = fit_predictor([{"soft_dice": 0.3}, {"soft_dice": 0.9}], [0.3, 0.9], cases=2)
+    able = Model(replace(model.bundle, predictor=predictor), model.device, model.folder)
+    run(write(tmp_path / "a.nii.gz"), tmp_path / "out", report=True, model=able)
+    report = json.loads((tmp_path / "out" / "a.json").read_text())
+    predicted = [organ["predicted_dsc"] for organ in report["organs"]]
+    assert report["least_sure"] == min(predicted)
+    assert report["confidence"] == {"cases": 2, "calibrated": False}
+    assert any("(from 2 cases: uncalibrated, as these are fewer than 10)" in note for note in report["review"])
+
+
+def test_a_sure_result_is_ok(run, write, tmp_path, monkeypatch):
+    monkeypatch.setattr("sautomed.inference.batch.run.case_confidence", lambda *args: CaseConfidence())
+    run(write(tmp_path / "a.nii.gz"), tmp_path / "out", report=True)
+    report = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert (report["qc"], report["review"]) == ("ok", [])
 
 
 def test_a_case_without_any_organ_is_marked_for_review(run, model, write, tmp_path, monkeypatch):
@@ -98,6 +130,7 @@ def test_a_failed_case_says_so_with_the_cure(run, tmp_path):
     assert report["error"]["id"] == errors.NotAScan.id
     assert report["error"]["exit_code"] == 3
     assert report["error"]["cure"]
+    assert (report["review"], report["least_sure"], report["confidence"]) == ([], None, None)
     assert set(report) == set(json.loads(json.dumps(report)))
 
 

@@ -40,7 +40,8 @@ def test_boxes_are_those_that_prompted_a_slice_and_those_of_its_masks(parts):
             assert (prompt.box is None) == np.isnan(part.boxes[k]).any()
             assert prompt.box is None or prompt.box == pytest.approx(part.boxes[k], abs=0.0051)
             assert prompt.presence == pytest.approx(part.presence[k], abs=0.000051)
-            assert (prompt.source, prompt.given, prompt.confidence) == ("auto", None, None)
+            assert prompt.confidence == pytest.approx(part.signals.soft_dice[k], abs=0.000051)
+            assert (prompt.source, prompt.given) == ("auto", None)
     assert any(prompt.box for part in slices for prompt in part.organs.values())
     assert all(prompt.box is None for prompt in slices[3].organs.values()), "the walk begins there and knows nothing"
 

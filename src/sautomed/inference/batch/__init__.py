@@ -5,6 +5,7 @@ jobs.py         plan their outputs, and refuse to replace files
 preflight.py    check every scan before the first one is segmented
 backoff.py      use fewer slices at a time, then the CPU, if memory runs out
 case_report.py  write CASE.json, and compare it when a run resumes
+summary.py      write summary.json: the cases by need of review
 run.py          segment one scan after the other
 """
 

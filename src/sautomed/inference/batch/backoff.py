@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from sautomed.errors import MemoryShortage
+from sautomed.inference.confidence.pooling import SignalCollector
 from sautomed.inference.device import is_memory_shortage
 from sautomed.inference.model import Model, with_chunk
 from sautomed.inference.prompts.collect import PromptCollector
@@ -31,13 +32,15 @@ class SegmentedVolume:
         chunk: Slices that passed through the trunk together.
         notes: One sentence for each attempt that ran out of memory.
         prompts: Of every slice; none for systems without box prompts.
+        signals: How sure every slice is.
     """
 
     labels: LabelMap
     device: torch.device
     chunk: int
-    notes: tuple[str, ...] = ()
-    prompts: tuple[SlicePrompts, ...] = ()
+    notes: tuple[str, ...]
+    prompts: tuple[SlicePrompts, ...]
+    signals: SignalCollector
 
 
 def slices_of_model(model: Model, volume: Volume) -> Iterator[SegmentedSlice]:
@@ -60,8 +63,8 @@ def segment_with_backoff(
     for number, (device, chunk) in enumerate(tries, start=1):
         shortage = ""
         try:
-            labels, prompts = _segment(with_chunk(model, chunk, device), volume, on_slice, slices_of)
-            return SegmentedVolume(labels, device, chunk, tuple(notes), prompts)
+            labels, prompts, signals = _segment(with_chunk(model, chunk, device), volume, on_slice, slices_of)
+            return SegmentedVolume(labels, device, chunk, tuple(notes), prompts, signals)
         except (MemoryError, RuntimeError) as error:
             if not is_memory_shortage(error):
                 raise
@@ -77,15 +80,16 @@ def segment_with_backoff(
 
 def _segment(
     model: Model, volume: Volume, on_slice: OnSlice | None, slices_of: SlicesOf
-) -> tuple[LabelMap, tuple[SlicePrompts, ...]]:
-    collector, report = PromptCollector(model.labels), reporting(on_slice)
+) -> tuple[LabelMap, tuple[SlicePrompts, ...], SignalCollector]:
+    prompts, signals, report = PromptCollector(model.labels), SignalCollector(model.labels), reporting(on_slice)
 
     def take(part: SegmentedSlice) -> None:
-        collector.add(part)
+        prompts.add(part)
+        signals.add(part)
         report(part)
 
     labels = label_map_of(slices_of(model, volume), volume, model.labels, take)
-    return labels, collector.slices
+    return labels, prompts.slices, signals
 
 
 def attempts(device: torch.device, chunk: int) -> list[tuple[torch.device, int]]:

@@ -3,7 +3,11 @@
 {
   "schema": "sautomed case 1",
   "sautomed": version, "case": name, "status": "done" | "failed",
-  "qc": "review" if no organ was found, else "ok", which means no more than that; null if it failed,
+  "qc": "review" if a person should look at it, else "ok", which means no more than that; null if it failed,
+  "review": [what a person should look at, such as "liver: slices 3-7: ..."], with slices counted from 0,
+  "least_sure": smallest predicted_dsc of the organs, or null (docs/confidence.md),
+  "confidence": {"cases": that the predicted DSC was fitted on, "calibrated": false if they are too few to rely on};
+                null without a predicted DSC,
   "input": {"path", "sha256" (of several files: of their sorted hashes), "format", "shape" and "spacing_mm" along the
             file's axes, "affine" (4x4, index to RAS mm), "orientation" ("LAS": directions of the file's axes),
             "plane" of the slices}; a failed case may have only the path,
@@ -14,8 +18,9 @@
   "device": "cpu" | "cuda", "chunk": slices that passed through the trunk together,
   "seconds": {"read", "segment", "write"},
   "memory": {"predicted_bytes", "peak_bytes" of the process, "cuda_peak_bytes" or null},
-  "organs": [{"value", "name", "present", "voxels", "volume_ml", "reason"}]; an organ that was not found has present
-            false and 0; a number that could not be computed is null, and reason says why,
+  "organs": [{"value", "name", "present", "voxels", "volume_ml", "reason", "predicted_dsc": 0 to 1, or null, "signals":
+            {name: number}}]; an organ that was not found has present false and 0, and no signals; a number that could
+            not be computed is null, and reason says why,
   "outputs": [{"path" relative to CASE.json, "bytes", "sha256"}],
   "error": null, or {"id", "message", "where", "cure", "exit_code"} of a failed case, whose model, settings, device,
             chunk, seconds and memory are null, and whose organs and outputs are empty
@@ -37,6 +42,7 @@ import numpy as np
 
 from sautomed.config.version import __version__
 from sautomed.errors import SautomedError
+from sautomed.inference.confidence.review import CaseConfidence
 from sautomed.scans import Geometry, ReadOptions
 from sautomed.scans.files import write_json
 from sautomed.scans.paths import sha256_of
@@ -45,6 +51,7 @@ from sautomed.scans.volume import LabelMap
 SCHEMA = "sautomed case 1"
 FAILURES_SCHEMA = "sautomed failures 1"
 UNFINISHED = "it was not finished"
+NOT_ASSESSED = CaseConfidence()
 
 
 @dataclass(frozen=True)
@@ -126,6 +133,7 @@ def done_report(
     labels: LabelMap,
     outputs: Sequence[Path],
     execution: Execution,
+    confidence: CaseConfidence = NOT_ASSESSED,
 ) -> dict[str, Any]:
     """Return the content of CASE.json for a case that was segmented.
 
@@ -134,9 +142,14 @@ def done_report(
         outputs: Files that exist; their hashes are computed here.
     """
     organs = organ_volumes(labels)
+    nothing_found = not any(organ.present for organ in organs)
     return {
         **_head(case, "done"),
-        "qc": "review" if not any(organ.present for organ in organs) else "ok",
+        "qc": "review" if confidence.review or nothing_found else "ok",
+        "review": list(confidence.review),
+        "least_sure": _rounded(confidence.least_sure),
+        "confidence": None if confidence.cases is None else {"cases": confidence.cases,
+                                                             "calibrated": confidence.calibrated},
         "input": {**_input_of(provenance), **_geometry_of(geometry, labels.plane)},
         "warnings": list(execution.warnings),
         "model": _model_of(provenance),
@@ -146,7 +159,7 @@ def done_report(
         "seconds": execution.seconds,
         "memory": {"predicted_bytes": execution.predicted_bytes, "peak_bytes": execution.peak_bytes,
                    "cuda_peak_bytes": execution.cuda_peak_bytes},
-        "organs": [asdict(organ) for organ in organs],
+        "organs": [{**asdict(organ), **_confidence_of(organ.name, confidence)} for organ in organs],
         "outputs": [{"path": _relative(output, path), "bytes": output.stat().st_size, "sha256": sha256_of([output])}
                     for output in outputs],
         "error": None,
@@ -158,6 +171,9 @@ def failed_report(case: str, scan: Path, geometry: Geometry | None, error: Sauto
     return {
         **_head(case, "failed"),
         "qc": None,
+        "review": [],
+        "least_sure": None,
+        "confidence": None,
         "input": {"path": str(scan), "sha256": None, **(_geometry_of(geometry, None) if geometry else {})},
         "warnings": list(geometry.warnings) if geometry else [],
         **dict.fromkeys(("model", "settings", "device", "chunk", "seconds", "memory")),
@@ -191,18 +207,18 @@ def write_failures(path: Path, failures: Sequence[tuple[str, Path, SautomedError
 
 def is_report(path: Path) -> bool:
     """Return whether a file is a complete CASE.json."""
-    return _read(path).get("schema") == SCHEMA
+    return read_report(path).get("schema") == SCHEMA
 
 
 def reported_outputs(path: Path) -> set[str]:
     """Return the names of the files that a CASE.json lists; none if it is not there or not ours."""
-    report = _read(path)
+    report = read_report(path)
     return {str(row.get("path")) for row in _rows(report, "outputs")} if report.get("schema") == SCHEMA else set()
 
 
 def is_failure_list(path: Path) -> bool:
     """Return whether a file is a complete failures.json."""
-    return _read(path).get("schema") == FAILURES_SCHEMA
+    return read_report(path).get("schema") == FAILURES_SCHEMA
 
 
 def why_not_done(path: Path, provenance: Provenance, outputs: Sequence[Path]) -> str | None:
@@ -213,7 +229,7 @@ def why_not_done(path: Path, provenance: Provenance, outputs: Sequence[Path]) ->
         provenance: That of the result which this run would write.
         outputs: The files that this run would write, without the report.
     """
-    report = _read(path)
+    report = read_report(path)
     if report.get("schema") != SCHEMA or report.get("status") != "done":
         return UNFINISHED
     listed = {row.get("path"): row.get("sha256") for row in _rows(report, "outputs")}
@@ -229,6 +245,18 @@ def why_not_done(path: Path, provenance: Provenance, outputs: Sequence[Path]) ->
         if sha256_of([output]) != listed[_relative(output, path)]:
             return f"{output.name} has changed since it was written"
     return None
+
+
+def _confidence_of(organ: str, confidence: CaseConfidence) -> dict[str, Any]:
+    signals = {name: _rounded(value) for name, value in confidence.signals.get(organ, {}).items()}
+    return {
+        "predicted_dsc": _rounded(confidence.predicted_dsc.get(organ)),
+        "signals": {name: value for name, value in signals.items() if name != "volume_ml"},
+    }
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None or not np.isfinite(number) else round(float(number), 4)
 
 
 def _head(case: str, status: str) -> dict[str, Any]:
@@ -261,7 +289,7 @@ def _relative(output: Path, report: Path) -> str:
     return output.relative_to(report.parent).as_posix()
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_report(path: Path) -> dict[str, Any]:
     """Read a JSON object; an empty one if the file holds none, so that nothing in it counts."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -10,6 +10,7 @@ from pathlib import Path
 from sautomed.errors import TargetExists, UnknownFormat, UnpairedFiles, UnwritableTarget, UsageError
 from sautomed.inference.batch.case_report import is_failure_list, is_report
 from sautomed.inference.batch.scans import Scan, find_scans
+from sautomed.inference.batch.summary import is_case_summary
 from sautomed.inference.prompts.check import Replay
 from sautomed.inference.prompts.file import ENDING as PROMPTS_ENDING
 from sautomed.scans import ReadOptions
@@ -21,6 +22,7 @@ from sautomed.scans.read import DEFAULT_OPTIONS
 DEFAULT_FORMAT = "nii.gz"
 DICOM_ENDING = ".dcm"
 FAILURES_NAME = "failures.json"
+SUMMARY_NAME = "summary.json"
 LABELS_NAME = "itksnap_labels.txt"
 # Endings that no folder has: such an output is meant as a file, in a format that is not written.
 _OTHER_FILES = (".dcm", ".gz", ".mhd", ".nhdr", ".hdr", ".img", ".zip", ".json", ".png")
@@ -89,7 +91,7 @@ class Plan:
     """The jobs of a run.
 
     Args:
-        folder: Of failures.json and the label file for ITK-SNAP; None if the outputs are single files.
+        folder: Of failures.json, summary.json and the label file for ITK-SNAP; None if the outputs are single files.
         several: Whether the source is a folder of scans; then a scan that fails does not end the run.
     """
 
@@ -103,6 +105,10 @@ class Plan:
         return self.folder / FAILURES_NAME if self.folder and self.several else None
 
     @property
+    def summary(self) -> Path | None:
+        return self.folder / SUMMARY_NAME if self.folder and self.several else None
+
+    @property
     def label_file(self) -> Path | None:
         return self.folder / LABELS_NAME if self.folder else None
 
@@ -113,7 +119,7 @@ class Plan:
     @property
     def shared(self) -> tuple[Path, ...]:
         """The files that all jobs share."""
-        return tuple(path for path in (self.failures, self.label_file) if path is not None)
+        return tuple(path for path in (self.failures, self.summary, self.label_file) if path is not None)
 
 
 def plan_jobs(source: Path, output: Path, options: SegmentOptions = DEFAULTS) -> Plan:
@@ -223,15 +229,14 @@ def _refuse_existing_outputs(plan: Plan) -> None:
             )
     if options.overwrite:
         return
-    existing = list(_foreign_reports(plan)) if options.resume else [path for path in outputs if path.exists()]
-    if not existing and plan.failures is not None and plan.failures.exists() and not is_failure_list(plan.failures):
-        existing = [plan.failures]
-    if existing and options.resume:
+    foreign = [*(_foreign_reports(plan) if options.resume else ()), *_foreign_lists(plan)]
+    if foreign:
         raise TargetExists(
-            "exists already and was not written by a segmentation, so there is nothing to resume.",
-            where=existing[0],
+            "exists already and was not written by a segmentation.",
+            where=foreign[0],
             cure="Use --overwrite to replace it, or another -o.",
         )
+    existing = [] if options.resume else [path for path in outputs if path.exists()]
     if existing:
         raise TargetExists(
             f"{len(existing)} of {len(outputs)} outputs exist already.",
@@ -247,6 +252,13 @@ def _require_writable_folders(plan: Plan) -> None:
         longest[path.parent] = max(longest.get(path.parent, ""), path.name, key=lambda name: len(os.fsencode(name)))
     for folder, name in longest.items():
         require_writable(folder, name)
+
+
+def _foreign_lists(plan: Plan) -> Iterator[Path]:
+    """Return files with the names of the run's lists that other tools, or `evaluate`, wrote."""
+    for path, is_ours in ((plan.failures, is_failure_list), (plan.summary, is_case_summary)):
+        if path is not None and path.exists() and not is_ours(path):
+            yield path
 
 
 def _foreign_reports(plan: Plan) -> Iterator[Path]:

@@ -28,9 +28,11 @@ from sautomed.inference.batch.backoff import (
     segment_with_backoff,
     slices_of_model,
 )
-from sautomed.inference.batch.case_report import Execution, done_report, failed_report, write_failures
+from sautomed.inference.batch.case_report import NOT_ASSESSED, Execution, done_report, failed_report, write_failures
 from sautomed.inference.batch.jobs import Job, Plan
 from sautomed.inference.batch.preflight import PreparedJob, prepare_job, remove_leftovers, require_space
+from sautomed.inference.batch.summary import CaseSummary, summarise, write_case_summaries
+from sautomed.inference.confidence.review import CaseConfidence, case_confidence
 from sautomed.inference.device import is_memory_shortage
 from sautomed.inference.model import Model, with_chunk
 from sautomed.inference.preview import draw_preview
@@ -59,11 +61,16 @@ class Failure:
 
 @dataclass(frozen=True)
 class BatchOutcome:
-    """How a run ended: every job of the plan is done, skipped (done earlier) or failed."""
+    """How a run ended: every job of the plan is done, skipped (done earlier) or failed.
+
+    Args:
+        summary: Of the cases of a folder of scans, by need of review.
+    """
 
     done: tuple[Job, ...] = ()
     skipped: tuple[Job, ...] = ()
     failures: tuple[Failure, ...] = ()
+    summary: tuple[CaseSummary, ...] = ()
 
 
 def run_plan(
@@ -98,11 +105,26 @@ def run_plan(
     require_space(prepared)
     if prepared and plan.label_file is not None:
         write_itksnap_labels(model.labels, plan.label_file)
-    for ready in prepared:
-        with failed.recording(ready.job, ready.geometry):
-            segment_job(model, ready, plan, on_slice, slices_of)
-            done.append(ready.job)
-    return BatchOutcome(tuple(done), tuple(skipped), tuple(failed.failures))
+    try:
+        for ready in prepared:
+            with failed.recording(ready.job, ready.geometry):
+                segment_job(model, ready, plan, on_slice, slices_of)
+                done.append(ready.job)
+    finally:  # a run that is stopped has a summary, too
+        summary = _summarised(plan)
+    return BatchOutcome(tuple(done), tuple(skipped), tuple(failed.failures), summary)
+
+
+def _summarised(plan: Plan) -> tuple[CaseSummary, ...]:
+    """Write summary.json of all cases that have a report, those of earlier runs included, and return what it says."""
+    if plan.summary is None:
+        return ()
+    summary = summarise(job.report for job in plan.jobs if job.report is not None)
+    try:
+        write_case_summaries(plan.summary, summary)
+    except UnwritableTarget as error:  # a full disk; each case has its own report
+        log.warning("%s", error)
+    return summary
 
 
 def segment_job(
@@ -124,6 +146,7 @@ def segment_job(
         clock.lap("read")
         progress = None if on_slice is None else partial(on_slice, job)
         segmented = segment_with_backoff(with_chunk(model, prepared.chunk), volume, progress, slices_of)
+        confidence = _confidence(model, plan, segmented)
         clock.lap("segment")
         for target in job.targets:
             segmented.labels.save(target)
@@ -136,10 +159,18 @@ def segment_job(
     if job.report is not None and prepared.provenance is not None:
         execution = _execution(prepared, volume, segmented, clock.seconds)
         report = done_report(
-            job.case, job.report, prepared.provenance, prepared.geometry, segmented.labels, job.results, execution
-        )
+            job.case, job.report, prepared.provenance, prepared.geometry, segmented.labels, job.results, execution,
+            confidence,
+        )  # fmt: skip
         write_json(job.report, report)
     return segmented.labels
+
+
+def _confidence(model: Model, plan: Plan, segmented: SegmentedVolume) -> CaseConfidence:
+    """Return how sure a result is; nothing of one that a person has corrected, as the signals are the model's alone."""
+    if plan.options.replay is not None and plan.options.replay.document.has_edits:
+        return NOT_ASSESSED
+    return case_confidence(segmented.labels, segmented.signals, model.bundle.organ_sizes, model.bundle.predictor)
 
 
 def _prompts(

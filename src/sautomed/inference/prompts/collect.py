@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -41,12 +42,19 @@ class PromptCollector:
         """Add a slice; those of systems without box prompts are left out."""
         if part.presence is None or part.boxes is None or part.mask_boxes is None:
             return
-        rows = zip(self._organs, part.presence.tolist(), part.boxes, part.mask_boxes, strict=True)
+        confidence = np.full(len(self._organs), np.nan) if part.signals is None else part.signals.confidence
+        rows = zip(self._organs, part.presence.tolist(), part.boxes, part.mask_boxes, confidence.tolist(), strict=True)
         self._slices[part.index] = SlicePrompts(
             index=part.index,
             organs={
-                organ: OrganPrompt(presence=presence, source="auto", box=native_box(box), mask_box=native_box(mask_box))
-                for organ, presence, box, mask_box in rows
+                organ: OrganPrompt(
+                    presence=presence,
+                    source="auto",
+                    box=native_box(box),
+                    mask_box=native_box(mask_box),
+                    confidence=None if math.isnan(sure) else sure,
+                )
+                for organ, presence, box, mask_box, sure in rows
             },
         )
 

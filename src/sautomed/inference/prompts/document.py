@@ -75,7 +75,9 @@ class OrganPrompt(_Part):
         "of the walk; null if there was none"
     )
     mask_box: NativeBox | None = Field(description="around the mask that came out; null if it is empty")
-    confidence: Share | None = Field(None, description="of the mask; null as long as it is not computed")
+    confidence: Share | None = Field(
+        None, description="of the mask: its expected Dice by the model's probabilities; null without a mask"
+    )
     given: Given | None = Field(None, description="by a person, for this organ on this slice")
 
     @model_validator(mode="after")

@@ -63,6 +63,26 @@ class Give(_OnSlice):
         return history.do(history.now.give(self.slice, organs.index(self.organ), self.given))
 
 
+class Fill(_Line):
+    """Masks of an organ on the slices between painted ones, by slice; one undo takes all back."""
+
+    edit: Literal["fill"] = "fill"
+    organ: str
+    masks: dict[int, Mask]
+
+    def check(self, shape: tuple[int, int, int]) -> None:
+        """Raise ValueError if the line speaks of what a scan of this shape has not."""
+        for t, mask in self.masks.items():
+            _OnSlice(slice=t).check(shape)
+            mask.check(shape[1:])
+
+    def after(self, history: History, organs: Sequence[str]) -> History:
+        edits, k = history.now, organs.index(self.organ)
+        for t, mask in self.masks.items():
+            edits = edits.give(t, k, mask)
+        return history.do(edits)
+
+
 class Forget(_OnSlice):
     """Nothing is given for an organ on a slice any more."""
 
@@ -143,4 +163,4 @@ class Redo(_OfHistory):
         return history.redo()
 
 
-Line = Annotated[Give | Forget | Lock | Release | Travel | Undo | Redo, Field(discriminator="edit")]
+Line = Annotated[Give | Fill | Forget | Lock | Release | Travel | Undo | Redo, Field(discriminator="edit")]

@@ -21,8 +21,9 @@ from jaxtyping import Bool, UInt
 from sautomed.editing.changes import Change, Comparison, PropagatedSlice, compare_slices, count_change
 from sautomed.editing.corrected_volume import CorrectedVolume
 from sautomed.editing.edits import Absent, Box, Edits, FrozenSlice, Mask
+from sautomed.editing.fill import NoOverlapError, filled_masks
 from sautomed.editing.history import History
-from sautomed.editing.lines import Forget, Give, Line, Lock, Redo, Release, Travel, Undo
+from sautomed.editing.lines import Fill, Forget, Give, Line, Lock, Redo, Release, Travel, Undo
 from sautomed.editing.log import EditLog, header_of, replay
 from sautomed.editing.prompts import Prompts, automatic_prompts, session_document
 from sautomed.editing.replay import given_of
@@ -182,6 +183,31 @@ class Session:
         taken = self._pixels(mask)
         return self._give(t, organ, Mask.of(self._mask_of(self._slice(t), self._class(organ)) & ~taken))
 
+    def fill(self, first: int, last: int, organ: str) -> Change:
+        """Paint an organ on the slices between two on which it is painted, by interpolating its shape.
+
+        Slices for which something is given for the organ stay as they are, and so do locked slices and all that is
+        painted of other organs. Where it is painted on a slice between, that shape is interpolated, too.
+
+        Raises:
+            ValueError: There is no such slice or organ.
+            UsageError: It is not painted on both slices, or its masks do not overlap.
+            UnwritableTarget: The log cannot be written; then nothing was edited.
+        """
+        k, (low, high) = self._class(organ), sorted((self._slice(first), self._slice(last)))
+        for t in (low, high):
+            self._require_painted(t, organ)
+        try:
+            masks = filled_masks(self._edits, k, low, high, self.volume.spacing_mm[1:])
+        except NoOverlapError as error:
+            start, end = error.slices
+            raise UsageError(
+                f"the masks of {organ} on slices {start} and {end} do not overlap, so its way between them is not known.",
+                where=self.volume.path or "session",
+                cure=f"Paint it on more slices between {start} and {end}, so that each overlaps the next.",
+            ) from error
+        return self._do(Fill(organ=organ, masks=masks))
+
     def forget(self, t: int, organ: str) -> Change:
         """Take back what is given for an organ on slice t, wherever it has come to; raises as `give_box`."""
         self._class(organ)
@@ -329,6 +355,14 @@ class Session:
                 cure=f"Release it first: session.release({t}).",
             )
         return t
+
+    def _require_painted(self, t: int, organ: str) -> None:
+        if not self._prompts_of(t)[organ].is_painted:
+            raise UsageError(
+                f"{organ} is not painted on slice {t}, so there is no shape to fill from.",
+                where=self.volume.path or "session",
+                cure=f"Paint it there first: session.paint({t}, {organ!r}, mask).",
+            )
 
     def _pixels(self, mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
         mask = np.asarray(mask)

@@ -84,6 +84,11 @@ class OrganPrompt(_Part):
             raise ValueError('"source" is "given" if and only if something is given')
         return self
 
+    @property
+    def is_painted(self) -> bool:
+        """Whether a person gave a mask for it that has any pixel."""
+        return isinstance(self.given, GivenMask) and any(self.given.runs[1::2])
+
     def as_given(self, given: Given, shape: tuple[int, int]) -> OrganPrompt:
         """Return the prompt with something given, on a slice of this shape; what came out stays."""
         return self.model_copy(update={"source": "given", "box": _box_of(given, shape), "given": given})

@@ -2,6 +2,7 @@
 
 open_session.py      edit, which opens a session; session.py the session, changes.py what an edit changed
 edits.py             what is given and locked, as a frozen value; history.py undo and redo over such values
+fill.py              masks for the slices between painted ones
 corrected_volume.py  slices on the scan's own grid, as edits leave them
 lines.py, log.py     the log on disk, and its replay
 prompts.py           what prompted each organ; replay.py edits as they lie in FILE.prompts.json

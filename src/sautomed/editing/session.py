@@ -202,7 +202,7 @@ class Session:
         except NoOverlapError as error:
             start, end = error.slices
             raise UsageError(
-                f"the masks of {organ} on slices {start} and {end} do not overlap, so its way between them is not known.",
+                f"the masks of {organ} on slices {start} and {end} do not overlap, so its way between is not known.",
                 where=self.volume.path or "session",
                 cure=f"Paint it on more slices between {start} and {end}, so that each overlaps the next.",
             ) from error

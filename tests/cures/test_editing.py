@@ -147,8 +147,8 @@ def test_a_fill_from_a_slice_that_is_not_painted(refuse_call, painted):
 
 def test_a_fill_between_shapes_that_do_not_overlap(refuse_call, painted):
     painted.erase(7, "dark", masked(np.s_[:5, :5]))
-    refusal = refuse_call("editing/session.py fill UsageError", painted.fill, 1, 7, "dark")
-    start, end = refusal.take(r"Paint it on more slices between (\d+) and (\d+), so that each overlaps the next")
+    refusal = refuse_call("editing/fill.py filled_masks UsageError", painted.fill, 1, 7, "dark")
+    start, end = refusal.take(r"Paint the organ on more slices between (\d+) and (\d+), so that each overlaps the next")
     assert int(start) < 4 < int(end)
     painted.paint(4, "dark", masked(np.s_[2:8, 2:9]))
     refusal.works()

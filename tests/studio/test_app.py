@@ -341,8 +341,9 @@ def write_detached(header, voxels, names):
     fields = {
         "nrrd": "NRRD0004\ntype: short\ndimension: 3\nspace: left-posterior-superior\nsizes: {}\n"
         "space directions: (1,0,0) (0,1,0) (0,0,3)\nendian: little\nencoding: raw\ndata file: {}\n",
-        "mhd": "ObjectType = Image\nNDims = 3\nDimSize = {}\nElementSpacing = 1 1 3\nTransformMatrix = 1 0 0 0 1 0 0 0 1\n"
-        "ElementType = MET_SHORT\nElementByteOrderMSB = False\nElementDataFile = {}\n",
+        "mhd": "ObjectType = Image\nNDims = 3\nDimSize = {}\nElementSpacing = 1 1 3\n"
+        "TransformMatrix = 1 0 0 0 1 0 0 0 1\nElementType = MET_SHORT\n"
+        "ElementByteOrderMSB = False\nElementDataFile = {}\n",
     }["mhd" if header.suffix == ".mhd" else "nrrd"]
     header.write_text(fields.format(sizes, names))
     return header

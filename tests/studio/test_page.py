@@ -173,15 +173,15 @@ def test_by_mouse(page, studio, tmp_path):
     page.click("Eraser")
 
     # Between two painted slices the organ is filled; on the first there is nothing to fill yet.
-    fill = page.page.locator("header button", has_text="Fill between")
+    fill = page.page.locator("header button", has_text="Fill")
     playwright.expect(fill).to_be_disabled()
     page.press("Home")
     page.click("Brush")
     page.drag((4, 28), (12, 28))
     page.says("painted")
     page.click("Brush")
-    page.click("Fill between")
-    page.says("dark on slice 1: filled to slice 4")
+    page.click("Fill")
+    page.says("filled from there to slice 4")
     assert all((session.label_slice(t) == 5)[27, 5:12].all() for t in (1, 2))
     playwright.expect(fill).to_be_disabled()
     for _ in range(2):
@@ -241,7 +241,7 @@ def test_by_keyboard_alone(page, studio, tmp_path):
     page.press("ArrowUp", "ArrowUp", "ArrowUp", "p", "Enter", "Escape")
     page.says("dark on slice 6: painted")
     page.press("ArrowDown", "i")
-    page.says("dark on slice 3: filled to slice 6")
+    page.says("dark on slice 3: filled from there to slice 6")
     assert (session.label_slice(4) == 5)[16, 20]
     page.press("u")
     page.says("Undone")

@@ -12,6 +12,7 @@ from torch import Tensor
 from sautomed.editing.edits import Box, Edits, Mask
 from sautomed.inference.segmenting import SegmentedSlice
 from sautomed.inference.volume_walk import VolumeWalk
+from sautomed.model.boxes import inside_boxes
 from sautomed.model.corrections import CorrectedWalk, Correction
 from sautomed.model.given import GivenPrompts
 
@@ -67,15 +68,5 @@ def _native_limits(given: object, shape: tuple[int, int]) -> tuple[Bool[np.ndarr
     if isinstance(given, Mask):
         return given.pixels, given.pixels
     if isinstance(given, Box):
-        return inside_box(given.box, shape), nowhere
+        return inside_boxes(torch.tensor(given.box, dtype=torch.float64), *shape).numpy(), nowhere
     return nowhere, nowhere  # absent
-
-
-def inside_box(box: tuple[float, float, float, float], shape: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
-    """Return the pixels whose centre lies in a box; a box thinner than a pixel is widened to one."""
-
-    def line(low: float, high: float, length: int) -> Bool[np.ndarray, " n"]:
-        middle, reach = (low + high) / 2, max((high - low) / 2, 0.5)
-        return np.abs(np.arange(length) + 0.5 - middle) <= reach
-
-    return line(box[1], box[3], shape[0])[:, None] & line(box[0], box[2], shape[1])

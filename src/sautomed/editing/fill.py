@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.ndimage import distance_transform_edt
 
 from sautomed.editing.edits import Edits, Mask
+from sautomed.errors import UsageError
 
 
-class NoOverlapError(Exception):
-    """An organ's masks on two painted slices have no pixel in common, so nothing is known of its way between them.
-
-    Attributes:
-        slices: The two.
-    """
-
-    def __init__(self, *slices: int):
-        super().__init__(*slices)
-        self.slices = slices
-
-
-def filled_masks(edits: Edits, k: int, first: int, last: int, spacing_mm: tuple[float, float]) -> dict[int, Mask]:
+def filled_masks(
+    edits: Edits, k: int, first: int, last: int, spacing_mm: tuple[float, float], where: str | Path
+) -> dict[int, Mask]:
     """Return masks of class k for slices between `first` and `last`, by slice.
 
     Each gap between two slices on which the class is painted, with nothing given for it between them, is filled.
@@ -31,8 +23,9 @@ def filled_masks(edits: Edits, k: int, first: int, last: int, spacing_mm: tuple[
 
     Args:
         spacing_mm: Of rows and of columns.
+        where: The scan, for messages.
     Raises:
-        NoOverlapError: The masks at the two ends of a gap do not overlap.
+        UsageError: The masks at the two ends of a gap do not overlap, so that nothing is known of the way between.
     """
     given = {t: found.given for (t, of), found in edits.corrections.given.items() if of == k and first <= t <= last}
     found = {}
@@ -41,7 +34,11 @@ def filled_masks(edits: Edits, k: int, first: int, last: int, spacing_mm: tuple[
         if end - start < 2 or len(masks) < 2 or not all(mask.any() for mask in masks):
             continue
         if not (masks[0] & masks[1]).any():
-            raise NoOverlapError(start, end)
+            raise UsageError(
+                f"the shapes painted on slices {start} and {end} do not overlap, so the way between them is not known.",
+                where=where,
+                cure=f"Paint the organ on more slices between {start} and {end}, so that each overlaps the next.",
+            )
         shapes = masks_between(masks[0], masks[1], end - start - 1, spacing_mm)
         for t, shape in enumerate(shapes, start=start + 1):
             if t not in edits.locked:

@@ -53,7 +53,7 @@ export class Editor {
       return say(`${scan.nameOf(organ)}: nothing to fill. Paint it on two slices; those between them can be filled.`);
     }
     const [slice, last] = gap;
-    return this.edit({ kind: "fill", slice, last, organ }, `filled to slice ${last + 1}`);
+    return this.edit({ kind: "fill", slice, last, organ }, `filled from there to slice ${last + 1}`);
   }
 
   edit(change, what) {

@@ -1,13 +1,13 @@
 // Everything around the planes: buttons, organs, facts and settings.
 
-import { byId, keyButton, label, make } from "./dom.js";
+import { byId, keyButton, label, make, oncePerFrame } from "./dom.js";
 
 const PERCENT = (x) => (x === null || x === undefined ? "not known" : `${Math.round(100 * x)} %`);
 
 export class Panels {
   constructor(studio) {
     this.studio = studio;
-    this.due = false;
+    this.request = oncePerFrame(() => { if (this.studio.scan) this.draw(); });
     const act = (work) => () => { if (studio.scan) { work(); byId("plane-0").focus({ preventScroll: true }); } };
     const button = (text, key, work, title) => keyButton(text, key, act(work), { title });
     this.tools = {
@@ -15,7 +15,7 @@ export class Panels {
       brush: button("Brush", "p", () => studio.use("brush"), "Add pixels to the organ"),
       eraser: button("Eraser", "e", () => studio.use("eraser"), "Take pixels from the organ"),
     };
-    this.fill = button("Fill between", "i", () => studio.editor.fill(), "Fill the organ on the slices between those on which it is painted");
+    this.fill = button("Fill", "i", () => studio.editor.fill(), "Fill the organ on the slices between those on which it is painted");
     this.absent = button("Not here", "x", () => studio.editor.absent(), "The organ is not on this slice");
     this.forget = button("Forget", "f", () => studio.editor.forget(), "Take back what was given for the organ on this slice");
     this.lock = button("Lock", "l", () => studio.editor.toggleLock(), "Keep the slice as it is");
@@ -89,15 +89,6 @@ export class Panels {
   until(scan) {
     const number = Number(byId("until").value);
     return Number.isInteger(number) && number >= 1 && number <= scan.depth ? number - 1 : null;
-  }
-
-  request() {
-    if (this.due) return;
-    this.due = true;
-    requestAnimationFrame(() => {
-      this.due = false;
-      if (this.studio.scan) this.draw();
-    });
   }
 
   draw() {

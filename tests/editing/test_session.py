@@ -15,8 +15,10 @@ from sautomed.scans import read_labels
 
 from .conftest import ORGANS, make_volume
 from .operations import (
+    COLUMNS,
     DEPTH,
     GIVING,
+    ROWS,
     Operation,
     anything,
     boxes,
@@ -312,10 +314,10 @@ def test_a_fill_paints_what_nobody_touched_between_painted_slices_and_nothing_el
     for t in set(range(DEPTH)) - {t for t, _ in filled}:
         assert np.array_equal(session.label_slice(t), was[t])
     for t, _ in filled:
-        assert np.array_equal(mask_of(session, t, organ), session.given[t, organ].pixels)
+        assert np.array_equal(mask_of(session, t, organ), session.given[t, organ].pixels((ROWS, COLUMNS)))
         for other in session.prompts[t]:
             if other != organ and session.prompts[t][other].is_painted:
-                assert np.array_equal(mask_of(session, t, other), session.given[t, other].pixels)
+                assert np.array_equal(mask_of(session, t, other), session.given[t, other].pixels((ROWS, COLUMNS)))
 
 
 def test_a_fill_goes_from_shape_to_shape_and_is_one_undo(session):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool
 
-from sautomed.editing.edits import Box
+from sautomed.inference.prompts.document import GivenBox
 
 
 class Arguments:
@@ -34,13 +34,13 @@ class Arguments:
             raise ValueError(f"no organ {name!r}; there are {', '.join(self._organs)}")
         return self._organs.index(name)
 
-    def box(self, box: tuple[float, float, float, float]) -> Box:
+    def box(self, box: tuple[float, float, float, float]) -> GivenBox:
         """Return the part of a box that is within a slice."""
         rows, columns = self._slice_shape
         x0, y0, x1, y1 = np.clip(np.array(box, float), 0, (columns, rows, columns, rows)).tolist()
         if not (x0 < x1 and y0 < y1):
             raise ValueError("a box has no area within the slice: it is x0 y0 x1 y1 with x0 < x1 and y0 < y1")
-        return Box(box=(x0, y0, x1, y1))
+        return GivenBox(box=(x0, y0, x1, y1))
 
     def mask(self, mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
         """Return a mask of a slice."""

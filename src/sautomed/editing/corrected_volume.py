@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Bool, Float, UInt
 from torch import Tensor
 
-from sautomed.editing.edits import Box, Edits, Mask
+from sautomed.editing.edits import Edits
+from sautomed.inference.prompts.document import GivenBox, GivenMask
 from sautomed.inference.segmenting import SegmentedSlice
 from sautomed.inference.volume_walk import VolumeWalk
 from sautomed.model.boxes import inside_boxes
@@ -52,21 +53,22 @@ class CorrectedVolume:
     def _prompts_of(self, correction: Correction) -> GivenPrompts:
         given, k, side = correction.given, correction.k, self.view.fit.size
         nothing = GivenPrompts.nothing(self.classes, (side, side), self.walk.device)
-        if isinstance(given, Mask):
-            return nothing.mask(k, self.view.network_mask(given.pixels))
-        if isinstance(given, Box):
+        if isinstance(given, GivenMask):
+            return nothing.mask(k, self.view.network_mask(given.pixels(self.view.fit.native)))
+        if isinstance(given, GivenBox):
             return nothing.here(k, self._network_box(given))
         return nothing.not_here(k)
 
-    def _network_box(self, given: Box) -> Float[Tensor, " 4"]:
+    def _network_box(self, given: GivenBox) -> Float[Tensor, " 4"]:
         return self.view.network_boxes(np.array([given.box], np.float32))[0][0]
 
 
 def _native_limits(given: object, shape: tuple[int, int]) -> tuple[Bool[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
     """Return where an organ may be, and where it certainly is."""
     nowhere = np.zeros(shape, bool)
-    if isinstance(given, Mask):
-        return given.pixels, given.pixels
-    if isinstance(given, Box):
+    if isinstance(given, GivenMask):
+        mask = given.pixels(shape)
+        return mask, mask
+    if isinstance(given, GivenBox):
         return inside_boxes(torch.tensor(given.box, dtype=torch.float64), *shape).numpy(), nowhere
     return nowhere, nowhere  # absent

@@ -9,28 +9,37 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.ndimage import distance_transform_edt
 
-from sautomed.editing.edits import Edits, Mask
+from sautomed.editing.edits import Edits
 from sautomed.errors import UsageError
+from sautomed.inference.prompts.document import GivenMask
 
 
 def filled_masks(
-    edits: Edits, k: int, first: int, last: int, spacing_mm: tuple[float, float], where: str | Path
-) -> dict[int, Mask]:
-    """Return masks of class k for slices between `first` and `last`, by slice.
+    edits: Edits,
+    k: int,
+    ends: tuple[int, int],
+    shape: tuple[int, int],
+    spacing_mm: tuple[float, float],
+    where: str | Path,
+) -> dict[int, GivenMask]:
+    """Return masks of class k for slices between two, by slice.
 
     Each gap between two slices on which the class is painted, with nothing given for it between them, is filled.
     Locked slices are left out, and pixels that are painted of other classes stay theirs.
 
     Args:
+        ends: The two slices, the smaller first.
+        shape: Rows and columns.
         spacing_mm: Of rows and of columns.
         where: The scan, for messages.
     Raises:
         UsageError: The masks at the two ends of a gap do not overlap, so that nothing is known of the way between.
     """
-    given = {t: found.given for (t, of), found in edits.corrections.given.items() if of == k and first <= t <= last}
+    low, high = ends
+    given = {t: found.given for (t, of), found in edits.corrections.given.items() if of == k and low <= t <= high}
     found = {}
     for start, end in pairwise(sorted(given)):
-        masks = [item.pixels for item in (given[start], given[end]) if isinstance(item, Mask)]
+        masks = [item.pixels(shape) for item in (given[start], given[end]) if isinstance(item, GivenMask)]
         if end - start < 2 or len(masks) < 2 or not all(mask.any() for mask in masks):
             continue
         if not (masks[0] & masks[1]).any():
@@ -39,10 +48,10 @@ def filled_masks(
                 where=where,
                 cure=f"Paint the organ on more slices between {start} and {end}, so that each overlaps the next.",
             )
-        shapes = masks_between(masks[0], masks[1], end - start - 1, spacing_mm)
-        for t, shape in enumerate(shapes, start=start + 1):
+        between = masks_between(masks[0], masks[1], end - start - 1, spacing_mm)
+        for t, mask in enumerate(between, start=start + 1):
             if t not in edits.locked:
-                found[t] = Mask.of(shape & ~_painted_of_others(edits, t, shape))
+                found[t] = GivenMask.of(mask & ~_painted_of_others(edits, t, shape))
     return found
 
 
@@ -69,10 +78,10 @@ def _signed_distance_mm(mask: Bool[np.ndarray, "h w"], spacing_mm: tuple[float, 
     return (inside - outside)[1:-1, 1:-1]
 
 
-def _painted_of_others(edits: Edits, t: int, shape: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+def _painted_of_others(edits: Edits, t: int, shape: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
     """Return the pixels of slice t that masks are given for; the class itself has none there."""
-    painted = np.zeros_like(shape)
+    painted = np.zeros(shape, bool)
     for correction in edits.corrections.at(t).values():
-        if isinstance(correction.given, Mask):
-            painted |= correction.given.pixels
+        if isinstance(correction.given, GivenMask):
+            painted |= correction.given.pixels(shape)
     return painted

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sautomed.editing.edits import FrozenSlice, Given, Mask
+from sautomed.editing.edits import FrozenSlice
 from sautomed.editing.history import History
+from sautomed.inference.prompts.document import Given, GivenMask, check_given
 
 VERSION = 1  # of the format; another one is refused
 
@@ -56,8 +57,7 @@ class Give(_OnSlice):
 
     def check(self, shape: tuple[int, int, int]) -> None:
         super().check(shape)
-        if isinstance(self.given, Mask):
-            self.given.check(shape[1:])
+        check_given(self.given, shape[1], shape[2], f"{self.organ} on slice {self.slice}")
 
     def after(self, history: History, organs: Sequence[str]) -> History:
         return history.do(history.now.give(self.slice, organs.index(self.organ), self.given))
@@ -68,13 +68,13 @@ class Fill(_Line):
 
     edit: Literal["fill"] = "fill"
     organ: str
-    masks: dict[int, Mask]
+    masks: dict[int, GivenMask]
 
     def check(self, shape: tuple[int, int, int]) -> None:
         """Raise ValueError if the line speaks of what a scan of this shape has not."""
         for t, mask in self.masks.items():
             _OnSlice(slice=t).check(shape)
-            mask.check(shape[1:])
+            check_given(mask, shape[1], shape[2], f"{self.organ} on slice {t}")
 
     def after(self, history: History, organs: Sequence[str]) -> History:
         edits, k = history.now, organs.index(self.organ)

@@ -21,18 +21,17 @@ from jaxtyping import Bool, UInt
 from sautomed.editing.arguments import Arguments
 from sautomed.editing.changes import Change, Comparison, PropagatedSlice, compare_slices, count_change
 from sautomed.editing.corrected_volume import CorrectedVolume
-from sautomed.editing.edits import Absent, Box, Edits, FrozenSlice, Mask
+from sautomed.editing.edits import Edits, FrozenSlice, given_of
 from sautomed.editing.fill import filled_masks
 from sautomed.editing.history import History
 from sautomed.editing.lines import Fill, Forget, Give, Line, Lock, Redo, Release, Travel, Undo
 from sautomed.editing.log import EditLog, header_of, replay
 from sautomed.editing.prompts import Prompts, automatic_prompts, session_document
-from sautomed.editing.replay import given_of
 from sautomed.editing.shown_volume import ShownVolume
 from sautomed.errors import UsageError
 from sautomed.inference.memory import CORRECTION_BYTES, FEATURE_BYTES
 from sautomed.inference.model import Model
-from sautomed.inference.prompts.document import OrganPrompt, SlicePrompts
+from sautomed.inference.prompts.document import Given, GivenAbsence, GivenMask, OrganPrompt, SlicePrompts
 from sautomed.inference.prompts.file import write_prompts
 from sautomed.inference.segmenting import OnSlice
 from sautomed.scans import ReadOptions
@@ -128,7 +127,7 @@ class Session:
 
     @property
     def given(self) -> dict[tuple[int, str], Hashable]:
-        """What is given, by slice and organ: a `Box`, `Absent` or a `Mask`."""
+        """What is given, by slice and organ: a `GivenBox`, `GivenAbsence` or `GivenMask`."""
         return {(t, self._names[k]): found.given for (t, k), found in self._edits.corrections.given.items()}
 
     @property
@@ -160,17 +159,17 @@ class Session:
 
     def absent(self, t: int, organ: str) -> Change:
         """Say that an organ is not on slice t; raises as `give_box`."""
-        return self._give(t, organ, Absent())
+        return self._give(t, organ, GivenAbsence())
 
     def paint(self, t: int, organ: str, mask: Bool[np.ndarray, "h w"]) -> Change:
         """Add pixels to an organ on slice t; its whole mask there is then given. Raises as `give_box`."""
         added = self._valid.mask(mask)
-        return self._give(t, organ, Mask.of(self._mask_of(self._valid.slice(t), self._valid.organ(organ)) | added))
+        return self._give(t, organ, GivenMask.of(self._mask_of(t, organ) | added))
 
     def erase(self, t: int, organ: str, mask: Bool[np.ndarray, "h w"]) -> Change:
         """Take pixels from an organ on slice t; its whole mask there is then given. Raises as `give_box`."""
         taken = self._valid.mask(mask)
-        return self._give(t, organ, Mask.of(self._mask_of(self._valid.slice(t), self._valid.organ(organ)) & ~taken))
+        return self._give(t, organ, GivenMask.of(self._mask_of(t, organ) & ~taken))
 
     def fill(self, first: int, last: int, organ: str) -> Change:
         """Paint an organ on the slices between two on which it is painted, by interpolating its shape.
@@ -186,7 +185,8 @@ class Session:
         k, (low, high) = self._valid.organ(organ), sorted((self._valid.slice(first), self._valid.slice(last)))
         for t in (low, high):
             self._require_painted(t, organ)
-        masks = filled_masks(self._edits, k, low, high, self.volume.spacing_mm[1:], self._where)
+        shape, spacing_mm = self.volume.array.shape[1:], self.volume.spacing_mm[1:]
+        masks = filled_masks(self._edits, k, (low, high), shape, spacing_mm, self._where)
         return self._do(Fill(organ=organ, masks=masks))
 
     def forget(self, t: int, organ: str) -> Change:
@@ -268,7 +268,7 @@ class Session:
     def _where(self) -> str | Path:
         return self.volume.path or "session"
 
-    def _give(self, t: int, organ: str, given: Box | Absent | Mask) -> Change:
+    def _give(self, t: int, organ: str, given: Given) -> Change:
         self._valid.organ(organ)
         return self._do(Give(slice=self._unlocked(t), organ=organ, given=given))
 
@@ -306,8 +306,8 @@ class Session:
         given = self._edits.corrections.given
         return tuple(k for k in classes if (to, k) not in given and self._shown.travels(given[t, k], to))
 
-    def _mask_of(self, t: int, k: int) -> Bool[np.ndarray, "h w"]:
-        return self._shown.labels[t] == sorted(self.organs)[k]
+    def _mask_of(self, t: int, organ: str) -> Bool[np.ndarray, "h w"]:
+        return self.label_slice(t) == sorted(self.organs)[self._valid.organ(organ)]
 
     def _unlocked(self, t: int) -> int:
         if self._valid.slice(t) in self._edits.locked:

@@ -5,6 +5,7 @@ import json
 import os
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import sautomed
@@ -118,4 +119,36 @@ def test_a_locked_slice(refuse_call, open_session):  # noqa: F811
     session.lock(3)
     refusal = refuse_call("editing/session.py _unlocked UsageError", session.absent, 3, "dark")
     session.release(int(refusal.take(r"session\.release\((\d+)\)")))
+    refusal.works()
+
+
+@pytest.fixture
+def painted(open_session):  # noqa: F811
+    """Return a session in which an organ is painted on two slices, at two ends of them."""
+    session, everywhere = open_session(), np.ones((20, 24), bool)
+    for t, place in ((1, np.s_[2:5, 2:5]), (7, np.s_[4:8, 4:9])):
+        session.erase(t, "dark", everywhere)
+        session.paint(t, "dark", masked(place))
+    return session
+
+
+def masked(place):
+    mask = np.zeros((20, 24), bool)
+    mask[place] = True
+    return mask
+
+
+def test_a_fill_from_a_slice_that_is_not_painted(refuse_call, painted):
+    refusal = refuse_call("editing/session.py _require_painted UsageError", painted.fill, 1, 6, "dark")
+    t, organ = refusal.take(r"session\.paint\((\d+), '(\w+)', mask\)")
+    painted.paint(int(t), organ, masked(np.s_[2:5, 2:5]))
+    refusal.works()
+
+
+def test_a_fill_between_shapes_that_do_not_overlap(refuse_call, painted):
+    painted.erase(7, "dark", masked(np.s_[:5, :5]))
+    refusal = refuse_call("editing/fill.py filled_masks UsageError", painted.fill, 1, 7, "dark")
+    start, end = refusal.take(r"Paint the organ on more slices between (\d+) and (\d+), so that each overlaps the next")
+    assert int(start) < 4 < int(end)
+    painted.paint(4, "dark", masked(np.s_[2:8, 2:9]))
     refusal.works()

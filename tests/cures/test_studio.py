@@ -8,6 +8,7 @@ import pytest
 from sautomed.studio import require_packages
 
 from ..bad_input.conftest import write
+from ..scans.dicom.build import make_series
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,6 +58,23 @@ def test_a_scan_that_is_a_link_out_of_the_folder(refuse_call, tmp_path):
     folder = ScanFolder(tmp_path / "scans", tmp_path / "out")
     refusal = refuse_call("studio/folder.py path_of MissingFile", folder.path_of, "a")
     assert ScanFolder(Path(refusal.take(r"Start with -i (\S+)\.$")), tmp_path / "out").path_of("a") == scan
+
+
+def test_a_scan_with_a_file_that_is_a_link_out_of_the_folder(refuse_call, tmp_path):
+    from sautomed.studio.folder import ScanFolder
+
+    make_series(tmp_path / "scans" / "series")
+    write(tmp_path / "scans" / "a.nii.gz")
+    first = sorted((tmp_path / "scans" / "series").iterdir())[0]
+    first.rename(tmp_path / "first.dcm")
+    first.symlink_to(tmp_path / "first.dcm")
+    folder = ScanFolder(tmp_path / "scans", tmp_path / "out")
+    refusal = refuse_call("studio/folder.py path_of MissingFile 2", folder.path_of, "series")
+    link = Path(refusal.take(r"Replace the link (\S+) by the file that it leads to"))
+    target = link.resolve()
+    link.unlink()
+    shutil.copy(target, link)
+    refusal.works()
 
 
 def test_notes_that_are_not_the_pages(refuse_call, tmp_path):

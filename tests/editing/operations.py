@@ -28,7 +28,7 @@ class Operation:
         """Do it, as far as the session lets a person; returns whether it does."""
         try:
             self._run(session)
-        except UsageError:  # the slice is locked
+        except UsageError:  # the slice is locked, or two shapes do not overlap
             return False
         return True
 
@@ -43,6 +43,9 @@ class Operation:
                 getattr(session, self.name)(t, organ)
             case "paint" | "erase":
                 getattr(session, self.name)(t, organ, self.brush)
+            case "fill":
+                if painted := painted_slices(session, organ):
+                    session.fill(painted[0], painted[-1], organ)
             case "give_box":
                 session.give_box(t, organ, self.box)
             case "propagate":
@@ -56,6 +59,10 @@ class Operation:
     def touches(self):
         """The slice for which something is given, if this is such an operation."""
         return self.slice if self.name in ("give_box", "absent", "paint", "erase", "forget") else None
+
+
+def painted_slices(session, organ):
+    return [t for t in range(DEPTH) if session.prompts[t][organ].is_painted]
 
 
 def rectangle(x0, y0, x1, y1):
@@ -86,6 +93,6 @@ def operations(*names):
 
 
 GIVING = ("give_box", "absent", "paint", "erase")
-edits = operations(*GIVING, "propagate", "forget", "lock", "release")
-anything = operations(*GIVING, "propagate", "propagate", "forget", "lock", "release", "undo", "redo")
+edits = operations(*GIVING, "fill", "propagate", "forget", "lock", "release")
+anything = operations(*GIVING, "fill", "propagate", "propagate", "forget", "lock", "release", "undo", "redo")
 sequences = st.lists(anything, max_size=8)

@@ -14,9 +14,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from sautomed import errors
-from sautomed.editing.edits import Absent, Mask
+from sautomed.editing.edits import FrozenSlice
 from sautomed.editing.lines import Give, Header, Undo
 from sautomed.editing.log import NAME, EditLog, scan_hash
+from sautomed.inference.prompts.document import GivenAbsence, GivenMask
 
 from .operations import Operation, rectangle, sequences
 
@@ -25,7 +26,7 @@ few = hypothesis_settings(max_examples=12)
 
 
 def line(number=0):
-    return Give(slice=number, organ="bright", given=Absent())
+    return Give(slice=number, organ="bright", given=GivenAbsence())
 
 
 def write(folder, *lines):
@@ -111,17 +112,21 @@ def test_a_line_that_speaks_of_what_is_not_there_is_refused_and_the_log_is_free_
     with open_session(folder=tmp_path) as session:
         session.absent(3, "dark")
     whole = (tmp_path / NAME).read_bytes()
-    mask = Mask.of(np.ones((3, 3), bool)).model_dump(mode="json")
-    bomb = mask | {"shape": [20, 24], "packed": Mask.of(np.zeros((9000, 9000), bool)).packed}
+    mask = {"kind": "mask", "runs": [0, 9]}
+    bomb = {"kind": "mask", "runs": [0, 10**18]}
+    bomb_of_labels = FrozenSlice.of(np.zeros((9000, 9000), np.uint8)).packed
     for bad in (
-        {"edit": "give", "slice": 99, "organ": "dark", "given": {"kind": "absent"}},
-        {"edit": "give", "slice": 1, "organ": "liver", "given": {"kind": "absent"}},
+        {"edit": "give", "slice": 99, "organ": "dark", "given": {"kind": "not here"}},
+        {"edit": "give", "slice": 1, "organ": "liver", "given": {"kind": "not here"}},
         {"edit": "give", "slice": 1, "organ": "dark", "given": mask},
         {"edit": "give", "slice": 1, "organ": "dark", "given": bomb},
-        {"edit": "give", "slice": 1, "organ": "dark", "given": mask | {"shape": [20, 24], "packed": "AAAA"}},
+        {"edit": "give", "slice": 1, "organ": "dark", "given": {"kind": "box", "box": [1.0, 1.0, 99.0, 9.0]}},
+        {"edit": "fill", "organ": "dark", "masks": {"99": {"kind": "mask", "runs": [480]}}},
+        {"edit": "fill", "organ": "dark", "masks": {"1": mask}},
         {"edit": "travel", "slice": 1, "organs": ["dark"], "to": 2, "goes_on": False},
         {"edit": "travel", "slice": 3, "organs": ["dark"], "to": 99, "goes_on": False},
         {"edit": "lock", "slice": 1, "labels": {"shape": [3, 3], "dtype": "uint8", "packed": "AAAA"}},
+        {"edit": "lock", "slice": 1, "labels": {"shape": [20, 24], "dtype": "uint8", "packed": bomb_of_labels}},
         {"edit": "dance"},
     ):
         (tmp_path / NAME).write_bytes(whole + json.dumps(bad).encode() + b"\n")
@@ -195,7 +200,7 @@ def test_a_process_that_is_killed_loses_no_line_that_it_acknowledged(tmp_path, s
     child = os.fork()
     if child == 0:  # pragma: no cover
         log, number = EditLog(tmp_path, HEADER), 0
-        mask = Mask.of(np.random.default_rng(seed).random((64, 64)) < 0.5)
+        mask = GivenMask.of(np.random.default_rng(seed).random((64, 64)) < 0.5)
         while True:
             log.append(Give(slice=number, organ="dark", given=mask))
             os.write(theirs, b".")
@@ -227,5 +232,5 @@ def test_the_hash_of_a_scan_is_of_its_voxels_and_their_place(volume):
 
 def test_masks_and_labels_come_back_from_their_text():
     mask = rectangle(3, 4, 9, 8)
-    again = Give.model_validate_json(Give(slice=0, organ="dark", given=Mask.of(mask)).model_dump_json())
-    assert np.array_equal(again.given.pixels, mask)
+    again = Give.model_validate_json(Give(slice=0, organ="dark", given=GivenMask.of(mask)).model_dump_json())
+    assert np.array_equal(again.given.pixels(mask.shape), mask)

@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sautomed.editing.corrected_volume import CorrectedVolume
-from sautomed.editing.edits import Absent, Box, Edits, FrozenSlice, Mask
+from sautomed.editing.edits import Edits, FrozenSlice
 from sautomed.editing.replay import as_recorded, edits_of, slices_replayed, with_edits
 from sautomed.inference.batch.backoff import segment_with_backoff
 from sautomed.inference.model import with_chunk, with_walk
 from sautomed.inference.prompts.collect import PromptCollector, prompts_document, scan_identity
-from sautomed.inference.prompts.document import PromptsDocument
+from sautomed.inference.prompts.document import GivenAbsence, GivenMask, PromptsDocument
 from sautomed.inference.prompts.file import prompts_text
 from sautomed.scans import ReadOptions
 
@@ -51,11 +51,11 @@ def edits(draw, least=0, most=40):
     for kind in draw(st.lists(st.sampled_from(KINDS), min_size=least, max_size=most)):
         t, k = draw(slices), draw(classes)
         if kind == "box":
-            found = found.give(t, k, Box(box=draw(given_boxes(SHAPE)).box))
+            found = found.give(t, k, draw(given_boxes(SHAPE)))
         elif kind == "absent":
-            found = found.give(t, k, Absent())
+            found = found.give(t, k, GivenAbsence())
         elif kind == "mask":
-            found = found.give(t, k, Mask.of(draw(masks(SHAPE))))
+            found = found.give(t, k, GivenMask.of(draw(masks(SHAPE))))
         elif kind == "forget":
             found = found.forget(t, k)
         elif kind == "travel" and (t, k) in found.corrections.given:
@@ -114,7 +114,7 @@ def test_what_is_replayed_is_what_the_document_says(model, volume, automatic):
     """The document of the replayed result, with its edits, replays to itself."""
     mask = np.zeros((ROWS, COLUMNS), bool)
     mask[4:9, 5:20] = True
-    found = Edits().give(2, 0, Mask.of(mask)).give(4, 1, Absent()).travel(2, (0,), 3)
+    found = Edits().give(2, 0, GivenMask.of(mask)).give(4, 1, GivenAbsence()).travel(2, (0,), 3)
     done = []
     slices_of = slices_replayed(with_edits(automatic, found))
     segmented = segment_with_backoff(model, volume, lambda n, total: done.append(n), slices_of)
@@ -142,7 +142,7 @@ def test_the_walk_and_the_chunk_are_those_of_the_document(model, automatic):
 def test_a_locked_slice_stays_as_it_was(model, volume, automatic):
     labels = np.zeros((ROWS, COLUMNS), np.uint8)
     labels[3:5, 2:30], labels[5, 2:30] = 1, 5
-    found = Edits().lock(1, FrozenSlice.of(labels)).give(2, 0, Absent())
+    found = Edits().lock(1, FrozenSlice.of(labels)).give(2, 0, GivenAbsence())
     segmented = segment_with_backoff(model, volume, slices_of=slices_replayed(with_edits(automatic, found)))
     np.testing.assert_array_equal(segmented.labels.array[1], labels)
     assert replace(found, locked={}) != edits_of(with_edits(automatic, found)) == found

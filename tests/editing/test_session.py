@@ -14,7 +14,20 @@ from sautomed.inference.prompts.file import read_prompts
 from sautomed.scans import read_labels
 
 from .conftest import ORGANS, make_volume
-from .operations import DEPTH, GIVING, Operation, anything, boxes, edits, operations, rectangle, sequences
+from .operations import (
+    COLUMNS,
+    DEPTH,
+    GIVING,
+    ROWS,
+    Operation,
+    anything,
+    boxes,
+    edits,
+    operations,
+    painted_slices,
+    rectangle,
+    sequences,
+)
 
 VALUES = {organ: value for value, organ in ORGANS.items()}
 slices = st.integers(0, DEPTH - 1)
@@ -81,7 +94,7 @@ def test_a_locked_slice_never_changes(open_session, before, t, sequence):
     for operation in sequence:
         if operation.name in ("undo", "redo") or (operation.name, operation.slice) == ("release", t):
             continue
-        assert operation.run(session) == (operation.touches not in session.locked)
+        assert operation.run(session) == (operation.touches not in session.locked) or operation.name == "fill"
         assert np.array_equal(session.label_slice(t), was)
     assert t in session.locked
 
@@ -96,7 +109,7 @@ def test_a_painted_slice_never_changes_by_what_is_done_elsewhere(open_session, b
     session.paint(t, organ, rectangle(*box))
     was = session.label_slice(t)
     for operation in sequence:
-        if operation.name not in ("undo", "redo") and operation.touches != t:
+        if operation.name not in ("undo", "redo", "fill") and operation.touches != t:
             operation.run(session)
             assert np.array_equal(session.label_slice(t), was)
 
@@ -275,6 +288,80 @@ def test_a_propagation_ends_when_the_session_is_edited_meanwhile(session):
     assert np.array_equal(shown(session), now)
 
 
+# --- filling between painted slices ---
+
+
+@drawn(sequences, organs, st.lists(st.tuples(slices, boxes), min_size=2, max_size=4))
+@few
+def test_a_fill_paints_what_nobody_touched_between_painted_slices_and_nothing_else(
+    open_session, before, organ, strokes
+):
+    session = open_session()
+    for operation in before:
+        operation.run(session)
+    for t, box in strokes:
+        Operation("paint", t, organ, box).run(session)
+    was, given = shown(session), session.given
+    painted = painted_slices(session, organ)
+    if not painted or not Operation("fill", organ=organ).run(session):
+        assert np.array_equal(shown(session), was)  # it was refused
+        return
+    filled = session.given.keys() - given.keys()
+    assert {place: session.given[place] for place in given} == given
+    assert {name for _, name in filled} <= {organ}
+    touched = {t for t, name in given if name == organ} | set(session.locked)
+    assert {t for t, _ in filled}.isdisjoint(touched)
+    for t in set(range(DEPTH)) - {t for t, _ in filled}:
+        assert np.array_equal(session.label_slice(t), was[t])
+    for t, _ in filled:
+        assert np.array_equal(mask_of(session, t, organ), session.given[t, organ].pixels((ROWS, COLUMNS)))
+        for other in session.prompts[t]:
+            if other != organ and session.prompts[t][other].is_painted:
+                assert np.array_equal(mask_of(session, t, other), session.given[t, other].pixels((ROWS, COLUMNS)))
+
+
+def test_a_fill_goes_from_shape_to_shape_and_is_one_undo(session):
+    session.erase(1, "bright", rectangle(0, 0, 24, 20))
+    session.paint(1, "bright", rectangle(4, 4, 8, 16))
+    session.erase(7, "bright", rectangle(0, 0, 24, 20))
+    session.paint(7, "bright", rectangle(4, 4, 20, 16))
+    before = shown(session)
+    change = session.fill(7, 1, "bright")
+    assert change.slices == (2, 3, 4, 5, 6)
+    widths = [np.flatnonzero(mask_of(session, t, "bright").any(0)).size for t in range(1, 8)]
+    assert widths == sorted(widths)
+    assert widths[3] in (9, 10)  # half way from 4 to 16
+    assert session.prompts[4]["bright"].source == "given"
+    assert session.fill(1, 7, "bright").slices == ()  # nothing is left to fill
+    assert [part.index for part in session.propagate(4, "up")] == []  # the next slice has something given, too
+    session.undo()
+    assert np.array_equal(shown(session), before)
+
+
+def test_a_slice_that_is_given_otherwise_ends_a_gap(session):
+    for t in (1, 7):
+        session.paint(t, "bright", rectangle(4, 4, 8, 16))
+    session.absent(4, "bright")
+    assert session.fill(1, 7, "bright").slices == ()
+    session.forget(4, "bright")
+    session.lock(3)
+    session.paint(5, "bright", rectangle(4, 4, 8, 16))
+    session.fill(1, 7, "bright")
+    assert {t for t, _ in session.given} == {1, 2, 4, 5, 6, 7}
+
+
+@pytest.mark.parametrize(("end", "fault"), [(5, "not painted on slice 5"), (7, "do not overlap")])
+def test_without_shapes_that_overlap_there_is_nothing_to_fill_from(session, end, fault):
+    for t in (1, 7):
+        session.erase(t, "bright", rectangle(0, 0, 24, 20))
+    session.paint(1, "bright", rectangle(1, 1, 4, 4))
+    session.paint(7, "bright", rectangle(10, 10, 14, 14))
+    before = shown(session)
+    with pytest.raises(sautomed.errors.UsageError, match=fault):
+        session.fill(1, end, "bright")
+    assert np.array_equal(shown(session), before)
+
+
 # --- the trunk ---
 
 
@@ -350,6 +437,7 @@ def test_label_slices_cannot_be_written_to(session):
         ("shape of a slice", lambda s: s.paint(0, "dark", np.zeros((2, 2), bool))),
         ("shape of a slice", lambda s: s.erase(0, "dark", np.zeros((24, 20), bool))),
         ("no slice 9", lambda s: next(s.propagate(9))),
+        ("no slice 9", lambda s: s.fill(0, 9, "dark")),
     ],
 )
 def test_what_cannot_be_is_refused_and_changes_nothing(session, fault, edit):

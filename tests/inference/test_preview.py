@@ -12,10 +12,8 @@ from matplotlib.image import imread
 
 from sautomed.errors import GridMismatch
 from sautomed.inference.preview import (
-    CT_WINDOW_HU,
     SLICES,
     choose_slices,
-    display_window,
     draw_preview,
     thumbnail_png,
 )
@@ -89,14 +87,6 @@ def test_of_a_stretch_the_slice_with_most_organs_is_shown():
     classes = np.ones((60, 4, 4), dtype=np.uint8)
     classes[7, 0, 0] = 2
     assert 7 in choose_slices(classes > 0, classes)
-
-
-def test_ct_is_shown_in_the_abdominal_window_and_mr_by_percentiles(ct):
-    assert display_window(ct.array) == CT_WINDOW_HU
-    low, high = display_window(np.linspace(0, 1000, 10_001, dtype=np.float32))
-    assert low == pytest.approx(5, abs=1)
-    assert high == pytest.approx(995, abs=1)
-    assert display_window(np.full((2, 2), 7.0, dtype=np.float32)) == (7, 8)
 
 
 def test_the_picture_shows_each_organ_in_its_colour(ct, organs, tmp_path):

@@ -15,6 +15,7 @@ from sautomed.scans.volume import LabelMap
 class StandInPrompt:
     box: tuple[float, float, float, float] | None
     source: str
+    is_painted: bool
     presence: float
     mask_box: tuple[float, float, float, float] | None
     confidence: float | None = None
@@ -73,7 +74,8 @@ class StandInSession:
         )  # fmt: skip
         given = (t, name) in self.state.given
         presence = 0.97 if box and t % 3 else 0.62 if box else 0.05
-        return StandInPrompt(self.state.given.get((t, name), box), "given" if given else "auto", presence, box)
+        painted = given and self.state.given[t, name] is None and box is not None
+        return StandInPrompt(self.state.given.get((t, name), box), "given" if given else "auto", painted, presence, box)
 
     def automatic_slice(self, t):
         return self.automatic[t]
@@ -97,6 +99,15 @@ class StandInSession:
 
     def erase(self, t, organ, mask):
         return self._edit(t, organ, (self.state.labels[t] == self._value(organ)) & ~mask, None)
+
+    def fill(self, first, last, organ):
+        between = [t for t in range(first + 1, last) if t not in self.locked and (t, organ) not in self.given]
+        labels, value = self.state.labels.copy(), self._value(organ)
+        for t in between:
+            labels[t][labels[t] == value] = 0
+            labels[t][labels[first] == value] = value
+        given = self.state.given | {(t, organ): None for t in between}
+        return self._become(State(labels, given, self.state.locked), tuple(between))
 
     def forget(self, t, organ):
         value = self._value(organ)

@@ -8,9 +8,12 @@ import nibabel
 import numpy as np
 import pytest
 
+from sautomed.errors import DamagedLog
+from sautomed.scans import read_scan
 from sautomed.studio.run_lengths import label_runs
 
 from ..conftest import make_case, write_scan
+from ..scans.dicom.build import make_series
 from .conftest import running
 from .stand_in import StandInSession
 
@@ -77,6 +80,20 @@ def test_a_mask_is_painted_pixel_by_pixel(studio):
     assert (labels_of(changed["slices"]["0"]["labels"], (32, 40))[5, 3:7] == 5).all()
 
 
+def test_the_slices_between_two_painted_ones_are_filled(studio):
+    revision = studio.open()["revision"]
+    lengths = [40 * 5 + 3, 4, 40 * 32 - 40 * 5 - 7]
+    for t in (1, 5):
+        painted = studio.edit(revision, kind="paint", slice=t, organ=5, runs=lengths).json
+        assert painted["slices"][str(t)]["prompts"]["5"]["painted"]
+        revision = painted["revision"]
+    filled = studio.edit(revision, kind="fill", slice=1, last=5, organ=5).json
+    assert sorted(filled["slices"]) == ["2", "3", "4"]
+    assert all(part["prompts"]["5"]["source"] == "given" for part in filled["slices"].values())
+    undone = studio.ask("api/undo", {"revision": filled["revision"]}).json
+    assert sorted(undone["slices"]) == ["2", "3", "4"]
+
+
 def test_a_lock_is_answered_although_no_label_changes(studio):
     opened = studio.open()
     locked = studio.edit(opened["revision"], kind="lock", slice=4).json
@@ -101,6 +118,9 @@ def test_a_lock_is_answered_although_no_label_changes(studio):
         {"kind": "paint", "slice": 0, "organ": 1, "runs": [2**31 - 1] * 4},
         {"kind": "paint", "slice": 0, "organ": 1, "runs": [0] * 500_001},
         {"kind": "paint", "slice": 0, "organ": 1, "runs": [-5, 1285]},
+        {"kind": "fill", "slice": 0, "last": 6, "organ": 1},
+        {"kind": "fill", "slice": 0, "last": -1, "organ": 1},
+        {"kind": "fill", "slice": 0, "last": 3, "organ": 2},
         {"kind": "absent", "slice": 0},
         {"kind": "absent", "slice": True, "organ": 1},
         {"kind": "absent", "slice": 0, "organ": 1, "path": "/etc/passwd"},
@@ -255,6 +275,125 @@ def test_a_scan_that_cannot_be_read_is_a_message_and_not_the_end(scans, tmp_path
         assert fault["kind"] == "fault"
         assert fault["id"].startswith("SAM-E03")
         assert studio.open("block_0")["kind"] == "opened"
+
+
+class Crashing(StandInSession):
+    """Meets what nobody expects, once after it has segmented and once at an edit."""
+
+    error: Exception = RuntimeError("mat1 and mat2 cannot be multiplied")
+    opened: StandInSession | None = None
+
+    def __init__(self, path, edits, on_slice):
+        if self.error:
+            on_slice(1, 6)
+            raise self.error
+        super().__init__(path, edits, on_slice)
+
+    def lock(self, t):
+        raise ZeroDivisionError("division by nothing")
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (RuntimeError("mat1 and mat2 cannot be multiplied"), "RuntimeError: mat1 and mat2 cannot be multiplied"),
+        (MemoryError(), "Memory ran out. Close other programs"),
+        (KeyError("x" * 100_000), "This is a bug in sautomed"),
+        (
+            DamagedLog("has a torn line.", where="edits.jsonl", cure="Delete line 3."),
+            "edits.jsonl: has a torn line. Del",
+        ),
+    ],
+)
+def test_a_crash_is_named_and_is_not_the_end(scans, tmp_path, monkeypatch, error, says):
+    monkeypatch.setattr(Crashing, "error", error)
+    with running(scans, tmp_path / "out", Crashing) as studio:
+        events = studio.ask("api/open", {"case": "block_0"}).events
+        assert [event["kind"] for event in events] == ["progress", "fault"]
+        assert says in events[-1]["message"]
+        assert len(events[-1]["message"]) < 1000
+        monkeypatch.setattr(Crashing, "error", None)
+        opened = studio.open("block_0")
+        refused = studio.edit(opened["revision"], kind="lock", slice=0)
+        assert (refused.status, refused.json["id"]) == (500, "failed")
+        assert "ZeroDivisionError: division by nothing" in refused.json["message"]
+        assert "content-security-policy" in refused.headers
+        assert studio.open("block_1")["kind"] == "opened"
+
+
+def test_a_scan_that_cannot_be_shown_lets_go_of_its_log(scans, tmp_path, monkeypatch):
+    with running(scans, tmp_path / "out") as studio:
+        opened = []
+        monkeypatch.setattr(studio.workspace, "_window_of", lambda volume: 1 / 0)
+        open_session = lambda *given: opened.append(StandInSession(*given)) or opened[-1]  # noqa: E731
+        monkeypatch.setattr(studio.workspace, "_open_session", open_session)
+        assert studio.open()["kind"] == "fault"
+        assert opened[0].closed
+        assert studio.ask("api/scans").json["open"] is None
+
+
+def write_detached(header, voxels, names):
+    """Write a scan whose header names its file of voxels."""
+    array = np.round(make_case(3)[0]).astype("<i2")
+    voxels.parent.mkdir(exist_ok=True)
+    voxels.write_bytes(array.tobytes(order="F"))
+    sizes = " ".join(map(str, array.shape))
+    fields = {
+        "nrrd": "NRRD0004\ntype: short\ndimension: 3\nspace: left-posterior-superior\nsizes: {}\n"
+        "space directions: (1,0,0) (0,1,0) (0,0,3)\nendian: little\nencoding: raw\ndata file: {}\n",
+        "mhd": "ObjectType = Image\nNDims = 3\nDimSize = {}\nElementSpacing = 1 1 3\n"
+        "TransformMatrix = 1 0 0 0 1 0 0 0 1\nElementType = MET_SHORT\n"
+        "ElementByteOrderMSB = False\nElementDataFile = {}\n",
+    }["mhd" if header.suffix == ".mhd" else "nrrd"]
+    header.write_text(fields.format(sizes, names))
+    return header
+
+
+@pytest.mark.parametrize("ending", [".nhdr", ".nrrd", ".mhd"])
+def test_a_header_that_names_voxels_elsewhere_is_not_opened(scans, tmp_path, ending):
+    secret = tmp_path / "elsewhere" / "secret.raw"
+    for names in ("../elsewhere/secret.raw", str(secret), "elsewhere/secret.raw"):
+        header = write_detached(scans / f"detached{ending}", secret, names)
+        with running(scans, tmp_path / "out") as studio:
+            fault = studio.open("detached")
+            assert (fault["kind"], fault["id"]) == ("fault", "SAM-E0302")
+            assert str(header) in fault["message"]
+            assert "Put both into one folder" in fault["message"]
+            assert studio.ask("api/scans").json["open"] is None
+
+
+@pytest.mark.parametrize("ending", [".nhdr", ".nrrd", ".mhd"])
+def test_a_header_whose_voxels_are_a_link_out_is_not_opened(scans, tmp_path, ending):
+    """The command line may read it, and so may the page once its cure was followed."""
+    secret, link = tmp_path / "elsewhere" / "secret.raw", scans / "voxels.raw"
+    header = write_detached(scans / f"detached{ending}", secret, "voxels.raw")
+    link.symlink_to(secret)
+    read = read_scan(header).array
+    for source in (scans, header):
+        with running(source, tmp_path / "out") as studio:
+            fault = studio.open("detached")
+            assert (fault["kind"], fault["id"]) == ("fault", "SAM-E0301")
+            assert f"{header}: has the file voxels.raw, a link to a place outside" in fault["message"]
+            assert f"Replace the link {link} by the file that it leads to" in fault["message"]
+            assert str(secret) not in fault["message"]
+    link.unlink()
+    secret.rename(link)
+    with running(scans, tmp_path / "out") as studio:
+        assert studio.open("detached")["kind"] == "opened"
+        assert np.array_equal(studio.workspace._opened.session.volume.array, read)
+
+
+def test_a_slice_of_a_series_that_is_a_link_out_is_not_opened(scans, tmp_path):
+    make_series(scans / "series")
+    first = sorted((scans / "series").iterdir())[0]
+    (tmp_path / "elsewhere").mkdir()
+    first.rename(tmp_path / "elsewhere" / "secret.dcm")
+    first.symlink_to(tmp_path / "elsewhere" / "secret.dcm")
+    with running(scans, tmp_path / "out") as studio:
+        fault = studio.open("series")
+        assert (fault["kind"], fault["id"]) == ("fault", "SAM-E0301")
+        assert first.name in fault["message"]
+        assert studio.ask("api/scans").json["open"] is None
 
 
 def test_a_link_out_is_not_opened(scans, tmp_path):

@@ -1,5 +1,7 @@
 """Which scans may be opened, and where results go."""
 
+import json
+
 import pytest
 
 from sautomed.errors import MissingFile, TargetExists, UnknownFormat
@@ -77,3 +79,25 @@ def test_what_is_done_and_saved_is_remembered(folder, scans):
     assert (again.notes.done, again.notes.saved) == (["block_1"], ["block_0.nii.gz"])
     again.mark("block_1", done=False)
     assert ScanFolder(scans, folder.output).notes.done == []
+
+
+def report(folder, case, **content):
+    """Write a CASE.json as `segment` does."""
+    folder.mkdir(exist_ok=True)
+    (folder / f"{case}.json").write_text(json.dumps({"schema": "sautomed case 1", **content}))
+
+
+def test_the_least_sure_scan_comes_first_and_those_of_which_nothing_is_known_last(tmp_path):
+    for case in "abcdef":
+        write_scan(tmp_path / "scans" / f"{case}.nii.gz", make_case(0)[0])
+    output = tmp_path / "out"
+    for case, least_sure in {"b": 0.9, "c": None, "d": 0.2, "f": 0.9}.items():
+        report(output, case, least_sure=least_sure, review=[f"liver of {case}"])
+    (output / "e.json").write_text("{")
+    found = ScanFolder(tmp_path / "scans", output)
+    assert list(found.scans) == ["d", "b", "f", "a", "c", "e"]
+    assert found.scans["d"].review.review == ("liver of d",)
+    assert found.scans["a"].review.review == ()
+    found.mark("d", done=True)
+    assert next(iter(ScanFolder(tmp_path / "scans", output).scans)) == "d"  # its place stays, so that it is found again
+    assert found.path_of("e") == tmp_path / "scans" / "e.nii.gz"

@@ -5,6 +5,7 @@ The browser is one that is installed, such as Debian's package `chromium`; none 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -173,6 +174,23 @@ def test_by_mouse(page, studio, tmp_path):
     assert not (session.label_slice(3) == 5)[27, 5:12].any()
     page.click("Eraser")
 
+    # Between two painted slices the organ is filled; on the first there is nothing to fill yet.
+    fill = page.page.locator("header button", has_text="Fill")
+    playwright.expect(fill).to_be_disabled()
+    page.press("Home")
+    page.click("Brush")
+    page.drag((4, 28), (12, 28))
+    page.says("painted")
+    page.click("Brush")
+    page.click("Fill")
+    page.says("filled from there to slice 4")
+    assert all((session.label_slice(t) == 5)[27, 5:12].all() for t in (1, 2))
+    playwright.expect(fill).to_be_disabled()
+    for _ in range(2):
+        page.click("Undo")
+        page.says("Undone")
+    page.press(*["ArrowUp"] * 3)
+
     # A locked slice cannot be drawn on.
     page.click("Lock")
     page.says("locked")
@@ -220,6 +238,17 @@ def test_by_keyboard_alone(page, studio, tmp_path):
     page.press("p", "+", "+", "Enter", "Escape")
     page.says("painted")
     assert (session.label_slice(2) == 5)[16, 20]
+    page.press("i")
+    page.says("nothing to fill")
+    page.press("ArrowUp", "ArrowUp", "ArrowUp", "p", "Enter", "Escape")
+    page.says("dark on slice 6: painted")
+    page.press("ArrowDown", "i")
+    page.says("dark on slice 3: filled from there to slice 6")
+    assert (session.label_slice(4) == 5)[16, 20]
+    page.press("u")
+    page.says("Undone")
+    page.press("u", "ArrowDown", "ArrowDown")
+    page.becomes("studio.scan.prompts[5][5].source", "auto")
     page.press("l")
     page.says("locked")
     page.press("l")
@@ -263,7 +292,7 @@ def test_slices_change_as_they_are_done_and_a_walk_is_cancelled(browser, scans, 
         page.says("box")
         page.press("w")
         playwright.expect(page.page.locator("#cancel")).to_be_enabled()
-        page.becomes("studio.walking?.done", 1)
+        page.becomes("studio.editor.walking?.done", 1)
         first = session_of(studio).label_slice(1)
         assert page.shows("[...studio.scan.slice(studio.scan.labels, 1)]") == first.ravel().tolist()
         page.press("ArrowUp")  # one can look while it walks
@@ -293,6 +322,40 @@ def test_names_are_text_and_never_script(browser, tmp_path):
         page.says(HOSTILE)
         assert HOSTILE in page.page.inner_text("#organs")
         assert name in page.page.inner_text("#scans")
+        assert page.page.locator("img, svg, script:not([src])").count() == 0
+
+
+def test_the_list_shows_the_least_sure_scan_first_and_what_to_look_at(browser, scans, tmp_path):
+    """By keyboard alone; texts from files are text."""
+    (tmp_path / "out").mkdir()
+    for case, least_sure in (("block_0", 0.914), ("block_1", 0.384)):
+        content = {"schema": "sautomed case 1", "least_sure": least_sure, "review": [f"{HOSTILE} {case}"]}
+        (tmp_path / "out" / f"{case}.json").write_text(json.dumps(content))
+    with running(scans, tmp_path / "out") as studio, page_of(browser, studio.address.url) as page:
+        shown = page.page.locator("#list")
+        playwright.expect(shown).to_be_visible()
+        rows = page.page.locator("#list-rows tr").all_inner_texts()
+        assert [row.split() for row in rows] == [
+            ["block_1", "0.38", *f"{HOSTILE} block_1".split()],
+            ["block_0", "0.91", *f"{HOSTILE} block_0".split()],
+        ]
+        faint = page.page.evaluate(CONTRASTS)
+        assert [text for text, ratio in faint if ratio < 4.5] == []
+        page.press("Shift+Tab", "Space", "Tab", "Enter")  # done, and open
+        page.wait_until_open()
+        playwright.expect(shown).to_be_hidden()
+        assert page.shows("studio.scan.name") == "block_1"
+        assert page.page.inner_text("#review") == f"To look at\n{HOSTILE} block_1"
+        playwright.expect(page.page.locator("#done")).to_be_checked()
+        assert studio.workspace.folder.notes.done == ["block_1"]
+        page.press("a")
+        playwright.expect(shown).to_be_visible()
+        focused = "document.activeElement.textContent"
+        assert page.page.evaluate(focused) == "block_0"  # the first that is not done
+        page.press("x", "Escape")  # no key reaches the scan behind it
+        assert session_of(studio).given == {}
+        page.page.select_option("#scans", "")
+        playwright.expect(shown).to_be_visible()
         assert page.page.locator("img, svg, script:not([src])").count() == 0
 
 

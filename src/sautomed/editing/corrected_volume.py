@@ -9,9 +9,11 @@ import torch
 from jaxtyping import Bool, Float, UInt
 from torch import Tensor
 
-from sautomed.editing.edits import Box, Edits, Mask
+from sautomed.editing.edits import Edits
+from sautomed.inference.prompts.document import GivenBox, GivenMask
 from sautomed.inference.segmenting import SegmentedSlice
 from sautomed.inference.volume_walk import VolumeWalk
+from sautomed.model.boxes import inside_boxes
 from sautomed.model.corrections import CorrectedWalk, Correction
 from sautomed.model.given import GivenPrompts
 
@@ -51,31 +53,22 @@ class CorrectedVolume:
     def _prompts_of(self, correction: Correction) -> GivenPrompts:
         given, k, side = correction.given, correction.k, self.view.fit.size
         nothing = GivenPrompts.nothing(self.classes, (side, side), self.walk.device)
-        if isinstance(given, Mask):
-            return nothing.mask(k, self.view.network_mask(given.pixels))
-        if isinstance(given, Box):
+        if isinstance(given, GivenMask):
+            return nothing.mask(k, self.view.network_mask(given.pixels(self.view.fit.native)))
+        if isinstance(given, GivenBox):
             return nothing.here(k, self._network_box(given))
         return nothing.not_here(k)
 
-    def _network_box(self, given: Box) -> Float[Tensor, " 4"]:
+    def _network_box(self, given: GivenBox) -> Float[Tensor, " 4"]:
         return self.view.network_boxes(np.array([given.box], np.float32))[0][0]
 
 
 def _native_limits(given: object, shape: tuple[int, int]) -> tuple[Bool[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
     """Return where an organ may be, and where it certainly is."""
     nowhere = np.zeros(shape, bool)
-    if isinstance(given, Mask):
-        return given.pixels, given.pixels
-    if isinstance(given, Box):
-        return inside_box(given.box, shape), nowhere
+    if isinstance(given, GivenMask):
+        mask = given.pixels(shape)
+        return mask, mask
+    if isinstance(given, GivenBox):
+        return inside_boxes(torch.tensor(given.box, dtype=torch.float64), *shape).numpy(), nowhere
     return nowhere, nowhere  # absent
-
-
-def inside_box(box: tuple[float, float, float, float], shape: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
-    """Return the pixels whose centre lies in a box; a box thinner than a pixel is widened to one."""
-
-    def line(low: float, high: float, length: int) -> Bool[np.ndarray, " n"]:
-        middle, reach = (low + high) / 2, max((high - low) / 2, 0.5)
-        return np.abs(np.arange(length) + 0.5 - middle) <= reach
-
-    return line(box[1], box[3], shape[0])[:, None] & line(box[0], box[2], shape[1])

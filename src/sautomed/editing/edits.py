@@ -1,6 +1,6 @@
 """What a person gave in a session, as frozen values that are also lines of its log.
 
-Boxes and masks are in native pixels of an oriented slice. Everything that a session shows follows from the automatic
+What is given is in the words of FILE.prompts.json. Everything that a session shows follows from the automatic
 walk and from one value of `Edits`; going back to an earlier value is undo.
 """
 
@@ -10,95 +10,49 @@ import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import Literal, cast
 
 import numpy as np
-from jaxtyping import Bool, UInt
-from pydantic import BaseModel, ConfigDict, Field
+from jaxtyping import UInt
+from pydantic import BaseModel, ConfigDict
 
-from sautomed.model.corrections import Corrections
-
-
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+from sautomed.inference.prompts.document import Given, GivenMask
+from sautomed.model.corrections import Correction, Corrections
 
 
-class Box(_Value):
-    """An organ is within this box, and nowhere else on its slice: x0 y0 x1 y1, half-open."""
+class FrozenSlice(BaseModel):
+    """The labels of a locked slice: in the order of rows, compressed, as base64."""
 
-    kind: Literal["box"] = "box"
-    box: tuple[float, float, float, float]
-
-
-class Absent(_Value):
-    """An organ is not on its slice."""
-
-    kind: Literal["absent"] = "absent"
-
-
-class _Pixels(_Value):
-    """Pixels of a slice: bytes in the order of rows, compressed, as base64."""
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     shape: tuple[int, int]
     packed: str
-
-    def check(self, shape: tuple[int, int]) -> None:
-        """Raise ValueError unless these are the pixels of a slice of this shape; a line of a log may be anybody's."""
-        if self.shape != shape:
-            raise ValueError(f"pixels of {self.shape}, but slices have {shape}")
-        self._bytes()
-
-    def _bytes(self) -> bytes:
-        length, stream = self._length(), zlib.decompressobj()
-        try:
-            found = stream.decompress(b64decode(self.packed, validate=True), length + 1)
-        except zlib.error as error:
-            raise ValueError("pixels are not compressed") from error
-        if len(found) != length:
-            raise ValueError(f"pixels of {len(found)} bytes, but slices have {length}")
-        return found
-
-    def _length(self) -> int:
-        raise NotImplementedError
-
-
-class Mask(_Pixels):
-    """These are the pixels of an organ on its slice: a bit each."""
-
-    kind: Literal["mask"] = "mask"
-
-    @staticmethod
-    def of(pixels: Bool[np.ndarray, "h w"]) -> Mask:
-        return Mask(shape=(pixels.shape[0], pixels.shape[1]), packed=_packed(np.packbits(pixels)))
-
-    @property
-    def pixels(self) -> Bool[np.ndarray, "h w"]:
-        bits = np.unpackbits(np.frombuffer(self._bytes(), np.uint8), count=self.shape[0] * self.shape[1])
-        return bits.reshape(self.shape).astype(bool)
-
-    def _length(self) -> int:
-        return -(-self.shape[0] * self.shape[1] // 8)
-
-
-class FrozenSlice(_Pixels):
-    """The labels of a locked slice."""
-
     dtype: Literal["uint8", "uint16"]
 
     @staticmethod
     def of(labels: UInt[np.ndarray, "h w"]) -> FrozenSlice:
-        shape = (labels.shape[0], labels.shape[1])
-        return FrozenSlice(shape=shape, dtype=labels.dtype.name, packed=_packed(labels))
+        packed = b64encode(zlib.compress(np.ascontiguousarray(labels).tobytes())).decode("ascii")
+        return FrozenSlice(shape=(labels.shape[0], labels.shape[1]), dtype=labels.dtype.name, packed=packed)
 
     @property
     def labels(self) -> UInt[np.ndarray, "h w"]:
         return np.frombuffer(self._bytes(), self.dtype).reshape(self.shape)
 
-    def _length(self) -> int:
-        return self.shape[0] * self.shape[1] * np.dtype(self.dtype).itemsize
+    def check(self, shape: tuple[int, int]) -> None:
+        """Raise ValueError unless these are the labels of a slice of this shape; a line of a log may be anybody's."""
+        if self.shape != shape:
+            raise ValueError(f"labels of {self.shape}, but slices have {shape}")
+        self._bytes()
 
-
-Given = Annotated[Box | Absent | Mask, Field(discriminator="kind")]
+    def _bytes(self) -> bytes:
+        length = self.shape[0] * self.shape[1] * np.dtype(self.dtype).itemsize
+        try:
+            found = zlib.decompressobj().decompress(b64decode(self.packed, validate=True), length + 1)
+        except zlib.error as error:
+            raise ValueError("labels are not compressed") from error
+        if len(found) != length:
+            raise ValueError(f"labels of {len(found)} bytes, but slices have {length}")
+        return found
 
 
 @dataclass(frozen=True)
@@ -113,15 +67,13 @@ class Edits:
     corrections: Corrections = field(default_factory=Corrections)
     locked: Mapping[int, FrozenSlice] = field(default_factory=dict)
 
-    def give(self, t: int, k: int, given: Box | Absent | Mask) -> Edits:
+    def give(self, t: int, k: int, given: Given) -> Edits:
         """Give something for an organ; where a mask was painted, masks that were painted before lose its pixels."""
         corrections = self.corrections.give(t, k, given)
-        if isinstance(given, Mask):
+        if isinstance(given, GivenMask):
             for other, correction in corrections.at(t).items():
-                if other != k and isinstance(correction.given, Mask):
-                    left = correction.given.pixels & ~given.pixels
-                    if not np.array_equal(left, correction.given.pixels):
-                        corrections = corrections.give(t, other, Mask.of(left))
+                if other != k and isinstance(correction.given, GivenMask):
+                    corrections = corrections.give(t, other, correction.given.without(given))
         return replace(self, corrections=corrections)
 
     def forget(self, t: int, k: int) -> Edits:
@@ -145,5 +97,6 @@ class Edits:
         return self.locked[t] if t in self.locked else self.corrections.inputs(t)
 
 
-def _packed(array: np.ndarray) -> str:
-    return b64encode(zlib.compress(np.ascontiguousarray(array).tobytes())).decode("ascii")
+def given_of(correction: Correction) -> Given:
+    """Return what is given in a correction of these edits; the model's own may hold anything."""
+    return cast(Given, correction.given)

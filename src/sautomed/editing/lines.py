@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sautomed.editing.edits import FrozenSlice, Given, Mask
+from sautomed.editing.edits import FrozenSlice
 from sautomed.editing.history import History
+from sautomed.inference.prompts.document import Given, GivenMask, check_given
 
 VERSION = 1  # of the format; another one is refused
 
@@ -56,11 +57,30 @@ class Give(_OnSlice):
 
     def check(self, shape: tuple[int, int, int]) -> None:
         super().check(shape)
-        if isinstance(self.given, Mask):
-            self.given.check(shape[1:])
+        check_given(self.given, shape[1], shape[2], f"{self.organ} on slice {self.slice}")
 
     def after(self, history: History, organs: Sequence[str]) -> History:
         return history.do(history.now.give(self.slice, organs.index(self.organ), self.given))
+
+
+class Fill(_Line):
+    """Masks of an organ on the slices between painted ones, by slice; one undo takes all back."""
+
+    edit: Literal["fill"] = "fill"
+    organ: str
+    masks: dict[int, GivenMask]
+
+    def check(self, shape: tuple[int, int, int]) -> None:
+        """Raise ValueError if the line speaks of what a scan of this shape has not."""
+        for t, mask in self.masks.items():
+            _OnSlice(slice=t).check(shape)
+            check_given(mask, shape[1], shape[2], f"{self.organ} on slice {t}")
+
+    def after(self, history: History, organs: Sequence[str]) -> History:
+        edits, k = history.now, organs.index(self.organ)
+        for t, mask in self.masks.items():
+            edits = edits.give(t, k, mask)
+        return history.do(edits)
 
 
 class Forget(_OnSlice):
@@ -143,4 +163,4 @@ class Redo(_OfHistory):
         return history.redo()
 
 
-Line = Annotated[Give | Forget | Lock | Release | Travel | Undo | Redo, Field(discriminator="edit")]
+Line = Annotated[Give | Fill | Forget | Lock | Release | Travel | Undo | Redo, Field(discriminator="edit")]

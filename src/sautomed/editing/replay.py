@@ -8,19 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from sautomed.editing.corrected_volume import CorrectedVolume
-from sautomed.editing.edits import Absent, Box, Edits, FrozenSlice, Mask
+from sautomed.editing.edits import Edits, FrozenSlice, given_of
 from sautomed.inference.batch.backoff import SlicesOf
 from sautomed.inference.memory import CORRECTION_BYTES, FEATURE_BYTES
 from sautomed.inference.model import Model, with_chunk, with_walk
-from sautomed.inference.prompts.document import (
-    Carried,
-    Given,
-    GivenAbsence,
-    GivenBox,
-    GivenMask,
-    LockedSlice,
-    PromptsDocument,
-)
+from sautomed.inference.prompts.document import Carried, LockedSlice, PromptsDocument
 from sautomed.inference.prompts.runs import mask_of, runs_of
 from sautomed.inference.segmenting import SegmentedSlice
 from sautomed.inference.view import label_type
@@ -61,11 +53,10 @@ def edits_of(document: PromptsDocument) -> Edits:
     """Return all that is given and locked in a document."""
     classes, shape = {organ: k for k, organ in enumerate(_in_order(document))}, document.scan.shape[1:]
     given = {
-        (t, classes[organ]): Correction(t, classes[organ], _edit_of(found, shape))
-        for (t, organ), found in document.given().items()
+        (t, classes[organ]): Correction(t, classes[organ], found) for (t, organ), found in document.given().items()
     }
     travelling = tuple(
-        Travelling(Correction(item.index, classes[item.organ], _edit_of(item.given, shape)), frozenset(item.slices))
+        Travelling(Correction(item.index, classes[item.organ], item.given), frozenset(item.slices))
         for item in document.carried
     )
     locked = {item.index: _frozen(item, document.organs, shape) for item in document.locked}
@@ -92,23 +83,6 @@ def with_edits(document: PromptsDocument, edits: Edits) -> PromptsDocument:
 def _in_order(document: PromptsDocument) -> list[str]:
     """Return the organs by label value: the classes of the model."""
     return sorted(document.organs, key=document.organs.__getitem__)
-
-
-def _edit_of(given: Given, shape: tuple[int, int]) -> Box | Absent | Mask:
-    if isinstance(given, GivenBox):
-        return Box(box=given.box)
-    if isinstance(given, GivenMask):
-        return Mask.of(mask_of(given.runs, shape))
-    return Absent()
-
-
-def given_of(correction: Correction) -> Given:
-    """Return what is given as it lies in a document."""
-    if isinstance(correction.given, Box):
-        return GivenBox(box=correction.given.box)
-    if isinstance(correction.given, Mask):
-        return GivenMask(runs=runs_of(correction.given.pixels))
-    return GivenAbsence()
 
 
 def _locked(t: int, found: FrozenSlice, organs: Mapping[str, int]) -> LockedSlice:

@@ -18,20 +18,22 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, UInt
 
+from sautomed.editing.arguments import Arguments
 from sautomed.editing.changes import Change, Comparison, PropagatedSlice, compare_slices, count_change
 from sautomed.editing.corrected_volume import CorrectedVolume
-from sautomed.editing.edits import Absent, Box, Edits, FrozenSlice, Mask
+from sautomed.editing.edits import Edits, FrozenSlice, given_of
+from sautomed.editing.fill import filled_masks
 from sautomed.editing.history import History
-from sautomed.editing.lines import Forget, Give, Line, Lock, Redo, Release, Travel, Undo
+from sautomed.editing.lines import Fill, Forget, Give, Line, Lock, Redo, Release, Travel, Undo
 from sautomed.editing.log import EditLog, header_of, replay
 from sautomed.editing.prompts import Prompts, automatic_prompts, session_document
-from sautomed.editing.replay import given_of
+from sautomed.editing.shown_volume import ShownVolume
 from sautomed.errors import UsageError
 from sautomed.inference.memory import CORRECTION_BYTES, FEATURE_BYTES
 from sautomed.inference.model import Model
-from sautomed.inference.prompts.document import OrganPrompt, SlicePrompts
+from sautomed.inference.prompts.document import Given, GivenAbsence, GivenMask, OrganPrompt, SlicePrompts
 from sautomed.inference.prompts.file import write_prompts
-from sautomed.inference.segmenting import OnSlice, SegmentedSlice
+from sautomed.inference.segmenting import OnSlice
 from sautomed.scans import ReadOptions
 from sautomed.scans.files import full_disk_reported
 from sautomed.scans.read import DEFAULT_OPTIONS
@@ -66,29 +68,20 @@ class Session:
     ):
         self.model, self.volume, self._options = model, volume, options
         self._names = tuple(model.labels[value] for value in sorted(model.labels))
+        self._valid = Arguments(volume.array.shape, self._names)
         self._history = History()
         self._log = None if folder is None else EditLog(folder, header_of(model, volume))
         try:
             spill = folder or Path(gettempdir())
             walk = model.walk(volume, FEATURE_BYTES, spill)
-            self._corrected = CorrectedVolume(walk, len(self._names), CORRECTION_BYTES)
             with full_disk_reported(spill):
-                self._walk(on_slice)
+                self._shown = ShownVolume(CorrectedVolume(walk, len(self._names), CORRECTION_BYTES), on_slice)
             if self._log is not None:
                 history = replay(self._log, self._names, volume.array.shape)
-                self._take_over(history, self._new_labels(history.now))
+                self._take_over(history, self._shown.changed_by(history.now))
         except BaseException:
             self.close()
             raise
-
-    def _walk(self, on_slice: OnSlice | None) -> None:
-        self._automatic: dict[int, SegmentedSlice] = {}
-        for part in self._corrected:
-            part.labels.setflags(write=False)
-            self._automatic[part.index] = part
-            if on_slice:
-                on_slice(part.done, part.total)
-        self._shown = {t: part.labels for t, part in self._automatic.items()}
 
     def close(self) -> None:
         """End the session; its log may be opened by another one."""
@@ -116,16 +109,16 @@ class Session:
     @property
     def labels(self) -> LabelMap:
         """The label map as it is now, on the scan's own grid."""
-        array = np.stack([self._shown[t] for t in range(self.depth)])
+        array = np.stack([self._shown.labels[t] for t in range(self.depth)])
         return LabelMap(array, self.volume.affine, self.volume.native, self.volume.plane, dict(self.organs))
 
     def label_slice(self, t: int) -> UInt[np.ndarray, "h w"]:
         """Return the label values of slice t as they are now, read-only."""
-        return self._shown[self._slice(t)]
+        return self._shown.labels[self._valid.slice(t)]
 
     def automatic_slice(self, t: int) -> UInt[np.ndarray, "h w"]:
         """Return the label values of slice t before any edit, read-only."""
-        return self._automatic[self._slice(t)].labels
+        return self._shown.automatic[self._valid.slice(t)].labels
 
     @property
     def prompts(self) -> Prompts:
@@ -134,7 +127,7 @@ class Session:
 
     @property
     def given(self) -> dict[tuple[int, str], Hashable]:
-        """What is given, by slice and organ: a `Box`, `Absent` or a `Mask`."""
+        """What is given, by slice and organ: a `GivenBox`, `GivenAbsence` or `GivenMask`."""
         return {(t, self._names[k]): found.given for (t, k), found in self._edits.corrections.given.items()}
 
     @property
@@ -162,29 +155,43 @@ class Session:
             UsageError: The slice is locked.
             UnwritableTarget: The log cannot be written; then nothing was edited.
         """
-        rows, columns = self.volume.array.shape[1:]
-        x0, y0, x1, y1 = np.clip(np.array(box, float), 0, (columns, rows, columns, rows)).tolist()
-        if not (x0 < x1 and y0 < y1):
-            raise ValueError("a box has no area within the slice: it is x0 y0 x1 y1 with x0 < x1 and y0 < y1")
-        return self._give(t, organ, Box(box=(x0, y0, x1, y1)))
+        return self._give(t, organ, self._valid.box(box))
 
     def absent(self, t: int, organ: str) -> Change:
         """Say that an organ is not on slice t; raises as `give_box`."""
-        return self._give(t, organ, Absent())
+        return self._give(t, organ, GivenAbsence())
 
     def paint(self, t: int, organ: str, mask: Bool[np.ndarray, "h w"]) -> Change:
         """Add pixels to an organ on slice t; its whole mask there is then given. Raises as `give_box`."""
-        added = self._pixels(mask)
-        return self._give(t, organ, Mask.of(self._mask_of(self._slice(t), self._class(organ)) | added))
+        added = self._valid.mask(mask)
+        return self._give(t, organ, GivenMask.of(self._mask_of(t, organ) | added))
 
     def erase(self, t: int, organ: str, mask: Bool[np.ndarray, "h w"]) -> Change:
         """Take pixels from an organ on slice t; its whole mask there is then given. Raises as `give_box`."""
-        taken = self._pixels(mask)
-        return self._give(t, organ, Mask.of(self._mask_of(self._slice(t), self._class(organ)) & ~taken))
+        taken = self._valid.mask(mask)
+        return self._give(t, organ, GivenMask.of(self._mask_of(t, organ) & ~taken))
+
+    def fill(self, first: int, last: int, organ: str) -> Change:
+        """Paint an organ on the slices between two on which it is painted, by interpolating its shape.
+
+        Slices for which something is given for the organ stay as they are, and so do locked slices and all that is
+        painted of other organs. Where it is painted on a slice between, that shape is interpolated, too.
+
+        Raises:
+            ValueError: There is no such slice or organ.
+            UsageError: It is not painted on both slices, or its masks do not overlap.
+            UnwritableTarget: The log cannot be written; then nothing was edited.
+        """
+        k, (low, high) = self._valid.organ(organ), sorted((self._valid.slice(first), self._valid.slice(last)))
+        for t in (low, high):
+            self._require_painted(t, organ)
+        shape, spacing_mm = self.volume.array.shape[1:], self.volume.spacing_mm[1:]
+        masks = filled_masks(self._edits, k, (low, high), shape, spacing_mm, self._where)
+        return self._do(Fill(organ=organ, masks=masks))
 
     def forget(self, t: int, organ: str) -> Change:
         """Take back what is given for an organ on slice t, wherever it has come to; raises as `give_box`."""
-        self._class(organ)
+        self._valid.organ(organ)
         return self._do(Forget(slice=self._unlocked(t), organ=organ))
 
     def lock(self, t: int) -> Change:
@@ -193,7 +200,7 @@ class Session:
 
     def release(self, t: int) -> Change:
         """Let a locked slice follow from what is given again."""
-        return self._do(Release(slice=self._slice(t)))
+        return self._do(Release(slice=self._valid.slice(t)))
 
     def propagate(self, t: int, direction: Direction = "both", until: int | None = None) -> Iterator[PropagatedSlice]:
         """Let what is given on slice t travel outward, slice by slice; one undo takes it back.
@@ -207,7 +214,7 @@ class Session:
             direction: "up" goes to larger indices.
             until: The last slice on its side of t.
         """
-        travelling = dict.fromkeys(WAYS[direction], tuple(self._edits.corrections.at(self._slice(t))))
+        travelling = dict.fromkeys(WAYS[direction], tuple(self._edits.corrections.at(self._valid.slice(t))))
         history, goes_on = self._history, False
         for to, way in ((t + way * distance, way) for distance in range(1, self.depth) for way in WAYS[direction]):
             if self._history is not history:
@@ -218,7 +225,7 @@ class Session:
             organs = tuple(self._names[k] for k in travelling[way])
             change = self._do(Travel(slice=t, organs=organs, to=to, goes_on=goes_on))
             history, goes_on = self._history, goes_on or self._history is not history
-            yield PropagatedSlice(to, self._shown[to], bool(change.slices))
+            yield PropagatedSlice(to, self._shown.labels[to], bool(change.slices))
 
     def undo(self) -> Change:
         """Go back to before the last edit; nothing happens if there is none."""
@@ -232,7 +239,7 @@ class Session:
 
     def compare(self) -> dict[str, Comparison]:
         """Return by organ how much is not as in the automatic result."""
-        pairs = ((self._automatic[t].labels, self._shown[t]) for t in range(self.depth))
+        pairs = ((self._shown.automatic[t].labels, self._shown.labels[t]) for t in range(self.depth))
         return compare_slices(pairs, self.organs, self.volume.spacing_mm)
 
     def save(self, path: str | Path) -> None:
@@ -257,48 +264,39 @@ class Session:
     def _edits(self) -> Edits:
         return self._history.now
 
-    def _give(self, t: int, organ: str, given: Box | Absent | Mask) -> Change:
-        self._class(organ)
+    @property
+    def _where(self) -> str | Path:
+        return self.volume.path or "session"
+
+    def _give(self, t: int, organ: str, given: Given) -> Change:
+        self._valid.organ(organ)
         return self._do(Give(slice=self._unlocked(t), organ=organ, given=given))
 
     def _do(self, line: Line) -> Change:
         """Make an edit: predict what it changes, write it down, and show it."""
         history = line.after(self._history, self._names)
         if (history.now, history.place) == (self._edits, self._history.place):
-            return count_change(self._shown, {}, self.organs)
-        labels = self._new_labels(history.now)
+            return count_change(self._shown.labels, {}, self.organs)
+        labels = self._shown.changed_by(history.now)
         if self._log is not None:
             self._log.append(line)
         return self._take_over(history, labels)
 
-    def _new_labels(self, edits: Edits) -> dict[int, UInt[np.ndarray, "h w"]]:
-        """Return the slices that these edits show otherwise than those in force."""
-        others = (t for t in range(self.depth) if edits.inputs(t) != self._edits.inputs(t))
-        labels = {t: self._labels_with(t, edits) for t in others}
-        return {t: found for t, found in labels.items() if not np.array_equal(found, self._shown[t])}
-
     def _take_over(self, history: History, labels: dict[int, UInt[np.ndarray, "h w"]]) -> Change:
-        change = count_change(self._shown, labels, self.organs)
+        change = count_change(self._shown.labels, labels, self.organs)
         self._history = history
-        self._shown |= labels
+        self._shown.show(history.now, labels)
         return change
 
     def _automatic_prompts(self, t: int) -> SlicePrompts:
-        return automatic_prompts(self._automatic[t], self._shown[t], self.organs)
+        return automatic_prompts(self._shown.automatic[t], self._shown.labels[t], self.organs)
 
     def _prompts_of(self, t: int) -> dict[str, OrganPrompt]:
-        found = dict(self._automatic_prompts(self._slice(t)).organs)
+        found = dict(self._automatic_prompts(self._valid.slice(t)).organs)
         for k, correction in self._edits.corrections.at(t).items():
             organ = self._names[k]
             found[organ] = found[organ].as_given(given_of(correction), self.volume.array.shape[1:])
         return found
-
-    def _labels_with(self, t: int, edits: Edits) -> UInt[np.ndarray, "h w"]:
-        if edits.inputs(t) == Edits().inputs(t):
-            return self._automatic[t].labels
-        labels = self._corrected.labels(t, edits)
-        labels.setflags(write=False)
-        return labels
 
     def _going_on(self, t: int, classes: tuple[int, ...], to: int, until: int | None) -> tuple[int, ...]:
         """Return the classes of slice t that travel on as far as another slice."""
@@ -306,32 +304,24 @@ class Session:
         if beyond or not 0 <= to < self.depth or to in self._edits.locked:
             return ()
         given = self._edits.corrections.given
-        return tuple(k for k in classes if (to, k) not in given and self._corrected.travels(given[t, k], to))
+        return tuple(k for k in classes if (to, k) not in given and self._shown.travels(given[t, k], to))
 
-    def _mask_of(self, t: int, k: int) -> Bool[np.ndarray, "h w"]:
-        return self._shown[t] == sorted(self.organs)[k]
-
-    def _class(self, organ: str) -> int:
-        if organ not in self._names:
-            raise ValueError(f"no organ {organ!r}; there are {', '.join(self._names)}")
-        return self._names.index(organ)
-
-    def _slice(self, t: int) -> int:
-        if not 0 <= t < self.depth:
-            raise ValueError(f"no slice {t}: there are {self.depth}, counted from 0")
-        return t
+    def _mask_of(self, t: int, organ: str) -> Bool[np.ndarray, "h w"]:
+        return self.label_slice(t) == sorted(self.organs)[self._valid.organ(organ)]
 
     def _unlocked(self, t: int) -> int:
-        if self._slice(t) in self._edits.locked:
+        if self._valid.slice(t) in self._edits.locked:
             raise UsageError(
                 f"slice {t} is locked, so nothing can be given for it.",
-                where=self.volume.path or "session",
+                where=self._where,
                 cure=f"Release it first: session.release({t}).",
             )
         return t
 
-    def _pixels(self, mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-        mask = np.asarray(mask)
-        if mask.dtype != bool or mask.shape != self.volume.array.shape[1:]:
-            raise ValueError(f"a mask has type bool and the shape of a slice, {self.volume.array.shape[1:]}")
-        return mask
+    def _require_painted(self, t: int, organ: str) -> None:
+        if not self._prompts_of(t)[organ].is_painted:
+            raise UsageError(
+                f"{organ} is not painted on slice {t}, so there is no shape to fill from.",
+                where=self._where,
+                cure=f"Paint it there first: session.paint({t}, {organ!r}, mask).",
+            )

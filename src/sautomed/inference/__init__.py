@@ -8,7 +8,7 @@ view.py          a volume as a network sees it, and predictions back on its grid
 bundle.py        model folders; model_card.py their page for people
 shipped.py       models that come with the package, and their names; shipped_models/ their folders
 memory.py        memory predicted from a header, and measured; device.py the device
-preview.py       a label map drawn on its scan; preview_marks.py the boxes in it
+preview.py       a label map drawn on its scan; preview_slice.py a slice of it, preview_marks.py the boxes in that
 prompts/         FILE.prompts.json: what prompted each organ of each slice, and what a person gave
 batch/           the verb `segment`: scans in, files out, whatever happens to single scans
 """

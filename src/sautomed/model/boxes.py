@@ -90,3 +90,16 @@ def paired_iou(a: Float[Tensor, "*n 4"], b: Float[Tensor, "*n 4"]) -> tuple[Floa
     union = area_a + area_b - shared
     iou = shared / union.clamp(min=1e-9)
     return iou, iou - (hull - union) / hull.clamp(min=1e-9)
+
+
+def inside_boxes(boxes: Float[Tensor, "*b 4"], h: int, w: int) -> Bool[Tensor, "*b {h} {w}"]:
+    """Return which places of a grid have their centre in a box; a box thinner than a place is widened to one.
+
+    Args:
+        boxes: xyxy in places, from 0 to w and h.
+    """
+    low, high = boxes[..., :2], boxes[..., 2:]
+    middle, reach = (low + high) / 2, ((high - low) / 2).clamp_min(0.5)
+    columns = (torch.arange(w, device=boxes.device) + 0.5 - middle[..., :1]).abs() <= reach[..., :1]
+    rows = (torch.arange(h, device=boxes.device) + 0.5 - middle[..., 1:]).abs() <= reach[..., 1:]
+    return rows[..., :, None] & columns[..., None, :]

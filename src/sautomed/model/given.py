@@ -14,7 +14,7 @@ import torch.nn.functional as nnf
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sautomed.model.boxes import boxes_of_masks, paired_iou
+from sautomed.model.boxes import boxes_of_masks, inside_boxes, paired_iou
 
 FILLED = 0.5  # ours: IoU of a given box with that of the mask in it, from which a class gets no help
 HELPS = tuple(n / 2 for n in range(1, 19))  # ours: of logits, for a class that does not fill its box
@@ -94,7 +94,7 @@ class GivenPrompts:
     def inside(self, h: int, w: int) -> Bool[Tensor, "b k {h} {w}"]:
         """Return the places of a grid that are in a class's given box or mask; none where neither is given."""
         kinds = self.kinds[..., None, None]
-        boxed = (kinds == GivenKind.HERE) & _inside(self.boxes, h, w)
+        boxed = (kinds == GivenKind.HERE) & inside_boxes(self.boxes * self.boxes.new_tensor([w, h, w, h]), h, w)
         return boxed | self.painted(h, w)
 
     def outside(self, h: int, w: int) -> Bool[Tensor, "b k {h} {w}"]:
@@ -167,14 +167,3 @@ def best_of_others(logits: Float[Tensor, "b k1 h w"]) -> Float[Tensor, "b k1-1 h
     """Return, for each class but the background, the largest logit of all others."""
     first, second = logits.topk(2, dim=1).values.split(1, dim=1)
     return torch.where(logits[:, 1:] == first, second, first)
-
-
-def _inside(boxes: Float[Tensor, "b k 4"], h: int, w: int) -> Bool[Tensor, "b k {h} {w}"]:
-    """Return which places of a grid have their centre in a box; a box thinner than a place is widened to one."""
-    low, high = boxes[..., :2], boxes[..., 2:]
-    middle, reach = (low + high) / 2, torch.maximum((high - low) / 2, boxes.new_tensor([0.5 / w, 0.5 / h]))
-    x = (torch.arange(w, device=boxes.device) + 0.5) / w
-    y = (torch.arange(h, device=boxes.device) + 0.5) / h
-    columns = (x - middle[..., :1]).abs() <= reach[..., :1]
-    rows = (y - middle[..., 1:]).abs() <= reach[..., 1:]
-    return rows[..., :, None] & columns[..., None, :]

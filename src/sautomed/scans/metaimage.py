@@ -90,7 +90,8 @@ def _geometry(header: _Header, path: Path, options: ReadOptions) -> Geometry:
     affine, notes = _affine(header, path, options)
     check_affine(affine, path)
     native = NativeGrid(header.shape, affine)
-    kind = "detached header" if header.payload.path != path else "attached header"
+    voxel_path = header.payload.path if header.payload.path != path else None
+    kind = "detached header" if voxel_path else "attached header"
     packing = {"zlib": "compressed", "text": "text"}.get(header.payload.encoding, "not compressed")
     return Geometry(
         path,
@@ -98,6 +99,7 @@ def _geometry(header: _Header, path: Path, options: ReadOptions) -> Geometry:
         native,
         header.payload.dtype,
         (*notes, *spacing_notes(native.shape, native.spacing_mm, path), *end_notes(header.payload, path)),
+        voxel_path=voxel_path,
     )
 
 

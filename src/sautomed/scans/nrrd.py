@@ -119,7 +119,8 @@ def _geometry(header: _Header, path: Path, options: ReadOptions) -> Geometry:
     check_affine(affine, path)
     a, b, c = (header.payload.shape[axis] for axis in header.space_axes)
     native = NativeGrid((a, b, c), affine)
-    kind = "detached header" if header.payload.path != path else "attached header"
+    voxel_path = header.payload.path if header.payload.path != path else None
+    kind = "detached header" if voxel_path else "attached header"
     return Geometry(
         path,
         f"NRRD, {kind}, {header.fields['encoding'].lower()}",
@@ -127,6 +128,7 @@ def _geometry(header: _Header, path: Path, options: ReadOptions) -> Geometry:
         header.payload.dtype if header.layer_axis is None else np.dtype(np.uint16),
         (*notes, *spacing_notes(native.shape, native.spacing_mm, path), *end_notes(header.payload, path)),
         header.names,
+        voxel_path=voxel_path,
     )
 
 

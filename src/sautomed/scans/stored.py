@@ -48,6 +48,7 @@ class Geometry:
         warnings: What is odd, as whole sentences that name the file.
         names: Names of label values, of a label map whose header gives them.
         partial: Whether it is a label map in a format that leaves out slices without labels.
+        voxel_path: File of the voxels, if the header is detached from them.
     """
 
     path: Path
@@ -57,6 +58,7 @@ class Geometry:
     warnings: tuple[str, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)
     partial: bool = False
+    voxel_path: Path | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -5,6 +5,7 @@ guard.py         who may ask: host, origin, token, size; the headers of every an
 app.py           what is answered; requests.py what may be asked, refusals.py what is not answered
 events.py        long work whose results reach the page one by one
 workspace.py     the scans and the one that is open (open_scan.py); folder.py where they and the results lie
+review.py        what a person should look at in a result, from CASE.json
 opening.py       a scan and a model become a session (sautomed.editing), if memory suffices
 demo.py          a phantom to try it on
 grey.py, run_lengths.py   intensities and labels as they travel

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from sautomed.errors import SautomedError
-from sautomed.studio.events import Event, Stop, Work, event_stream, fault_event
+from sautomed.studio.events import Stop, Work, as_known, event_stream, fault_event
 from sautomed.studio.guard import Guard
 from sautomed.studio.refusals import Refused
 from sautomed.studio.requests import EditRequest, MarkDone, OpenScan, SaveRequest, StepRequest, WalkRequest
@@ -50,8 +50,8 @@ def create_app(workspace: Workspace, hosts: Iterable[str], token: str) -> ASGIAp
     _add_page(app)
     _add_scans(app, workspace, worker)
     _add_edits(app, workspace, worker)
-    app.add_exception_handler(SautomedError, _answer_fault)
-    app.add_exception_handler(Refused, _answer_refused)
+    for kind in (SautomedError, Refused, Exception):
+        app.add_exception_handler(kind, _answer_fault)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     return Guard(app, hosts, token)
 
@@ -124,19 +124,10 @@ def _streamed(work: Work, worker: ThreadPoolExecutor) -> StreamingResponse:
 
 
 async def _answer_fault(_: Request, error: Exception) -> JSONResponse:
-    return JSONResponse(_event_of(error), 422)
-
-
-async def _answer_refused(_: Request, error: Exception) -> JSONResponse:
-    return JSONResponse(_event_of(error), error.status if isinstance(error, Refused) else 400)
+    known = as_known(error)
+    return JSONResponse(fault_event(known), known.status if isinstance(known, Refused) else 422)
 
 
 async def _answer_invalid(_: Request, error: Exception) -> JSONResponse:
     """Answer without what was sent, which FastAPI would send back: it may be long, and no JSON."""
     return JSONResponse({"id": "invalid", "message": "This is no request of the page."}, 422)
-
-
-def _event_of(error: Exception) -> Event:
-    if not isinstance(error, (SautomedError, Refused)):
-        raise error
-    return fault_event(error)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from typing import Any
 
 from sautomed.errors import SautomedError
-from sautomed.studio.refusals import Refused
+from sautomed.inference.device import is_memory_shortage
+from sautomed.studio.refusals import Failed, Refused
+
+log = logging.getLogger(__name__)
+
+_MESSAGE_LETTERS = 500  # ours: of an unexpected error, on the page
 
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
@@ -48,8 +54,8 @@ async def event_stream(work: Work, worker: Executor, stop: Stop) -> AsyncIterato
     def run() -> None:
         try:
             work(emit, stop)
-        except (SautomedError, Refused) as error:
-            emit(fault_event(error))
+        except Exception as error:  # noqa: BLE001  (whatever it is, the page says so, and not that nobody answers)
+            emit(fault_event(as_known(error)))
         finally:
             emit(None)
 
@@ -57,7 +63,7 @@ async def event_stream(work: Work, worker: Executor, stop: Stop) -> AsyncIterato
     try:
         while (event := await queue.get()) is not None:
             yield b"data: " + json.dumps(event, allow_nan=False).encode() + b"\n\n"
-        await future  # raises what nobody expects
+        await future
     finally:
         stop()
 
@@ -65,3 +71,14 @@ async def event_stream(work: Work, worker: Executor, stop: Stop) -> AsyncIterato
 def fault_event(error: SautomedError | Refused) -> Event:
     """Return an error as the page shows it."""
     return {"kind": "fault", "id": error.id, "message": str(error)}
+
+
+def as_known(error: Exception) -> SautomedError | Refused:
+    """Return an error that has words for the page: itself, or one for what nobody expected, which is logged as well."""
+    if isinstance(error, (SautomedError, Refused)):
+        return error
+    if is_memory_shortage(error):
+        return Failed("Memory ran out. Close other programs, and try again.")
+    log.error("this is a bug in sautomed; please report it with these lines", exc_info=error)
+    what = f"{type(error).__name__}: {error}"[:_MESSAGE_LETTERS]
+    return Failed(f"This is a bug in sautomed. Please report it with the lines that the command has printed. {what}")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
 from sautomed.errors import MissingFile, TargetExists, UsageError
-from sautomed.inference.batch.scans import find_scans
+from sautomed.inference.batch.scans import find_scans, scan_files
+from sautomed.scans import read_geometry
 from sautomed.scans.files import write_json
 from sautomed.scans.formats import LABEL_ENDINGS, ending_of
 from sautomed.scans.paths import read_json, resolved_path
+from sautomed.studio.review import Review, read_review
 
 _NOTES = "studio.json"
 
@@ -22,11 +24,13 @@ class ListedScan:
 
     Attributes:
         refusal: Why it cannot be opened; None if it can.
+        review: What `segment` found that a person should look at.
     """
 
     case: str
     path: Path
     refusal: str | None = None
+    review: Review = field(default_factory=Review)
 
 
 class Notes(BaseModel):
@@ -42,7 +46,7 @@ class Notes(BaseModel):
 
 
 class ScanFolder:
-    """The scans at a path. They are named by their case; no path ever comes from the page.
+    """The scans at a path, the least sure results first. They are named by their case; no path comes from the page.
 
     Args:
         source: A scan, or a folder of scans.
@@ -54,20 +58,22 @@ class ScanFolder:
 
     def __init__(self, source: Path, output: Path):
         self.source, self.output = source, output
-        self.scans = {scan.case: self._listed(scan.case, scan.path) for scan in find_scans(source, output).scans}
+        listed = [self._listed(scan.case, scan.path) for scan in find_scans(source, output).scans]
+        self.scans = {scan.case: scan for scan in sorted(listed, key=lambda scan: scan.review.rank)}
         self.notes = self._read_notes()
 
     def _listed(self, case: str, path: Path) -> ListedScan:
-        inside = resolved_path(self.source if self.source.is_dir() else self.source.parent)
-        links_out = path != self.source and not resolved_path(path).is_relative_to(inside)
-        return ListedScan(case, path, f"links to a place outside of {self.source}" if links_out else None)
+        links_out = path != self.source and self._leads_out(path)
+        refusal = f"links to a place outside of {self.source}" if links_out else None
+        return ListedScan(case, path, refusal, read_review(self.output / f"{case}.json"))
 
     def path_of(self, case: str) -> Path:
         """Return the path of a scan.
 
         Raises:
             KeyError: There is no such case.
-            MissingFile: It is a link out of the folder.
+            MissingFile: It is a link out of the folder, or one of its files is.
+            DataError: Its header cannot be read.
         """
         scan = self._listed(case, self.scans[case].path)  # again: a link may have been changed since
         if scan.refusal is not None:
@@ -75,7 +81,17 @@ class ScanFolder:
                 f"{scan.refusal}, where nothing is opened.", where=scan.path,
                 cure=f"Start with -i {resolved_path(scan.path).parent}.",
             )  # fmt: skip
+        for file in _further_files(scan.path):
+            if self._leads_out(file):
+                raise MissingFile(
+                    f"has the file {file.name}, a link to a place outside of {self.source}, where nothing is read.",
+                    where=scan.path, cure=f"Replace the link {file} by the file that it leads to.",
+                )  # fmt: skip
         return scan.path
+
+    def _leads_out(self, path: Path) -> bool:
+        inside = self.source if self.source.is_dir() else self.source.parent
+        return not resolved_path(path).is_relative_to(resolved_path(inside))
 
     def edits_of(self, case: str) -> Path:
         """Return the folder of a case's log."""
@@ -124,3 +140,11 @@ class ScanFolder:
 
     def _write_notes(self) -> None:
         write_json(self.output / _NOTES, self.notes.model_dump())
+
+
+def _further_files(scan: Path) -> list[Path]:
+    """Return the files that a scan consists of besides its own path: of a DICOM folder, or the voxels of a header."""
+    if scan.is_dir():
+        return scan_files(scan)
+    voxels = read_geometry(scan).voxel_path
+    return [] if voxels is None else [voxels]

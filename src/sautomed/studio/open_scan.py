@@ -12,7 +12,7 @@ from sautomed.scans.palette import colour_of, display_name
 from sautomed.studio.events import Emit, Event, Stop
 from sautomed.studio.grey import grey_scale
 from sautomed.studio.refusals import NoSuch
-from sautomed.studio.requests import BoxEdit, Edit, MaskEdit, OrganEdit, SliceEdit, WalkRequest
+from sautomed.studio.requests import BoxEdit, Edit, FillEdit, MaskEdit, OrganEdit, SliceEdit, WalkRequest
 from sautomed.studio.run_lengths import label_runs
 from sautomed.studio.session import Box, Change, Mask, Prompt, Session
 
@@ -102,7 +102,7 @@ class OpenScan:
         """Carry out an edit; raises NoSuch."""
         self._require_slice(edit.slice)
         session, t = self.session, edit.slice
-        if t in session.locked and not isinstance(edit, SliceEdit):
+        if t in session.locked and not isinstance(edit, SliceEdit | FillEdit):
             raise NoSuch(f"slice {t + 1} is locked: release it first")
         if isinstance(edit, SliceEdit):
             return session.lock(t) if edit.kind == "lock" else session.release(t)
@@ -111,6 +111,9 @@ class OpenScan:
             return session.absent(t, organ) if edit.kind == "absent" else session.forget(t, organ)
         if isinstance(edit, BoxEdit):
             return session.give_box(t, organ, self._box(edit))
+        if isinstance(edit, FillEdit):
+            self._require_slice(edit.last)
+            return session.fill(t, edit.last, organ)
         mask = self._mask(edit)
         return session.paint(t, organ, mask) if edit.kind == "paint" else session.erase(t, organ, mask)
 
@@ -167,6 +170,7 @@ def _prompt(prompt: Prompt) -> dict[str, Any]:
         "box": prompt.box,
         "mask_box": prompt.mask_box,
         "source": prompt.source,
+        "painted": prompt.is_painted,
         "presence": prompt.presence,
         "confidence": prompt.confidence,
     }

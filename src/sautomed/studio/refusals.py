@@ -24,3 +24,10 @@ class Outdated(Refused):
 
     id = "outdated"
     status = 409
+
+
+class Failed(Refused):
+    """A bug, or memory that ran out: nobody expected it, and the page says what it was."""
+
+    id = "failed"
+    status = 500

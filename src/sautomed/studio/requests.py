@@ -59,7 +59,16 @@ class MaskEdit(Request):
     runs: Runs
 
 
-Edit = Annotated[SliceEdit | OrganEdit | BoxEdit | MaskEdit, Field(discriminator="kind")]
+class FillEdit(Request):
+    """Fill the slices between two on which an organ is painted."""
+
+    kind: Literal["fill"]
+    slice: Slice
+    last: Slice
+    organ: int
+
+
+Edit = Annotated[SliceEdit | OrganEdit | BoxEdit | MaskEdit | FillEdit, Field(discriminator="kind")]
 
 
 class EditRequest(Request):

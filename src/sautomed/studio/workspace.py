@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from sautomed.scans.volume import Volume
@@ -48,7 +48,7 @@ class Workspace:
             "output": str(self.folder.output),
             "open": self._opened.case if self._opened else None,
             "scans": [
-                {"case": scan.case, "done": scan.case in done, "refusal": scan.refusal}
+                {"case": scan.case, "done": scan.case in done, "refusal": scan.refusal, **scan.review.model_dump()}
                 for scan in self.folder.scans.values()
             ],
         }
@@ -72,10 +72,12 @@ class Workspace:
         if self._opened is None or self._opened.case != case:
             path, edits = self.folder.path_of(case), self.folder.edits_of(case)
             self.close()
-            with suppress(_CancelledError):
+            with suppress(_CancelledError), ExitStack() as on_failure:
                 session = self._open_session(path, edits, report)
+                on_failure.callback(session.close)
                 window = self._window_of(session.volume)
                 self._opened = OpenScan(case, session, window, self._next_revision())
+                on_failure.pop_all()
         emit(self._opened.describe() if self._opened else {"kind": "cancelled"})
 
     def edit(self, revision: int, edit: Edit) -> Event:

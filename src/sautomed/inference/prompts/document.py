@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
+import numpy as np
+from jaxtyping import Bool
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from sautomed.inference.prompts.runs import box_of_mask, mask_of
+from sautomed.inference.prompts.runs import box_of_mask, mask_of, runs_of
 
 SCHEMA: Literal["sautomed prompts 1"] = "sautomed prompts 1"
 
@@ -61,6 +63,19 @@ class GivenMask(_Part):
     kind: Literal["mask"] = "mask"
     runs: Runs
 
+    @staticmethod
+    def of(pixels: Bool[np.ndarray, "h w"]) -> GivenMask:
+        return GivenMask(runs=runs_of(pixels))
+
+    def pixels(self, shape: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
+        """Return the mask on a slice of this shape; raises ValueError if it is of another one."""
+        return mask_of(self.runs, shape)
+
+    def without(self, other: GivenMask) -> GivenMask:
+        """Return the mask without the pixels of another one of the same shape."""
+        row = (1, sum(self.runs))
+        return GivenMask.of(self.pixels(row) & ~other.pixels(row))
+
 
 Given = Annotated[GivenBox | GivenAbsence | GivenMask, Field(discriminator="kind")]
 
@@ -85,6 +100,11 @@ class OrganPrompt(_Part):
         if (self.source == "given") != (self.given is not None):
             raise ValueError('"source" is "given" if and only if something is given')
         return self
+
+    @property
+    def is_painted(self) -> bool:
+        """Whether a person gave a mask for it that has any pixel."""
+        return isinstance(self.given, GivenMask) and any(self.given.runs[1::2])
 
     def as_given(self, given: Given, shape: tuple[int, int]) -> OrganPrompt:
         """Return the prompt with something given, on a slice of this shape; what came out stays."""
@@ -206,9 +226,9 @@ class PromptsDocument(_Part):
             if part.organs.keys() != self.organs.keys():
                 raise ValueError(f'slice {part.index} has not the organs of "organs"')
         for (index, organ), given in self.given().items():
-            _check_given(given, rows, columns, f"{organ} on slice {index}")
+            check_given(given, rows, columns, f"{organ} on slice {index}")
         for item in self.carried:
-            _check_given(item.given, rows, columns, f"{item.organ} on slice {item.index}")
+            check_given(item.given, rows, columns, f"{item.organ} on slice {item.index}")
         for item in self.carried:
             if item.organ not in self.organs or max((item.index, *item.slices)) >= depth:
                 raise ValueError('"carried" names a slice or an organ that is not there')
@@ -231,11 +251,11 @@ def _box_of(given: Given, shape: tuple[int, int]) -> tuple[float, float, float, 
     if isinstance(given, GivenBox):
         return _BOX.validate_python(given.box)
     if isinstance(given, GivenMask):
-        return box_of_mask(mask_of(given.runs, shape))
+        return box_of_mask(given.pixels(shape))
     return None
 
 
-def _check_given(given: Given, rows: int, columns: int, where: str) -> None:
+def check_given(given: Given, rows: int, columns: int, where: str) -> None:
     """Raise ValueError for what no slice of this size can have been given."""
     if isinstance(given, GivenBox):
         x0, y0, x1, y1 = given.box

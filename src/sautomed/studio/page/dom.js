@@ -27,6 +27,19 @@ export function label(button, text, key) {
   button.replaceChildren(text, ...(key ? [make("kbd", {}, key)] : []));
 }
 
+/** Return a function that does some work with the next frame, once however often it is called before. */
+export function oncePerFrame(work) {
+  let due = false;
+  return () => {
+    if (due) return;
+    due = true;
+    requestAnimationFrame(() => {
+      due = false;
+      work();
+    });
+  };
+}
+
 /** Show a message at the bottom, which screen readers read out. */
 export function say(text, isFault = false) {
   const status = byId("status");

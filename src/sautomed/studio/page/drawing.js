@@ -1,6 +1,6 @@
 // The three planes and the strip, drawn once per frame at most.
 
-import { byId } from "./dom.js";
+import { byId, oncePerFrame } from "./dom.js";
 import { Plane, greys } from "./plane.js";
 import { drawStrip } from "./strip.js";
 
@@ -9,7 +9,7 @@ export class Drawing {
     this.studio = studio;
     this.planes = [0, 1, 2].map((fixed) => new Plane(byId(`plane-${fixed}`), fixed));
     this.strip = byId("strip");
-    this.due = false;
+    this.request = oncePerFrame(() => { if (this.studio.scan) this.draw(); });
     const watched = new ResizeObserver(() => this.request());
     [...this.planes.map((plane) => plane.canvas), this.strip].forEach((canvas) => watched.observe(canvas));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.request());
@@ -24,15 +24,6 @@ export class Drawing {
     }
     this.window = null;
     this.planes.forEach((plane) => plane.show(scan));
-  }
-
-  request() {
-    if (this.due || !this.studio.scan) return;
-    this.due = true;
-    requestAnimationFrame(() => {
-      this.due = false;
-      if (this.studio.scan) this.draw();
-    });
   }
 
   draw() {

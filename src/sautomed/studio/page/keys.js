@@ -17,20 +17,22 @@ export const KEYS = [
   ]],
   ["Correct", [
     ["b", "draw a box; arrows move it, Shift + arrows resize it, Enter gives it", letter("b"), (s) => s.use("box")],
-    ["x", "the organ is not on this slice", letter("x"), (s) => s.absent()],
+    ["x", "the organ is not on this slice", letter("x"), (s) => s.editor.absent()],
     ["p", "brush; arrows move it, Enter paints", letter("p"), (s) => s.use("brush")],
     ["e", "eraser", letter("e"), (s) => s.use("eraser")],
-    ["f", "forget what was given for the organ here", letter("f"), (s) => s.forget()],
-    ["l", "lock the slice, or release it", letter("l"), (s) => s.toggleLock()],
-    ["w", "walk again from this slice", letter("w"), (s) => s.walk()],
+    ["i", "fill the slices between those that are painted", letter("i"), (s) => s.editor.fill()],
+    ["f", "forget what was given for the organ here", letter("f"), (s) => s.editor.forget()],
+    ["l", "lock the slice, or release it", letter("l"), (s) => s.editor.toggleLock()],
+    ["w", "walk again from this slice", letter("w"), (s) => s.editor.walk()],
     ["d", "direction: both, up, down", letter("d"), (s) => s.set({ direction: { both: "up", up: "down", down: "both" }[s.direction] })],
-    ["Enter", "give the box; paint under the brush", (e) => e.key === "Enter", (s) => s.enter()],
-    ["Esc", "cancel the walk, the box, the tool", (e) => e.key === "Escape", (s) => s.escape()],
-    ["u, Ctrl+Z", "undo", letter("u"), (s) => s.undo()],
-    ["r, Ctrl+Y", "redo", letter("r"), (s) => s.redo()],
+    ["Enter", "give the box; paint under the brush", (e) => e.key === "Enter", (s) => s.editor.enter()],
+    ["Esc", "cancel the walk, the box, the tool", (e) => e.key === "Escape", (s) => s.editor.escape()],
+    ["u, Ctrl+Z", "undo", letter("u"), (s) => s.editor.undo()],
+    ["r, Ctrl+Y", "redo", letter("r"), (s) => s.editor.redo()],
   ]],
   ["Results", [
     ["s", "save", letter("s"), (s) => s.save()],
+    ["a", "all scans, those to look at first", letter("a"), (s) => s.list.show()],
     ["?", "this list", letter("?"), (s) => s.help()],
   ]],
 ];
@@ -46,6 +48,7 @@ export const MOUSE = ["Mouse", [
   ["double click", "whole slice again"],
 ]];
 
+const WITHOUT_SCAN = new Set(["a", "?"]);
 const ARROWS = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
 
 /** Turn keys into actions, except where a person writes or a dialog is open. */
@@ -55,13 +58,9 @@ export function listen(studio) {
     const control = event.target.closest("input, select, textarea, button");
     if (event.ctrlKey || event.metaKey) { undoKeys(studio, event); return; }
     if (control && (writes(control) || usesKey(control, event.key)) && event.key !== "Escape") return;
-    if (event.key === "?") {
-      event.preventDefault();
-      studio.help();
-    }
-    if (event.key === "?" || !studio.scan) return;
+    if (!studio.scan && !WITHOUT_SCAN.has(event.key)) return;
     if (event.key === "Escape" && control) control.blur();
-    if (ARROWS[event.key]) studio.arrow(ARROWS[event.key], event.shiftKey);
+    if (ARROWS[event.key]) studio.editor.arrow(ARROWS[event.key], event.shiftKey);
     else {
       const found = KEYS.flatMap(([, rows]) => rows).find(([, , matches]) => matches?.(event));
       if (!found) return;
@@ -77,8 +76,8 @@ function letter(key) {
 
 function undoKeys(studio, event) {
   if (!studio.scan || !["z", "y"].includes(event.key.toLowerCase())) return;
-  if (event.key.toLowerCase() === "y" || event.shiftKey) studio.redo();
-  else studio.undo();
+  if (event.key.toLowerCase() === "y" || event.shiftKey) studio.editor.redo();
+  else studio.editor.undo();
   event.preventDefault();
 }
 

@@ -1,16 +1,17 @@
-// The page: opens a scan, shows it, and turns what a person does into edits.
+// The page: the scan that is open, and where and how a person looks at it; editor.js changes it.
 
 import * as api from "./api.js";
 import { Fault } from "./api.js";
-import { clamp, nudged } from "./box_tool.js";
-import { Stroke } from "./brush.js";
+import { clamp } from "./box_tool.js";
 import { askReplace, askSave, showHelp } from "./dialogs.js";
 import { byId, say } from "./dom.js";
 import { Drawing } from "./drawing.js";
+import { Editor } from "./editor.js";
 import { listen } from "./keys.js";
 import { Panels } from "./panels.js";
 import { Pointer } from "./pointer.js";
-import { Scan, encode } from "./scan.js";
+import { Scan } from "./scan.js";
+import { ScanList } from "./scan_list.js";
 
 const PER_SCAN = ["position", "organ", "window"];
 const PER_PAGE = ["opacity", "outlined", "brush", "direction"];
@@ -28,13 +29,13 @@ class Studio {
   direction = "both";
   tool = "select";
   before = false;
-  walking = null;
   pendingBox = null; // being drawn or moved
   cursor = null; // of the brush, in pixels of the slice
   visited = new Set();
-  #queue = Promise.resolve();
 
   constructor() {
+    this.editor = new Editor(this);
+    this.list = new ScanList(this);
     this.drawing = new Drawing(this);
     this.panels = new Panels(this);
     this.pointer = new Pointer(this);
@@ -48,14 +49,17 @@ class Studio {
   async start() {
     await this.guarded(async () => {
       const listed = await api.scans();
-      this.panels.showScans(listed);
+      this.list.take(listed);
       const first = listed.scans.find((scan) => !scan.refusal);
       const name = listed.open ?? (listed.scans.length === 1 ? first?.case : null);
       if (name) await this.open(name);
+      else this.list.show();
     });
   }
 
   async open(name) {
+    this.list.hide();
+    this.list.choose(name);
     this.remember();
     this.scan?.close();
     this.scan = null;
@@ -90,9 +94,8 @@ class Studio {
     });
   }
 
-  async mark(done) {
-    if (!this.scan) return;
-    await this.guarded(async () => this.panels.showScans(await api.mark(this.scan.name, done)));
+  async mark(name, done) {
+    await this.guarded(async () => this.list.take(await api.mark(name, done)));
   }
 
   // --- looking ---
@@ -185,139 +188,7 @@ class Studio {
       ...(known === null ? [] : [`${confidence === null ? "presence" : "confidence"} ${Math.round(100 * known)} %`]),
       ...(this.scan.has(next.t, next.value) ? [] : ["nothing found here"]),
     ];
-    say(`${this.name(next.value)} on slice ${next.t + 1}: ${facts.join(", ")}.`);
-  }
-
-  name(value) {
-    return this.scan.organs.find((organ) => organ.value === value)?.name ?? `label ${value}`;
-  }
-
-  // --- editing ---
-
-  giveBox(box) {
-    this.pendingBox = box;
-    this.tool = "select";
-    return this.edit({ kind: "box", slice: this.t, organ: this.organ, box }, "box");
-  }
-
-  /** Keyboard: move or resize the box of the chosen organ; Enter gives it. */
-  nudge(direction, grow) {
-    const { scan } = this;
-    const middle = [scan.columns / 4, scan.rows / 4, scan.columns * 3 / 4, scan.rows * 3 / 4].map(Math.round);
-    this.set({ pendingBox: nudged((this.box ?? middle).map(Math.round), direction, grow, scan) });
-    say(`Box ${this.pendingBox.join(", ")}. Enter gives it, Escape drops it.`);
-  }
-
-  absent() {
-    return this.edit({ kind: "absent", slice: this.t, organ: this.organ }, "not here");
-  }
-
-  forget() {
-    return this.edit({ kind: "forget", slice: this.t, organ: this.organ }, "automatic again");
-  }
-
-  toggleLock() {
-    const locked = this.scan.locked.has(this.t);
-    return this.edit({ kind: locked ? "release" : "lock", slice: this.t }, locked ? "released" : "locked");
-  }
-
-  /** Send what a stroke touched; its preview is in the labels already. */
-  paint(stroke, erasing) {
-    const change = { kind: erasing ? "erase" : "paint", slice: this.t, organ: this.organ, runs: encode(stroke.mask) };
-    return this.edit(change, erasing ? "erased" : "painted");
-  }
-
-  /** Keyboard: touch the pixels under the brush. */
-  dab() {
-    const stroke = new Stroke(this.scan);
-    stroke.to(this.cursor, this.brush / 2);
-    return this.paint(stroke, this.tool === "eraser");
-  }
-
-  edit(change, what) {
-    const about = change.organ === undefined ? `Slice ${change.slice + 1}` : `${this.name(change.organ)} on slice ${change.slice + 1}`;
-    return this.#change(() => api.edit(this.scan.revision, change), `${about}: ${what}.`);
-  }
-
-  undo() {
-    return this.scan.canUndo ? this.#change(() => api.undo(this.scan.revision), "Undone.") : say("There is nothing to undo.");
-  }
-
-  redo() {
-    return this.scan.canRedo ? this.#change(() => api.redo(this.scan.revision), "Redone.") : say("There is nothing to redo.");
-  }
-
-  /** One change after the other; a walk is cancelled first. */
-  #change(ask, done) {
-    const scan = this.scan;
-    this.cancelWalk();
-    this.#queue = this.#queue.then(() => this.#restored(async () => {
-      if (this.scan !== scan) return;
-      const changed = scan.take(await ask());
-      this.pendingBox = null;
-      say(`${done} ${this.#volumes(changed)}`);
-      this.refresh();
-    }));
-    return this.#queue;
-  }
-
-  #volumes(changed) {
-    const parts = [...changed].map(([value, n]) => `${this.name(value)} ${(n * this.scan.voxelMl).toFixed(2)} ml`);
-    return parts.length ? `Changed: ${parts.join(", ")}.` : "";
-  }
-
-  // --- walking ---
-
-  /** Walk again from this slice; slices change as they are done. */
-  walk() {
-    if (this.walking || !this.scan) return this.#queue;
-    const scan = this.scan;
-    const until = this.panels.until(scan);
-    const request = () => ({ revision: scan.revision, slice: this.t, direction: this.direction, ...(until === null ? {} : { until }) });
-    this.walking = { done: 0, total: scan.depth };
-    this.#queue = this.#queue.then(() => this.#restored(async () => {
-      const total = new Map();
-      const slices = new Set();
-      await api.walk(request(), (event) => {
-        const changed = scan.take(event);
-        for (const [value, n] of changed) total.set(value, (total.get(value) ?? 0) + n);
-        if (changed.size) Object.keys(event.slices).forEach((t) => slices.add(t));
-        if (event.kind === "changed") this.walking.done += 1;
-        this.refresh();
-      });
-      const changed = `${slices.size} ${slices.size === 1 ? "slice" : "slices"} changed. ${this.#volumes(total)}`;
-      say(`Walked again: ${slices.size ? changed : "nothing that was given here goes further."}`);
-    })).finally(() => {
-      this.walking = null;
-      this.refresh();
-    });
-    this.refresh();
-    return this.#queue;
-  }
-
-  cancelWalk() {
-    if (this.walking) api.cancel().catch((error) => say(error.message, true));
-  }
-
-  /** Escape: drop what is being done. */
-  escape() {
-    if (this.walking) this.cancelWalk();
-    else if (this.pendingBox) this.set({ pendingBox: null });
-    else if (this.tool !== "select") this.use(this.tool);
-  }
-
-  enter() {
-    if (this.pendingBox) this.giveBox(this.pendingBox);
-    else if (this.cursor) this.dab();
-  }
-
-  /** Arrow keys do what the tool is for. */
-  arrow([dx, dy], shift) {
-    if (this.tool === "box") this.nudge([dx, dy], shift);
-    else if (this.cursor) {
-      const by = Math.max(1, Math.round(this.brush / 2));
-      this.set({ cursor: [clamp(this.cursor[0] + dx * by, 0, this.scan.columns), clamp(this.cursor[1] + dy * by, 0, this.scan.rows)] });
-    } else this.step(dx || -dy);
+    say(`${this.scan.nameOf(next.value)} on slice ${next.t + 1}: ${facts.join(", ")}.`);
   }
 
   // --- the rest ---
@@ -352,18 +223,6 @@ class Studio {
       say(error.message, true);
       this.refresh();
     }
-  }
-
-  // Whatever was refused may be in the page's labels already, as a stroke is: they are read again.
-  async #restored(work) {
-    await this.guarded(async () => {
-      try {
-        await work();
-      } catch (error) {
-        if (error instanceof Fault && !["gone", "outdated"].includes(error.id)) await this.open(this.scan.name);
-        throw error;
-      }
-    });
   }
 
   remember() {

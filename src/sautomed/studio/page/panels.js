@@ -1,13 +1,13 @@
-// Everything around the planes: the list of scans, buttons, organs, facts and settings.
+// Everything around the planes: buttons, organs, facts and settings.
 
-import { byId, keyButton, label, make } from "./dom.js";
+import { byId, keyButton, label, make, oncePerFrame } from "./dom.js";
 
 const PERCENT = (x) => (x === null || x === undefined ? "not known" : `${Math.round(100 * x)} %`);
 
 export class Panels {
   constructor(studio) {
     this.studio = studio;
-    this.due = false;
+    this.request = oncePerFrame(() => { if (this.studio.scan) this.draw(); });
     const act = (work) => () => { if (studio.scan) { work(); byId("plane-0").focus({ preventScroll: true }); } };
     const button = (text, key, work, title) => keyButton(text, key, act(work), { title });
     this.tools = {
@@ -15,14 +15,15 @@ export class Panels {
       brush: button("Brush", "p", () => studio.use("brush"), "Add pixels to the organ"),
       eraser: button("Eraser", "e", () => studio.use("eraser"), "Take pixels from the organ"),
     };
-    this.absent = button("Not here", "x", () => studio.absent(), "The organ is not on this slice");
-    this.forget = button("Forget", "f", () => studio.forget(), "Take back what was given for the organ on this slice");
-    this.lock = button("Lock", "l", () => studio.toggleLock(), "Keep the slice as it is");
-    this.undo = button("Undo", "u", () => studio.undo());
-    this.redo = button("Redo", "r", () => studio.redo());
+    this.fill = button("Fill", "i", () => studio.editor.fill(), "Fill the organ on the slices between those on which it is painted");
+    this.absent = button("Not here", "x", () => studio.editor.absent(), "The organ is not on this slice");
+    this.forget = button("Forget", "f", () => studio.editor.forget(), "Take back what was given for the organ on this slice");
+    this.lock = button("Lock", "l", () => studio.editor.toggleLock(), "Keep the slice as it is");
+    this.undo = button("Undo", "u", () => studio.editor.undo());
+    this.redo = button("Redo", "r", () => studio.editor.redo());
     this.before = button("Automatic", "Space", () => studio.set({ before: !studio.before }), "Show the automatic result");
     this.save = button("Save", "s", () => studio.save());
-    byId("tools").append(...Object.values(this.tools));
+    byId("tools").append(...Object.values(this.tools), this.fill);
     byId("slice-actions").append(this.absent, this.forget, this.lock);
     byId("history").append(this.undo, this.redo, this.before);
     byId("results").append(this.save, keyButton("Keys", "?", () => studio.help()));
@@ -36,11 +37,9 @@ export class Panels {
 
   #listen(act) {
     const { studio } = this;
-    byId("walk").addEventListener("click", act(() => studio.walk()));
-    byId("cancel").addEventListener("click", act(() => studio.cancelWalk()));
+    byId("walk").addEventListener("click", act(() => studio.editor.walk()));
+    byId("cancel").addEventListener("click", act(() => studio.editor.cancelWalk()));
     byId("next-unsure").addEventListener("click", act(() => studio.nextUnsure()));
-    byId("scans").addEventListener("change", (event) => event.target.value && studio.open(event.target.value));
-    byId("done").addEventListener("change", (event) => studio.mark(event.target.checked));
     byId("slice").addEventListener("input", (event) => studio.goTo(Number(event.target.value) - 1));
     byId("opacity").addEventListener("input", (event) => studio.set({ opacity: event.target.value / 100 }));
     byId("brush-size").addEventListener("input", (event) => studio.set({ brush: Number(event.target.value) }));
@@ -50,19 +49,6 @@ export class Panels {
   #takeWindow() {
     const [width, level] = [Number(byId("window-width").value), Number(byId("window-level").value)];
     if (width > 0) this.studio.set({ window: [level - width / 2, level + width / 2] });
-  }
-
-  showScans({ scans, open, output, model }) {
-    const select = byId("scans");
-    const chosen = this.studio.scan?.name ?? open ?? "";
-    select.replaceChildren(make("option", { value: "" }, "Choose ..."), ...scans.map((scan) => make("option", {
-      value: scan.case, disabled: scan.refusal !== null, title: scan.refusal ?? "",
-    }, `${scan.done ? "✓ " : ""}${scan.case}${scan.refusal ? ` (${scan.refusal})` : ""}`)));
-    select.value = chosen;
-    this.done = new Set(scans.filter((scan) => scan.done).map((scan) => scan.case));
-    byId("save-place").textContent = `Into ${output}`;
-    document.title = `sautomed studio: ${model}`;
-    this.request();
   }
 
   /** Cover the planes with a message. */
@@ -78,7 +64,6 @@ export class Panels {
   }
 
   take(scan) {
-    byId("scans").value = scan.name;
     Object.assign(byId("slice"), { max: scan.depth });
     Object.assign(byId("until"), { max: scan.depth, value: "" });
     this.rows = new Map(scan.organs.map((organ, place) => [organ.value, this.#row(organ, place)]));
@@ -106,15 +91,6 @@ export class Panels {
     return Number.isInteger(number) && number >= 1 && number <= scan.depth ? number - 1 : null;
   }
 
-  request() {
-    if (this.due) return;
-    this.due = true;
-    requestAnimationFrame(() => {
-      this.due = false;
-      if (this.studio.scan) this.draw();
-    });
-  }
-
   draw() {
     const { studio } = this;
     const { scan, t } = studio;
@@ -124,19 +100,19 @@ export class Panels {
     const locked = scan.locked.has(t);
     label(this.lock, locked ? "Release" : "Lock", "l");
     for (const button of [...Object.values(this.tools), this.absent, this.forget]) button.disabled = locked;
+    this.fill.disabled = scan.gap(t, studio.organ) === null;
     this.undo.disabled = !scan.canUndo;
     this.redo.disabled = !scan.canRedo;
     this.before.setAttribute("aria-pressed", studio.before);
     this.directions(studio.direction);
     this.styles(studio.outlined);
-    byId("done").checked = this.done?.has(scan.name) ?? false;
     byId("slice").value = t + 1;
     byId("slice-number").textContent = `${t + 1} of ${scan.depth}`;
-    byId("plane-0").setAttribute("aria-label", `Slice ${t + 1} of ${scan.depth}, ${studio.name(studio.organ)}. Press question mark for all keys.`);
-    byId("walk").disabled = studio.walking !== null;
-    byId("cancel").disabled = studio.walking === null;
-    byId("progress").hidden = studio.walking === null;
-    if (studio.walking) Object.assign(byId("progress"), { max: studio.walking.total, value: studio.walking.done });
+    byId("plane-0").setAttribute("aria-label", `Slice ${t + 1} of ${scan.depth}, ${scan.nameOf(studio.organ)}. Press question mark for all keys.`);
+    byId("walk").disabled = studio.editor.walking !== null;
+    byId("cancel").disabled = studio.editor.walking === null;
+    byId("progress").hidden = studio.editor.walking === null;
+    if (studio.editor.walking) Object.assign(byId("progress"), { max: studio.editor.walking.total, value: studio.editor.walking.done });
     byId("opacity").value = Math.round(studio.opacity * 100);
     byId("brush-size").value = studio.brush;
     const [low, high] = studio.window;
@@ -161,7 +137,7 @@ export class Panels {
   #drawFacts(scan, t) {
     const { studio } = this;
     const { prompt } = studio;
-    byId("here-title").textContent = `${studio.name(studio.organ)}, slice ${t + 1}`;
+    byId("here-title").textContent = `${scan.nameOf(studio.organ)}, slice ${t + 1}`;
     const facts = [
       ["Prompt", prompt?.source === "given" ? "given" : "automatic"],
       ["Box", studio.box ? studio.box.map((x) => Math.round(x)).join(", ") : "none"],

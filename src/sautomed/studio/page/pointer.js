@@ -123,9 +123,9 @@ export class Pointer {
     if (!drag || !studio.scan) return;
     const moved = Math.hypot(event.clientX - drag.x, event.clientY - drag.y) >= CLICK;
     if (drag.kind === "pan" && !moved && plane.fixed === 0) this.#click(plane, drag.at);
-    if (drag.kind === "stroke") studio.paint(drag.stroke, drag.erasing);
+    if (drag.kind === "stroke") studio.editor.paint(drag.stroke, drag.erasing);
     if (drag.kind === "move" || drag.kind === "draw") {
-      if (moved) studio.giveBox(studio.pendingBox);
+      if (moved) studio.editor.giveBox(studio.pendingBox);
       else studio.set({ pendingBox: null });
     }
   }

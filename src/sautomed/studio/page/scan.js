@@ -66,9 +66,27 @@ export class Scan {
     return { ml: now * this.voxelMl, change: (now - (this.automaticVoxels.get(value) ?? 0)) * this.voxelMl };
   }
 
+  nameOf(value) {
+    return this.organs.find((organ) => organ.value === value)?.name ?? `label ${value}`;
+  }
+
   /** Whether an organ has pixels on a slice. */
   has(t, value) {
     return (this.counts[t].get(value) ?? 0) > 0;
+  }
+
+  /** Return the painted slices around t, t among them, between which an organ can be filled; null if there are none. */
+  gap(t, value) {
+    const painted = (u) => this.prompts[u]?.[value]?.painted;
+    let [first, last] = [t - 1, t + 1];
+    while (first >= 0 && !painted(first)) first -= 1;
+    while (last < this.depth && !painted(last)) last += 1;
+    if (!painted(first)) first = t;
+    if (!painted(last)) last = t;
+    if (!painted(first) || !painted(last)) return null;
+    const open = (u) => this.prompts[u][value]?.source !== "given" && !this.locked.has(u);
+    for (let u = first + 1; u < last; u += 1) if (open(u)) return [first, last];
+    return null;
   }
 
   /** Return how sure an organ's result on a slice is, 0 to 1; null where nothing is in question. */

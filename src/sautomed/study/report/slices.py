@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Normal, Stroke
 
-from sautomed.inference.preview import EDGES, display_window, draw_outlines
+from sautomed.inference.preview_slice import EDGES, display_window, draw_outlines
 from sautomed.scans.palette import colour_of
 from sautomed.scans.volume import LabelMap, Volume
 from sautomed.study.report.cases import Boxes, ShownCase

@@ -1,4 +1,4 @@
-"""Train a preset on one or more folds for a number of minutes, segment each fold's validation cases, and score them all.
+"""Train a preset on one or more folds for a number of minutes, segment each fold's validation cases, and score them.
 
     python benchmarks/accuracy.py DATASET OUTPUT [--preset tiny] [--folds 0 1 2 3 4] [--minutes 30]
 
@@ -49,7 +49,9 @@ def run_fold(dataset: Path, output: Path, preset: str, fold: int, minutes: float
     (output / "masks").mkdir(exist_ok=True)
     for mask in masks.glob("*.nii.gz"):
         shutil.copy(mask, output / "masks")
-    print(f"fold {fold}: trained in {trained_s / 60:.1f} min; {count} cases segmented, {segmented_s / count:.1f} s each")
+    print(
+        f"fold {fold}: trained in {trained_s / 60:.1f} min; {count} cases segmented, {segmented_s / count:.1f} s each"
+    )
 
 
 def main() -> None:

@@ -3,9 +3,11 @@
     python benchmarks/memory.py                        tiny, six scans: a few minutes on 2 cores
     python benchmarks/memory.py --preset sam-vit-b     the same with SAM ViT-B: half an hour
     python benchmarks/memory.py --shapes 512x512x400 --types int16 --chunks 8
+    python benchmarks/memory.py --session --shapes 512x512x500 --types int16
 
 Each row is a process of its own, which reads a scan of soft blobs, segments it and writes labels, picture and report.
-A prediction must not be below the peak, and should be at most twice the peak.
+With `--session` it opens the scan as a session instead, gives a box on every twentieth slice, lets each travel, and
+saves. A prediction must not be below the peak, and should be at most twice the peak.
 Weights are random: memory does not depend on their values.
 """
 
@@ -81,6 +83,27 @@ def measure(model_folder: Path, scan: Path, chunk: int) -> dict[str, Any]:
     return memory
 
 
+def measure_session(model_folder: Path, scan: Path, chunk: int) -> dict[str, Any]:
+    """Correct a scan in a session and return the predicted and the measured bytes."""
+    import sautomed
+    from sautomed.inference import memory
+    from sautomed.inference.model import load, with_chunk
+    from sautomed.scans import read_geometry
+
+    model = with_chunk(load(model_folder, "cpu"), chunk)
+    cost = memory.trunk_cost(model.network, int(model.settings.data.image_size))
+    need = memory.predict(read_geometry(scan), model, cost, chunk, session=True)
+    memory.reset_peak()
+    with sautomed.edit(model, scan, scan.parent / "edits") as session:
+        rows, columns = session.volume.array.shape[1:]
+        for t in range(0, session.depth, 20):
+            session.give_box(t, "organ 1", (columns / 4, rows / 4, columns / 2, rows / 2))
+            for _ in session.propagate(t):
+                pass
+        session.save(scan.parent / "out.nii.gz")
+    return {"predicted_bytes": need.peak, "peak_bytes": memory.peak_bytes()}
+
+
 def main() -> None:
     options = _options()
     print(f"{options.preset}, {ORGANS} organs, modality {options.modality}\n{machine()}\n")
@@ -91,7 +114,8 @@ def main() -> None:
         for row in _rows(options):
             scan = folder / f"scan{row.ending}"
             in_fresh_process(write_scan, scan, row)
-            measured = in_fresh_process(measure, folder / "model", scan, row.chunk)
+            doing = measure_session if options.session else measure
+            measured = in_fresh_process(doing, folder / "model", scan, row.chunk)
             predicted, peak = measured["predicted_bytes"] / 1e6, measured["peak_bytes"] / 1e6
             ratios.append(predicted / peak)
             shape = " x ".join(map(str, row.shape))
@@ -119,6 +143,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--chunks", type=int, nargs="+", default=[8], help="slices through the trunk at once")
     parser.add_argument("--image-size", type=int, help="of the network; default the preset's (auto: 256)")
     parser.add_argument("--modality", choices=("ct", "other"), default="other", help="how intensities are scaled")
+    parser.add_argument("--session", action="store_true", help="correct the scan in a session")
     parser.add_argument("--ending", default=".nii.gz", help="of the scan's file: .nii.gz or .nii")
     return parser.parse_args()
 

@@ -33,7 +33,7 @@ SETTINGS = (
     "train.validate_every=700",
 )
 MOST_BYTES = 12_000_000
-COPIED = ("config.json", "dataset.json", "intensities.json", "metrics.json")
+COPIED = ("config.json", "dataset.json", "intensities.json", "organ_sizes.json", "confidence.json", "metrics.json")
 WEIGHTS, CARD = "model.safetensors", "MODEL_CARD.md"
 HOW_IT_WAS_MADE = """
 ## How it was made

@@ -31,7 +31,7 @@ class Prompts:
 
 
 def automatic_prompts(part: SegmentedSlice, shown: UInt[np.ndarray, "h w"], organs: Mapping[int, str]) -> SlicePrompts:
-    """Return what prompted a slice in the automatic walk, and the boxes of the masks that are shown now.
+    """Return what prompted a slice in the automatic walk, how sure that is, and the boxes of the masks as shown now.
 
     Args:
         organs: Value in the label map -> organ.
@@ -44,6 +44,7 @@ def automatic_prompts(part: SegmentedSlice, shown: UInt[np.ndarray, "h w"], orga
                 source="auto",
                 box=None if part.boxes is None else native_box(part.boxes[k]),
                 mask_box=box_of_mask(shown == value),
+                confidence=None if part.signals is None else part.signals.confidence_of(k),
             )
             for k, value in enumerate(sorted(organs))
         },

@@ -40,6 +40,10 @@ class SliceSignals:
         """How sure the mask is, 0 to 1; nan where it is empty."""
         return self.soft_dice
 
+    def confidence_of(self, k: int) -> float | None:
+        """Return how sure the mask of class k is, 0 to 1; None where it is empty."""
+        return float(self.confidence[k]) if self.pixels[k] else None
+
     @property
     def mean_margin(self) -> Float[np.ndarray, " k"]:
         """Mean margin inside of the mask; nan where it is empty."""

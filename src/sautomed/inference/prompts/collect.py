@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -42,8 +41,7 @@ class PromptCollector:
         """Add a slice; those of systems without box prompts are left out."""
         if part.presence is None or part.boxes is None or part.mask_boxes is None:
             return
-        confidence = np.full(len(self._organs), np.nan) if part.signals is None else part.signals.confidence
-        rows = zip(self._organs, part.presence.tolist(), part.boxes, part.mask_boxes, confidence.tolist(), strict=True)
+        rows = zip(self._organs, part.presence.tolist(), part.boxes, part.mask_boxes, strict=True)
         self._slices[part.index] = SlicePrompts(
             index=part.index,
             organs={
@@ -52,9 +50,9 @@ class PromptCollector:
                     source="auto",
                     box=native_box(box),
                     mask_box=native_box(mask_box),
-                    confidence=None if math.isnan(sure) else sure,
+                    confidence=None if part.signals is None else part.signals.confidence_of(k),
                 )
-                for organ, presence, box, mask_box, sure in rows
+                for k, (organ, presence, box, mask_box) in enumerate(rows)
             },
         )
 

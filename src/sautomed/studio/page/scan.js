@@ -93,24 +93,35 @@ export class Scan {
   sureness(t, value) {
     const prompt = this.prompts[t][value];
     if (!prompt || prompt.source === "given" || this.locked.has(t)) return null;
-    if (prompt.confidence !== null) return prompt.confidence;
-    const here = this.has(t, value);
-    const around = t > 0 && t < this.depth - 1 && this.has(t - 1, value) && this.has(t + 1, value);
-    if (!here && around) return 0;
-    if (prompt.presence === null) return null;
-    return here || prompt.presence > 0.02 ? Math.abs(2 * prompt.presence - 1) : null;
+    if (this.has(t, value)) return prompt.confidence ?? (prompt.presence === null ? null : Math.abs(2 * prompt.presence - 1));
+    const isGap = t > 0 && t < this.depth - 1 && this.has(t - 1, value) && this.has(t + 1, value);
+    return isGap ? 0 : null;
   }
 
-  /** Return slices and organs, the least sure first. */
+  /**
+   * Return slices and organs, those first on which most of the organ is in doubt: its share of the organ's pixels times
+   * how unsure they are. Thin ends are seldom sure, and seldom matter.
+   */
   leastSure() {
-    const found = [];
-    for (let t = 0; t < this.depth; t += 1) {
-      for (const { value } of this.organs) {
-        const sureness = this.sureness(t, value);
-        if (sureness !== null) found.push({ t, value, sureness });
-      }
-    }
-    return found.sort((a, b) => a.sureness - b.sureness);
+    return this.organs.flatMap(({ value }) => this.#doubts(value)).sort((a, b) => b.doubt - a.doubt);
+  }
+
+  #doubts(value) {
+    const pixels = this.counts.map((counts) => counts.get(value) ?? 0);
+    const whole = pixels.reduce((sum, count) => sum + count, 0);
+    if (!whole) return this.#likeliest(value);
+    const usual = whole / pixels.filter((count) => count > 0).length;
+    return pixels.flatMap((count, t) => {
+      const sureness = this.sureness(t, value);
+      return sureness === null ? [] : [{ t, value, doubt: (1 - sureness) * (count || usual) / whole }];
+    });
+  }
+
+  /** Return the slice on which an organ that is nowhere is likeliest, if it is likely. */
+  #likeliest(value) {
+    const open = this.prompts.map((prompts, t) => ({ t, value, doubt: prompts[value]?.presence ?? 0 }))
+      .filter(({ t }) => this.prompts[t][value]?.source !== "given" && !this.locked.has(t));
+    return open.sort((a, b) => b.doubt - a.doubt).slice(0, 1).filter(({ doubt }) => doubt > 0.5);
   }
 
   close() {

@@ -1,6 +1,7 @@
 // The strip below the planes: one row per organ, one column per slice.
 
 const ROW_REM = 1.15;
+const UNSURE = 0.7; // of a mask's confidence, as in the flags of `segment`
 
 /** Draw presence as strength of colour, what is least sure as a bar, given prompts as marks, locked slices as hatching. */
 export function drawStrip(canvas, scan, { t, organ, css }) {
@@ -38,7 +39,7 @@ function drawCell(context, scan, t, value, { x, y, w, h, css, unsure, text, rati
     context.globalAlpha = 1;
   }
   const sureness = scan.sureness(t, value);
-  if (sureness !== null && sureness < 0.5) {
+  if (sureness !== null && sureness < UNSURE) {
     context.fillStyle = unsure;
     context.fillRect(x, y + h - Math.max(3 * ratio, h / 4), w, Math.max(3 * ratio, h / 4));
   }

@@ -20,14 +20,23 @@ def logit(share):
 def test_what_the_expected_dice_is_wrong_by_is_corrected_elsewhere():
     """The expected Dice is too large by one on the scale of logits."""
     predictor = fit_predictor(rows(0.6, 0.9), [1 / (1 + math.exp(1 - logit(value))) for value in (0.6, 0.9)], cases=2)
-    assert predictor.offset == pytest.approx(-1)
+    assert (predictor.slope, predictor.offset) == pytest.approx((1, -1))
     assert logit(predictor.predict({"soft_dice": 0.8})) == pytest.approx(logit(0.8) - 1)
 
 
-@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=8))
-def test_whatever_the_rows_a_surer_organ_has_a_larger_dsc(pairs):
+def test_enough_cases_teach_a_slope_too():
+    expected = (0.6, 0.8, 0.9)
+    true = [1 / (1 + math.exp(1 - 0.5 * logit(value))) for value in expected]
+    predictor = fit_predictor(rows(*expected), true, cases=FEWEST_CASES)
+    assert (predictor.slope, predictor.offset) == pytest.approx((0.5, -1))
+    assert logit(predictor.predict({"soft_dice": 0.7})) == pytest.approx(0.5 * logit(0.7) - 1)
+    assert fit_predictor(rows(*expected), true, cases=FEWEST_CASES - 1).slope == 1
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=8), st.sampled_from([1, FEWEST_CASES]))
+def test_whatever_the_rows_a_surer_organ_has_a_larger_dsc(pairs, cases):
     soft, dsc = zip(*pairs, strict=True)
-    predictor = fit_predictor(rows(*soft), dsc, cases=1)
+    predictor = fit_predictor(rows(*soft), dsc, cases=cases)
     found = [predictor.predict({"soft_dice": value}) for value in (0.0, 0.3, 0.6, 1.0)]
     assert all(0 <= value <= 1 for value in found)
     assert found == sorted(found)

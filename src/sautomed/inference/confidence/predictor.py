@@ -1,6 +1,6 @@
-"""Predict the DSC of an organ: its expected Dice by the model's probabilities, shifted by what cases have taught.
+"""Predict the DSC of an organ: its expected Dice by the model's probabilities, mended by what cases have taught.
 
-The shift is the one coefficient. More signals predicted no better out of fold (docs/confidence.md).
+Few cases teach a shift, ten and more also a slope. More signals predicted no better out of fold (docs/confidence.md).
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ class DscPredictor(BaseModel):
 
     Attributes:
         cases: That it was fitted on.
-        offset: Mean logit of the DSC less that of the expected Dice.
+        slope: Of the logit of the DSC over that of the expected Dice.
+        offset: Mean logit of the DSC less what the slope explains.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     cases: int = Field(ge=1)
+    slope: float = Field(gt=0)
     offset: float
 
     @property
@@ -44,7 +46,7 @@ class DscPredictor(BaseModel):
     def predict(self, signals: Signals) -> float | None:
         """Return the predicted DSC; None without an expected Dice."""
         soft_dice = signals.get("soft_dice", math.nan)
-        return None if math.isnan(soft_dice) else float(expit(clipped_logit(soft_dice) + self.offset))
+        return None if math.isnan(soft_dice) else float(expit(self.slope * clipped_logit(soft_dice) + self.offset))
 
 
 def fit_predictor(signals: Sequence[Signals], dsc: Sequence[float], cases: int) -> DscPredictor | None:
@@ -58,8 +60,16 @@ def fit_predictor(signals: Sequence[Signals], dsc: Sequence[float], cases: int) 
     pairs = [(row["soft_dice"], true) for row, true in zip(signals, dsc, strict=True) if "soft_dice" in row]
     if not pairs:
         return None
-    expected, true = np.array(pairs).T
-    return DscPredictor(cases=cases, offset=float((clipped_logit(true) - clipped_logit(expected)).mean()))
+    expected, true = clipped_logit(np.array(pairs).T)
+    slope = _slope(expected, true) if cases >= FEWEST_CASES else 1.0
+    return DscPredictor(cases=cases, slope=slope, offset=float((true - slope * expected).mean()))
+
+
+def _slope(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the slope of a least squares line; 1 where it would not rise, since more must not mean worse."""
+    spread = ((x - x.mean()) ** 2).sum()
+    found = float(((x - x.mean()) * (y - y.mean())).sum() / spread) if spread > 1e-6 else 1.0
+    return found if found > 0 else 1.0
 
 
 def clipped_logit(share: float | np.ndarray) -> np.ndarray:

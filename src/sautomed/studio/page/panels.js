@@ -132,6 +132,7 @@ export class Panels {
       row.swatch.setAttribute("aria-pressed", !studio.hidden.has(value));
       this.names.get(value).className = value === studio.organ ? "chosen" : "";
     }
+    this.names.get(studio.organ)?.scrollIntoView({ block: "nearest" }); // of many organs, the strip shows some
   }
 
   #drawFacts(scan, t) {

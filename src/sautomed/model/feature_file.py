@@ -44,7 +44,7 @@ class FeatureFile:
         return Features(coarse, tuple(fine))
 
     def _read(self, offset: int, form: Tensor) -> Tensor:
-        found = torch.empty_like(form, device="cpu")
+        stored = torch.empty(form.shape, dtype=form.dtype)  # as it was written, whatever the layout in memory
         self._stream.seek(offset)
-        self._stream.readinto(found.view(torch.uint8).numpy().data)
-        return found
+        self._stream.readinto(stored.view(torch.uint8).numpy().data)
+        return torch.empty_like(form, device="cpu").copy_(stored)

@@ -30,7 +30,7 @@ def call(*arguments: object) -> float:
 def copy_validation_scans(dataset: Path, run: Path, fold: int, target: Path) -> int:
     """Copy the fold's validation scans into a new folder and return how many they are."""
     wanted = json.loads((run / "splits_final.json").read_text())[fold]["val"]
-    target.mkdir(parents=True)
+    target.mkdir(parents=True, exist_ok=True)
     for case in read_dataset(dataset).cases:
         if case.id in wanted:
             shutil.copy(case.image, target)
@@ -45,7 +45,7 @@ def run_fold(dataset: Path, output: Path, preset: str, fold: int, minutes: float
     if not (model / "metrics.json").is_file():
         trained_s = call("train", "-d", dataset, "-o", run, "-c", preset, "-f", fold, "--max-minutes", minutes)
     count = copy_validation_scans(dataset, run, fold, scans)
-    segmented_s = call("segment", "-i", scans, "-m", model, "-o", masks, "--no-preview")
+    segmented_s = call("segment", "-i", scans, "-m", model, "-o", masks, "--no-preview", "--resume")
     (output / "masks").mkdir(exist_ok=True)
     for mask in masks.glob("*.nii.gz"):
         shutil.copy(mask, output / "masks")

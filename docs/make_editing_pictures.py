@@ -41,7 +41,8 @@ def main() -> None:
         pass
     title = f"{organ}, painted on slice {t + 1} alone"
     _draw(session.volume, session.labels, truth, value, t, title, DOCS / "editing-after.png")
-    print(f"{organ}, slice {t + 1}: {before:.1f} ml of it wrong before, {_wrong_ml(session.labels, truth, value):.1f} after")
+    after = _wrong_ml(session.labels, truth, value)
+    print(f"{organ}, slice {t + 1}: {before:.1f} ml of it wrong before, {after:.1f} after")  # noqa: T201
 
 
 def _worst(labels: LabelMap, truth: LabelMap) -> tuple[int, str, int]:

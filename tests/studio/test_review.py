@@ -24,7 +24,7 @@ def write(path, **content):
 
 def test_flags_and_the_least_sure_organ_are_read(tmp_path):
     path = write(tmp_path / "a.json", least_sure=0.61, review=["liver: slices 3-7: thin"], organs=[{"value": 1}])
-    assert read_review(path) == Review(least_sure=0.61, review=("liver: slices 3-7: thin",))
+    assert read_review(path) == Review(least_sure=0.61, review=("liver: slices 4-8: thin",))  # the page counts from 1
 
 
 @pytest.mark.parametrize("content", [{}, {"least_sure": None, "review": []}])

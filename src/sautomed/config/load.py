@@ -22,7 +22,7 @@ _PRESETS = resources.files("sautomed.config.presets")
 _EXAMPLE = "train: {batch: 4}"
 _UNKNOWN = "extra_forbidden"  # pydantic's name of the fault
 _WITH_ALTERNATIVES = ("model", "trunk", "image_size")
-_NAMES_OF_ALTERNATIVES = ("name", "kind")  # a section that gives one of them is another section
+_NAMES_OF_ALTERNATIVES = ("name", "kind")
 
 
 def preset_names() -> list[str]:
@@ -194,10 +194,15 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     _merge(tree, last, _parse_yaml(value, f"--set {override}"))
 
 
+def _is_another(value: dict[str, Any], section: dict[str, Any]) -> bool:
+    """Return whether a section names another kind than the one that is there."""
+    return any(name in value and value[name] != section.get(name) for name in _NAMES_OF_ALTERNATIVES)
+
+
 def _merge(tree: dict[str, Any], key: str, value: Any) -> None:
     """Set a value in a section; several settings of a section of its own leave the others there as they are."""
     section = tree.get(key)
-    if isinstance(value, dict) and isinstance(section, dict) and not value.keys() & set(_NAMES_OF_ALTERNATIVES):
+    if isinstance(value, dict) and isinstance(section, dict) and not _is_another(value, section):
         for name, inner in value.items():
             _merge(section, name, inner)
     else:

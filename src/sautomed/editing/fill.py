@@ -44,7 +44,8 @@ def filled_masks(
             continue
         if not (masks[0] & masks[1]).any():
             raise UsageError(
-                f"the shapes painted on slices {start} and {end} do not overlap, so the way between them is not known.",
+                f"the shapes painted on slices {start} and {end} (from 0) do not overlap, so the way "
+                "between them is not known.",
                 where=where,
                 cure=f"Paint the organ on more slices between {start} and {end}, so that each overlaps the next.",
             )

@@ -11,7 +11,7 @@ from sautomed.editing.edits import FrozenSlice
 from sautomed.editing.history import History
 from sautomed.inference.prompts.document import Given, GivenMask, check_given
 
-VERSION = 1  # of the format; another one is refused
+VERSION = 2  # of the format; another one is refused
 
 
 class _Line(BaseModel):

@@ -11,7 +11,7 @@ from sautomed.editing.edits import Edits
 from sautomed.editing.replay import with_edits
 from sautomed.inference.batch.scans import scan_files
 from sautomed.inference.model import Model
-from sautomed.inference.prompts.collect import native_box, prompts_document, scan_identity
+from sautomed.inference.prompts.collect import confidence_of, native_box, prompts_document, scan_identity
 from sautomed.inference.prompts.document import OrganPrompt, PromptsDocument, SlicePrompts
 from sautomed.inference.prompts.runs import box_of_mask
 from sautomed.inference.segmenting import SegmentedSlice
@@ -44,7 +44,7 @@ def automatic_prompts(part: SegmentedSlice, shown: UInt[np.ndarray, "h w"], orga
                 source="auto",
                 box=None if part.boxes is None else native_box(part.boxes[k]),
                 mask_box=box_of_mask(shown == value),
-                confidence=None if part.signals is None else part.signals.confidence_of(k),
+                confidence=confidence_of(part, k),
             )
             for k, value in enumerate(sorted(organs))
         },

@@ -12,6 +12,7 @@ from typing import Any
 
 from sautomed.errors import SautomedError
 from sautomed.inference.device import is_memory_shortage
+from sautomed.inference.prompts.collect import printable
 from sautomed.studio.refusals import Failed, Refused
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ async def event_stream(work: Work, worker: Executor, stop: Stop) -> AsyncIterato
 
 def fault_event(error: SautomedError | Refused) -> Event:
     """Return an error as the page shows it."""
-    return {"kind": "fault", "id": error.id, "message": str(error)}
+    return {"kind": "fault", "id": error.id, "message": printable(str(error))}
 
 
 def as_known(error: Exception) -> SautomedError | Refused:

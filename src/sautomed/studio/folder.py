@@ -8,7 +8,9 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from sautomed.errors import MissingFile, TargetExists, UsageError
+from sautomed.inference.batch.case_report import note_corrected
 from sautomed.inference.batch.scans import find_scans, scan_files
+from sautomed.inference.prompts.collect import printable
 from sautomed.scans import read_geometry
 from sautomed.scans.files import write_json
 from sautomed.scans.formats import LABEL_ENDINGS, ending_of
@@ -33,7 +35,7 @@ class ListedScan:
     review: Review = field(default_factory=Review)
 
 
-class Notes(BaseModel):
+class Notes(BaseModel, extra="forbid"):
     """What is remembered between two starts: `studio.json` in the folder of results.
 
     Attributes:
@@ -48,6 +50,8 @@ class Notes(BaseModel):
 class ScanFolder:
     """The scans at a path, the least sure results first. They are named by their case; no path comes from the page.
 
+    Names with bytes that are not UTF-8 have escapes on the page; the files keep theirs.
+
     Args:
         source: A scan, or a folder of scans.
         output: Folder of results, made when something is saved.
@@ -59,13 +63,13 @@ class ScanFolder:
     def __init__(self, source: Path, output: Path):
         self.source, self.output = source, output
         listed = [self._listed(scan.case, scan.path) for scan in find_scans(source, output).scans]
-        self.scans = {scan.case: scan for scan in sorted(listed, key=lambda scan: scan.review.rank)}
+        self.scans = {printable(scan.case): scan for scan in sorted(listed, key=lambda scan: scan.review.rank)}
         self.notes = self._read_notes()
 
     def _listed(self, case: str, path: Path) -> ListedScan:
         links_out = path != self.source and self._leads_out(path)
         refusal = f"links to a place outside of {self.source}" if links_out else None
-        return ListedScan(case, path, refusal, read_review(self.output / f"{case}.json"))
+        return ListedScan(case, path, refusal, read_review(self._report_of(case)))
 
     def path_of(self, case: str) -> Path:
         """Return the path of a scan.
@@ -75,7 +79,8 @@ class ScanFolder:
             MissingFile: It is a link out of the folder, or one of its files is.
             DataError: Its header cannot be read.
         """
-        scan = self._listed(case, self.scans[case].path)  # again: a link may have been changed since
+        known = self.scans[case]
+        scan = self._listed(known.case, known.path)  # again: a link may have been changed since
         if scan.refusal is not None:
             raise MissingFile(
                 f"{scan.refusal}, where nothing is opened.", where=scan.path,
@@ -93,9 +98,12 @@ class ScanFolder:
         inside = self.source if self.source.is_dir() else self.source.parent
         return not resolved_path(path).is_relative_to(resolved_path(inside))
 
+    def _report_of(self, name: str) -> Path:
+        return self.output / f"{name}.json"
+
     def edits_of(self, case: str) -> Path:
         """Return the folder of a case's log."""
-        return self.output / "edits" / case
+        return self.output / "edits" / self.scans[case].case
 
     def target_of(self, case: str, ending: str, replace: bool) -> Path:
         """Return the file that a case is saved as.
@@ -109,17 +117,18 @@ class ScanFolder:
         """
         if ending != ".prompts.json":
             ending = ending_of(f"case{ending}", LABEL_ENDINGS, "label maps")
-        target = self.output / f"{case}{ending}"
-        if target.exists() and target.name not in self.notes.saved and not replace:
+        target = self.output / f"{self.scans[case].case}{ending}"
+        if target.exists() and printable(target.name) not in self.notes.saved and not replace:
             raise TargetExists(
                 "exists already.", where=target, cure="Allow to replace it, or start with another folder (-o)."
             )
         return target
 
-    def remember_saved(self, targets: list[Path]) -> None:
-        """Note that these files may be replaced."""
-        self.notes.saved = sorted({*self.notes.saved, *(target.name for target in targets)})
+    def remember_saved(self, case: str, target: Path) -> None:
+        """Note that a file may be replaced here, and is kept by `segment --resume`."""
+        self.notes.saved = sorted({*self.notes.saved, printable(target.name)})
         self._write_notes()
+        note_corrected(self._report_of(self.scans[case].case), [target])
 
     def mark(self, case: str, done: bool) -> None:
         """Note whether a case is done."""
@@ -135,7 +144,7 @@ class ScanFolder:
         except ValidationError as error:
             raise UsageError(
                 "does not hold the notes of the page.", where=path,
-                cure="Delete it; only the marks of scans that are done are lost.",
+                cure="Start with another folder of results (-o).",
             ) from error  # fmt: skip
 
     def _write_notes(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Any
 
+from sautomed.inference.prompts.collect import printable
 from sautomed.scans.volume import Volume
 from sautomed.studio.events import Emit, Event, Stop
 from sautomed.studio.folder import ScanFolder
@@ -48,8 +49,13 @@ class Workspace:
             "output": str(self.folder.output),
             "open": self._opened.case if self._opened else None,
             "scans": [
-                {"case": scan.case, "done": scan.case in done, "refusal": scan.refusal, **scan.review.model_dump()}
-                for scan in self.folder.scans.values()
+                {
+                    "case": case,
+                    "done": case in done,
+                    "refusal": scan.refusal,
+                    **scan.review.model_dump(exclude={"status"}),
+                }
+                for case, scan in self.folder.scans.items()
             ],
         }
 
@@ -128,8 +134,8 @@ class Workspace:
         for target in targets:
             save = opened.session.save_prompts if target.name.endswith(PROMPTS) else opened.session.save
             save(target)
-            self.folder.remember_saved([target])
-        return [target.name for target in targets]
+            self.folder.remember_saved(opened.case, target)
+        return [printable(target.name) for target in targets]
 
     def mark(self, case: str, done: bool) -> None:
         """Note whether a case is done; raises NoSuch."""

@@ -33,7 +33,14 @@ def test_enough_cases_teach_a_slope_too():
     assert fit_predictor(rows(*expected), true, cases=FEWEST_CASES - 1).slope == 1
 
 
-@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=8), st.sampled_from([1, FEWEST_CASES]))
+def test_organs_of_one_quality_do_not_make_a_bad_one_look_good():
+    predictor = fit_predictor(rows(0.86, 0.88, 0.90), [0.88, 0.87, 0.88], cases=FEWEST_CASES)
+    assert predictor.predict({"soft_dice": 0.3}) < 0.8
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=8), st.sampled_from([1, FEWEST_CASES])
+)
 def test_whatever_the_rows_a_surer_organ_has_a_larger_dsc(pairs, cases):
     soft, dsc = zip(*pairs, strict=True)
     predictor = fit_predictor(rows(*soft), dsc, cases=cases)

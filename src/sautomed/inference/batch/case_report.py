@@ -22,6 +22,7 @@
             {name: number}}]; an organ that was not found has present false and 0, and no signals; a number that could
             not be computed is null, and reason says why,
   "outputs": [{"path" relative to CASE.json, "bytes", "sha256"}],
+  "corrected": true if a person has replaced an output since (in the studio); all else is of the automatic result,
   "error": null, or {"id", "message", "where", "cure", "exit_code"} of a failed case, whose model, settings, device,
             chunk, seconds and memory are null, and whose organs and outputs are empty
 }
@@ -203,6 +204,22 @@ def write_failures(path: Path, failures: Sequence[tuple[str, Path, SautomedError
     """
     rows = [{"case": case, "input": str(scan), **describe_error(error)} for case, scan, error in failures]
     write_json(path, {"schema": FAILURES_SCHEMA, "cases": cases, "failures": rows})
+
+
+def note_corrected(path: Path, outputs: Sequence[Path]) -> None:
+    """Note in a CASE.json that a person has replaced these outputs, so that `--resume` keeps them.
+
+    Nothing is written if the file is none, or lists none of them.
+    """
+    report = read_report(path)
+    replaced = {_relative(output, path): output for output in outputs}
+    rows = [row for row in _rows(report, "outputs") if row.get("path") in replaced]
+    if report.get("schema") != SCHEMA or not rows:
+        return
+    for row in rows:
+        output = replaced[str(row["path"])]
+        row |= {"bytes": output.stat().st_size, "sha256": sha256_of([output])}
+    write_json(path, {**report, "corrected": True})
 
 
 def is_report(path: Path) -> bool:

@@ -14,6 +14,7 @@ from scipy.special import expit, logit
 
 FEWEST_CASES = 10  # ours: fitted on fewer, predictions count as uncalibrated
 CLOSEST = 0.02  # ours: nearest that a Dice comes to 0 and 1 before its logit is taken
+SLOPES = 0.5, 2.0  # ours: organs of one quality teach no slope, and a flat one would call bad organs good
 Signals = Mapping[str, float]
 
 
@@ -66,10 +67,10 @@ def fit_predictor(signals: Sequence[Signals], dsc: Sequence[float], cases: int) 
 
 
 def _slope(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the slope of a least squares line; 1 where it would not rise, since more must not mean worse."""
+    """Return the slope of a least squares line, within `SLOPES`; 1 where all x are one."""
     spread = ((x - x.mean()) ** 2).sum()
-    found = float(((x - x.mean()) * (y - y.mean())).sum() / spread) if spread > 1e-6 else 1.0
-    return found if found > 0 else 1.0
+    found = ((x - x.mean()) * (y - y.mean())).sum() / spread if spread > 1e-6 else 1.0
+    return float(np.clip(found, *SLOPES))
 
 
 def clipped_logit(share: float | np.ndarray) -> np.ndarray:

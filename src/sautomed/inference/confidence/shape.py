@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,14 +80,13 @@ def sizes_of(organ: str, cases: Sequence[Mapping[str, OrganSize]]) -> list[Organ
     return [case[organ] for case in cases if organ in case]
 
 
-def _cropped_masks(labels: LabelMap) -> list[tuple[str, np.ndarray]]:
-    """Return the name of each organ that is there, and its mask in its own box."""
+def _cropped_masks(labels: LabelMap) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the name of each organ that is there, and its mask in its own box; masks can be large, so one at a time."""
     places = ndimage.find_objects(labels.array, max_label=max(labels.names))
-    return [
-        (name, labels.array[place] == value)
-        for value, name in sorted(labels.names.items())
-        if (place := places[value - 1]) is not None
-    ]
+    for value, name in sorted(labels.names.items()):
+        place = places[value - 1]
+        if place is not None:
+            yield name, labels.array[place] == value
 
 
 def _size(mask: np.ndarray, labels: LabelMap) -> OrganSize:

@@ -50,7 +50,7 @@ class PromptCollector:
                     source="auto",
                     box=native_box(box),
                     mask_box=native_box(mask_box),
-                    confidence=None if part.signals is None else part.signals.confidence_of(k),
+                    confidence=confidence_of(part, k),
                 )
                 for k, (organ, presence, box, mask_box) in enumerate(rows)
             },
@@ -60,6 +60,12 @@ class PromptCollector:
     def slices(self) -> tuple[SlicePrompts, ...]:
         """The prompts in the order of the slices."""
         return tuple(part for _, part in sorted(self._slices.items()))
+
+
+def confidence_of(part: SegmentedSlice, k: int) -> float | None:
+    """Return how sure the automatic mask of a class is; None without one."""
+    known = part.signals is not None and part.mask_boxes is not None and not np.isnan(part.mask_boxes[k]).any()
+    return part.signals.confidence_of(k) if known and part.signals is not None else None
 
 
 def native_box(box: np.ndarray) -> tuple[float, float, float, float] | None:

@@ -78,14 +78,15 @@ export class Scan {
   /** Return the painted slices around t, t among them, between which an organ can be filled; null if there are none. */
   gap(t, value) {
     const painted = (u) => this.prompts[u]?.[value]?.painted;
+    const given = (u) => this.prompts[u]?.[value]?.source === "given";
+    if (given(t) && !painted(t)) return null;
     let [first, last] = [t - 1, t + 1];
-    while (first >= 0 && !painted(first)) first -= 1;
-    while (last < this.depth && !painted(last)) last += 1;
+    while (first >= 0 && !given(first)) first -= 1;
+    while (last < this.depth && !given(last)) last += 1;
     if (!painted(first)) first = t;
     if (!painted(last)) last = t;
     if (!painted(first) || !painted(last)) return null;
-    const open = (u) => this.prompts[u][value]?.source !== "given" && !this.locked.has(u);
-    for (let u = first + 1; u < last; u += 1) if (open(u)) return [first, last];
+    for (let u = first + 1; u < last; u += 1) if (!given(u) && !this.locked.has(u)) return [first, last];
     return null;
   }
 

@@ -84,9 +84,8 @@ def test_notes_that_are_not_the_pages(refuse_call, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "studio.json").write_text('{"done": 3}')
     refusal = refuse_call("studio/folder.py _read_notes UsageError", ScanFolder, scan, tmp_path / "out")
-    refusal.asks("Delete it")
-    (tmp_path / "out" / "studio.json").unlink()
-    refusal.works()
+    refusal.asks("another folder of results")
+    refusal.works(scan, tmp_path / "another")
 
 
 @pytest.mark.parametrize("cure", ["allow", "another"])

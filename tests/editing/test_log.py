@@ -182,8 +182,8 @@ def test_damage_before_the_last_line_is_named_and_the_file_left_as_it_is(tmp_pat
 
 def test_another_version_of_the_format_is_refused(tmp_path):
     path = write(tmp_path)
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 2, "new": 1}) + "\n")
-    with pytest.raises(errors.LogMismatch, match="format 2"):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 3, "new": 1}) + "\n")
+    with pytest.raises(errors.LogMismatch, match="format 3"):
         read(tmp_path)
 
 

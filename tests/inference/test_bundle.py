@@ -390,7 +390,7 @@ def test_a_damaged_dataset_json_is_a_fault_of_the_model(folder, text):
         ("organ_sizes.json", '{"training_cases": [{"bright": {"volume_ml": "much"}}]}', "damaged.*volume_ml"),
         ("confidence.json", "{", "not valid JSON"),
         ("confidence.json", '{"cases": 0}', "damaged.*cases"),
-        ("confidence.json", '{"cases": 3, "offset": 0, "luck": 1}', "damaged.*luck"),
+        ("confidence.json", '{"cases": 3, "slope": 1, "offset": 0, "luck": 1}', "damaged.*luck"),
     ],
 )
 def test_damaged_sizes_and_predictors_are_a_fault_of_the_model(folder, name, text, match):

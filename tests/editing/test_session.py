@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import sautomed
 from sautomed.editing.replay import edits_of
+from sautomed.inference.prompts.collect import confidence_of
 from sautomed.inference.prompts.file import read_prompts
 from sautomed.scans import read_labels
 
@@ -377,6 +378,16 @@ def test_the_trunk_sees_every_slice_once_whatever_is_edited(model, open_session)
 
 
 # --- prompts and results ---
+
+
+def test_prompts_are_as_sure_as_the_automatic_result(session, model, volume):
+    known = 0
+    for part in model.slices(volume):
+        for k, organ in enumerate(ORGANS.values()):
+            sure, expected = session.prompts[part.index][organ].confidence, confidence_of(part, k)
+            assert sure == (None if expected is None else pytest.approx(expected, abs=0.000051))  # rounded
+            known += expected is not None
+    assert known > 5
 
 
 def test_prompts_say_what_was_given(session):

@@ -308,6 +308,28 @@ def test_slices_change_as_they_are_done_and_a_walk_is_cancelled(browser, scans, 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 
 
+def test_the_least_sure_slice_is_that_where_most_of_an_organ_is_in_doubt(page):
+    """A thin end of an organ is less sure, and matters less."""
+    page.shows("""(() => {
+        const { prompts, counts } = studio.scan;
+        prompts.forEach((slice) => Object.values(slice).forEach((prompt) => { prompt.confidence = 0.95; }));
+        prompts[3][5].confidence = 0.6;
+        counts[2].set(5, 1);
+        prompts[2][5].confidence = 0.2;
+    })()""")
+    assert page.shows("studio.scan.leastSure().map(({ t, value }) => [t, value])[0]") == [3, 5]
+    page.press("n")
+    page.says("dark on slice 4: confidence 60 %")
+
+
+def test_a_fill_does_not_go_past_what_is_given_between(page):
+    painted, boxed = '{ source: "given", painted: true }', '{ source: "given", painted: false }'
+    page.shows(f"[1, 5].forEach((t) => Object.assign(studio.scan.prompts[t][5], {painted}))")
+    assert [page.shows(f"studio.scan.gap({t}, 5)") for t in (2, 3, 4)] == [[1, 5]] * 3
+    page.shows(f"Object.assign(studio.scan.prompts[3][5], {boxed})")
+    assert [page.shows(f"studio.scan.gap({t}, 5)") for t in (2, 3, 4)] == [None] * 3
+
+
 def test_names_are_text_and_never_script(browser, tmp_path):
     name = "<img src=x onerror=alert(3)>"
     write_scan(tmp_path / "scans" / f"{name}.nii.gz", np.round(make_case(0)[0]))

@@ -48,7 +48,8 @@ def test_boxes_are_those_that_prompted_a_slice_and_those_of_its_masks(parts):
 
 def test_of_a_slice_that_comes_again_the_last_counts(parts):
     again = replace(parts[0], mask_boxes=np.full((2, 4), np.nan, np.float32))
-    assert collected([*parts, again])[parts[0].index].organs["dark"].mask_box is None
+    prompt = collected([*parts, again])[parts[0].index].organs["dark"]
+    assert (prompt.mask_box, prompt.confidence) == (None, None)  # without a mask nothing is sure of it
 
 
 def test_a_system_without_box_prompts_has_none(parts):

@@ -64,8 +64,9 @@ class PromptCollector:
 
 def confidence_of(part: SegmentedSlice, k: int) -> float | None:
     """Return how sure the automatic mask of a class is; None without one."""
-    known = part.signals is not None and part.mask_boxes is not None and not np.isnan(part.mask_boxes[k]).any()
-    return part.signals.confidence_of(k) if known and part.signals is not None else None
+    if part.signals is None or part.mask_boxes is None or np.isnan(part.mask_boxes[k]).any():
+        return None
+    return part.signals.confidence_of(k)
 
 
 def native_box(box: np.ndarray) -> tuple[float, float, float, float] | None:

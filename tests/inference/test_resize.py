@@ -112,3 +112,37 @@ def test_fine_patterns_shrink_to_their_mean():
 def test_the_border_of_the_square_is_not_mixed_with_zeros():
     fit = SliceFit((40, 40), (1.0, 1.0), 128)
     torch.testing.assert_close(fit.to_native(torch.ones(1, 1, 32, 32)), torch.ones(1, 1, 40, 40))
+
+
+@given(
+    h=sides, w=sides, row=spacings, col=spacings, seed=st.integers(0, 99), organs=st.integers(1, 4),
+    background=st.sampled_from([-3.0, 0.0, 2.5, 9.0]), smoothness=st.sampled_from([1, 5, 15]),
+)  # fmt: skip
+def test_classes_are_those_of_interpolating_everything(h, w, row, col, seed, organs, background, smoothness):
+    fit = SliceFit((h, w), (row, col), 128)
+    noise = torch.randn(1, organs + 1, 32, 32, generator=torch.Generator().manual_seed(seed))
+    logits = 3 * smoothness * torch.nn.functional.avg_pool2d(noise, smoothness, 1, smoothness // 2)
+    logits[:, 0] += background
+    everything = fit.to_native(logits)[0]
+    first, second = everything.topk(2, 0).values
+    clear = first - second > 1e-4  # a tie may end either way
+    found = fit.classes_to_native(logits[0])
+    assert found.dtype == torch.uint8
+    assert torch.equal(found[clear].long(), everything.argmax(0)[clear])
+
+
+def test_a_slice_without_organs_is_background():
+    logits = torch.zeros(3, 32, 32)
+    logits[0] = 1
+    assert not SliceFit((40, 60), (1, 1), 128).classes_to_native(logits).any()
+
+
+@pytest.mark.parametrize("place", [(0, 0), (31, 31), (0, 31), (15, 16)])
+def test_an_organ_of_one_logit_is_found_anywhere(place):
+    """Also in a corner, whose outer half lies beyond the last centres of the logits."""
+    logits = torch.zeros(4, 32, 32)
+    logits[0], logits[2][place] = 1, 9
+    fit = SliceFit((128, 128), (1, 1), 128)
+    found = fit.classes_to_native(logits)
+    assert found[place[0] * 4 + 2, place[1] * 4 + 2] == 2
+    assert torch.equal(found.long(), fit.to_native(logits[None])[0].argmax(0))

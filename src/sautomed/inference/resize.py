@@ -9,13 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as nnf
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float, Integer, UInt8
 from torch import Tensor
 
 from sautomed.config import DataSettings
 from sautomed.errors import UnknownLabels
 from sautomed.model.walk_order import neighbours
 from sautomed.scans.volume import Volume
+
+ROUNDING = 1e-5  # of interpolated logits, relative to the largest
 
 
 @dataclass(frozen=True)
@@ -62,18 +64,31 @@ class SliceFit:
 
     def to_native(self, logits: Float[Tensor, "n k h w"]) -> Float[Tensor, "n k h2 w2"]:
         """Interpolate logits of any resolution over the square to the native grid, once."""
-        axes = []
-        for n, inner, offset in zip(self.native, self.inner, self.offset, strict=True):
-            pixels = (torch.arange(n, device=logits.device) + 0.5) * inner / n + offset
-            axes.append(pixels / self.size * 2 - 1)
-        grid = torch.stack(torch.meshgrid(axes[1], axes[0], indexing="xy"), -1)
-        return nnf.grid_sample(
-            logits,
-            grid.expand(len(logits), -1, -1, -1).to(logits.dtype),
-            mode="bilinear",
-            padding_mode="border",
-            align_corners=False,
+        return _interpolated(logits, *self._native_places(logits.device))
+
+    def classes_to_native(self, logits: Float[Tensor, "k h w"]) -> UInt8[Tensor, "h2 w2"]:
+        """Return the class with the largest logit at each native pixel, as `to_native` and argmax would.
+
+        Most of a slice is one class by far, so only classes and places where another could win are interpolated.
+        """
+        rows, columns = self._native_places(logits.device)
+        winners = torch.zeros(self.native, dtype=torch.uint8, device=logits.device)
+        contested = _contested(logits)
+        classes = contested.flatten(1).any(1).nonzero()[:, 0]
+        organs = contested[1:].any(0)
+        down, across = _reached(organs.any(1), rows), _reached(organs.any(0), columns)
+        if len(rows[down]) and len(columns[across]):
+            native = _interpolated(logits[None, classes], rows[down], columns[across])[0]
+            winners[down, across] = classes.to(torch.uint8)[native.argmax(0)]
+        return winners
+
+    def _native_places(self, device: torch.device) -> tuple[Float[Tensor, " h2"], Float[Tensor, " w2"]]:
+        """Return where the native rows and columns lie in the square, whose edges are -1 and 1."""
+        rows, columns = (
+            ((torch.arange(n, device=device) + 0.5) * inner / n + offset) / self.size * 2 - 1
+            for n, inner, offset in zip(self.native, self.inner, self.offset, strict=True)
         )
+        return rows, columns
 
     def boxes_to_native(self, boxes: Float[Tensor, "*k 4"]) -> Float[Tensor, "*k 4"]:
         """Convert boxes xyxy in [0, 1] of the square to pixels of the native slice, whose edges are 0 and its sides."""
@@ -92,6 +107,47 @@ class SliceFit:
     def _pad(self, inner: Tensor) -> Tensor:
         (top, left), (h, w) = self.offset, self.inner
         return nnf.pad(inner, (left, self.size - w - left, top, self.size - h - top))
+
+
+def _interpolated(
+    logits: Float[Tensor, "n k h w"], rows: Float[Tensor, " h2"], columns: Float[Tensor, " w2"]
+) -> Float[Tensor, "n k h2 w2"]:
+    """Interpolate at these rows and columns, where -1 and 1 are the edges."""
+    grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)
+    return nnf.grid_sample(
+        logits,
+        grid.expand(len(logits), -1, -1, -1).to(logits.dtype),
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=False,
+    )
+
+
+def _contested(logits: Float[Tensor, "k h w"]) -> Bool[Tensor, "k h+1 w+1"]:
+    """Return where each class could be the largest between four neighbouring logits, or at the border.
+
+    It cannot where another one is larger at its smallest corner than this one at its largest: an interpolated value
+    lies between the corners. A margin covers rounding.
+    """
+    padded = nnf.pad(logits[None], (1, 1, 1, 1), mode="replicate")
+    largest = nnf.max_pool2d(padded, 2, stride=1)[0]
+    smallest = -nnf.max_pool2d(-padded, 2, stride=1)[0]
+    return ~(largest + ROUNDING * logits.abs().amax() < smallest.amax(0))
+
+
+def _reached(cells: Bool[Tensor, " n1"], places: Float[Tensor, " m"]) -> slice:
+    """Return the places between the first and the last of these cells along an axis.
+
+    Args:
+        cells: Each between two logits; the first and the last lie at the border.
+        places: Rising, where -1 and 1 are the edges.
+    """
+    of_places = (((places + 1) * (len(cells) - 1) - 1) / 2).floor().long() + 1
+    chosen = cells.nonzero()[:, 0]
+    if len(chosen) == 0:
+        return slice(0)
+    bounds = torch.stack([chosen[0], chosen[-1] + 1])
+    return slice(*torch.searchsorted(of_places, bounds).tolist())
 
 
 def fit_of(volume: Volume, settings: DataSettings) -> SliceFit:

@@ -60,7 +60,7 @@ class NetworkView:
 
     def labels_of(self, predicted: PredictedSlice) -> UInt[np.ndarray, "h w"]:
         """Return the label values of a prediction on the native grid."""
-        return self.labels_of_native(self.fit.to_native(predicted.logits[None].float())[0])
+        return self._table[self.fit.classes_to_native(predicted.logits.float()).cpu().numpy()]
 
     def labels_of_native(self, logits: Float[Tensor, "k1 h w"]) -> UInt[np.ndarray, "h w"]:
         """Return the label values of logits on the native grid."""

@@ -21,6 +21,7 @@ from sautomed.inference.percentiles import percentiles_of
 from sautomed.inference.segmenting import OnSlice, SegmentedSlice, segment_slices, segment_volume
 from sautomed.inference.shipped import shipped_names, shipped_or_itself
 from sautomed.inference.volume_walk import VolumeWalk
+from sautomed.model.fold_norms import fold_norms
 from sautomed.model.slice_walker import SliceWalker
 from sautomed.scans import ReadOptions, read_scan
 from sautomed.scans.paths import cure_of_missing, sha256_of
@@ -136,7 +137,9 @@ def load(path: str | Path, device: str = "auto", weights: str | Path | None = No
         ModelError: There is no model, or it cannot be used.
     """
     chosen, folder = choose_device(device), model_folder(Path(path))
-    return Model(load_bundle(folder, None if weights is None else str(weights)), chosen, folder)
+    bundle = load_bundle(folder, None if weights is None else str(weights))
+    fold_norms(bundle.network)
+    return Model(bundle, chosen, folder)
 
 
 def model_folder(path: Path) -> Path:

@@ -3,7 +3,7 @@
 The longer physical side fills the square, the shape in mm is kept, and the rest is padded evenly on both sides.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,7 +79,7 @@ class SliceFit:
         down, across = _reached(organs.any(1), rows), _reached(organs.any(0), columns)
         if len(rows[down]) and len(columns[across]):
             native = _interpolated(logits[None, classes], rows[down], columns[across])[0]
-            winners[down, across] = classes.to(torch.uint8)[native.argmax(0)]
+            winners[down, across] = classes.to(torch.uint8)[native.max(0).indices]  # quicker than argmax
         return winners
 
     def _native_places(self, device: torch.device) -> tuple[Float[Tensor, " h2"], Float[Tensor, " w2"]]:
@@ -129,10 +129,17 @@ def _contested(logits: Float[Tensor, "k h w"]) -> Bool[Tensor, "k h+1 w+1"]:
     It cannot where another one is larger at its smallest corner than this one at its largest: an interpolated value
     lies between the corners. A margin covers rounding.
     """
-    padded = nnf.pad(logits[None], (1, 1, 1, 1), mode="replicate")
-    largest = nnf.max_pool2d(padded, 2, stride=1)[0]
-    smallest = -nnf.max_pool2d(-padded, 2, stride=1)[0]
+    padded = nnf.pad(logits[None], (1, 1, 1, 1), mode="replicate")[0]
+    largest, smallest = _of_corners(padded, torch.maximum), _of_corners(padded, torch.minimum)
     return ~(largest + ROUNDING * logits.abs().amax() < smallest.amax(0))
+
+
+def _of_corners(
+    logits: Float[Tensor, "k h w"], choose: Callable[[Tensor, Tensor], Tensor]
+) -> Float[Tensor, "k h-1 w-1"]:
+    """Return the number that is chosen of each four neighbours."""
+    of_rows = choose(logits[:, 1:], logits[:, :-1])
+    return choose(of_rows[..., 1:], of_rows[..., :-1])
 
 
 def _reached(cells: Bool[Tensor, " n1"], places: Float[Tensor, " m"]) -> slice:

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from sautomed.datasets.names import trailing_number
 from sautomed.errors import PictureOrder
@@ -143,6 +142,8 @@ def _refuse_shuffled(
     edges: NDArray[np.float32], labels: NDArray[np.uint8], least: float, pictures: Sequence[Path], where: Path
 ) -> None:
     """Raise PictureOrder if some other order of the pictures fits the scan clearly better."""
+    from scipy.optimize import linear_sum_assignment  # here, since every command imports this module
+
     borders = _borders(labels)
     flat = edges.reshape(len(edges), -1)
     fits = np.stack([flat[:, np.flatnonzero(border)].sum(1) for border in borders])  # (picture slice)

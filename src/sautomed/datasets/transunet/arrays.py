@@ -10,7 +10,6 @@ from math import prod
 from pathlib import Path
 from typing import IO, Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,10 +35,12 @@ def read_array(path: Path, key: str) -> NDArray[Any]:
         TruncatedFile: The file is damaged, or the array holds Python objects.
         UnsupportedVoxels: The array holds no numbers.
     """
+    from h5py import is_hdf5  # here, since every command imports this module and few read HDF5
+
     require_file(path)
     if zipfile.is_zipfile(path):
         array = _read_npz(path, key)
-    elif h5py.is_hdf5(path):
+    elif is_hdf5(path):
         array = _read_hdf5(path, key)
     else:
         raise NotAScan("is neither .npz nor HDF5.", where=path, cure="Copy or download it again.")
@@ -72,9 +73,11 @@ def _read_npy(stream: IO[bytes], size: int) -> NDArray[Any]:
 
 
 def _read_hdf5(path: Path, key: str) -> NDArray[Any]:
-    with _as_truncated_file(path), h5py.File(path, "r") as file:
+    from h5py import Dataset, File
+
+    with _as_truncated_file(path), File(path, "r") as file:
         found = file.get(key)
-        _require_key(isinstance(found, h5py.Dataset), key, sorted(map(str, file)), path)
+        _require_key(isinstance(found, Dataset), key, sorted(map(str, file)), path)
         _require_small(prod(found.shape) * found.dtype.itemsize, path)
         return np.asarray(found)
 

@@ -35,7 +35,6 @@ from sautomed.inference.batch.summary import CaseSummary, summarise, write_case_
 from sautomed.inference.confidence.review import CaseConfidence, case_confidence
 from sautomed.inference.device import is_memory_shortage
 from sautomed.inference.model import Model, with_chunk
-from sautomed.inference.preview import draw_preview
 from sautomed.inference.prompts.collect import prompts_document, scan_identity
 from sautomed.inference.prompts.document import PromptsDocument
 from sautomed.inference.prompts.file import write_prompts
@@ -154,6 +153,8 @@ def segment_job(
         if prompts is not None and job.prompts is not None:
             write_prompts(job.prompts, prompts)
         if job.preview is not None:
+            from sautomed.inference.preview import draw_preview  # here: matplotlib takes half a second
+
             draw_preview(volume, segmented.labels, job.preview, prompts=prompts)
         clock.lap("write")
     if job.report is not None and prepared.provenance is not None:

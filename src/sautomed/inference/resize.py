@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as nnf
-from jaxtyping import Bool, Float, Integer, UInt8
+from jaxtyping import Bool, Float, Integer, UInt
 from torch import Tensor
 
 from sautomed.config import DataSettings
@@ -66,7 +66,7 @@ class SliceFit:
         """Interpolate logits of any resolution over the square to the native grid, once."""
         return _interpolated(logits, *self._native_places(logits.device))
 
-    def classes_to_native(self, logits: Float[Tensor, "k h w"]) -> UInt8[Tensor, "h2 w2"]:
+    def classes_to_native(self, logits: Float[Tensor, "k h w"]) -> UInt[Tensor, "h2 w2"]:
         """Return the class with the largest logit at each native pixel, as `to_native` and argmax would.
 
         Most of a slice is one class by far, so only classes and places where another could win are interpolated.

@@ -41,12 +41,14 @@ def timed(*arguments):
     return model
 models.load = timed
 try:
-    named = ["-i", sys.argv[1], "-m", sys.argv[2], "-o", sys.argv[3]]
-    sautomed.cli.main(["segment", *named, "--json", "--no-preview", "--quiet"])
+    scan, model, mask, report = sys.argv[1:]
+    flags = ["--json", "--no-preview", "--overwrite", "--quiet"]
+    sys.argv = ["sautomed", "segment", "-i", scan, "-m", model, "-o", mask, *flags]
+    sautomed.cli.main()
 except SystemExit as ended:
     assert not ended.code, ended.code
 ended = time.time()
-report = json.loads(Path(sys.argv[4]).read_text())["seconds"]
+report = json.loads(Path(report).read_text())["seconds"]
 inside = sum(report.values())
 print(json.dumps({
     "python and command line": started - began, "imports": imported - started, "load": seconds["load"],
@@ -59,8 +61,6 @@ print(json.dumps({
 def run_segment(scan: Path, model: str, folder: Path) -> dict[str, float]:
     """Segment the scan in a new process, and return the seconds of each phase and of the whole."""
     mask, report = folder / "mask.nii.gz", folder / "mask.json"
-    mask.unlink(missing_ok=True)
-    report.unlink(missing_ok=True)
     began = time.time()
     command = [sys.executable, "-c", CHILD, str(scan), model, str(mask), str(report)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)

@@ -69,7 +69,7 @@ def prepare_job(model: Model, plan: Plan, job: Job, cost: TrunkCost) -> Prepared
     corrected = replay is not None and replay.document.has_edits
     chunk, need = choose_chunk(geometry, model, cost, plan.options.max_ram_gb, corrected)
     if chunk < largest:
-        log.warning("%s: %d slices at a time instead of %d, to save memory.", job.scan, chunk, largest)
+        log.warning("%s: %d slices at a time instead of %d, to save memory.", job.source, chunk, largest)
     needed = report is not None or job.prompts is not None or replay is not None
     if provenance is None and needed:  # hashes the scan, so only now: a header can promise terabytes
         provenance = provenance_of(model, plan, job)

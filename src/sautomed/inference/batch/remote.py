@@ -123,6 +123,8 @@ def fetch(files: Mapping[Url, Path]) -> None:
         MissingFile, AccessRefused, Unreachable, PackageMissing.
         UnwritableTarget: The local disk is full.
     """
+    if not files:
+        return
     urls = list(files)
     with _errors_named(urls[0]), full_disk_reported(files[urls[0]].parent):
         _store(urls[0]).get([url.address for url in urls], [str(files[url]) for url in urls])
@@ -135,10 +137,11 @@ def send(files: Mapping[Path, Url]) -> None:
         UnwritableTarget: The store refuses them, or there is no such bucket.
         Unreachable, PackageMissing.
     """
-    paths = list(files)
-    if paths:
-        with _errors_named(files[paths[0]], writing=True):
-            _store(files[paths[0]]).put([str(path) for path in paths], [files[path].address for path in paths])
+    if not files:
+        return
+    paths, urls = list(files), list(files.values())
+    with _errors_named(urls[0], writing=True):
+        _store(urls[0]).put([str(path) for path in paths], [url.address for url in urls])
 
 
 def read_many(urls: Sequence[Url]) -> Iterator[bytes | None]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sautomed.errors import SautomedError, UnwritableTarget
+from sautomed.errors import MissingFile, SautomedError, UnwritableTarget
 from sautomed.inference.batch.jobs import Job, Remote
 from sautomed.inference.batch.remote import Found, fetch, files_below, look_at, remove, require_safe_names, send
 from sautomed.inference.batch.scans import voxel_file
@@ -53,7 +53,8 @@ class Stage:
         if voxels is not None:
             name = str(voxels.relative_to(scan.parent)) if voxels.is_relative_to(scan.parent) else str(voxels)
             require_safe_names(url, [name])
-            fetch({url.parent / name: voxels})
+            with suppress(MissingFile):  # reading the header reports that
+                fetch({url.parent / name: voxels})
         self._fetched = True
 
     def send(self) -> None:

@@ -320,3 +320,11 @@ def test_no_space_for_a_remote_scan(refuse, order, remote, monkeypatch, tmp_path
         monkeypatch.setattr("tempfile.tempdir", None)
         monkeypatch.setenv(refusal.take(r"environment variable (\w+)\."), str(tmp_path / "disk"))
     refusal.works()
+
+
+def test_outputs_on_a_web_server(refuse, order, remote, command, tmp_path):
+    key = "inference/batch/refusals.py refuse_web UsageError"
+    refuse(key, "merge", "https://host/out")
+    refusal = refuse(key, *order(output="https://host/out")).asks("a folder, or a URL such as s3://BUCKET/FOLDER")
+    refusal.works("-o", tmp_path / "out")
+    refusal.works("-o", f"{remote[1]}/out")

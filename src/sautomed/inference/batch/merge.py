@@ -12,7 +12,7 @@ from sautomed.errors import NoCases, TargetExists, UnpairedFiles
 from sautomed.inference.batch.case_report import SCHEMA, failure_row, write_failures
 from sautomed.inference.batch.json_files import read_objects, remove_file
 from sautomed.inference.batch.places import Place, Url
-from sautomed.inference.batch.refusals import foreign_lists
+from sautomed.inference.batch.refusals import foreign_lists, refuse_web
 from sautomed.inference.batch.remote import files_below
 from sautomed.inference.batch.scan_list import read_scan_list
 from sautomed.inference.batch.shards import run_file
@@ -50,12 +50,14 @@ def merge(folder: Place, scan_list: Place | None = None) -> Merged:
 
     Raises:
         MissingFile: There is no such folder.
+        UsageError: It is on a web server.
         NoCases: It holds nothing of a run.
         BadList: The list cannot be used.
         UnpairedFiles: A case has two reports.
         TargetExists: A file with the name of a summary is not ours.
         UnwritableTarget, AccessRefused, Unreachable, PackageMissing.
     """
+    refuse_web(folder)
     if isinstance(folder, Path):
         require_folder(folder)
     summary, failures = folder / run_file("summary"), folder / run_file("failures")

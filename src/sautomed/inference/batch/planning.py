@@ -11,7 +11,12 @@ from pathlib import Path
 from sautomed.errors import UnknownFormat, UsageError
 from sautomed.inference.batch.jobs import DEFAULTS, Job, Plan, Remote, SegmentOptions, label_ending
 from sautomed.inference.batch.places import Place, Url
-from sautomed.inference.batch.refusals import refuse_clashes, refuse_existing_outputs, require_writable_folders
+from sautomed.inference.batch.refusals import (
+    refuse_clashes,
+    refuse_existing_outputs,
+    refuse_web,
+    require_writable_folders,
+)
 from sautomed.inference.batch.remote_scans import find_remote_scans
 from sautomed.inference.batch.scan_list import Entry, read_scan_list
 from sautomed.inference.batch.scans import find_scans
@@ -39,6 +44,20 @@ class _Cases:
     several: bool
 
 
+@dataclass(frozen=True)
+class _Target:
+    """Where label maps go, and in which formats.
+
+    Args:
+        ending: Of a file; None if `place` is a folder.
+        formats: Endings that were asked for; none if the default will do.
+    """
+
+    place: Place
+    ending: str | None
+    formats: tuple[str, ...]
+
+
 def plan_jobs(source: Place, output: Place, options: SegmentOptions = DEFAULTS, shard: Shard | None = None) -> Plan:
     """Plan a scan to a file or into a folder, or a folder's scans into a folder.
 
@@ -53,12 +72,13 @@ def plan_jobs(source: Place, output: Place, options: SegmentOptions = DEFAULTS, 
         UnwritableTarget: The place cannot be written, or a folder has the name of an output.
         AccessRefused, Unreachable, PackageMissing: Of a URL.
     """
+    target = _target_of(output, options)
     if isinstance(source, Url):
         entries, several = find_remote_scans(source, output)
-        return _plan(_Cases(source, entries, several), output, options, shard)
+        return _plan(_Cases(source, entries, several), target, options, shard)
     found = find_scans(source, output if isinstance(output, Path) else None)
     entries = [Entry(scan.case, scan.path, scan.case) for scan in found.scans]
-    return _plan(_Cases(source, entries, found.several), output, options, shard)
+    return _plan(_Cases(source, entries, found.several), target, options, shard)
 
 
 def plan_list(scan_list: Place, output: Place, options: SegmentOptions = DEFAULTS, shard: Shard | None = None) -> Plan:
@@ -67,15 +87,16 @@ def plan_list(scan_list: Place, output: Place, options: SegmentOptions = DEFAULT
     Raises:
         BadList: The list, or a row of it, cannot be used.
     """
-    return _plan(_Cases(scan_list, read_scan_list(scan_list), several=True), output, options, shard)
+    target = _target_of(output, options)
+    return _plan(_Cases(scan_list, read_scan_list(scan_list), several=True), target, options, shard)
 
 
-def _plan(cases: _Cases, output: Place, options: SegmentOptions, shard: Shard | None) -> Plan:
-    formats = _known_formats(options.formats)
-    ending = _ending_of(output)
-    if cases.several and ending is not None:
+def _plan(cases: _Cases, target: _Target, options: SegmentOptions, shard: Shard | None) -> Plan:
+    if cases.several and target.ending is not None:
         raise UsageError(
-            "a folder or list of scans needs a folder for its label maps.", where=str(output), cure="Give -o a folder."
+            "a folder or list of scans needs a folder for its label maps.",
+            where=str(target.place),
+            cure="Give -o a folder.",
         )
     if cases.several and options.replay is not None:
         raise UsageError(
@@ -87,20 +108,24 @@ def _plan(cases: _Cases, output: Place, options: SegmentOptions, shard: Shard | 
         raise UsageError(
             "is for a folder or list of scans, but this is one scan.", where="--shard", cure="Leave out --shard."
         )
-    reports = options.report or options.resume or cases.several
-    if ending is None:
-        endings = formats or (f".{DEFAULT_FORMAT}",)
-        jobs = tuple(_job(entry, output, entry.output, endings, options, reports) for entry in cases.entries)
-        plan = Plan(jobs, options, output, cases.several)
-    else:
-        stem, written = output.name[: -len(ending)], output.name[-len(ending) :]
-        endings = (written, *(other for other in formats if other != ending))
-        plan = Plan((_job(cases.entries[0], output.parent, stem, endings, options, reports),), options)
+    plan = _plan_of_all(cases, target, options)
     refuse_clashes(plan)
     plan = _part_of(plan, shard)
     refuse_existing_outputs(plan)
     require_writable_folders(plan)
     return plan
+
+
+def _plan_of_all(cases: _Cases, target: _Target, options: SegmentOptions) -> Plan:
+    reports = options.report or options.resume or cases.several
+    place, ending = target.place, target.ending
+    if ending is None:
+        endings = target.formats or (f".{DEFAULT_FORMAT}",)
+        jobs = tuple(_job(entry, place, entry.output, endings, options, reports) for entry in cases.entries)
+        return Plan(jobs, options, place, cases.several)
+    stem, written = place.name[: -len(ending)], place.name[-len(ending) :]
+    endings = (written, *(other for other in target.formats if other != ending))
+    return Plan((_job(cases.entries[0], place.parent, stem, endings, options, reports),), options)
 
 
 def _part_of(plan: Plan, shard: Shard | None) -> Plan:
@@ -117,14 +142,15 @@ def _part_of(plan: Plan, shard: Shard | None) -> Plan:
     return replace(plan, jobs=jobs, shard=shard)
 
 
-def _ending_of(output: Place) -> str | None:
-    """Return the ending of a label map's name; None if the output is a folder."""
+def _target_of(output: Place, options: SegmentOptions) -> _Target:
+    refuse_web(output)
+    formats = _known_formats(options.formats)
     if isinstance(output, Path) and output.is_dir():
-        return None
+        return _Target(output, None, formats)
     ending = label_ending(Path(output.name))
     if ending is None and output.name.lower().endswith(_OTHER_FILES):
         ending_of(str(output), LABEL_ENDINGS, "label maps")  # has none, and says so
-    return ending
+    return _Target(output, ending, formats)
 
 
 def _job(

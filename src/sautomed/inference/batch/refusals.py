@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sautomed.errors import TargetExists, UnpairedFiles, UnwritableTarget
+from sautomed.errors import TargetExists, UnpairedFiles, UnwritableTarget, UsageError
 from sautomed.inference.batch.case_report import is_failure_list, is_report
 from sautomed.inference.batch.jobs import Job, Plan
 from sautomed.inference.batch.json_files import is_file_at, remove_file, write_object
@@ -35,6 +35,16 @@ class _Folders:
     def identity(self, place: Place) -> tuple[str, str]:
         """Return what is equal for two names of one file."""
         return self.resolve(place.parent), place.name
+
+
+def refuse_web(output: Place) -> None:
+    """Raise UsageError if outputs would go to a web server, which only gives files."""
+    if isinstance(output, Url) and output.is_web:
+        raise UsageError(
+            "can be read alone.",
+            where=str(output),
+            cure="Give a folder, or a URL such as s3://BUCKET/FOLDER, for outputs.",
+        )
 
 
 def refuse_clashes(plan: Plan) -> None:

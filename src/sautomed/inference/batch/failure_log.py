@@ -44,29 +44,40 @@ class FailureLog:
     def __init__(self, plan: Plan):
         self.plan = plan
         self.failures: list[Failure] = []
-        self._rows: list[dict[str, object]] = []
 
     @contextmanager
     def recording(self, job: Job, geometry: Geometry | None = None) -> Iterator[None]:
-        """Record any of `CASE_FAULTS` that is raised in the context as the failure of a job."""
+        """Add a fault of the case that the block raises, and write its CASE.json."""
         try:
             yield
         except CASE_FAULTS as error:
-            self.record(job, error, geometry)
+            self.add(Failure(job, error))
+            write_failed_report(self.plan, job, geometry, error)
 
-    def record(self, job: Job, error: SautomedError, geometry: Geometry | None = None) -> None:
-        """Write both files; on a full disk neither can be, but the error is still printed at the end."""
-        self.failures.append(Failure(job, error))
-        report = failed_report(job.case, job.source, geometry, error)
-        self._rows.append(failure_row(report))
-        try:
-            if self.plan.failures is not None:
-                write_failures(self.plan.failures, self._rows, len(self.plan.jobs))
-            if job.report is not None and not self._may_be_done(error):
-                write_object(job.place_of(job.report), report)
-        except STORE_FAULTS as second:
-            log.warning("The failure of %s could not be written: %s", job.case, second)
+    def add(self, failure: Failure) -> None:
+        """Add a failure to failures.json; on a full disk that cannot be, but the error is still printed at the end."""
+        self.failures.append(failure)
+        if self.plan.failures is None:
+            return
+        reports = (failed_report(failed.job.case, failed.job.source, None, failed.error) for failed in self.failures)
+        with _warning_of_full_disk(failure.job):
+            write_failures(self.plan.failures, [failure_row(report) for report in reports], len(self.plan.jobs))
 
-    def _may_be_done(self, error: SautomedError) -> bool:
-        """Return whether CASE.json may be that of an earlier run which did the case, when its store was in reach."""
-        return self.plan.options.resume and isinstance(error, AccessRefused | Unreachable)
+
+def write_failed_report(plan: Plan, job: Job, geometry: Geometry | None, error: SautomedError) -> None:
+    """Write the CASE.json of a case that failed, if it has one and the disk has room.
+
+    If a run resumes and a store is out of reach, the CASE.json stays: it may be that of a case that is done.
+    """
+    if job.report is None or (plan.options.resume and isinstance(error, AccessRefused | Unreachable)):
+        return
+    with _warning_of_full_disk(job):
+        write_object(job.place_of(job.report), failed_report(job.case, job.source, geometry, error))
+
+
+@contextmanager
+def _warning_of_full_disk(job: Job) -> Iterator[None]:
+    try:
+        yield
+    except STORE_FAULTS as error:
+        log.warning("The failure of %s could not be written: %s", job.case, error)

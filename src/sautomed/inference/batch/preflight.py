@@ -112,14 +112,19 @@ def remove_leftovers(plan: Plan) -> None:
     Raises:
         UnwritableTarget: The list cannot be removed.
     """
+    remove_temporary_files(plan)
+    if plan.failures is not None:
+        remove_file(plan.failures)
+
+
+def remove_temporary_files(plan: Plan) -> None:
+    """Remove temporary files of killed processes."""
     by_folder: dict[Path, set[str]] = {}
     for path in (*plan.shared, *(job.place_of(path) for job in plan.jobs for path in job.outputs)):
         if isinstance(path, Path):  # stores take whole files alone
             by_folder.setdefault(path.parent, set()).add(path.name)
     for folder, names in by_folder.items():
         sweep_leftovers(folder, names)
-    if plan.failures is not None:
-        remove_file(plan.failures)
 
 
 def require_space(prepared: Sequence[PreparedJob]) -> None:

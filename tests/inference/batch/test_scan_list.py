@@ -12,12 +12,12 @@ from sautomed.inference.batch.scan_list import FAULTS_SHOWN, Entry, read_scan_li
 COLUMNS = ("case", "path", "series", "output")
 
 
-def write_parquet(path, **columns):
+def write_parquet(file, **columns):
     import pyarrow
     from pyarrow import parquet
 
-    parquet.write_table(pyarrow.table(columns), path)
-    return path
+    parquet.write_table(pyarrow.table(columns), file)
+    return file
 
 
 def test_paths_are_from_the_folder_of_the_list_and_urls_stay(write_list, tmp_path):

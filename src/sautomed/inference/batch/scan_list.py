@@ -111,7 +111,7 @@ def _csv_table(content: bytes, place: Place) -> _Table:
         reader.fieldnames = columns
         return _Table(columns, [(f"line {reader.line_num}", row) for row in reader])
     except csv.Error as error:
-        raise BadList(f"line {reader.line_num}: {error}.", where=str(place), cure=_CURE) from error
+        raise BadList(f"line {reader.reader.line_num}: {error}.", where=str(place), cure=_CURE) from error
 
 
 def _parquet_table(content: bytes, place: Place) -> _Table:

@@ -205,6 +205,7 @@ def test_a_header_brings_its_voxels(store, run, tmp_path):
     files, root = store
     (tmp_path / "a.mhd").write_text(
         "ObjectType = Image\nNDims = 3\nDimSize = 24 20 4\nElementType = MET_FLOAT\nElementSpacing = 2 2 5\n"
+        "TransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = 0 0 0\n"
         "ElementDataFile = a.raw\n"
     )
     files.put(str(tmp_path / "a.mhd"), f"{root}/mhd/a.mhd")

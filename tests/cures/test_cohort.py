@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 from collections import namedtuple
+from contextlib import contextmanager
 from importlib import import_module
 
 import pytest
@@ -210,12 +211,20 @@ def remote(bucket, cohort, tmp_path):
 
 
 @pytest.fixture
-def fresh_store(monkeypatch):
-    """Make every command connect anew, as another process does."""
+def elsewhere(monkeypatch):
+    """Change the environment of the store for a while, in which every command connects anew."""
     from s3fs import S3FileSystem
 
-    monkeypatch.setattr(S3FileSystem, "cachable", False)
-    monkeypatch.setattr(S3FileSystem, "retries", 1)
+    @contextmanager
+    def changed(**variables):
+        with monkeypatch.context() as patch:
+            patch.setattr(S3FileSystem, "cachable", False)
+            patch.setattr(S3FileSystem, "retries", 1)
+            for name, value in variables.items():
+                patch.delenv(name) if value is None else patch.setenv(name, value)
+            yield
+
+    return changed
 
 
 def test_a_url_of_another_kind(refuse, order, remote, command, tmp_path):
@@ -241,21 +250,17 @@ def test_a_url_without_scans(refuse, order, remote, tmp_path):
     refusal.asks("Put scans there").works()
 
 
-def test_a_store_that_may_not_be_read_without_credentials(refuse, order, remote, fresh_store, monkeypatch):
-    with monkeypatch.context() as without:
-        for name in KEYS:
-            without.delenv(name)
+def test_a_store_that_may_not_be_read_without_credentials(refuse, order, remote, elsewhere):
+    with elsewhere(**dict.fromkeys(KEYS)):
         refusal = refuse("inference/batch/remote.py _read_error AccessRefused", *order("-i", f"{remote[1]}/in"))
     refusal.asks(*KEYS).works()
 
 
-def test_a_store_that_may_not_be_written_without_credentials(refuse_call, remote, fresh_store, monkeypatch):
+def test_a_store_that_may_not_be_written_without_credentials(refuse_call, remote, elsewhere):
     from sautomed.inference.batch.places import Url
     from sautomed.inference.batch.remote import write_bytes
 
-    with monkeypatch.context() as without:
-        for name in KEYS:
-            without.delenv(name)
+    with elsewhere(**dict.fromkeys(KEYS)):
         key = "inference/batch/remote.py _write_error UnwritableTarget"
         refusal = refuse_call(key, write_bytes, Url(f"{remote[1]}/out/a.json"), b"{}")
     refusal.asks(*KEYS).works()
@@ -268,9 +273,8 @@ def test_a_bucket_that_is_not_there(refuse, order, remote, tmp_path):
     refusal.asks("Make it").works()
 
 
-def test_a_store_that_cannot_be_reached(refuse, order, remote, fresh_store, monkeypatch):
-    with monkeypatch.context() as wrong:
-        wrong.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+def test_a_store_that_cannot_be_reached(refuse, order, remote, elsewhere):
+    with elsewhere(AWS_ENDPOINT_URL="http://127.0.0.1:9"):
         refusal = refuse("inference/batch/remote.py _unreachable Unreachable", *order("-i", f"{remote[1]}/in"))
     refusal.asks("Correct the URL, or the address of the server", "with --resume if cases are done")
     refusal.works()

@@ -32,7 +32,7 @@ REQUIRED, OPTIONAL = ("case", "path"), ("series", "output")
 PARQUET = (".parquet", ".pq")
 FAULTS_SHOWN = 20  # ours: about one screen
 MAX_NAME_BYTES = 200  # ours: of the 255 that file systems allow, less an ending and the prefix of a temporary file
-_NO_FILE_NAME = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\/]|^\.')  # on any system; a leading dot hides a file
+_NO_FILE_NAME = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\/]|^\.|[. ]$')  # on some system; a leading dot hides a file
 _SURPLUS = "\0"  # no column has this name
 _CURE = "Correct the list there."
 

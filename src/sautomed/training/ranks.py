@@ -116,7 +116,8 @@ def _by_slurm(environment: Mapping[str, str]) -> Ranks | None:
         raise TaskMismatch(
             f"the Slurm job has {tasks} tasks, but this is started outside of them, so there is only one process.",
             where="--devices",
-            cure="Put srun in front of the command, or give the job one task (--ntasks=1).",
+            cure=f"Put srun in front of the command, with --devices {tasks // nodes} --nodes {nodes}, or give the job "
+            "one task (--ntasks=1).",
         )
     if tasks % nodes:
         raise TaskMismatch(

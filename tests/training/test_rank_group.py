@@ -132,7 +132,8 @@ def test_who_is_lost_while_all_prepare_is_named():
 
 
 def test_a_lost_connection_is_a_fault_with_a_cure_and_other_faults_stay(monkeypatch):
-    monkeypatch.setattr("torch.distributed.TCPStore", lambda *_, **__: None)
+    for name in ("TCPStore", "PrefixStore"):
+        monkeypatch.setattr(f"torch.distributed.{name}", lambda *_, **__: None)
     there = Ranks(devices=2, meeting=("127.0.0.1", 1))
     for text, kind in (("[pair.cc:534] Connection closed by peer", RanksLost), ("shapes differ", RuntimeError)):
 

@@ -140,7 +140,7 @@ def joined(ranks: Ranks, device: torch.device) -> Iterator[RankGroup]:
         raise ValueError("several ranks need a place to meet")
     try:
         opens = ranks.serves_store and ranks.is_first
-        store = dist.TCPStore(*ranks.meeting, ranks.count, opens, wait_for_workers=False)
+        store = dist.PrefixStore("sautomed", dist.TCPStore(*ranks.meeting, ranks.count, opens, wait_for_workers=False))
         if device.type == "cuda":
             torch.cuda.set_device(ranks.local_rank)
         backend = "nccl" if device.type == "cuda" else "gloo"

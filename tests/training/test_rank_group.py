@@ -26,9 +26,15 @@ def settings_of(small_settings, batch):
     """Settings of steps with single slices, prompted rows and noise; by SGD, as Adam enlarges what rounding changed."""
     values = small_settings.model_dump(mode="json")
     values["model"]["prompt_head"] = True
-    values["data"]["image_size"] = 64
+    values["model"]["trunk"] |= {"widths": [16, 16], "depths": [1, 1]}
     values["train"] |= {"batch": batch, "steps": STEPS, "validate_every": STEPS // 2, "optimizer": "sgd"}
-    values["train"] |= {"learning_rate": 0.02, "prompt_rows": 1.0, "singles": 0.1, "box_jitter": 0.05}
+    values["train"] |= {
+        "learning_rate": 0.005,
+        "prompt_rows": 1.0,
+        "singles": 0.1,
+        "box_jitter": 0.05,
+        "max_history": 1,
+    }
     return Settings.model_validate(values)
 
 
@@ -55,7 +61,8 @@ def runs(dataset_folder, small_settings, tmp_path_factory):
 
     def plan_of(name, batch, **more):
         settings = settings_of(small_settings, batch)
-        return TrainingPlan(dataset_folder, folder / name, settings, device="cpu", prepared=folder / "prepared", **more)
+        places = {"run": folder / name, "prepared": folder / "prepared"}
+        return TrainingPlan(dataset_folder, settings=settings, device="cpu", score=False, **places, **more)
 
     def save(self, content, path, storage_options=None):
         saved.append(content["global_step"])
@@ -69,15 +76,15 @@ def runs(dataset_folder, small_settings, tmp_path_factory):
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setattr(AtomicCheckpointIO, "save_checkpoint", save)
         with pytest.raises(Terminated):
-            train(plan_of("two", 2, ranks=Ranks(devices=2)), once_at(STOP, stop_second))
+            train(plan_of("two", 1, ranks=Ranks(devices=2)), once_at(STOP, stop_second))
     stopped = saved[-1]
     with pytest.raises(Terminated):
-        train(plan_of("one", 4), once_at(stopped, lambda: signal.raise_signal(signal.SIGTERM)))
+        train(plan_of("one", 2), once_at(stopped, lambda: signal.raise_signal(signal.SIGTERM)))
     torch.set_num_threads(threads)
     left = multiprocessing.active_children()
     found = SimpleNamespace(one=folder / "one", two=folder / "two", saved=saved, left=left, plan_of=plan_of)
     found.at_stop = [checkpoint(run, "last") for run in (found.one, found.two)]
-    for name, batch in (("one", 4), ("two", 2)):
+    for name, batch in (("one", 2), ("two", 1)):
         train(plan_of(name, batch, resume=True))
     return found
 
@@ -86,7 +93,7 @@ def assert_close(one, two):
     assert one.keys() == two.keys()
     for name, value in one.items():
         torch.testing.assert_close(
-            two[name], value, rtol=1e-3, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
+            two[name], value, rtol=1e-3, atol=1e-4, msg=lambda text, name=name: f"{name}: {text}"
         )
 
 
@@ -101,7 +108,8 @@ def test_so_are_the_losses_and_the_scores_of_validation(runs):
     assert [row["step"] for row in one] == [row["step"] for row in two] != []
     for name in ("loss", "ce", "dice", "box", "presence", "val_dsc", "lr"):
         values = [[float(row[name] or "nan") for row in table] for table in (one, two)]
-        assert values[1] == pytest.approx(values[0], rel=2e-3, nan_ok=True), name
+        rel = 1e-3 if name == "val_dsc" else 1e-4  # a pixel may lie between two classes
+        assert values[1] == pytest.approx(values[0], rel=rel, nan_ok=True), name
 
 
 def test_a_signal_to_one_of_them_stops_both_with_one_checkpoint(runs):

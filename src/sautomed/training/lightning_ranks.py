@@ -71,7 +71,7 @@ class CpuBatchNorms(LayerSync):
     def revert(self, model: nn.Module) -> nn.Module:
         for module in model.modules():
             if type(module) is _BatchNormOfRanks:
-                module.__class__ = nn.BatchNorm2d
+                module.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
         return model
 
 

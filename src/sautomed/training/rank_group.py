@@ -157,7 +157,7 @@ def joined(ranks: Ranks, device: torch.device) -> Iterator[RankGroup]:
 
 def _lost(fault: str) -> RanksLost:
     return RanksLost(
-        f"{fault} If it could say why, its message is above.",
+        f"{fault} Its message is above, unless it was killed, as for too much memory.",
         where="training",
         cure="Correct that; then give the command again, with --resume once there is a checkpoint.",
     )

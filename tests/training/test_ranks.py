@@ -43,10 +43,14 @@ def test_a_process_that_nothing_started_is_alone_or_starts_others():
     assert ALONE.is_first
 
 
-def test_auto_is_every_gpu(monkeypatch):
+def test_auto_is_every_gpu_and_others_than_the_first_are_pointed_out(monkeypatch, caplog):
+    caplog.set_level("INFO")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert choose_ranks("auto", 1, "cuda", {}) == Ranks(devices=4)
+    assert caplog.text == ""
+    assert choose_ranks(1, 1, "cuda", {}) == ALONE
+    assert "There are 4 GPUs, and one is used; --devices auto" in caplog.text
     with pytest.raises(UsageError, match=r"5 GPUs are asked for.* sees 4.*--devices 4"):
         choose_ranks(5, 1, "cuda", {})
 

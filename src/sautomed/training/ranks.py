@@ -3,6 +3,7 @@
 Slurm's `srun` and PyTorch's `torchrun` start all of them; else this process is the first and starts the others.
 """
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from lightning.fabric.plugins.environments import SLURMEnvironment
 
 from sautomed.errors import TaskMismatch, UsageError
 from sautomed.inference.device import choose_device
+
+log = logging.getLogger(__name__)
 
 FIRST_PORT, PORTS = 15_000, 10_000  # as Lightning's, which also draws the port from the number of the job
 
@@ -81,14 +84,21 @@ def choose_ranks(
             cure=f"Use --devices {launched.devices} --nodes {launched.nodes}, or start {devices} on each of {nodes} "
             f"nodes (srun --nodes={nodes} --ntasks-per-node={devices}).",
         )
-    if on_gpu and devices > torch.cuda.device_count():
+    if on_gpu:
+        _require_gpus(devices)
+        if launched is None and devices == 1 < torch.cuda.device_count():
+            log.info("There are %d GPUs, and one is used; --devices auto trains on all.", torch.cuda.device_count())
+    return launched or Ranks(devices)
+
+
+def _require_gpus(devices: int) -> None:
+    if devices > torch.cuda.device_count():
         raise UsageError(
             f"{devices} GPUs are asked for, but this process sees {torch.cuda.device_count()}.",
             where="--devices",
             cure=f"Use --devices {torch.cuda.device_count()}; under Slurm, give every task of a node all of the job's "
             "GPUs (--gpus-per-node, without --gpus-per-task).",
         )
-    return launched or Ranks(devices)
 
 
 def _by_torchrun(environment: Mapping[str, str]) -> Ranks | None:

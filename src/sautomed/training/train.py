@@ -43,8 +43,6 @@ def train(plan: TrainingPlan, callbacks: Callbacks = NO_CALLBACKS) -> Path:
     """
     began = now_s(plan.clock)
     device = choose_device(plan.device)  # a wrong name is refused before any work
-    if device.type == "cuda" and plan.ranks.count == 1 and torch.cuda.device_count() > 1:
-        log.info("%d GPUs are here, and one is used; --devices auto trains on all.", torch.cuda.device_count())
     with other_ranks(plan.ranks, partial(_train_as, plan)) as ranks, joined(ranks, device) as group:
         return _train(replace(plan, ranks=ranks), callbacks if group.is_first else NO_CALLBACKS, group, began)
 

@@ -2,4 +2,5 @@
 
 from sautomed.cli import main
 
-main()
+if __name__ == "__main__":  # processes that train together import it, too
+    main()

@@ -166,6 +166,12 @@ def test_a_fold_is_a_number_or_all(refuse, train_order):
         refusal.works("-f", fold)
 
 
+def test_devices_are_a_number_or_auto(refuse, train_order):
+    refusal = refuse("cli/model_commands.py _parse_devices UsageError", *train_order, "-c", "tiny", "--devices", "all")
+    for devices in refusal.take(r"a number from (\d), or (\w+)\."):
+        refusal.works("--devices", devices)
+
+
 @pytest.mark.parametrize("cure", ["preset", "file"])
 def test_a_preset_that_is_not_there(refuse, train_order, tmp_path, cure):
     refusal = refuse("config/load.py load_settings UnknownSetting", *train_order, "-c", "huge")

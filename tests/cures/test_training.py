@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from filelock import FileLock
 
 from sautomed.datasets.folds import make_folds
+from sautomed.training.rank_group import RankGroup
 
 from ..datasets.block_dataset import BlockDataset, organs
 
@@ -190,3 +192,96 @@ def test_a_training_that_diverges(refuse, dataset_folder, small_settings, tmp_pa
     option, setting = refusal.take(r"another (-o) and a smaller (train\.\w+)")
     assert "32-true" not in refusal.error.cure  # it is so already
     refusal.works(option, tmp_path / "new", "--set", f"{setting}=1e-4")
+
+
+# --- several processes ---
+
+
+@pytest.fixture
+def without_others(monkeypatch):
+    """Let a process that should train with others go on by itself."""
+    monkeypatch.setattr("sautomed.training.train.other_ranks", lambda ranks, work: nullcontext(ranks))
+    monkeypatch.setattr("sautomed.training.train.joined", lambda ranks, device: nullcontext(RankGroup()))
+
+
+@pytest.fixture
+def start_by_slurm(monkeypatch):
+    """Set the variables of a job of so many tasks, or of the first task that `srun` starts in it."""
+
+    def start(tasks, nodes=1, in_step=True):
+        numbers = {"SLURM_NTASKS": tasks, "SLURM_NNODES": nodes}
+        if in_step:
+            numbers |= {"SLURM_STEP_NUM_TASKS": tasks, "SLURM_STEP_NUM_NODES": nodes}
+            numbers |= {"SLURM_PROCID": 0, "SLURM_LOCALID": 0}
+        for name, number in numbers.items():
+            monkeypatch.setenv(name, str(number))
+
+    return start
+
+
+@pytest.mark.parametrize("cure", ["options", "srun"])
+def test_tasks_of_slurm_that_do_not_fit_the_devices(refuse, train_order, without_others, start_by_slurm, cure):
+    start_by_slurm(2)
+    refusal = refuse("training/ranks.py choose_ranks TaskMismatch 2", *train_order)
+    if cure == "options":
+        refusal.works(*refusal.take(r"Use (--devices \d --nodes \d),").split())
+    else:
+        nodes, each = map(int, refusal.take(r"srun --nodes=(\d) --ntasks-per-node=(\d)"))
+        start_by_slurm(nodes * each, nodes)
+        refusal.works()
+
+
+@pytest.mark.parametrize("cure", ["srun", "one task"])
+def test_a_job_of_several_tasks_without_srun(refuse, train_order, without_others, start_by_slurm, cure):
+    start_by_slurm(2, in_step=False)
+    refusal = refuse("training/ranks.py _by_slurm TaskMismatch", *train_order)
+    if cure == "srun":
+        start_by_slurm(2)
+        refusal.works(*refusal.take(r"Put srun in front of the command, with (--devices \d --nodes \d)").split())
+    else:
+        start_by_slurm(int(refusal.take(r"--ntasks=(\d)")), in_step=False)
+        refusal.works()
+
+
+def test_unequal_numbers_of_tasks(refuse, train_order, without_others, start_by_slurm):
+    start_by_slurm(3, nodes=2)
+    refusal = refuse("training/ranks.py _by_slurm TaskMismatch 2", *train_order, "--devices", 2, "--nodes", 2)
+    refusal.asks("srun --ntasks-per-node")
+    start_by_slurm(4, nodes=2)
+    refusal.works()
+
+
+@pytest.mark.parametrize("cure", ["srun", "fewer"])
+def test_nodes_that_nothing_starts(refuse, command, train_order, without_others, start_by_slurm, cure):
+    refusal = refuse("training/ranks.py choose_ranks TaskMismatch", *train_order, "--nodes", 2)
+    if cure == "srun":
+        refusal.asks("Put srun or torchrun in front of the command")
+        start_by_slurm(2, nodes=2)
+        refusal.works()
+    else:
+        refusal.asks("leave out --nodes")
+        assert command(*train_order)[0] == 0
+
+
+def test_more_devices_than_there_are(refuse, train_order, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    refusal = refuse("training/ranks.py _require_gpus UsageError", *train_order, "--device", "cuda", "--devices", 2)
+    refusal.works(*refusal.take(r"Use (--devices \d);").split())
+
+
+@pytest.mark.parametrize("processes", [None, 2])
+def test_processes_that_cannot_share_the_runs_of_a_step(refuse, resume_order, without_others, processes):
+    key = "training/prepared_fold.py _write_or_check NothingToResume 2"
+    refusal = refuse(key, *resume_order, "--devices", 3)
+    assert refusal.take(r"has (\d) runs") == "2"
+    refusal.asks("or another number that divides the runs")
+    refusal.works("--devices", processes or refusal.take(r"Resume with (\d)"))
+
+
+def test_a_process_that_is_lost(refuse, train_order, monkeypatch):
+    with monkeypatch.context() as lost:
+        lost.setattr(RankGroup, "gather", lambda _, value: [value, False])
+        refusal = refuse("training/rank_group.py _lost RanksLost", *train_order)
+    refusal.asks("give the command again, with --resume once there is a checkpoint")
+    refusal.works()

@@ -30,7 +30,9 @@ def test_every_setting_is_explained(script):
 
 def test_a_known_row_reads_as_it_should(script):
     row = next(line for line in script.make_page().splitlines() if line.startswith("| `train.batch` "))
-    assert row.startswith("| `train.batch` | whole number, ≥ 1 | `8` | runs per step |")
+    assert row.startswith(
+        "| `train.batch` | whole number, ≥ 1 | `8` | runs per step, on each of the processes of --devices |"
+    )
     assert "tiny: `4`" in row
 
 

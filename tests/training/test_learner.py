@@ -137,3 +137,28 @@ def test_processor_time_does_not_pass_while_others_work(monkeypatch):
     moments |= {"monotonic": 8.0, "process_time": 2.0}
     assert wall.progress(0) == pytest.approx(0.8)
     assert own.progress(0) == pytest.approx(0.2)
+
+
+def test_several_ranks_go_by_the_clock_of_the_first_one(clock):
+    """Each asks when all do, so what a rank's own clock says in between makes no difference."""
+    first, others = Budget(1, seconds=100), [Budget(1, seconds=100, spent_s=offset) for offset in (5, 9)]
+    for budget in others:
+        budget.from_first = lambda _: first.elapsed_s()
+    for budget in (first, *others):
+        budget.start()
+    clock[0] += 40
+    assert [budget.progress(0) for budget in others] == [0, 0]
+    for budget in others:
+        budget.agree()
+    assert [budget.progress(0) for budget in others] == [0.4, 0.4]
+    clock[0] += 10
+    assert [budget.elapsed_s() for budget in others] == [40, 40]
+    others[0].end()
+    assert others[0].elapsed_s() == 55
+
+
+def test_a_budget_of_steps_asks_no_other_rank():
+    budget = Budget(10, from_first=lambda _: pytest.fail("nothing to agree on"))
+    budget.start()
+    budget.agree()
+    assert budget.progress(5) == 0.5

@@ -1,12 +1,14 @@
 """Training examples follow from the seed; a run is consecutive slices in walk order."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from sautomed.config import AugmentSettings, TrainSettings
 from sautomed.training.prepare import PreparedCase
-from sautomed.training.slice_runs import SliceRunDataset, StreamSampler, collate, history_length
+from sautomed.training.slice_runs import CaseList, SliceRunDataset, StreamSampler, collate, history_length
 
 PLAIN = AugmentSettings(probability=0, intensity_probability=0)
 
@@ -114,11 +116,28 @@ def test_balanced_targets_are_slices_that_show_a_class(case):
 
 
 def test_a_round_goes_on_from_where_training_is():
-    sampler = StreamSampler(5)
+    sampler = StreamSampler(steps=2, batch=3)
     first = list(sampler)
-    sampler.first = 7
-    assert first == [0, 1, 2, 3, 4]
-    assert list(sampler) == [7, 8, 9, 10, 11]
+    sampler.step = 4
+    assert first == [0, 1, 2, 3, 4, 5]
+    assert list(sampler) == [12, 13, 14, 15, 16, 17]
+    assert len(sampler) == 6
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 6])
+def test_ranks_share_the_examples_of_each_step(ranks):
+    samplers = [StreamSampler(4, 6 // ranks, rank, ranks) for rank in range(ranks)]
+    for sampler in samplers:
+        sampler.step = 5
+    shares = [torch.tensor(list(sampler)).reshape(4, -1) for sampler in samplers]
+    assert torch.cat(shares, 1).flatten().tolist() == list(range(30, 54))
+
+
+def test_ranks_share_the_cases_of_validation_and_have_as_many_turns():
+    cases = [PreparedCase(str(number), Path()) for number in range(5)]
+    shares = [[share[i] for i in range(len(share))] for share in (CaseList(cases, rank, 3) for rank in range(3))]
+    assert [len(share) for share in shares] == [2, 2, 2]
+    assert [share[i] for i in range(2) for share in shares] == [*cases, None]
 
 
 @pytest.mark.parametrize(("slices", "overhang"), [(1, 0), (3, 0), (5, 2), (8, 0), (12, 0)])

@@ -21,6 +21,7 @@ from sautomed.inference.percentiles import describe_range, percentiles_of
 from sautomed.scans import read_scan
 from sautomed.training.plan import NO_CALLBACKS, Callbacks, TrainingPlan
 from sautomed.training.prepared_fold import prepare_fold
+from sautomed.training.slice_runs import SliceRunDataset
 from sautomed.training.train import train
 
 
@@ -241,6 +242,21 @@ def test_a_signal_ends_the_step_and_leaves_a_checkpoint(trained_run, plan, tmp_p
     assert not (tmp_path / "run" / "fold_0" / "model").exists()
     train(plan(resume=True))
     assert_same_run(trained_run, tmp_path / "run")
+
+
+def test_a_signal_while_examples_are_read_loses_no_step(plan, tmp_path, monkeypatch):
+    """The next step is then trained, too, as only a step ends with a checkpoint."""
+    read = SliceRunDataset.__getitem__
+
+    def signalled(self, number):
+        if number == self.settings.batch:  # the first example of the second step
+            signal.raise_signal(signal.SIGTERM)
+        return read(self, number)
+
+    monkeypatch.setattr(SliceRunDataset, "__getitem__", signalled)
+    with pytest.raises(errors.Terminated):
+        train(plan())
+    assert checkpoint(tmp_path / "run", "last")["global_step"] == 2
 
 
 def test_a_second_ctrl_c_stops_at_once(plan, tmp_path):

@@ -90,6 +90,7 @@ def main() -> None:
     handler.setFormatter(_LogFormatter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # its warnings of DDP are for authors of a loop
     logging.getLogger("transformers").setLevel(logging.ERROR)
     sys.exit(run())
 

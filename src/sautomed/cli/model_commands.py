@@ -65,6 +65,10 @@ def train(
         bool, typer.Option("--resume", help="Continue from the last checkpoint, with its settings.")
     ] = False,
     device: Device = "auto",
+    devices: Annotated[
+        str, typer.Option(help="Processes that train together on each machine: a number, or auto for one on each GPU.")
+    ] = "1",
+    nodes: Annotated[int, typer.Option(min=1, help="Machines that train together, under srun or torchrun.")] = 1,
     seed: Seed = 0,
     layout: Layout = "auto",
     map_labels: MapLabels = None,
@@ -76,7 +80,7 @@ def train(
     """Train on one fold of a data set; the run holds a model folder that `segment -m` takes."""
     from sautomed.training.checkpoint_files import checkpoint_folder, newest_whole
 
-    held_out = _parse_fold(fold)
+    held_out, each = _parse_fold(fold), _parse_devices(devices)
 
     def explain_stop() -> str:
         if newest_whole(checkpoint_folder(output, held_out)):
@@ -88,18 +92,23 @@ def train(
         from sautomed.datasets.parse_rules import rules_for
         from sautomed.training.plan import TrainingPlan
         from sautomed.training.prepared_fold import run_settings
+        from sautomed.training.ranks import choose_ranks
         from sautomed.training.train import train as run_training
 
+        ranks = choose_ranks(each, nodes, device)
         rules = rules_for(dataset, layout, map_labels, ignore, regrid=regrid)
         overrides = list(settings or [])
         if weights:
             overrides += ["model.trunk.kind=sam", f"model.trunk.weights={json.dumps(weights)}"]
         keep = resume and config is None and not overrides
         chosen = run_settings(output, held_out) if keep else load_settings(config or "sam-vit-b", overrides)
-        plan = TrainingPlan(dataset, output, chosen, held_out, seed, max_minutes, resume, device, layout, rules)
+        plan = TrainingPlan(
+            dataset, output, chosen, held_out, seed, max_minutes, resume, device, layout, rules, ranks=ranks
+        )
         with shown_progress() as stages:
             model = run_training(plan, stages.training_callbacks())
-    print_line(f"Model: {model}")
+    if ranks.is_first:
+        print_line(f"Model: {model}")
 
 
 def evaluate(
@@ -137,6 +146,14 @@ def evaluate(
         raise failed
     if summary.unpredicted:
         err.print(f"Not scored, as there is no prediction: {len(summary.unpredicted)} references (see summary.json).")
+
+
+def _parse_devices(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise UsageError(f"'{text}' is not a number of devices.", where="--devices", cure="Give a number from 1, or auto.")
 
 
 def _parse_fold(text: str) -> int | Literal["all"]:

@@ -27,7 +27,7 @@ class TrainSettings(Section):
     """How a system is trained."""
 
     steps: int = Field(10_000, ge=1, description="of training, unless --max-minutes is given")
-    batch: int = Field(8, ge=1, description="runs per step")
+    batch: int = Field(8, ge=1, description="runs per step, on each of the processes of --devices")
     optimizer: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or SGD with momentum")
     learning_rate: float = Field(1e-4, gt=0, description="after the warm-up")
     weight_decay: float = Field(1e-4, ge=0, description="none for norms, biases and tokens")

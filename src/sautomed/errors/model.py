@@ -60,6 +60,12 @@ class TrainingDiverged(ModelError):
     id = "SAM-E0408"
 
 
+class RanksLost(ModelError):
+    """A process of a training on several devices ended, so that the others cannot go on."""
+
+    id = "SAM-E0415"
+
+
 class ExternalFailed(ModelError):
     """An external package, such as nnU-Net, failed or gave unusable output."""
 

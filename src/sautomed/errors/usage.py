@@ -70,3 +70,9 @@ class LogMismatch(UsageError):
     """The log of a session holds edits of another scan, model or walk."""
 
     id = "SAM-E0210"
+
+
+class TaskMismatch(UsageError):
+    """The processes that were started for a training are not as many as its devices and nodes."""
+
+    id = "SAM-E0215"

@@ -11,6 +11,7 @@ given.py              what a person gives for a slice, and the gate that enforce
 corrections.py        a walk with corrections, which travel by affinity.py
 mask_decoder.py       SAM's decoder with one head per organ
 losses.py             cross-entropy, Dice, boxes and presence
+across_ranks.py       sums, conditions and random rows where several processes train together
 walk_order.py         from the middle slice to both ends; walk.py the walk as an object
 feature_store.py      features along a walk; feature_file.py those that do not fit into memory
 segmenter.py          the interface; slice_walker.py and stack_segmenter.py its two kinds

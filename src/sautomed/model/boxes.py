@@ -8,6 +8,8 @@ import torch.nn.functional as nnf
 from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
+from sautomed.model.across_ranks import own_rows
+
 
 def boxes_of_labels(
     labels: Integer[Tensor, "b h w"], classes: int, min_pixels: int = 1, smallest_part: float = 0.0
@@ -72,7 +74,7 @@ def cxcywh_to_xyxy(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
 def jitter(boxes: Float[Tensor, "*n 4"], fraction: float, generator: torch.Generator) -> Float[Tensor, "*n 4"]:
     """Move each edge by normal noise of `fraction` of the box's side; the result is a box within [0, 1]."""
     sides = boxes[..., 2:] - boxes[..., :2]
-    noise = torch.randn(boxes.shape, generator=generator).to(boxes)
+    noise = own_rows(lambda rows: torch.randn(rows, *boxes.shape[1:], generator=generator), len(boxes)).to(boxes)
     moved = (boxes + fraction * noise * torch.cat([sides, sides], -1)).clamp(0, 1)
     low, high = torch.minimum(moved[..., :2], moved[..., 2:]), torch.maximum(moved[..., :2], moved[..., 2:])
     return torch.cat([low, high], -1)

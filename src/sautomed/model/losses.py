@@ -1,6 +1,7 @@
 """Losses: 0.2 CE + 0.8 Dice (SAMed's weights), and the generator's boxes and presence.
 
-Pure functions of tensors and settings.
+Pure functions of tensors and settings. Means over classes or boxes of a batch are those of the batch of all ranks; of
+means over pixels and rows, of which each rank has as many, training takes the average.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sautomed.config import TrainSettings
+from sautomed.model.across_ranks import summed
 from sautomed.model.boxes import boxes_of_labels, paired_iou
 from sautomed.model.values import StepOutput
 
@@ -106,22 +108,22 @@ def dice_loss(
     classes = logits.shape[1]
     probability = logits.float().softmax(1).transpose(0, 1).flatten(1)
     truth = nnf.one_hot(labels, classes).permute(3, 0, 1, 2).flatten(1).to(probability)
-    shared = (probability * truth).sum(1)
-    total = probability.square().sum(1) + truth.sum(1)
+    true = truth.sum(1)
+    shared, total, true = summed(torch.stack([(probability * truth).sum(1), probability.square().sum(1) + true, true]))
     dice = (2 * shared + 1e-5) / (total + 1e-5)
-    return 1 - (dice if over == "all" else dice[truth.sum(1) > 0]).mean()
+    return 1 - (dice if over == "all" else dice[true > 0]).mean()
 
 
 def box_loss(
     boxes: Float[Tensor, "layers b k 4"], truth: Float[Tensor, "b k 4"], present: Bool[Tensor, "b k"]
 ) -> Float[Tensor, ""]:
     """5 L1 + 2 (1 - GIoU) of the classes that are present, mean over boxes and layers (DAB-DETR, without matching)."""
-    if not present.any():
-        return boxes.sum() * 0.0
     found, wanted = boxes[:, present], truth[present].expand(len(boxes), -1, -1)
     distance = (found - wanted).abs().sum(-1)
     _, giou = paired_iou(found, wanted)
-    return (L1_WEIGHT * distance + GIOU_WEIGHT * (1 - giou)).mean()
+    errors = L1_WEIGHT * distance + GIOU_WEIGHT * (1 - giou)
+    total, count = summed(torch.stack([errors.sum(), torch.ones_like(errors).sum()]))
+    return total / count.clamp(min=1)
 
 
 def presence_loss(presence: Float[Tensor, "b k"], present: Bool[Tensor, "b k"]) -> Float[Tensor, ""]:

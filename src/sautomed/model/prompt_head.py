@@ -12,6 +12,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sautomed.model.across_ranks import on_any_rank
 from sautomed.model.given import GivenPrompts, best_of_others
 from sautomed.model.values import Seen, SliceState
 
@@ -60,7 +61,8 @@ class PromptHead(nn.Module):
         informed = state.seen != Seen.UNKNOWN
         if given is not None:
             informed = informed | given.is_given
-        if not informed.any():
+        # in training for the whole batch, as the loss counts such logits twice
+        if not (on_any_rank(informed) if self.training else informed.any()):
             return logits
         logits, pixels = logits.detach(), pixels.detach()
         maps = prompt_maps(state, given, (logits.shape[-2], logits.shape[-1]))

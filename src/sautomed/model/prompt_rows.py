@@ -14,6 +14,7 @@ import torch.nn.functional as nnf
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sautomed.model.across_ranks import on_any_rank, own_rows
 from sautomed.model.boxes import boxes_of_masks, jitter
 from sautomed.model.given import GivenKind, GivenPrompts
 from sautomed.model.values import Examples, Seen, SliceState
@@ -80,16 +81,20 @@ def prompted_runs(
 
 
 class _Draw:
-    """Random numbers of one generator, on one device."""
+    """Random numbers of one generator, on one device: for each row, or, where it is named so, one for all rows."""
 
     def __init__(self, generator: torch.Generator, device: torch.device):
         self.generator, self.device = generator, device
 
-    def uniform(self, *shape: int) -> Tensor:
-        return torch.rand(*shape, generator=self.generator).to(self.device)
+    def uniform(self, rows: int, *shape: int) -> Tensor:
+        return own_rows(lambda n: torch.rand(n, *shape, generator=self.generator), rows).to(self.device)
 
-    def integers(self, below: int, *shape: int) -> Tensor:
-        return torch.randint(below, shape, generator=self.generator).to(self.device)
+    def integers(self, below: int, rows: int, *shape: int) -> Tensor:
+        drawn = own_rows(lambda n: torch.randint(below, (n, *shape), generator=self.generator), rows)
+        return drawn.to(self.device)
+
+    def uniform_of_batch(self, count: int) -> Tensor:
+        return torch.rand(count, generator=self.generator).to(self.device)
 
 
 def _masks(labels: Int[Tensor, "b h w"], classes: int) -> Bool[Tensor, "b k h w"]:
@@ -139,11 +144,11 @@ def _without_removed(labels: Int[Tensor, "b n h w"], kept: Bool[Tensor, "b k h w
 def _given(
     here: Tensor, kept: Tensor, rows: Tensor, box_jitter: float, generator: torch.Generator
 ) -> GivenPrompts | None:
-    """Return what is given for the first slice; None if nothing is."""
+    """Return what is given for the first slice; None if nothing is in the whole batch."""
     boxes, present = boxes_of_masks(here & kept)
     boxed, painted = _is(rows, Row.CUT_GIVEN, Row.TRUE_BOX), _is(rows, Row.TRUE_MASK)
     given = boxed | painted | _is(rows, Row.GONE_GIVEN)
-    if not given.any():
+    if not on_any_rank(given):
         return None
     kinds = torch.full_like(rows, int(GivenKind.NOTHING))
     kinds = torch.where(given, int(GivenKind.NOT_HERE), kinds)
@@ -178,7 +183,7 @@ def _damaged(masks: Float[Tensor, "b k h w"], draw: _Draw) -> Float[Tensor, "b k
     size = 2 * reach + 1
     larger = nnf.max_pool2d(masks, size, stride=1, padding=reach)
     smaller = -nnf.max_pool2d(-masks, size, stride=1, padding=reach)
-    shift = [int(x) for x in (2 * draw.uniform(2) - 1) * 2.5 * reach]
+    shift = [int(x) for x in (2 * draw.uniform_of_batch(2) - 1) * 2.5 * reach]
     moved = masks.roll(shift, (-2, -1))
     choice = draw.integers(5, *masks.shape[:2])[..., None, None]
     out = torch.where(choice == 0, larger, masks)

@@ -47,8 +47,11 @@ class Segmenter(nn.Module, ABC):
     def losses(self, examples: Examples, settings: TrainSettings, generator: torch.Generator) -> dict[str, Tensor]:
         """Return `loss`, which is minimised, and its parts by name; all are logged.
 
+        Where several processes train together, the batch is the rows of all of them: ratios of sums over the batch,
+        conditions on it and random numbers for its rows go by `across_ranks`.
+
         Args:
-            generator: Of everything random in a step.
+            generator: Of everything random in a step; on all processes in the same state.
         Raises:
             UsageError: The model cannot be trained.
         """

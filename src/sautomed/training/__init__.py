@@ -13,6 +13,9 @@ augment*.py      their augmentation, ours and that of other systems
 fit.py           the loop: Lightning with our examples, checkpoints and log
 learner.py       Lightning module around any Segmenter
 budget.py        steps, or seconds of a clock
+ranks.py         the processes that train together: how many, which is this one
+rank_group.py    start them, meet them, agree with them
+lightning_ranks.py  what Lightning needs for them
 optimization.py  optimiser, weight decay, averaged weights
 validation.py    DSC at the network's resolution
 log.py           log.csv and the learning curve

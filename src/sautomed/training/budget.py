@@ -1,6 +1,7 @@
 """Time and steps that a training may take."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,7 @@ class Budget:
         reserve_s: Seconds reserved for the final validation; known after one validation.
         clock: "wall" counts seconds that pass, "processor" those that this process computes, all threads together; that
             keeps a comparison fair on a machine that others use too.
+        from_first: Returns the number of the first of several ranks, so that all of them decide alike.
     """
 
     steps: int
@@ -30,12 +32,27 @@ class Budget:
     spent_s: float = 0.0
     reserve_s: float = 0.0
     clock: Clock = "wall"
+    from_first: Callable[[float], float] | None = None
     _since: float | None = None
+    _agreed_s: float | None = None
 
     def start(self) -> None:
         self._since = now_s(self.clock)
+        self.agree()
+
+    def agree(self) -> None:
+        """Take over the seconds of the first rank, and keep them until this is called again; if there is a limit."""
+        if self.from_first is not None and self.seconds is not None:
+            self._agreed_s = self.from_first(self._own_s())
+
+    def end(self) -> None:
+        """Count by the own clock again, when all ranks have trained."""
+        self.from_first = self._agreed_s = None
 
     def elapsed_s(self) -> float:
+        return self._own_s() if self._agreed_s is None else self._agreed_s
+
+    def _own_s(self) -> float:
         return self.spent_s + (0.0 if self._since is None else now_s(self.clock) - self._since)
 
     def progress(self, step: int) -> float:

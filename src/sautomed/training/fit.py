@@ -13,6 +13,7 @@ from sautomed.config import TrainSettings
 from sautomed.inference.device import choose_device
 from sautomed.training.checkpoints import AtomicCheckpointIO
 from sautomed.training.learner import Learner
+from sautomed.training.lightning_ranks import CpuBatchNorms, RankEnvironment, strategy_of
 from sautomed.training.log import CurveLog
 from sautomed.training.plan import Callbacks, TrainingPlan
 from sautomed.training.prepared_fold import PreparedFold
@@ -25,6 +26,8 @@ def fit(
 ) -> None:
     """Train with Lightning until the budget is spent, and load the best checkpoint, or the last without validation.
 
+    Of several ranks, all of which call this, only the first one writes, and loads the checkpoint.
+
     Args:
         start: Checkpoint to resume from.
     Raises:
@@ -32,20 +35,24 @@ def fit(
         TrainingDiverged: The loss became infinite or nan.
         UnwritableTarget: A checkpoint or the log cannot be written; the checkpoint before stays.
     """
-    settings, folder, model = prepared.settings.train, plan.folder, learner.model
+    folder, model, group = plan.folder, learner.model, learner.group
+    settings = prepared.settings.train.model_copy(update={"batch": prepared.step_batch})
+    share = settings.batch // group.count
+    place = (plan.ranks.rank, group.count)
     stack = None if model.run_slices is None else (model.run_slices, model.overhang)
     channels = prepared.settings.data.channels
     examples = SliceRunDataset(prepared.train, settings, channels, plan.seed, stack, learner.budget.progress)
-    sampler = StreamSampler(settings.batch * settings.validate_every)
-    loader = DataLoader(examples, settings.batch, sampler=sampler, collate_fn=collate)
+    sampler = StreamSampler(settings.validate_every, share, *place)
+    loader = DataLoader(examples, share, sampler=sampler, collate_fn=collate)
     watched = prepared.val[: settings.validation_cases]
-    val = DataLoader(CaseList(watched), batch_size=None) if watched else None
-    stop = StopOnSignal(plan.last_checkpoint, settings.validate_every)
+    val = DataLoader(CaseList(watched, *place), batch_size=None) if watched else None
+    stop = StopOnSignal(plan.last_checkpoint, settings.validate_every, group)
     learner.on_step_done = stop.on_step_done
-    listeners = [_FollowSteps(sampler, settings.batch), *_checkpoint_callbacks(folder / "checkpoints", bool(watched)),
-                 CurveLog(folder, callbacks.on_step), stop]  # fmt: skip
+    listeners = [_FollowSteps(sampler), *_checkpoint_callbacks(folder / "checkpoints", bool(watched)), stop]
+    if group.is_first:
+        listeners.insert(-1, CurveLog(folder, callbacks.on_step))
     steps = settings.steps if learner.budget.seconds is None else -1
-    trainer = _make_trainer(folder, plan.device, settings, steps, listeners, bool(watched))
+    trainer = _make_trainer(plan, settings, steps, listeners, bool(watched))
     try:
         trainer.fit(learner, loader, val, ckpt_path=start, weights_only=True)
         stop.raise_received()
@@ -54,7 +61,13 @@ def fit(
         raise (ended.__context__ or KeyboardInterrupt()) from None
     finally:
         stop.restore()
-    chosen = folder / "checkpoints" / "best.ckpt"
+    learner.budget.end()
+    if group.is_first:
+        _load_best(learner, plan)
+
+
+def _load_best(learner: Learner, plan: TrainingPlan) -> None:
+    chosen = plan.last_checkpoint.with_name("best.ckpt")
     if not chosen.is_file():  # no validation, or none since a damaged one was removed
         chosen = plan.last_checkpoint
     best = AtomicCheckpointIO().load_checkpoint(chosen)
@@ -62,28 +75,29 @@ def fit(
 
 
 def _make_trainer(
-    folder: Path,
-    device: str,
-    settings: TrainSettings,
-    steps: int,
-    listeners: list[lightning.Callback],
-    validating: bool,
+    plan: TrainingPlan, settings: TrainSettings, steps: int, listeners: list[lightning.Callback], validating: bool
 ) -> lightning.Trainer:
-    timed = steps == -1
+    timed, ranks = steps == -1, plan.ranks
+    on_gpu, several = choose_device(plan.device).type == "cuda", ranks.count > 1
+    norms = [CpuBatchNorms()] if several and not on_gpu else []
     for name in ("lightning.pytorch", "lightning.fabric"):  # its advice is for authors of a loop
         logging.getLogger(name).setLevel(logging.ERROR)
     return lightning.Trainer(
-        accelerator="gpu" if choose_device(device).type == "cuda" else "cpu",
-        devices=1,
+        accelerator="gpu" if on_gpu else "cpu",
+        devices=ranks.devices,
+        num_nodes=ranks.nodes,
+        strategy=strategy_of(ranks),
+        sync_batchnorm=several and on_gpu,
+        use_distributed_sampler=False,  # ours knows the ranks
         precision=settings.precision,
         max_steps=steps,
         max_epochs=-1,
         gradient_clip_val=settings.clip_norm,
         num_sanity_val_steps=1 if validating and timed else 0,  # times a case, so that the budget can be kept
         limit_val_batches=1.0 if validating else 0,
-        logger=TensorBoardLogger(folder, name="", version="tensorboard"),
+        logger=TensorBoardLogger(plan.folder, name="", version="tensorboard") if ranks.is_first else False,
         callbacks=listeners,
-        plugins=AtomicCheckpointIO(),
+        plugins=[AtomicCheckpointIO(), RankEnvironment(ranks), *norms],
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=1,
@@ -93,15 +107,15 @@ def _make_trainer(
 class _FollowSteps(lightning.Callback):
     """Sets the sampler by the number of steps done: Lightning's count of epochs gains one with every resumption."""
 
-    def __init__(self, sampler: StreamSampler, batch: int):
-        self.sampler, self.batch = sampler, batch
+    def __init__(self, sampler: StreamSampler):
+        self.sampler = sampler
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Lightning starts no new epoch where it resumes inside one."""
-        self.sampler.first = trainer.global_step * self.batch
+        self.sampler.step = trainer.global_step
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        self.sampler.first = trainer.global_step * self.batch
+        self.sampler.step = trainer.global_step
 
 
 def _checkpoint_callbacks(folder: Path, watched: bool) -> list[ModelCheckpoint]:

@@ -1,6 +1,7 @@
 """Lightning module around any Segmenter: training step, validation, schedule and averaged weights."""
 
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import Any, cast
 
 import lightning
@@ -14,6 +15,7 @@ from sautomed.model.segmenter import Segmenter
 from sautomed.training.budget import Budget, now_s
 from sautomed.training.optimization import make_optimizer, warming_average
 from sautomed.training.prepare import PreparedCase
+from sautomed.training.rank_group import RankGroup
 from sautomed.training.slice_runs import SliceRun
 from sautomed.training.validation import network_dice
 
@@ -24,6 +26,7 @@ class Learner(lightning.LightningModule):
     Args:
         channels: As in `DataSettings`.
         final_cases: Cases that are segmented after training, for which a timed budget reserves seconds.
+        group: Ranks that train together; each has a learner.
     """
 
     def __init__(
@@ -35,15 +38,17 @@ class Learner(lightning.LightningModule):
         walking: SegmentSettings,
         seed: int,
         final_cases: int,
+        group: RankGroup | None = None,
     ):
         super().__init__()
         self.model = model
         self.settings, self.budget, self.seed = settings, budget, seed
         self.channels, self.walking, self.final_cases = channels, walking, final_cases
+        self.group = group or RankGroup()
         self.last_losses: dict[str, Tensor] = {}
         self.on_step_done: Callable[[lightning.Trainer], None] | None = None  # with the averaged weights
         self._validation_began = 0.0
-        self._case_dsc: list[Tensor] = []
+        self._case_dsc: list[float] = []
         self.average = None
         if settings.ema:
             self.average = AveragedModel(model, multi_avg_fn=warming_average(settings.ema), use_buffers=True)
@@ -59,7 +64,7 @@ class Learner(lightning.LightningModule):
     def training_step(self, run: SliceRun, _: int) -> Tensor:
         generator = torch.Generator().manual_seed(hash((self.seed, self.global_step)) % 2**63)
         losses = self.model.losses(run, self.settings, generator)
-        parts = {name: value.detach() for name, value in losses.items()}
+        parts = self.group.mean({name: value.detach() for name, value in losses.items()})
         if not torch.isfinite(parts["loss"]):
             raise TrainingDiverged(
                 f"the loss became {parts['loss'].item()} at step {self.global_step}{_of_cases(run)}.",
@@ -74,6 +79,7 @@ class Learner(lightning.LightningModule):
         self.budget.start()
 
     def on_train_batch_end(self, *_: Any) -> None:
+        self.budget.agree()
         if self.average is not None:
             self.average.update_parameters(self.model)
         if self.budget.progress(self.global_step) >= 1:
@@ -100,15 +106,20 @@ class Learner(lightning.LightningModule):
 
     def on_validation_end(self) -> None:
         per_case_s = (now_s(self.budget.clock) - self._validation_began) / max(len(self._case_dsc), 1)
-        self.budget.reserve_s = 1.2 * per_case_s * (len(self.trainer.val_dataloaders) + self.final_cases) + 1
+        reserve_s = 1.2 * per_case_s * (len(self.trainer.val_dataloaders) + self.final_cases) + 1
+        self.budget.reserve_s = self.group.from_first(reserve_s)
 
-    def validation_step(self, case: PreparedCase, _: int) -> None:
+    def validation_step(self, case: PreparedCase | None, _: int) -> None:
         """Measure the DSC of one case at the network's resolution; native scores come from `evaluate`."""
-        self._case_dsc.append(network_dice(self.best_model, case, self.channels, self.walking).nanmean())
+        if case is not None:
+            self._case_dsc.append(float(network_dice(self.best_model, case, self.channels, self.walking).nanmean()))
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean, which the best checkpoint needs; nan if no case has an organ and none was found."""
-        self.log("val_dsc", torch.stack(self._case_dsc).nanmean())
+        """Log the mean of all ranks for the best checkpoint; nan if no case has an organ and none was found."""
+        shares = self.group.gather(self._case_dsc)
+        in_order = [dsc for row in zip_longest(*shares) for dsc in row if dsc is not None]
+        self.log("val_dsc", torch.tensor(in_order, dtype=torch.float64).nanmean())
+        self.budget.agree()
 
     # -- what a checkpoint holds beyond weights and optimiser --------------------------------------------------------
 

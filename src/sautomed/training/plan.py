@@ -10,6 +10,7 @@ from sautomed.datasets.rules import NO_RULES, LabelRules
 from sautomed.training.budget import Clock
 from sautomed.training.checkpoint_files import checkpoint_folder, fold_folder
 from sautomed.training.log import RunningStep
+from sautomed.training.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class TrainingPlan:
             default within the run.
         score: Segment and score the fold's validation cases at the end, on their native grids. A budget reserves time
             for it either way, so that the training is the same.
+        ranks: Place of this process among those that train together. A step has `train.batch` runs on each of them.
     """
 
     dataset: Path
@@ -43,6 +45,7 @@ class TrainingPlan:
     prepared: Path | None = None
     clock: Clock = "wall"
     score: bool = True
+    ranks: Ranks = ALONE
 
     @property
     def folder(self) -> Path:

@@ -21,38 +21,48 @@ from sautomed.training.prepare import PreparedCase, prepare, resolve_data
 
 @dataclass(frozen=True)
 class PreparedFold:
-    """Cases of a fold as prepared slices, and settings with nothing left on "auto"."""
+    """Cases of a fold as prepared slices, and settings with nothing left on "auto".
+
+    Attributes:
+        step_batch: Runs of a step on all ranks together.
+    """
 
     dataset: Dataset
     fold: Fold
     settings: Settings
     train: list[PreparedCase]
     val: list[PreparedCase]
+    step_batch: int
 
 
 def prepare_fold(plan: TrainingPlan, callbacks: Callbacks) -> PreparedFold:
     """Read the data set, choose the fold, write the resolved settings (or compare them with the run's), prepare slices.
 
-    What a killed training of the fold left half-written is deleted.
+    What a killed training of the fold left half-written is deleted. Of several ranks, only the first one writes.
 
     Raises:
         DataError: The data set, its folds or a case cannot be used; ClassMissing if no training case shows a class.
         NothingToResume: The run was trained with other settings or cases.
     """
     dataset = with_rules(read_dataset(plan.dataset, plan.layout), plan.rules)
-    for folder in (plan.folder, plan.last_checkpoint.parent, plan.folder / "model"):
-        sweep_leftovers(folder)
-    sweep_leftovers(plan.run, [SPLITS])
+    if plan.ranks.is_first:
+        _sweep(plan)
     ids = [case.id for case in dataset.cases]
     folds = load_or_make_folds(plan.run / SPLITS, ids, plan.seed, groups=dataset.groups, dataset_folder=dataset.folder)
     fold = fewer_cases(select_fold(folds, plan.fold), plan.train_cases, plan.seed)
     settings = plan.settings.model_copy(update={"data": resolve_data(dataset, plan.settings.data)})
-    _write_or_check(plan, settings, fold)
+    step_batch = _write_or_check(plan, settings, fold)
     wanted = [case for case in dataset.cases if case.id in {*fold.train, *fold.val}]
     cases = _prepare(plan, dataset, wanted, settings, callbacks)
-    prepared = PreparedFold(dataset, fold, settings, [cases[i] for i in fold.train], [cases[i] for i in fold.val])
-    require_classes(prepared.train, prepared.val, dataset.labels, str(plan.fold))
-    return prepared
+    train, val = ([cases[i] for i in names] for names in (fold.train, fold.val))
+    require_classes(train, val, dataset.labels, str(plan.fold))
+    return PreparedFold(dataset, fold, settings, train, val, step_batch)
+
+
+def _sweep(plan: TrainingPlan) -> None:
+    for folder in (plan.folder, plan.last_checkpoint.parent, plan.folder / "model"):
+        sweep_leftovers(folder)
+    sweep_leftovers(plan.run, [SPLITS])
 
 
 def fewer_cases(fold: Fold, cases: int | None, seed: int) -> Fold:
@@ -87,21 +97,38 @@ def run_settings(run: Path, fold: int | Literal["all"]) -> Settings:
     return parse_settings(read_json(path, NothingToResume), where=str(path))
 
 
-def _write_or_check(plan: TrainingPlan, settings: Settings, fold: Fold) -> None:
-    """Write what decides the examples and the weights; a resumed training must have the same, except for its length."""
-    folder = plan.folder
+def _write_or_check(plan: TrainingPlan, settings: Settings, fold: Fold) -> int:
+    """Write what decides the examples and the weights; a resumed training must have the same, except for its length.
+
+    Returns:
+        Runs of a step on all ranks together, as the training began.
+    """
+    folder, ranks = plan.folder, plan.ranks.count
     splits: dict[str, Any] = {"seed": plan.seed, "train": list(fold.train), "val": list(fold.val)}
     if plan.rules:
         splits["rules"] = plan.rules.as_dict()
     if plan.resume:
-        before = run_settings(plan.run, plan.fold)
+        before, kept = run_settings(plan.run, plan.fold), read_json(folder / "splits.json", NothingToResume)
+        ranks = kept.pop("ranks", 1)
         length = {"train": before.train.model_copy(update={"steps": settings.train.steps})}
-        if before.model_copy(update=length) != settings or read_json(folder / "splits.json", NothingToResume) != splits:
+        if before.model_copy(update=length) != settings or kept != splits:
             raise NothingToResume(
                 "was trained with other settings, cases, label rules or seed, so it cannot go on with these.",
                 where=folder,
                 cure="Resume with the same -d, --seed, --map, --ignore and --regrid-labels, no -c or --set; or train "
                 "anew with another -o.",
             )
-    write_json(folder / "config.json", settings.model_dump(mode="json"))
-    write_json(folder / "splits.json", splits)
+        if settings.train.batch * ranks % plan.ranks.count:
+            raise NothingToResume(
+                f"has {settings.train.batch * ranks} runs in a step, which {plan.ranks.count} processes cannot share "
+                "evenly.",
+                where=folder,
+                cure=f"Resume with {ranks} processes, as before (--devices times --nodes), or another number that "
+                "divides the runs.",
+            )
+    if ranks > 1:
+        splits["ranks"] = ranks
+    if plan.ranks.is_first:
+        write_json(folder / "config.json", settings.model_dump(mode="json"))
+        write_json(folder / "splits.json", splits)
+    return settings.train.batch * ranks

@@ -1,7 +1,7 @@
 """Training examples: runs of 1 + n consecutive slices, with the neighbours of the first and the last.
 
 Every example follows from the seed, its number and the progress of the training alone, so a resumed training sees the
-same examples as one that was not interrupted.
+same examples as one that was not interrupted, and several ranks see together what one with a larger batch does.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -44,7 +44,9 @@ Example = tuple[Tensor, Tensor, bool, Tensor, str]  # images, labels, upward, be
 
 
 class SliceRunDataset(TorchDataset):
-    """Endless stream of items that a seed defines, `settings.batch` of them a step; an item is one example or several.
+    """Endless stream of items that a seed defines, each of one example or several.
+
+    A step has `settings.batch` of them, on all ranks together.
 
     Where training begins with single slices (`settings.singles`), an item holds as many runs as have about the slices
     of the longest, so that a step shows about as many slices at each stage.
@@ -156,12 +158,12 @@ def _stack_start(target: int, depth: int, slices: int, overhang: int, rng: np.ra
 
 
 class CaseList(TorchDataset):
-    """Whole cases, one per item, for validation."""
+    """Whole cases, one per item, for validation: this rank's share, and None where others have one more."""
 
-    def __init__(self, cases: Sequence[PreparedCase]):
-        self.cases = cases
+    def __init__(self, cases: Sequence[PreparedCase], rank: int = 0, ranks: int = 1):
+        self.cases = [*cases, *[None] * (-len(cases) % ranks)][rank::ranks]
 
-    def __getitem__(self, number: int) -> PreparedCase:
+    def __getitem__(self, number: int) -> PreparedCase | None:
         return self.cases[number]
 
     def __len__(self) -> int:
@@ -169,16 +171,24 @@ class CaseList(TorchDataset):
 
 
 class StreamSampler(Sampler[int]):
-    """Yields the example indices of one epoch, starting at the current step."""
+    """Yields the example indices of one epoch, starting at the current step: of each step, this rank's share.
 
-    def __init__(self, per_epoch: int):
-        self.per_epoch, self.first = per_epoch, 0
+    Args:
+        steps: Of an epoch.
+        batch: Examples of a step on each rank.
+    """
+
+    def __init__(self, steps: int, batch: int, rank: int = 0, ranks: int = 1):
+        self.steps, self.batch, self.rank, self.ranks = steps, batch, rank, ranks
+        self.step = 0
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(self.first, self.first + self.per_epoch))
+        for step in range(self.step, self.step + self.steps):
+            first = (step * self.ranks + self.rank) * self.batch
+            yield from range(first, first + self.batch)
 
     def __len__(self) -> int:
-        return self.per_epoch
+        return self.steps * self.batch
 
 
 def collate(items: Sequence[list[Example]]) -> SliceRun:

@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,6 +21,8 @@ from sautomed.training.learner import Learner
 from sautomed.training.plan import NO_CALLBACKS, Callbacks, TrainingPlan
 from sautomed.training.prepare import mean_boxes
 from sautomed.training.prepared_fold import PreparedFold, prepare_fold
+from sautomed.training.rank_group import RankGroup, joined, other_ranks
+from sautomed.training.ranks import Ranks
 from sautomed.training.write_model import write_model
 
 log = logging.getLogger(__name__)
@@ -27,25 +31,39 @@ log = logging.getLogger(__name__)
 def train(plan: TrainingPlan, callbacks: Callbacks = NO_CALLBACKS) -> Path:
     """Train one fold and return its model folder.
 
+    With several ranks (`plan.ranks`), each of them calls this, or the first one starts the others, which then call it.
+    The others return before the model is written.
+
     Raises:
         DataError: The data set, its folds or a case cannot be used; ClassMissing if no training case shows a class.
-        ModelError: The pretrained weights cannot be used, or there is nothing to resume.
+        ModelError: The pretrained weights cannot be used, there is nothing to resume, or another rank ended.
         TargetExists: The fold was trained already and `resume` is not set.
         TargetInUse: Another process trains this fold now.
         UsageError: There is no such device, or a file cannot be written.
     """
     began = now_s(plan.clock)
-    choose_device(plan.device)  # a wrong name is refused before any work
-    with full_disk_reported(plan.run), _only_trainer(plan.folder):  # TensorBoard writes files of its own
-        start = _find_start(plan)
-        prepared = prepare_fold(plan, callbacks)
-        learner = _make_learner(plan, prepared)
+    device = choose_device(plan.device)  # a wrong name is refused before any work
+    with other_ranks(plan.ranks, partial(_train_as, plan)) as ranks, joined(ranks, device) as group:
+        return _train(replace(plan, ranks=ranks), callbacks if group.is_first else NO_CALLBACKS, group, began)
+
+
+def _train_as(plan: TrainingPlan, ranks: Ranks) -> None:
+    train(replace(plan, ranks=ranks))
+
+
+def _train(plan: TrainingPlan, callbacks: Callbacks, group: RankGroup, began: float) -> Path:
+    """Train as one of the ranks; `began` is the time of the command."""
+    only_trainer = _only_trainer(plan.folder) if group.is_first else nullcontext()
+    with full_disk_reported(plan.run), only_trainer:  # TensorBoard writes files of its own
+        start, prepared = group.first_in_turn(lambda: (_find_start(plan), prepare_fold(plan, callbacks)))
+        learner = _make_learner(plan, prepared, group)
         learner.budget.seconds = None if plan.max_minutes is None else plan.max_minutes * 60
         learner.budget.clock = plan.clock
-        learner.budget.spent_s = now_s(plan.clock) - began  # the clock began before there was a learner
+        learner.budget.from_first = group.from_first if group.count > 1 else None
+        learner.budget.spent_s = group.from_first(now_s(plan.clock) - began)  # it began before there was a learner
         if any(parameter.requires_grad for parameter in learner.model.parameters()):  # SAM as it is has none
             fit(learner, prepared, plan, callbacks, start)
-        return write_model(learner, prepared, plan, callbacks)
+        return write_model(learner, prepared, plan, callbacks) if group.is_first else plan.folder / "model"
 
 
 @contextmanager
@@ -105,12 +123,12 @@ def _find_start(plan: TrainingPlan) -> Path | None:
     return start
 
 
-def _make_learner(plan: TrainingPlan, prepared: PreparedFold) -> Learner:
+def _make_learner(plan: TrainingPlan, prepared: PreparedFold, group: RankGroup) -> Learner:
     torch.manual_seed(plan.seed)
     settings, classes = prepared.settings, len(prepared.dataset.labels)
     model = build_segmenter(settings.model, classes, int(settings.data.image_size))
     model.start_from_mean_boxes(lambda: mean_boxes(prepared.train, classes))
-    budget = Budget(settings.train.steps)
-    return Learner(
-        model, settings.train, budget, settings.data.channels, settings.segment, plan.seed, len(prepared.val)
-    )
+    if group.count > 1:  # dropout is drawn by each rank for itself
+        torch.manual_seed(plan.seed + plan.ranks.rank)
+    budget, data = Budget(settings.train.steps), settings.data
+    return Learner(model, settings.train, budget, data.channels, settings.segment, plan.seed, len(prepared.val), group)

@@ -14,6 +14,7 @@ import torch.nn.functional as nnf
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sautomed.model.across_ranks import in_whole_batch, own_rows, summed
 from sautomed.model.boxes import boxes_of_labels
 
 FOCAL_WEIGHT, FOCAL_ALPHA, FOCAL_GAMMA = 20.0, 0.2, 2.0
@@ -53,7 +54,9 @@ def draw_examples(
     large = sizes > smallest_part * middle[0].numel()
     shown = large.any(1)
     chances = torch.where(shown[:, None], large, True).float().cpu()
-    organ = 1 + torch.multinomial(chances, 1, generator=generator)[:, 0].to(labels.device)
+    whole = in_whole_batch(chances, elsewhere=1.0)
+    drawn = own_rows(lambda _: torch.multinomial(whole, 1, generator=generator), len(chances))
+    organ = 1 + drawn[:, 0].to(labels.device)
     truth = labels == organ[:, None, None, None]
     tight, _ = boxes_of_labels(truth[:, 1].long(), 1)
     return Drawn(truth.float(), shown, random_pixels(truth[:, 1], generator), add_noise(tight[:, 0], generator))
@@ -66,7 +69,7 @@ def random_pixels(masks: Bool[Tensor, "b h w"], generator: torch.Generator) -> F
     """
     b, h, w = masks.shape
     counted = masks.flatten(1).cumsum(1)
-    chance = torch.rand(b, generator=generator).to(masks.device)
+    chance = own_rows(lambda rows: torch.rand(rows, generator=generator), b).to(masks.device)
     # In rare cases float32 rounds the product up to the whole count.
     rank = torch.minimum((chance * counted[:, -1]).long(), (counted[:, -1] - 1).clamp(min=0))
     place = torch.searchsorted(counted, rank[:, None] + 1)[:, 0].clamp(max=h * w - 1)
@@ -79,7 +82,7 @@ def add_noise(boxes: Float[Tensor, "b 4"], generator: torch.Generator) -> Float[
     The public code limits the noise only to the right and down; here the limit holds in all directions.
     """
     sides = boxes[:, 2:] - boxes[:, :2]
-    noise = torch.randn(len(boxes), 2, generator=generator).to(boxes)
+    noise = own_rows(lambda rows: torch.randn(rows, 2, generator=generator), len(boxes)).to(boxes)
     moved = (BOX_NOISE * sides.mean(1, keepdim=True) * noise).clamp(-MOST_NOISE, MOST_NOISE)
     return (boxes + moved.repeat(1, 2)).clamp(0, 1)
 
@@ -112,7 +115,8 @@ def prompt_losses(
     parts = hypothesis_losses(masks, iou, drawn.truth.repeat(prompts, 1, 1, 1), iou_error)
     shown = drawn.shown.repeat(prompts)
     # A row without an organ has a weight of 0 but stays in the graph, so that every step has a gradient.
-    focal, dice, error = ((part * shown).sum() / drawn.shown.sum().clamp(min=1) for part in parts)
+    *sums, count = summed(torch.stack([*((part * shown).sum() for part in parts), drawn.shown.sum().float()]))
+    focal, dice, error = (total / count.clamp(min=1) for total in sums)
     return {"loss": FOCAL_WEIGHT * focal + dice + error, "focal": focal, "dice": dice, "iou": error}
 
 

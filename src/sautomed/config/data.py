@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from sautomed.config.section import Section
 
-ImageSide = Annotated[int, Field(ge=64, le=1024, multiple_of=16)]
+ImageSide = Annotated[int, Field(ge=128, le=1024, multiple_of=16)]
 Percentile = Annotated[float, Field(ge=0, le=100)]
 
 

@@ -9,7 +9,7 @@ from sautomed.inference.model_card import write_model_card
 from sautomed.inference.percentiles import IntensityPercentiles
 
 DATASET = SimpleNamespace(name="abdomen", labels={1: "liver"}, channel="MR")
-METRICS = {"train_cases": ["a"], "steps": 4, "minutes": 1, "fold": 0, "seed": 0, "machine": "cpu", "validation": None}
+METRICS = {"train_cases": ["a"], "steps": 4, "minutes": 1, "fold": 0, "seed": 0, "machine": "cpu", "validation": None, "bf16": None}
 
 INTENSITIES = [IntensityPercentiles(0, 1, 2, 3, 4, 5, 6, 7, 8)]
 

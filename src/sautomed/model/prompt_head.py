@@ -60,7 +60,8 @@ class PromptHead(nn.Module):
         informed = state.seen != Seen.UNKNOWN
         if given is not None:
             informed = informed | given.is_given
-        if not informed.any():
+        # an exported graph has no branches; the last product leaves classes as they are of which nothing is known
+        if not torch.compiler.is_exporting() and not informed.any():
             return logits
         logits, pixels = logits.detach(), pixels.detach()
         maps = prompt_maps(state, given, (logits.shape[-2], logits.shape[-1]))

@@ -19,7 +19,7 @@ from sautomed.training.learner import Learner
 from sautomed.training.plan import NO_CALLBACKS, Callbacks, TrainingPlan
 from sautomed.training.prepare import mean_boxes
 from sautomed.training.prepared_fold import PreparedFold, prepare_fold
-from sautomed.training.write_model import write_model
+from sautomed.training.write_model import scoring_passes, write_model
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,6 @@ def _make_learner(plan: TrainingPlan, prepared: PreparedFold) -> Learner:
     settings, classes = prepared.settings, len(prepared.dataset.labels)
     model = build_segmenter(settings.model, classes, int(settings.data.image_size))
     model.start_from_mean_boxes(lambda: mean_boxes(prepared.train, classes))
+    final = len(prepared.val) * scoring_passes(choose_device(plan.device))
     budget = Budget(settings.train.steps)
-    return Learner(
-        model, settings.train, budget, settings.data.channels, settings.segment, plan.seed, len(prepared.val)
-    )
+    return Learner(model, settings.train, budget, settings.data.channels, settings.segment, plan.seed, final)

@@ -13,7 +13,8 @@
             "plane" of the slices}; a failed case may have only the path,
   "warnings": [sentence],
   "model": {"path", "sha256" (of config.json, dataset.json and model.safetensors)},
-  "settings": {"walk", "formats", "read": {"series", "frame", "channel", "resample", "assume_spacing"}, "prompts": the
+  "settings": {"engine": "torch" | "openvino", "precision": "32" | "bf16", "walk", "formats",
+               "read": {"series", "frame", "channel", "resample", "assume_spacing"}, "prompts": the
                sha256 of the file of prompts that was replayed, or null},
   "device": "cpu" | "cuda", "chunk": slices that passed through the trunk together,
   "seconds": {"read", "segment", "write"},
@@ -44,6 +45,7 @@ import numpy as np
 from sautomed.config.version import __version__
 from sautomed.errors import SautomedError
 from sautomed.inference.confidence.review import CaseConfidence
+from sautomed.inference.engine import FLOAT32, Computing
 from sautomed.scans import Geometry, ReadOptions
 from sautomed.scans.files import write_json
 from sautomed.scans.paths import sha256_of
@@ -70,10 +72,12 @@ class Provenance:
     formats: tuple[str, ...]
     reading: ReadOptions
     prompts_sha256: str | None = None
+    computing: Computing = FLOAT32
 
     @property
     def settings(self) -> dict[str, Any]:
         return {
+            **asdict(self.computing),
             "walk": self.walk,
             "formats": list(self.formats),
             "read": asdict(self.reading),
@@ -254,7 +258,7 @@ def why_not_done(path: Path, provenance: Provenance, outputs: Sequence[Path]) ->
         return "its scan has changed"
     if provenance.model_sha256 is None or _part(report, "model").get("sha256") != provenance.model_sha256:
         return "it was made with another model"
-    if report.get("settings") != provenance.settings or set(listed) != {_relative(output, path) for output in outputs}:
+    if _settings_of(report) != provenance.settings or set(listed) != {_relative(output, path) for output in outputs}:
         return "it was made with other settings"
     for output in outputs:
         if not output.is_file():
@@ -262,6 +266,11 @@ def why_not_done(path: Path, provenance: Provenance, outputs: Sequence[Path]) ->
         if sha256_of([output]) != listed[_relative(output, path)]:
             return f"{output.name} has changed since it was written"
     return None
+
+
+def _settings_of(report: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a report; before there was a choice, all was computed in one way."""
+    return {**asdict(FLOAT32), **_part(report, "settings")}
 
 
 def _confidence_of(organ: str, confidence: CaseConfidence) -> dict[str, Any]:

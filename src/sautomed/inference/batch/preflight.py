@@ -170,6 +170,7 @@ def _provenance(model: Model, plan: Plan, job: Job) -> Provenance:
         formats=tuple((label_ending(target) or "").removeprefix(".") for target in job.targets),
         reading=plan.options.reading,
         prompts_sha256=None if plan.options.replay is None else sha256_of([plan.options.replay.path]),
+        computing=model.computing,
     )
 
 

@@ -81,13 +81,13 @@ def measure_times(workload: Workload, slices: int, repeats: int) -> Times:
     """Time the trunk alone and the whole in turn."""
     network = workload.network()
     settings, volume, labels = workload.settings(), workload.volume(slices), workload.labels()
-    clock = _time_verbs(network)
+    clock = time_verbs(network)
     rows = []
     for repeat in range(repeats + 1):
         trunk_alone = _run_trunk_alone(network, settings, slices)
         clock.clear()
         began = time.perf_counter()
-        _segment(network, volume, settings, labels)
+        segment_volume(network, volume, settings, labels)
         total = time.perf_counter() - began
         if repeat:  # the first round is a warm-up
             rows.append((trunk_alone, total, clock["encode"], clock["share"] + clock["step"], total / trunk_alone))
@@ -107,22 +107,26 @@ def _run_trunk_alone(network: Any, settings: Any, slices: int) -> float:
         return time.perf_counter() - began
 
 
-def _segment(network: Any, volume: Any, settings: Any, labels: dict[int, str]) -> None:
+def segment_volume(network: Any, volume: Any, settings: Any, labels: dict[int, str]) -> None:
     from sautomed.inference.segmenting import segment_slices
 
     for _ in segment_slices(network, volume, settings, labels):
         pass
 
 
-def _time_verbs(network: Any) -> dict[str, float]:
-    """Wrap the three verbs of this network so that each adds its seconds to the returned dict."""
+def time_verbs(network: Any, now: Callable[[], float] = time.perf_counter) -> dict[str, float]:
+    """Wrap the three verbs of this network so that each adds its seconds to the returned dict.
+
+    Args:
+        now: Clock, in seconds.
+    """
     clock: dict[str, float] = {}
 
     def timed(name: str, verb: Callable[..., Any]) -> Callable[..., Any]:
         def run(*arguments: Any) -> Any:
-            began = time.perf_counter()
+            began = now()
             out = verb(*arguments)
-            clock[name] = clock.get(name, 0.0) + time.perf_counter() - began
+            clock[name] = clock.get(name, 0.0) + now() - began
             return out
 
         return run
@@ -137,7 +141,7 @@ def measure_memory(workload: Workload, slices: int) -> tuple[float, float]:
     network = workload.network()
     reset_peak()
     built = peak_mb()
-    _segment(network, workload.volume(slices), workload.settings(), workload.labels())
+    segment_volume(network, workload.volume(slices), workload.settings(), workload.labels())
     return built, peak_mb()
 
 

@@ -12,6 +12,7 @@ from sautomed.inference.batch import SegmentOptions
 from sautomed.inference.batch.case_report import Provenance, is_report, organ_volumes, why_not_done
 from sautomed.inference.confidence.predictor import fit_predictor
 from sautomed.inference.confidence.review import CaseConfidence
+from sautomed.inference.engine import Computing
 from sautomed.inference.model import Model
 from sautomed.scans import ReadOptions
 from sautomed.scans.grid import NativeGrid
@@ -155,6 +156,8 @@ def test_a_case_is_done_if_everything_is_complete_and_of_the_same_provenance(rep
         (replace(provenance, walk="end_to_end"), "other settings"),
         (replace(provenance, reading=ReadOptions(frame=1)), "other settings"),
         (replace(provenance, prompts_sha256="0"), "other settings"),
+        (replace(provenance, computing=Computing("openvino")), "other settings"),
+        (replace(provenance, computing=Computing(precision="bf16")), "other settings"),
     ):
         assert reason in why_not_done(reported, changed, outputs)
     assert "other settings" in why_not_done(reported, provenance, outputs[:-1])
@@ -162,6 +165,16 @@ def test_a_case_is_done_if_everything_is_complete_and_of_the_same_provenance(rep
     assert "a.nii.gz has changed" in why_not_done(reported, provenance, outputs)
     outputs[0].unlink()
     assert "a.nii.gz is missing" in why_not_done(reported, provenance, outputs)
+
+
+def test_a_report_from_before_engines_could_be_chosen_is_of_pytorch_in_float32(reported):
+    outputs = [reported.with_name(name) for name in ("a.nii.gz", "a.nii", "a.prompts.json", "a.png")]
+    report, provenance = json.loads(reported.read_text()), provenance_of(reported)
+    assert (report["settings"].pop("engine"), report["settings"].pop("precision")) == ("torch", "32")
+    reported.write_text(json.dumps(report))
+    assert why_not_done(reported, provenance, outputs) is None
+    bf16 = replace(provenance, computing=Computing(precision="bf16"))
+    assert "other settings" in why_not_done(reported, bf16, outputs)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema": 1}', '{"schema": "sautomed case 1"}', "\udcff"])

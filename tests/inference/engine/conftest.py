@@ -1,7 +1,6 @@
 """A folder of graphs that the tests of this room share, and the small model in OpenVINO."""
 
 import pytest
-import torch
 
 
 @pytest.fixture(scope="session")
@@ -15,5 +14,4 @@ def openvino_model(small_model, graphs):
     from sautomed.inference.engine.graph import GraphMaker
     from sautomed.inference.engine.walker import OpenVinoWalker
 
-    torch.set_num_threads(torch.get_num_threads())
     return OpenVinoWalker(small_model, small_model, GraphMaker("32", "small" * 10, 128, graphs))

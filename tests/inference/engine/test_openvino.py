@@ -22,7 +22,7 @@ import openvino_telemetry
 def test_importing_and_converting_opens_no_connection(tmp_path):
     """All connections to elsewhere would go to this socket, also those of other processes that a library starts."""
     with socket.create_server(("127.0.0.1", 0)) as proxy:
-        address = "http://127.0.0.1:{}".format(proxy.getsockname()[1])
+        address = f"http://127.0.0.1:{proxy.getsockname()[1]}"
         names = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
         own = {"no_proxy", "NO_PROXY", "CI"}  # with CI set, telemetry might be silent by itself
         environment = {key: value for key, value in os.environ.items() if key not in own}

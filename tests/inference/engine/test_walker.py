@@ -99,6 +99,9 @@ def test_a_network_without_a_part_is_computed_too(small_settings, off, tmp_path)
 
     torch.manual_seed(0)
     network = build(small_settings.model.model_copy(update={off: False}), 2, 128).eval()
-    found = {part.index: part.logits for part in walk(OpenVinoWalker(network, network, GraphMaker("32", None, 128, tmp_path)))}
+    found = {
+        part.index: part.logits
+        for part in walk(OpenVinoWalker(network, network, GraphMaker("32", None, 128, tmp_path)))
+    }
     for part in walk(network):
         assert error(found[part.index], part.logits) < 1e-4

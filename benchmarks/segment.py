@@ -2,6 +2,7 @@
 
     python benchmarks/segment.py                       sam-vit-b at 512, 50 and 500 slices: about an hour on 2 cores
     python benchmarks/segment.py --preset tiny         a few minutes
+    python benchmarks/segment.py --engine openvino --precision bf16
     python benchmarks/segment.py --image-size 128 --slices 10 20 --timed-slices 6
 
 The whole is compared with the trunk alone on the same slices in the same chunks, measured in turn in one process.
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from bench import in_fresh_process, machine, peak_mb, print_table, reset_peak, write_random_sam
 
@@ -36,6 +37,8 @@ class Workload:
     classes: int
     modality: str
     weights: Path | None
+    engine: str = "torch"
+    precision: Literal["32", "bf16"] = "32"
 
     def settings(self) -> Any:
         from sautomed.config import load_settings
@@ -46,9 +49,11 @@ class Workload:
         return load_settings(self.preset, changes)
 
     def network(self) -> Any:
+        from sautomed.inference.engine import computed_network
         from sautomed.model.build import build
 
-        return build(self.settings().model, self.classes, self.image_size).eval()
+        network = build(self.settings().model, self.classes, self.image_size).eval()
+        return computed_network(network, self.engine, self.precision, self.image_size, None)[0]
 
     def volume(self, slices: int) -> Any:
         """Return a volume that repeats one slice of noise in HU, without copies."""
@@ -193,7 +198,16 @@ def _workload(options: argparse.Namespace, folder: Path) -> Workload:
         in_fresh_process(write_random_sam, weights)
     preset_size = settings.data.image_size
     size = options.image_size or (max(settings.data.auto_size) if preset_size == "auto" else preset_size)
-    return Workload(options.preset, size, options.native, options.classes, options.modality, weights)
+    return Workload(
+        options.preset,
+        size,
+        options.native,
+        options.classes,
+        options.modality,
+        weights,
+        options.engine,
+        options.precision,
+    )
 
 
 def _options() -> argparse.Namespace:
@@ -206,6 +220,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--native", type=int, default=512, help="rows and columns of the scan's slices")
     parser.add_argument("--classes", type=int, default=13, help="organs")
     parser.add_argument("--modality", choices=("ct", "other"), default="ct", help="how intensities are scaled")
+    parser.add_argument("--engine", choices=("torch", "openvino"), default="torch")
+    parser.add_argument("--precision", choices=("32", "bf16"), default="32")
     return parser.parse_args()
 
 

@@ -29,7 +29,6 @@ class Bf16Check(BaseModel):
     @staticmethod
     def of(bf16: Mapping[str, float | None], mean_bf16: float | None, mean_float32: float | None) -> Bf16Check:
         """Compare the scores in both precisions."""
-        unknown = mean_bf16 is None or mean_float32 is None
-        difference = None if unknown else mean_bf16 - mean_float32
+        difference = None if mean_bf16 is None or mean_float32 is None else mean_bf16 - mean_float32
         passed = difference is not None and abs(difference) <= TOLERANCE
         return Bf16Check(dsc=dict(bf16), mean_dsc=mean_bf16, difference=difference, passed=passed)

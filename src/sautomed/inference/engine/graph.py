@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -100,9 +101,9 @@ class GraphMaker:
         """Return a kept graph; None if there is none that can be read."""
         if not place.is_file():
             return None
-        openvino = import_openvino()
+        stored = import_openvino().Tensor(np.fromfile(place, np.uint8), shared_memory=True)
         try:
-            return self.core.import_model(openvino.read_tensor_data(place), "CPU", self._settings())
+            return self.core.import_model(stored, "CPU", self._settings())
         except RuntimeError as error:
             log.warning("%s: the kept graph cannot be read and is made again (%s)", place, error)
             return None

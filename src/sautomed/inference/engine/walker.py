@@ -53,6 +53,9 @@ class OpenVinoWalker(WrappedWalker):
         rows = [(features, state.take([row])) for row, features in enumerate(shared.split(1))]
         return _joined([step_of(self._step(named_step(features, before)), before) for features, before in rows])
 
+    def run_heaviest_part(self, images: Float[Tensor, "n 3 s s"]) -> Features:
+        return Features.cat([self.network.run_heaviest_part(image) for image in images.split(1)])
+
     def _grown(self, state: SliceState) -> SliceState:
         """Return the state with maps of the graph's size: before the first slice they are one pixel, zero."""
         h, w = self._step.sizes["masks"][-2:]

@@ -145,17 +145,3 @@ def test_it_is_computed_in_float32_elsewhere_or_if_asked_to_be(checked, monkeypa
 def test_a_model_that_was_not_checked_is_computed_in_float32(model_folder, bf16_processor):
     assert sautomed.load(model_folder, device="cpu").computing == FLOAT32
     assert sautomed.load(model_folder, device="cpu", precision="bf16").computing == Computing("torch", "bf16")
-
-
-@pytest.mark.slow
-def test_openvino_gives_the_same_labels_and_keeps_its_graphs(model, model_folder, write, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    loaded = sautomed.load(model_folder, device="cpu", engine="openvino")
-    assert loaded.computing == Computing("openvino", "32")
-    volume = model.read(write(tmp_path / "a.nii.gz"))
-    exact, found = (each.segment(volume).array for each in (model, with_chunk(loaded, 3)))
-    assert (exact != found).sum() <= 1e-4 * (exact > 0).sum()
-    graphs = sorted((tmp_path / "cache").rglob("*.blob"))
-    assert [path.name.partition("-")[0] for path in graphs] == ["encode", "share", "step"]
-    assert {path.parent.name for path in graphs} == {model.sha256[:16]}
-    assert len(list(loaded.walk(volume))) == 6

@@ -2,6 +2,7 @@
 
 import logging
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -21,6 +22,17 @@ class Verb(nn.Module):
 
     def forward(self, tensors):
         return {"b": self.product(tensors["x"]), "a": 2 * tensors["unrelated"]}
+
+
+class Wide(nn.Module):
+    """A megabyte of weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.product = nn.Linear(512, 512)
+
+    def forward(self, tensors):
+        return {"y": self.product(tensors["x"])}
 
 
 class Branching(Verb):
@@ -122,3 +134,23 @@ def test_the_folder_is_below_that_of_the_users_caches(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path / "sautomed" / "openvino"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder().parts[-3:] == (".cache", "sautomed", "openvino")
+
+
+def test_a_kept_graph_holds_its_weights_itself(maker):
+    """Its file was read into memory that is free again, and that something else may take."""
+    torch.manual_seed(0)
+    wide, example = Wide().eval(), {"x": torch.ones(1, 512)}
+    maker().graph("verb", lambda: (wide, example))
+    kept = maker().graph("verb", lambda: pytest.fail("none was kept"))
+    taken = [np.full(2**19, np.nan, np.float32) for _ in range(8)]
+    torch.testing.assert_close(kept(example)["y"], wide(example)["y"].detach())
+    assert np.isnan(taken[0]).all()
+
+
+def test_what_has_no_part_in_the_graph_is_refused(maker):
+    class PassesOn(Verb):
+        def forward(self, tensors):
+            return {"y": tensors["x"]}
+
+    with pytest.raises(errors.NotConvertible):
+        maker().graph("verb", lambda: (PassesOn().eval(), {"x": torch.zeros(1, 4), "unrelated": torch.zeros(1, 2)}))

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sautomed.model.build import build
 from sautomed.model.given import GivenPrompts
 from sautomed.model.values import Features, Seen
 from sautomed.model.walk import Walk
@@ -26,8 +25,8 @@ def error(found, exact):
 
 
 @pytest.mark.parametrize("name", list(WALKS))
-def test_a_walk_gives_the_same_masks(openvino_model, small_model, name):
-    found, exact = ({part.index: part for part in walk(model, name)} for model in (openvino_model, small_model))
+def test_a_walk_gives_the_same_masks(by_openvino, network, name):
+    found, exact = ({part.index: part for part in walk(model, name)} for model in (by_openvino, network))
     assert found.keys() == exact.keys()
     for t, part in found.items():
         assert error(part.logits, exact[t].logits) < 1e-4
@@ -36,19 +35,19 @@ def test_a_walk_gives_the_same_masks(openvino_model, small_model, name):
         torch.testing.assert_close(part.predicted_boxes, exact[t].predicted_boxes, atol=1e-5, rtol=1e-4)
 
 
-def test_each_verb_gives_what_the_network_gives(openvino_model, small_model):
+def test_each_verb_gives_what_the_network_gives(by_openvino, network):
     with torch.inference_mode():
         images = torch.rand(3, 3, 128, 128, generator=torch.Generator().manual_seed(0))
-        found, exact = openvino_model.encode(images), small_model.encode(images)
+        found, exact = by_openvino.encode(images), network.encode(images)
         assert len(found.fine) == len(exact.fine)
         for one, other in zip((found.coarse, *found.fine), (exact.coarse, *exact.fine), strict=True):
             assert error(one, other) < 1e-5
         rows = [Features(exact.coarse[[i]], tuple(m[[i]] for m in exact.fine)) for i in range(3)]
-        shared, exact_shared = openvino_model.share(*rows), small_model.share(*rows)
+        shared, exact_shared = by_openvino.share(*rows), network.share(*rows)
         assert error(shared.z, exact_shared.z) < 1e-5
         assert torch.equal(shared.f, exact_shared.f)
-        state = small_model.step(exact_shared, small_model.start(1)).state
-        out, exact_out = (m.step(exact_shared, state) for m in (openvino_model, small_model))
+        state = network.step(exact_shared, network.start(1)).state
+        out, exact_out = (m.step(exact_shared, state) for m in (by_openvino, network))
         assert error(out.boxes, exact_out.boxes) < 1e-5
         assert error(out.pixels, exact_out.pixels) < 1e-4
         assert torch.equal(out.state.seen, exact_out.state.seen)
@@ -57,20 +56,20 @@ def test_each_verb_gives_what_the_network_gives(openvino_model, small_model):
         assert error(out.state.history, exact_out.state.history) < 1e-4
 
 
-def test_a_row_with_an_unknown_class_beside_known_ones_is_the_networks(openvino_model, small_model):
+def test_a_row_with_an_unknown_class_beside_known_ones_is_the_networks(by_openvino, network):
     """The network skips its prompt head only where nothing is known of any class; a graph cannot."""
     with torch.inference_mode():
-        features = small_model.encode(torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(1)))
-        shared = small_model.share(features, features, features)
-        state = small_model.step(shared, small_model.start(1)).state
+        features = network.encode(torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(1)))
+        shared = network.share(features, features, features)
+        state = network.step(shared, network.start(1)).state
         for seen in ([int(Seen.UNKNOWN)] * 2, [int(Seen.UNKNOWN), int(Seen.PRESENT)]):
             mixed = replace(state, seen=torch.tensor([seen]))
-            found, exact = (m.step(shared, mixed).logits for m in (openvino_model, small_model))
+            found, exact = (m.step(shared, mixed).logits for m in (by_openvino, network))
             assert error(found, exact) < 1e-4
 
 
-def test_a_walk_goes_on_from_a_slice_as_from_the_beginning(openvino_model):
-    there = walk(openvino_model, memory_bytes=2**30)
+def test_a_walk_goes_on_from_a_slice_as_from_the_beginning(by_openvino):
+    there = walk(by_openvino, memory_bytes=2**30)
     first = {part.index: part.logits for part in there}
     state = there.state(4)
     again = {part.index: part.logits for part in there.resume(4, replace(state, history=state.history + 1))}
@@ -80,28 +79,12 @@ def test_a_walk_goes_on_from_a_slice_as_from_the_beginning(openvino_model):
     assert torch.equal(there.look_again(2).predicted.logits, first[2])
 
 
-def test_what_is_given_is_obeyed(openvino_model, small_model):
+def test_what_is_given_is_obeyed(by_openvino, network):
     given = GivenPrompts.nothing(2, (128, 128)).not_here(0)
     found = []
-    for model in (openvino_model, small_model):
+    for model in (by_openvino, network):
         there = walk(model)
         there.give(DEPTH // 2, given)
         found.append({part.index: part.logits for part in there})
     assert not (found[0][DEPTH // 2].argmax(0) == 1).any()
     assert all(torch.equal(found[0][t].argmax(0), found[1][t].argmax(0)) for t in range(DEPTH))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("off", ["prompt_head", "global_3d", "local_3d", "prompt"])
-def test_a_network_without_a_part_is_computed_too(small_settings, off, tmp_path):
-    from sautomed.inference.engine.graph import GraphMaker
-    from sautomed.inference.engine.walker import OpenVinoWalker
-
-    torch.manual_seed(0)
-    network = build(small_settings.model.model_copy(update={off: False}), 2, 128).eval()
-    found = {
-        part.index: part.logits
-        for part in walk(OpenVinoWalker(network, network, GraphMaker("32", None, 128, tmp_path)))
-    }
-    for part in walk(network):
-        assert error(found[part.index], part.logits) < 1e-4

@@ -6,6 +6,7 @@ as that part of the network.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -15,7 +16,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -101,18 +101,21 @@ class GraphMaker:
         """Return a kept graph; None if there is none that can be read."""
         if not place.is_file():
             return None
-        stored = import_openvino().Tensor(np.fromfile(place, np.uint8), shared_memory=True)
         try:
-            return self.core.import_model(stored, "CPU", self._settings())
+            return self.core.import_model(io.BytesIO(place.read_bytes()), "CPU", self._settings())
         except RuntimeError as error:
             log.warning("%s: the kept graph cannot be read and is made again (%s)", place, error)
             return None
 
     def _compiled(self, name: str, verb: nn.Module, example: dict[str, Tensor]) -> Any:
         try:
-            return self.core.compile_model(_converted(verb, example), "CPU", self._settings())
+            model, names = _converted(verb, example)
+            compiled = self.core.compile_model(model, "CPU", self._settings())
         except CONVERSION_FAULTS as error:
             raise not_convertible(f"its {name} cannot be exported: {str(error).strip().splitlines()[0]}") from error
+        if [port.any_name for port in (*compiled.inputs, *compiled.outputs)] != names:
+            raise not_convertible(f"in its {name}, some of what goes in or comes out has no part in the graph")
+        return compiled
 
     def _settings(self) -> dict[str, object]:
         """Return OpenVINO's settings; without the hint it chooses a precision itself."""
@@ -142,9 +145,10 @@ def not_convertible(fault: str) -> NotConvertible:
     )
 
 
-def _converted(verb: nn.Module, example: dict[str, Tensor]) -> Any:
-    """Return a verb as OpenVINO's model, with the sizes and names of an example's tensors."""
+def _converted(verb: nn.Module, example: dict[str, Tensor]) -> tuple[Any, list[str]]:
+    """Return a verb as OpenVINO's model, with the sizes of an example's tensors, and the names of its ports."""
     openvino = import_openvino()
+    example = {name: x.clone() for name, x in example.items()}  # one tensor by two names would be one input
     with torch.no_grad():
         outputs = list(verb(example))
         program = torch.export.export(verb, (example,), strict=False)
@@ -153,13 +157,15 @@ def _converted(verb: nn.Module, example: dict[str, Tensor]) -> Any:
     for ports, names in ((model.inputs, example), (model.outputs, outputs)):
         for port, name in zip(ports, names, strict=True):
             port.get_tensor().set_names({name})
-    return model
+    return model, [*example, *outputs]
 
 
 def _keep(place: Path, compiled: Any) -> None:
     """Keep a graph; a full disk costs no more than the time to make it again."""
+    whole = io.BytesIO()
+    compiled.export_model(whole)
     try:
         with atomic_write(place) as temporary:
-            temporary.write_bytes(compiled.export_model())
+            temporary.write_bytes(whole.getbuffer())
     except UnwritableTarget as error:
         log.warning("%s: the graph is not kept: %s", place, error.fault)

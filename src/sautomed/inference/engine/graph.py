@@ -36,17 +36,20 @@ HINTS: Mapping[Precision, str] = {"32": "f32", "bf16": "bf16"}
 
 
 class Graph:
-    """A compiled graph: named tensors in, named tensors out, all of fixed sizes."""
+    """A compiled graph: named tensors in, named tensors out, all of fixed sizes.
+
+    Beside the names that were given, OpenVINO may give a port others, which no tensor has and nobody asks for.
+    """
 
     def __init__(self, compiled: Any):
         self._request = compiled.create_infer_request()
-        self.sizes = {port.any_name: tuple(port.shape) for port in compiled.inputs}
-        self._outputs = [port.any_name for port in compiled.outputs]
+        self._inputs, self._outputs = ([port.names for port in side] for side in (compiled.inputs, compiled.outputs))
+        self.sizes = {name: tuple(port.shape) for port in compiled.inputs for name in port.names}
 
     def __call__(self, tensors: Named) -> dict[str, Tensor]:
-        given = {name: tensors[name].contiguous().numpy() for name in self.sizes}
-        found = self._request.infer(given, share_inputs=True)
-        return {name: torch.from_numpy(found[name]) for name in self._outputs}
+        given = [next(tensors[name] for name in names if name in tensors) for names in self._inputs]
+        found = self._request.infer([x.contiguous().numpy() for x in given], share_inputs=True).values()
+        return {name: torch.from_numpy(x) for names, x in zip(self._outputs, found, strict=True) for name in names}
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,9 @@ class GraphMaker:
             compiled = self.core.compile_model(model, "CPU", self._settings())
         except CONVERSION_FAULTS as error:
             raise not_convertible(f"its {name} cannot be exported: {str(error).strip().splitlines()[0]}") from error
-        if [port.any_name for port in (*compiled.inputs, *compiled.outputs)] != names:
-            raise not_convertible(f"in its {name}, some of what goes in or comes out has no part in the graph")
+        lost = names - {found for port in (*compiled.inputs, *compiled.outputs) for found in port.names}
+        if lost:
+            raise not_convertible(f"in its {name}, {', '.join(sorted(lost))} has no part")
         return compiled
 
     def _settings(self) -> dict[str, object]:
@@ -145,7 +149,7 @@ def not_convertible(fault: str) -> NotConvertible:
     )
 
 
-def _converted(verb: nn.Module, example: dict[str, Tensor]) -> tuple[Any, list[str]]:
+def _converted(verb: nn.Module, example: dict[str, Tensor]) -> tuple[Any, set[str]]:
     """Return a verb as OpenVINO's model, with the sizes of an example's tensors, and the names of its ports."""
     openvino = import_openvino()
     example = {name: x.clone() for name, x in example.items()}  # one tensor by two names would be one input
@@ -157,7 +161,7 @@ def _converted(verb: nn.Module, example: dict[str, Tensor]) -> tuple[Any, list[s
     for ports, names in ((model.inputs, example), (model.outputs, outputs)):
         for port, name in zip(ports, names, strict=True):
             port.get_tensor().set_names({name})
-    return model, [*example, *outputs]
+    return model, {*example, *outputs}
 
 
 def _keep(place: Path, compiled: Any) -> None:

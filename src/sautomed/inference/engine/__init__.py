@@ -2,7 +2,9 @@
 
 computing.py   the choice, and what this machine can
 bf16.py        PyTorch in bf16
-openvino.py    OpenVINO's package, imported without its telemetry
+bf16_check.py  whether a model is as good in it
+wrapped.py     a network behind another way to compute it
+openvino.py    OpenVINO's package, without its telemetry
 graph.py       a part of a network as a compiled graph, kept in a cache folder
 verbs.py       encode, share and step as functions of plain tensors
 walker.py      3D-SAutoMed with these graphs in place of its verbs

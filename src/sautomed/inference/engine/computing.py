@@ -36,7 +36,9 @@ def computes_bf16(device: torch.device) -> bool:
     """Return whether the processor or GPU multiplies bf16 numbers itself, without emulating it."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # newer than the oldest PyTorch that is allowed
+    capabilities: Mapping[str, object] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # newer than the oldest PyTorch that is allowed
     return device.type == "cpu" and any(capabilities.get(name, False) for name in BF16_INSTRUCTIONS)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -153,10 +154,10 @@ def _converted(verb: nn.Module, example: dict[str, Tensor]) -> tuple[Any, set[st
     """Return a verb as OpenVINO's model, with the sizes of an example's tensors, and the names of its ports."""
     openvino = import_openvino()
     example = {name: x.clone() for name, x in example.items()}  # one tensor by two names would be one input
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # between the two libraries
         outputs = list(verb(example))
-        program = torch.export.export(verb, (example,), strict=False)
-    model = openvino.convert_model(program)
+        model = openvino.convert_model(torch.export.export(verb, (example,), strict=False))
     model.reshape({port: tuple(x.shape) for port, x in zip(model.inputs, example.values(), strict=True)})
     for ports, names in ((model.inputs, example), (model.outputs, outputs)):
         for port, name in zip(ports, names, strict=True):

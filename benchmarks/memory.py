@@ -2,16 +2,18 @@
 
     python benchmarks/memory.py                        tiny, six scans: a few minutes on 2 cores
     python benchmarks/memory.py --preset sam-vit-b     the same with SAM ViT-B: half an hour
+    python benchmarks/memory.py --engine openvino --precision bf16
     python benchmarks/memory.py --shapes 512x512x400 --types int16 --chunks 8
     python benchmarks/memory.py --session --shapes 512x512x500 --types int16
 
 Each row is a process of its own, which reads a scan of soft blobs, segments it and writes labels, picture and report.
 With `--session` it opens the scan as a session instead, gives a box on every twentieth slice, lets each travel, and
-saves. A prediction must not be below the peak, and should be at most twice the peak.
+saves. A prediction should be between 0.9 and 1.5 times the peak.
 Weights are random: memory does not depend on their values.
 """
 
 import argparse
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import Any
 
 from bench import in_fresh_process, machine, print_table, write_random_sam
 
-GOAL = 2.0
+GOAL = (0.9, 1.5)  # ours: predicted over peak
 ORGANS = 8
 
 
@@ -67,7 +69,7 @@ def write_scan(path: Path, row: Row) -> None:
     nibabel.save(nibabel.Nifti1Image(array, np.diag([0.8, 0.8, 3.0, 1.0])), path)
 
 
-def measure(model_folder: Path, scan: Path, chunk: int) -> dict[str, Any]:
+def measure(model_folder: Path, scan: Path, chunk: int, engine: str, precision: str) -> dict[str, Any]:
     """Segment a scan and return the entry "memory" of its CASE.json."""
     import json
 
@@ -75,7 +77,7 @@ def measure(model_folder: Path, scan: Path, chunk: int) -> dict[str, Any]:
     from sautomed.inference.model import load, with_chunk
 
     output = scan.parent / "out"
-    model = with_chunk(load(model_folder, "cpu"), chunk)
+    model = with_chunk(load(model_folder, "cpu", None, precision, engine), chunk)
     outcome = run_plan(model, plan_jobs(scan, output, SegmentOptions(report=True, overwrite=True)))
     if outcome.failures:
         raise outcome.failures[0].error
@@ -83,14 +85,14 @@ def measure(model_folder: Path, scan: Path, chunk: int) -> dict[str, Any]:
     return memory
 
 
-def measure_session(model_folder: Path, scan: Path, chunk: int) -> dict[str, Any]:
+def measure_session(model_folder: Path, scan: Path, chunk: int, engine: str, precision: str) -> dict[str, Any]:
     """Correct a scan in a session and return the predicted and the measured bytes."""
     import sautomed
     from sautomed.inference import memory
     from sautomed.inference.model import load, with_chunk
     from sautomed.scans import read_geometry
 
-    model = with_chunk(load(model_folder, "cpu"), chunk)
+    model = with_chunk(load(model_folder, "cpu", None, precision, engine), chunk)
     cost = memory.trunk_cost(model.network, int(model.settings.data.image_size))
     need = memory.predict(read_geometry(scan), model, cost, chunk, session=True)
     memory.reset_peak()
@@ -106,16 +108,18 @@ def measure_session(model_folder: Path, scan: Path, chunk: int) -> dict[str, Any
 
 def main() -> None:
     options = _options()
-    print(f"{options.preset}, {ORGANS} organs, modality {options.modality}\n{machine()}\n")
+    computing = f"engine {options.engine}, precision {options.precision}"
+    print(f"{options.preset}, {computing}, {ORGANS} organs, modality {options.modality}\n{machine()}\n")
     lines, ratios = [], []
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
+        os.environ["XDG_CACHE_HOME"] = str(folder / "cache")  # of graphs, for the processes below
         in_fresh_process(save_random_model, folder / "model", options.preset, options.image_size, options.modality)
         for row in _rows(options):
             scan = folder / f"scan{row.ending}"
             in_fresh_process(write_scan, scan, row)
             doing = measure_session if options.session else measure
-            measured = in_fresh_process(doing, folder / "model", scan, row.chunk)
+            measured = in_fresh_process(doing, folder / "model", scan, row.chunk, options.engine, options.precision)
             predicted, peak = measured["predicted_bytes"] / 1e6, measured["peak_bytes"] / 1e6
             ratios.append(predicted / peak)
             shape = " x ".join(map(str, row.shape))
@@ -124,10 +128,9 @@ def main() -> None:
             )
             scan.unlink()
     print_table(["scan", "chunk", "predicted MB", "peak MB", "ratio"], lines)
-    met = min(ratios) >= 1 and max(ratios) <= GOAL
-    print(
-        f"\npredicted / peak: {min(ratios):.2f} to {max(ratios):.2f} (goal: 1 to {GOAL:g}; {'met' * met or 'missed'})"
-    )
+    met = GOAL[0] <= min(ratios) and max(ratios) <= GOAL[1]
+    verdict = f"goal: {GOAL[0]} to {GOAL[1]}; {'met' if met else 'missed'}"
+    print(f"\npredicted / peak: {min(ratios):.2f} to {max(ratios):.2f} ({verdict})")
 
 
 def _rows(options: argparse.Namespace) -> list[Row]:
@@ -143,6 +146,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--chunks", type=int, nargs="+", default=[8], help="slices through the trunk at once")
     parser.add_argument("--image-size", type=int, help="of the network; default the preset's (auto: 256)")
     parser.add_argument("--modality", choices=("ct", "other"), default="other", help="how intensities are scaled")
+    parser.add_argument("--engine", choices=("torch", "openvino"), default="torch")
+    parser.add_argument("--precision", choices=("32", "bf16"), default="32")
     parser.add_argument("--session", action="store_true", help="correct the scan in a session")
     parser.add_argument("--ending", default=".nii.gz", help="of the scan's file: .nii.gz or .nii")
     return parser.parse_args()

@@ -2,6 +2,7 @@
 
     python benchmarks/segment.py                       sam-vit-b at 512, 50 and 500 slices: about an hour on 2 cores
     python benchmarks/segment.py --preset tiny         a few minutes
+    python benchmarks/segment.py --engine openvino --precision bf16
     python benchmarks/segment.py --image-size 128 --slices 10 20 --timed-slices 6
 
 The whole is compared with the trunk alone on the same slices in the same chunks, measured in turn in one process.
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from bench import in_fresh_process, machine, peak_mb, print_table, reset_peak, write_random_sam
 
@@ -36,6 +37,8 @@ class Workload:
     classes: int
     modality: str
     weights: Path | None
+    engine: str = "torch"
+    precision: Literal["32", "bf16"] = "32"
 
     def settings(self) -> Any:
         from sautomed.config import load_settings
@@ -46,9 +49,11 @@ class Workload:
         return load_settings(self.preset, changes)
 
     def network(self) -> Any:
+        from sautomed.inference.engine import computed_network
         from sautomed.model.build import build
 
-        return build(self.settings().model, self.classes, self.image_size).eval()
+        network = build(self.settings().model, self.classes, self.image_size).eval()
+        return computed_network(network, self.engine, self.precision, self.image_size, None)[0]
 
     def volume(self, slices: int) -> Any:
         """Return a volume that repeats one slice of noise in HU, without copies."""
@@ -81,13 +86,13 @@ def measure_times(workload: Workload, slices: int, repeats: int) -> Times:
     """Time the trunk alone and the whole in turn."""
     network = workload.network()
     settings, volume, labels = workload.settings(), workload.volume(slices), workload.labels()
-    clock = _time_verbs(network)
+    clock = time_verbs(network)
     rows = []
     for repeat in range(repeats + 1):
         trunk_alone = _run_trunk_alone(network, settings, slices)
         clock.clear()
         began = time.perf_counter()
-        _segment(network, volume, settings, labels)
+        segment_volume(network, volume, settings, labels)
         total = time.perf_counter() - began
         if repeat:  # the first round is a warm-up
             rows.append((trunk_alone, total, clock["encode"], clock["share"] + clock["step"], total / trunk_alone))
@@ -107,22 +112,26 @@ def _run_trunk_alone(network: Any, settings: Any, slices: int) -> float:
         return time.perf_counter() - began
 
 
-def _segment(network: Any, volume: Any, settings: Any, labels: dict[int, str]) -> None:
+def segment_volume(network: Any, volume: Any, settings: Any, labels: dict[int, str]) -> None:
     from sautomed.inference.segmenting import segment_slices
 
     for _ in segment_slices(network, volume, settings, labels):
         pass
 
 
-def _time_verbs(network: Any) -> dict[str, float]:
-    """Wrap the three verbs of this network so that each adds its seconds to the returned dict."""
+def time_verbs(network: Any, now: Callable[[], float] = time.perf_counter) -> dict[str, float]:
+    """Wrap the three verbs of this network so that each adds its seconds to the returned dict.
+
+    Args:
+        now: Clock, in seconds.
+    """
     clock: dict[str, float] = {}
 
     def timed(name: str, verb: Callable[..., Any]) -> Callable[..., Any]:
         def run(*arguments: Any) -> Any:
-            began = time.perf_counter()
+            began = now()
             out = verb(*arguments)
-            clock[name] = clock.get(name, 0.0) + time.perf_counter() - began
+            clock[name] = clock.get(name, 0.0) + now() - began
             return out
 
         return run
@@ -137,7 +146,7 @@ def measure_memory(workload: Workload, slices: int) -> tuple[float, float]:
     network = workload.network()
     reset_peak()
     built = peak_mb()
-    _segment(network, workload.volume(slices), workload.settings(), workload.labels())
+    segment_volume(network, workload.volume(slices), workload.settings(), workload.labels())
     return built, peak_mb()
 
 
@@ -189,7 +198,16 @@ def _workload(options: argparse.Namespace, folder: Path) -> Workload:
         in_fresh_process(write_random_sam, weights)
     preset_size = settings.data.image_size
     size = options.image_size or (max(settings.data.auto_size) if preset_size == "auto" else preset_size)
-    return Workload(options.preset, size, options.native, options.classes, options.modality, weights)
+    return Workload(
+        options.preset,
+        size,
+        options.native,
+        options.classes,
+        options.modality,
+        weights,
+        options.engine,
+        options.precision,
+    )
 
 
 def _options() -> argparse.Namespace:
@@ -202,6 +220,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--native", type=int, default=512, help="rows and columns of the scan's slices")
     parser.add_argument("--classes", type=int, default=13, help="organs")
     parser.add_argument("--modality", choices=("ct", "other"), default="ct", help="how intensities are scaled")
+    parser.add_argument("--engine", choices=("torch", "openvino"), default="torch")
+    parser.add_argument("--precision", choices=("32", "bf16"), default="32")
     return parser.parse_args()
 
 

@@ -62,6 +62,24 @@ jaxtyping.jaxtyped = check_arrays(jaxtyping.jaxtyped)  # the hook puts it on eve
 jaxtyping.install_import_hook(CHECKED_ROOMS, None)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _float32_everywhere():
+    """Make every machine one whose processor does not compute in bf16, so that results and times are the same."""
+    import torch
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+        yield
+
+
+@pytest.fixture
+def bf16_processor(monkeypatch):
+    """Make the processor one that computes in bf16; where it does not, PyTorch emulates it."""
+    import torch
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real scans, which are not in the repository."""

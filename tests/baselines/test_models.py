@@ -15,6 +15,7 @@ from sautomed import errors
 from sautomed.baselines import MODELS, build_empty_segmenter, build_segmenter
 from sautomed.config import SYSTEMS, SegmentSettings, Settings
 from sautomed.inference.bundle import Bundle, load_bundle, save_bundle
+from sautomed.inference.engine.bf16 import in_bf16
 from sautomed.model.corrections import CorrectedWalk, Corrections
 from sautomed.model.given import GivenPrompts
 from sautomed.model.sam.pretrained import PretrainedTrunk
@@ -152,6 +153,14 @@ def test_every_slice_is_predicted_once_and_without_gradient(network, side):
         assert slice_.logits.shape[0] == CLASSES + 1
         assert torch.isfinite(slice_.logits).all()
         assert not slice_.logits.requires_grad
+
+
+def test_every_slice_is_predicted_in_bf16_too(network, side):
+    found = list(in_bf16(network.eval()).predict(make_volume(side), SegmentSettings(chunk=2)))
+    assert sorted(slice_.index for slice_ in found) == list(range(DEPTH))
+    for slice_ in found:
+        assert slice_.logits.dtype == torch.float32
+        assert torch.isfinite(slice_.logits).all()
 
 
 def test_the_heaviest_part_takes_several_slices(network, side):

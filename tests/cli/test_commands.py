@@ -100,6 +100,21 @@ def test_a_file_without_a_preview(command, trained_run, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nii.gz", "b.nii", "b.prompts.json"]
 
 
+def test_an_engine_is_named_in_the_report_and_a_result_of_another_is_made_again(
+    command, trained_run, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr("sautomed.inference.engine.compute._in_openvino", lambda network, *_: network)
+    order = ("segment", "-i", write(tmp_path / "a.nii.gz"), "-m", trained_run, "-o", tmp_path / "b.nii", "--resume")
+    assert command(*order)[0] == 0
+    caplog.clear()
+    assert command(*order, "--engine", "openvino")[0] == 0
+    assert "computed by OpenVINO in float32" in caplog.text
+    assert "segmented again: it was made with other settings" in caplog.text
+    settings = json.loads((tmp_path / "b.json").read_text())["settings"]
+    assert (settings["engine"], settings["precision"]) == ("openvino", "32")
+    assert "1 of 1 scans were done already" in on_one_line(command(*order, "--engine", "openvino")[2])
+
+
 def test_prompts_give_the_same_masks_and_the_same_prompts_again(command, trained_run, tmp_path):
     scan = write(tmp_path / "a.nii.gz")
     order = ("segment", "-i", scan, "-m", trained_run)

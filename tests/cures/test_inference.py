@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections import namedtuple
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ import sautomed
 from ..bad_input.conftest import noise, write
 from ..inference.test_bundle import write_sam
 from ..scans.dicom.build import make_series
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -218,6 +221,51 @@ def test_a_device_that_is_not_there(refuse, order, command):
     refusal = refuse("inference/device.py choose_device UsageError", *order(), "--device", "tpu")
     for name in refusal.take(r"Use (\w+) or (\w+)\."):
         assert command(*order(), "--device", name, "--overwrite")[0] == 0
+
+
+def test_a_precision_that_there_is_not(refuse, order, command):
+    key = "inference/engine/computing.py choose_precision UsageError"
+    for name in refuse(key, *order(), "--precision", "16").take(r"Use one of (\w+), (\w+) and bf16\."):
+        assert command(*order(), "--precision", name, "--overwrite")[0] == 0
+
+
+def test_a_processor_that_does_not_compute_in_bf16(refuse, order, command):
+    key = "inference/engine/computing.py choose_precision UsageError 2"
+    for name in refuse(key, *order(), "--precision", "bf16").take(r"Use --precision (\w+) or (\w+)\."):
+        assert command(*order(), "--precision", name, "--overwrite")[0] == 0
+
+
+def test_an_engine_that_there_is_not(refuse, order):
+    refusal = refuse("inference/engine/compute.py computed_network UsageError", *order(), "--engine", "onnx")
+    refusal.works("--engine", refusal.take(r"Use one of (\w+),"))
+
+
+def test_openvino_that_is_not_installed(refuse, order, monkeypatch):
+    monkeypatch.setattr("sautomed.inference.engine.openvino.find_spec", lambda name: None)
+    refusal = refuse("inference/engine/openvino.py import_openvino PackageMissing", *order(), "--engine", "openvino")
+    extra = refusal.take(r'pip install "sautomed\[(\w+)\]"')
+    assert f"\n{extra} = [" in (ROOT / "pyproject.toml").read_text()
+    refusal.works("--engine", refusal.take(r"or use --engine (\w+)\."))
+
+
+@pytest.mark.parametrize(
+    ("device", "key"),
+    [
+        ("cpu", "inference/engine/graph.py not_convertible NotConvertible"),
+        ("meta", "inference/engine/compute.py _in_openvino UsageError"),
+    ],
+)
+def test_a_model_that_openvino_does_not_compute(refuse_call, device, key):
+    from sautomed.inference.engine import computed_network
+
+    from ..inference.engine.test_bf16 import Stack
+
+    def compute(engine):
+        return computed_network(Stack().to(device), engine, "32", 128, None)
+
+    refusal = refuse_call(key, compute, "openvino")
+    refusal.works(refusal.take(r"se --engine (\w+)\."))
+    assert ("Add --device cpu" in refusal.error.cure) == (device == "meta")
 
 
 # --- model folders ---

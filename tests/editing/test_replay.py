@@ -139,6 +139,14 @@ def test_the_walk_and_the_chunk_are_those_of_the_document(model, automatic):
     assert recorded.sha256 == model.sha256
 
 
+def test_another_engine_or_precision_than_the_documents_is_warned_of(model, automatic, caplog):
+    as_recorded(model, automatic)
+    assert not caplog.records
+    as_recorded(model, automatic.model_copy(update={"engine": "openvino", "precision": "bf16"}))
+    assert "OpenVINO in bf16, and now PyTorch in float32" in caplog.text
+    assert "--engine openvino --precision bf16" in caplog.text
+
+
 def test_a_locked_slice_stays_as_it_was(model, volume, automatic):
     labels = np.zeros((ROWS, COLUMNS), np.uint8)
     labels[3:5, 2:30], labels[5, 2:30] = 1, 5

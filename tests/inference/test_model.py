@@ -1,13 +1,18 @@
 """A trained model that takes scans, from Python."""
 
+import json
+import logging
 import shutil
 
 import nibabel
 import numpy as np
 import pytest
+import torch
 
 import sautomed
 from sautomed import errors
+from sautomed.inference.engine import FLOAT32, Computing
+from sautomed.inference.engine.bf16_check import Bf16Check
 from sautomed.inference.model import model_folder as folder_of
 from sautomed.inference.model import with_chunk, with_walk
 from sautomed.inference.segmenting import SegmentedSlice
@@ -104,3 +109,39 @@ def test_the_hash_of_a_model_is_that_of_the_files_that_decide(model, model_folde
     (copy / "config.json").write_text(config.replace('"mid_to_ends"', '"end_to_end"'))
     assert sautomed.load(copy).sha256 != model.sha256
     assert with_walk(model, "end_to_end").sha256 == model.sha256
+
+
+# --- engine and precision ---
+
+
+@pytest.fixture
+def checked(model_folder, tmp_path):
+    """A model folder whose validation cases came out the same in bf16."""
+    copy = shutil.copytree(model_folder, tmp_path / "checked")
+    check = Bf16Check(dsc={"bright": 0.9, "dark": None}, mean_dsc=0.9, difference=-0.001, passed=True)
+    (copy / "metrics.json").write_text(json.dumps({"bf16": check.model_dump()}))
+    return copy
+
+
+def test_a_checked_model_is_computed_in_bf16_where_the_processor_does_and_says_so(
+    checked, model, write, tmp_path, bf16_processor, caplog
+):
+    caplog.set_level(logging.INFO)
+    loaded = sautomed.load(checked, device="cpu")
+    assert loaded.computing == with_chunk(loaded, 2).computing == Computing("torch", "bf16")
+    assert "computed by PyTorch in bf16" in caplog.text
+    volume = model.read(write(tmp_path / "a.nii.gz"))
+    exact, found = ({part.index: part for part in each.slices(volume)} for each in (model, loaded))
+    assert any((exact[t].presence != found[t].presence).any() for t in exact)
+    assert np.mean([(exact[t].labels == found[t].labels).mean() for t in exact]) > 0.9
+
+
+def test_it_is_computed_in_float32_elsewhere_or_if_asked_to_be(checked, monkeypatch):
+    assert sautomed.load(checked, device="cpu").computing == FLOAT32
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    assert sautomed.load(checked, device="cpu", precision="32").computing == FLOAT32
+
+
+def test_a_model_that_was_not_checked_is_computed_in_float32(model_folder, bf16_processor):
+    assert sautomed.load(model_folder, device="cpu").computing == FLOAT32
+    assert sautomed.load(model_folder, device="cpu", precision="bf16").computing == Computing("torch", "bf16")

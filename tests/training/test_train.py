@@ -143,6 +143,28 @@ def test_the_model_card_tells_the_scores_and_what_was_seen(trained_run):
         assert words in card
 
 
+def test_a_model_is_not_checked_in_bf16_where_the_machine_does_not_compute_in_it(trained_run):
+    model = trained_run / "fold_0" / "model"
+    assert json.loads((model / "metrics.json").read_text())["bf16"] is None
+    assert load_bundle(model).bf16_check is None
+    assert "It was not checked in bf16" in (model / "MODEL_CARD.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_model_is_checked_in_bf16_where_the_machine_computes_in_it(plan, bf16_processor):
+    scored = []
+    model = train(plan(), Callbacks(on_scored=lambda *call: scored.append(call)))
+    metrics = json.loads((model / "metrics.json").read_text())
+    check, exact = metrics["bf16"], metrics["validation"]
+    assert check["dsc"].keys() == exact["dsc"].keys()
+    assert check["difference"] == pytest.approx(check["mean_dsc"] - exact["mean_dsc"])
+    assert check["passed"] == (abs(check["difference"]) <= 0.002)
+    assert load_bundle(model).bf16_check.passed == check["passed"]
+    assert f"In bf16 the mean DSC is {check['mean_dsc']:.4f}" in (model / "MODEL_CARD.md").read_text()
+    cases = exact["cases"] * 2
+    assert scored == [(done, len(cases), case) for done, case in enumerate(cases, start=1)]
+
+
 def test_the_model_keeps_the_intensities_of_its_training_cases_alone(trained_run, dataset_folder):
     model = trained_run / "fold_0" / "model"
     cases = json.loads((model / "metrics.json").read_text())["train_cases"]

@@ -142,7 +142,7 @@ class PromptedSam(Segmenter):
         logits[0] = 0
         organs = present.nonzero()[:, 0]
         if len(organs):
-            logits[1 + organs] = self.masks(features, truth, organs, boxes[organs])
+            logits[1 + organs] = self.masks(features, truth, organs, boxes[organs]).to(logits)
         return logits
 
     def losses(self, examples: Examples, settings: TrainSettings, generator: torch.Generator) -> dict[str, Tensor]:

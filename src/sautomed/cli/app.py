@@ -19,6 +19,12 @@ out, err = Console(), Console(stderr=True)
 
 MODEL_HELP = "A model folder, the run that holds it, or phantom-ct, which comes with sautomed."
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Precision = Annotated[
+    str, typer.Option(help="32, bf16, or auto: bf16 where the machine computes in it and the model was checked in it.")
+]
+Engine = Annotated[
+    str, typer.Option(help="torch, openvino (on a CPU, needs the extra [openvino]), or auto: openvino where it can.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")]
 Series = Annotated[str | None, typer.Option(help="DICOM series: its number, UID or part of its description.")]
 Frame = Annotated[int | None, typer.Option(min=0, help="Which volume of a scan with several, from 0.")]

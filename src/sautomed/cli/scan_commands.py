@@ -14,10 +14,12 @@ from sautomed.cli.app import (
     AssumeSpacing,
     Channel,
     Device,
+    Engine,
     Frame,
     IgnoreLabels,
     Layout,
     MapLabels,
+    Precision,
     Resample,
     Series,
     err,
@@ -60,6 +62,8 @@ def segment(
         list[str] | None, typer.Option("--format", help="nii.gz, nrrd, seg.dcm, ... Repeatable.")
     ] = None,
     device: Device = "auto",
+    precision: Precision = "auto",
+    engine: Engine = "torch",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Skip cases that are done and complete; do the rest.")
@@ -107,7 +111,7 @@ def segment(
         return f"{STOPPED} The other scans are segmented with --resume." if has_done else STOPPED
 
     with stop_explained(explain_stop), shown_progress() as stages:
-        network, progress = load(model, device, weights), stages.slices("Segmenting", len(plan.jobs))
+        network, progress = load(model, device, weights, precision, engine), stages.slices("Segmenting", len(plan.jobs))
         if replay is None:
             outcome = run_plan(network, plan, progress)
         else:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sautomed.cli.app import MODEL_HELP, Device, print_line, print_note
+from sautomed.cli.app import MODEL_HELP, Device, Engine, Precision, print_line, print_note
 from sautomed.errors import UsageError
 from sautomed.inference.shipped import PHANTOM_CT, SHIPPED
 
@@ -45,6 +45,8 @@ def studio(
     ] = _LOOPBACK,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
     device: Device = "auto",
+    precision: Precision = "auto",
+    engine: Engine = "torch",
 ) -> None:
     """See and correct every automatic prompt in a browser, and let corrections travel; until Ctrl-C."""
     chosen = _model_of(model, source, demo)
@@ -67,7 +69,7 @@ def studio(
             print_note(WHAT_TO_PRESS)
         print_note("Ctrl-C ends it; every edit is kept.")
 
-    start_studio(load(chosen, device), scans, results, host, port, browser, on_ready)
+    start_studio(load(chosen, device, None, precision, engine), scans, results, host, port, browser, on_ready)
 
 
 def _model_of(model: Path | None, source: Path | None, demo: bool) -> Path:

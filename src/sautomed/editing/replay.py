@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import numpy as np
 from sautomed.editing.corrected_volume import CorrectedVolume
 from sautomed.editing.edits import Edits, FrozenSlice, given_of
 from sautomed.inference.batch.backoff import SlicesOf
+from sautomed.inference.engine import Computing
 from sautomed.inference.memory import CORRECTION_BYTES, FEATURE_BYTES
 from sautomed.inference.model import Model, with_chunk, with_walk
 from sautomed.inference.prompts.document import Carried, LockedSlice, PromptsDocument
@@ -19,9 +21,24 @@ from sautomed.inference.view import label_type
 from sautomed.model.corrections import Correction, Corrections, Travelling
 from sautomed.scans.volume import Volume
 
+log = logging.getLogger(__name__)
+
 
 def as_recorded(model: Model, document: PromptsDocument) -> Model:
-    """Return the model with the walk and the chunk by which a document was made."""
+    """Return the model with the walk and the chunk by which a document was made.
+
+    Logs a warning if it is computed in another way than then, since single pixels may differ.
+    """
+    then = Computing(document.engine, document.precision)
+    if model.computing != then:
+        log.warning(
+            "The prompts are of a result by %s, and now %s computes it: single pixels may differ. The same masks need "
+            "--engine %s --precision %s.",
+            then,
+            model.computing,
+            then.engine,
+            then.precision,
+        )
     return with_chunk(with_walk(model, document.walk), document.chunk)
 
 

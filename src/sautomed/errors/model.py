@@ -70,3 +70,9 @@ class ExternalFailed(ModelError):
     """An external package, such as nnU-Net, failed or gave unusable output."""
 
     id = "SAM-E0409"
+
+
+class NotConvertible(ModelError):
+    """The engine that was asked for cannot compute this network."""
+
+    id = "SAM-E0410"

@@ -10,6 +10,7 @@ organ_sizes.json    sizes of the organs in each training label map, by which res
                     older folders have none
 confidence.json     predicts the DSC of an organ from the signals of a result (docs/confidence.md); not of a model
                     without validation cases
+metrics.json        scores of the validation cases, in bf16 too where the training could check that; `train` writes it
 """
 
 from dataclasses import asdict, dataclass
@@ -43,6 +44,7 @@ from sautomed.errors import (
 from sautomed.errors.text import listed
 from sautomed.inference.confidence.predictor import DscPredictor
 from sautomed.inference.confidence.shape import OrganSize
+from sautomed.inference.engine.bf16_check import Bf16Check
 from sautomed.inference.percentiles import IntensityPercentiles
 from sautomed.model.sam.pretrained import PretrainedTrunk
 from sautomed.model.segmenter import Segmenter
@@ -57,6 +59,7 @@ _TRUNK = TypeAdapter(PretrainedTrunk | None)
 _INTENSITIES = TypeAdapter(tuple[IntensityPercentiles, ...])
 _ORGAN_SIZES = TypeAdapter(tuple[dict[str, OrganSize], ...])
 _PREDICTOR = TypeAdapter(DscPredictor)
+_BF16_CHECK = TypeAdapter(Bf16Check | None)
 T = TypeVar("T")
 
 
@@ -70,6 +73,7 @@ class Bundle:
         intensities: Of each training scan; none if unknown.
         organ_sizes: Of the organs in each training label map, on its own grid; none if unknown.
         predictor: Of the DSC; None without validation cases.
+        bf16_check: Of the validation cases; None if they were not segmented in bf16.
     """
 
     network: Segmenter
@@ -79,6 +83,7 @@ class Bundle:
     intensities: tuple[IntensityPercentiles, ...] = ()
     organ_sizes: tuple[dict[str, OrganSize], ...] = ()
     predictor: DscPredictor | None = None
+    bf16_check: Bf16Check | None = None
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
@@ -159,7 +164,10 @@ def load_bundle(folder: Path, weights: str | None = None) -> Bundle:
     intensities = _read_optional(folder / "intensities.json", _INTENSITIES, "training_cases")
     organ_sizes = _read_optional(folder / "organ_sizes.json", _ORGAN_SIZES, "training_cases")
     predictor = _read_optional(folder / PREDICTOR_NAME, _PREDICTOR)
-    return Bundle(network.eval(), settings, labels, channel, intensities or (), organ_sizes or (), predictor)
+    bf16_check = _read_optional(folder / "metrics.json", _BF16_CHECK, "bf16")
+    return Bundle(
+        network.eval(), settings, labels, channel, intensities or (), organ_sizes or (), predictor, bf16_check
+    )
 
 
 def _build_network(settings: Settings, classes: int, trunk: PretrainedTrunk | None) -> Segmenter:

@@ -15,6 +15,7 @@ from sautomed.errors import NotAModel, UsageError
 from sautomed.errors.text import listed
 from sautomed.inference.bundle import Bundle, load_bundle
 from sautomed.inference.device import choose_device
+from sautomed.inference.engine import FLOAT32, Computing, choose_precision, computed_network
 from sautomed.inference.intensity import modality_of
 from sautomed.inference.intensity_check import intensity_warning
 from sautomed.inference.percentiles import percentiles_of
@@ -43,10 +44,13 @@ class Model:
 
     Args:
         folder: Where the model was read from; None if it never lay in a folder.
+        computing: How its network is computed.
     """
 
-    def __init__(self, bundle: Bundle, device: torch.device, folder: Path | None = None):
-        self.bundle, self.device, self.folder = bundle, device, folder
+    def __init__(
+        self, bundle: Bundle, device: torch.device, folder: Path | None = None, computing: Computing = FLOAT32
+    ):
+        self.bundle, self.device, self.folder, self.computing = bundle, device, folder, computing
         self.network = bundle.network.to(device)
 
     @property
@@ -126,20 +130,43 @@ class Model:
         return segment_volume(self.network, volume, self.settings, self.labels, on_slice)
 
 
-def load(path: str | Path, device: str = "auto", weights: str | Path | None = None) -> Model:
+def load(
+    path: str | Path,
+    device: str = "auto",
+    weights: str | Path | None = None,
+    precision: str = "auto",
+    engine: str = "torch",
+) -> Model:
     """Load a model from its folder, from a fold of a run, from a run of one fold, or one that comes with the package.
 
     Args:
         path: A folder, or the name of a model that comes with the package, such as "phantom-ct".
         device: "auto" takes CUDA where there is one; also "cpu" or "cuda".
         weights: Place of the pretrained trunk, if it has moved since the training.
+        precision: "32", "bf16", or "auto": bf16 where the device computes in it and the training found the model as
+            good in it.
+        engine: "torch", "openvino", or "auto": OpenVINO where it is installed and can compute the model on the device.
     Raises:
         ModelError: There is no model, or it cannot be used.
+        UsageError: There is no such device, precision or engine here.
     """
     chosen, folder = choose_device(device), model_folder(Path(path))
     bundle = load_bundle(folder, None if weights is None else str(weights))
     fold_norms(bundle.network)
-    return Model(bundle, chosen, folder)
+    return _computed(Model(bundle, chosen, folder), engine, precision)
+
+
+def _computed(model: Model, engine: str, precision: str) -> Model:
+    """Return the model with the engine and precision of these names, and log them if they are not the usual ones."""
+    check, size = model.bundle.bf16_check, int(model.settings.data.image_size)
+    chosen = choose_precision(precision, model.device, check is not None and check.passed)
+    key = None if engine == "torch" else model.sha256
+    network, computing = computed_network(model.network, engine, chosen, size, key)
+    if computing == FLOAT32:
+        log.debug("%s: computed by %s", model.folder, computing)
+        return model
+    log.info("%s: computed by %s", model.folder, computing)
+    return Model(replace(model.bundle, network=network), model.device, model.folder, computing)
 
 
 def model_folder(path: Path) -> Path:
@@ -179,4 +206,4 @@ def with_chunk(model: Model, chunk: int, device: torch.device | None = None) -> 
 
 def _with(model: Model, device: torch.device, **changes: str | int) -> Model:
     settings = model.settings.model_copy(update={"segment": model.settings.segment.model_copy(update=changes)})
-    return Model(replace(model.bundle, settings=settings), device, model.folder)
+    return Model(replace(model.bundle, settings=settings), device, model.folder, model.computing)

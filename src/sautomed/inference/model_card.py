@@ -8,6 +8,7 @@ from sautomed.baselines import MODELS
 from sautomed.config import EfficientNetLiteTrunkSettings, SamTrunkSettings, Settings
 from sautomed.datasets import Dataset
 from sautomed.inference.confidence.predictor import DscPredictor
+from sautomed.inference.engine.bf16_check import TOLERANCE
 from sautomed.inference.percentiles import IntensityPercentiles, describe_range
 from sautomed.model.imagenet_weights import ORIGIN as IMAGENET_ORIGIN
 from sautomed.scans.files import write_text
@@ -27,6 +28,8 @@ CARD = """# {name}: {organs} organs in {channel} volumes
 ## Validation
 
 {scores}
+
+{bf16}
 
 {confidence}
 
@@ -79,6 +82,7 @@ def write_model_card(
             seed=metrics["seed"],
             machine=metrics["machine"],
             scores=_scores(metrics["validation"]),
+            bf16=_bf16(metrics["bf16"]),
             confidence=_confidence(predictor),
         ),
     )
@@ -99,6 +103,17 @@ def _confidence(predictor: DscPredictor | None) -> str:
     if predictor is None:
         return "It predicts no DSC of its results: no case was left to learn that from."
     return f"The DSC that it predicts of its results was fitted on {predictor.basis}."
+
+
+def _bf16(check: dict[str, Any] | None) -> str:
+    if check is None:
+        return "It was not checked in bf16, so `--precision auto` computes it in float32."
+    if check["difference"] is None:
+        return "In bf16 no organ was found, so `--precision auto` computes it in float32."
+    found = f"In bf16 the mean DSC is {check['mean_dsc']:.4f}, which differs by {abs(check['difference']):.4f}"
+    if check["passed"]:
+        return f"{found}: `--precision auto` computes in bf16 where the machine does."
+    return f"{found}, more than {TOLERANCE:g}: `--precision auto` computes in float32."
 
 
 def _scores(validation: dict[str, Any] | None) -> str:

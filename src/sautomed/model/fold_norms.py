@@ -21,7 +21,9 @@ def fold_norms(network: nn.Module) -> None:
     for module in list(network.modules()):
         for before, after in list(_consecutive(module)):
             convolution, norm = module.get_submodule(before), module.get_submodule(after)
-            if type(convolution) in FOLDABLE and isinstance(norm, nn.BatchNorm2d):
+            if not isinstance(convolution, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
+                continue
+            if type(convolution) in FOLDABLE:
                 setattr(module, before, fuse_conv_bn_eval(convolution, norm))
                 setattr(module, after, nn.Identity())
 

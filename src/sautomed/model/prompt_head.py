@@ -9,7 +9,7 @@ setting (`model.prompt_head`) leaves it out.
 import torch
 import torch.nn.functional as nnf
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sautomed.model.across_ranks import on_any_rank
@@ -61,8 +61,8 @@ class PromptHead(nn.Module):
         informed = state.seen != Seen.UNKNOWN
         if given is not None:
             informed = informed | given.is_given
-        # in training for the whole batch, as the loss counts such logits twice
-        if not (on_any_rank(informed) if self.training else informed.any()):
+        # an exported graph has no branches; the last product leaves classes as they are of which nothing is known
+        if not torch.compiler.is_exporting() and not self._is_any(informed):
             return logits
         logits, pixels = logits.detach(), pixels.detach()
         maps = prompt_maps(state, given, (logits.shape[-2], logits.shape[-1]))
@@ -75,6 +75,10 @@ class PromptHead(nn.Module):
         change = self.change(self.wide(x).relu()) + self.direct(each)
         change = LOGIT_RANGE * rearrange(change, "(b k) 1 h w -> b k h w", k=classes) * informed[..., None, None]
         return torch.cat([logits[:, :1], own + change], 1)
+
+    def _is_any(self, informed: Bool[Tensor, "b k"]) -> bool:
+        """Return whether any flag is set: in training of the whole batch, as the loss counts changed logits twice."""
+        return on_any_rank(informed) if self.training else bool(informed.any())
 
     def remember(
         self,

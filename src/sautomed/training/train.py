@@ -23,7 +23,7 @@ from sautomed.training.prepare import mean_boxes
 from sautomed.training.prepared_fold import PreparedFold, prepare_fold
 from sautomed.training.rank_group import RankGroup, joined, other_ranks
 from sautomed.training.ranks import Ranks
-from sautomed.training.write_model import write_model
+from sautomed.training.write_model import scoring_passes, write_model
 
 log = logging.getLogger(__name__)
 
@@ -131,4 +131,5 @@ def _make_learner(plan: TrainingPlan, prepared: PreparedFold, group: RankGroup) 
     if group.count > 1:  # dropout is drawn by each rank for itself
         torch.manual_seed(plan.seed + plan.ranks.rank)
     budget, data = Budget(settings.train.steps), settings.data
-    return Learner(model, settings.train, budget, data.channels, settings.segment, plan.seed, len(prepared.val), group)
+    final = len(prepared.val) * scoring_passes(choose_device(plan.device))
+    return Learner(model, settings.train, budget, data.channels, settings.segment, plan.seed, final, group)

@@ -16,6 +16,9 @@ from sautomed.inference.confidence.pooling import SignalCollector
 from sautomed.inference.confidence.predictor import DscPredictor, fit_predictor
 from sautomed.inference.confidence.shape import OrganSize
 from sautomed.inference.device import choose_device
+from sautomed.inference.engine import computes_bf16
+from sautomed.inference.engine.bf16 import in_bf16
+from sautomed.inference.engine.bf16_check import Bf16Check
 from sautomed.inference.model_card import write_model_card
 from sautomed.inference.segmenting import label_map_of, segment_slices
 from sautomed.model.segmenter import Segmenter
@@ -23,6 +26,8 @@ from sautomed.scans.files import write_json
 from sautomed.training.learner import Learner
 from sautomed.training.plan import Callbacks, TrainingPlan
 from sautomed.training.prepared_fold import PreparedFold
+
+OnScored = Callable[[int, int, str], None]  # done, total, case
 
 
 @dataclass
@@ -41,15 +46,20 @@ class ScoredCases:
     dsc: list[list[float]] = field(default_factory=list)
     signals: list[dict[str, dict[str, float]]] = field(default_factory=list)
 
-    def as_metrics(self) -> dict[str, Any]:
-        """Return the mean DSC per organ over the cases; None where no case has the organ."""
+    @property
+    def dsc_of_organs(self) -> dict[str, float | None]:
+        """Mean DSC of each organ over the cases; None where no case has it."""
         table = np.array(self.dsc).reshape(-1, len(self.organs))
-        means = {organ: _mean(table[:, k]) for k, organ in enumerate(self.organs)}
-        return {
-            "cases": self.cases,
-            "dsc": means,
-            "mean_dsc": _mean(np.array([m for m in means.values() if m is not None])),
-        }
+        return {organ: _mean(table[:, k]) for k, organ in enumerate(self.organs)}
+
+    @property
+    def mean_dsc(self) -> float | None:
+        """Mean over the organs."""
+        return _mean(np.array([dsc for dsc in self.dsc_of_organs.values() if dsc is not None]))
+
+    def as_metrics(self) -> dict[str, Any]:
+        """Return what metrics.json says of them."""
+        return {"cases": self.cases, "dsc": self.dsc_of_organs, "mean_dsc": self.mean_dsc}
 
     def predictor(self) -> DscPredictor | None:
         """Fit what predicts the DSC; None if nothing was found."""
@@ -69,12 +79,13 @@ def write_model(learner: Learner, prepared: PreparedFold, plan: TrainingPlan, ca
     network = learner.best_model.to(choose_device(plan.device)).eval()  # Lightning leaves it on the CPU
     intensities, sizes = tuple(case.intensities for case in prepared.train), training_sizes(prepared)
     save_bundle(model, Bundle(network, settings, dataset.labels, dataset.channel, intensities, sizes))
-    scored = score_cases(network, prepared, sizes, callbacks.on_scored) if plan.score else None
+    scored, bf16 = _scores(network, prepared, sizes, plan, callbacks.on_scored) if plan.score else (None, None)
     predictor = None if scored is None else scored.predictor()
     if predictor is not None:
         write_predictor(model, predictor)
     metrics = {
         "validation": None if scored is None else scored.as_metrics(),
+        "bf16": None if bf16 is None else bf16.model_dump(),
         "steps": learner.global_step,
         "minutes": round(learner.budget.elapsed_s() / 60, 1),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
@@ -85,6 +96,28 @@ def write_model(learner: Learner, prepared: PreparedFold, plan: TrainingPlan, ca
     write_json(model / "metrics.json", metrics)
     write_model_card(model / "MODEL_CARD.md", dataset, settings, intensities, metrics, predictor)
     return model
+
+
+def scoring_passes(device: torch.device) -> int:
+    """Return how often the validation cases are segmented at the end: in bf16 too, where the device computes in it."""
+    return 2 if computes_bf16(device) else 1
+
+
+def _scores(
+    network: Segmenter, prepared: PreparedFold, sizes: Reference, plan: TrainingPlan, on_scored: OnScored | None
+) -> tuple[ScoredCases, Bf16Check | None]:
+    """Score the validation cases, and compare the scores with those in bf16."""
+    passes = scoring_passes(choose_device(plan.device))
+    scored = score_cases(network, prepared, sizes, _pass(on_scored, 0, passes))
+    if passes == 1 or not scored.cases:
+        return scored, None
+    again = score_cases(in_bf16(network), prepared, sizes, _pass(on_scored, 1, passes))
+    return scored, Bf16Check.of(again.dsc_of_organs, again.mean_dsc, scored.mean_dsc)
+
+
+def _pass(on_scored: OnScored | None, number: int, passes: int) -> OnScored | None:
+    """Return the callback for one of several passes over the cases."""
+    return on_scored and (lambda done, total, case: on_scored(number * total + done, passes * total, case))
 
 
 def training_sizes(prepared: PreparedFold) -> tuple[dict[str, OrganSize], ...]:
@@ -104,7 +137,7 @@ def score_cases(
     network: Segmenter,
     prepared: PreparedFold,
     sizes: Reference,
-    on_case: Callable[[int, int, str], None] | None = None,
+    on_case: OnScored | None = None,
 ) -> ScoredCases:
     """Segment the validation cases and score them on their native grids.
 

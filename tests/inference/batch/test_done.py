@@ -8,6 +8,7 @@ import pytest
 
 from sautomed.inference.batch.case_report import Provenance, is_report
 from sautomed.inference.batch.done import known_sha256, why_not_done, why_remote_not_done
+from sautomed.inference.engine import Computing
 from sautomed.scans import ReadOptions
 
 
@@ -32,6 +33,8 @@ def test_a_case_is_done_if_everything_is_complete_and_of_the_same_provenance(rep
         (replace(provenance, walk="end_to_end"), "other settings"),
         (replace(provenance, reading=ReadOptions(frame=1)), "other settings"),
         (replace(provenance, prompts_sha256="0"), "other settings"),
+        (replace(provenance, computing=Computing("openvino")), "other settings"),
+        (replace(provenance, computing=Computing(precision="bf16")), "other settings"),
     ):
         assert reason in why_not_done(reported, changed, outputs)
     assert "other settings" in why_not_done(reported, provenance, outputs[:-1])
@@ -39,6 +42,16 @@ def test_a_case_is_done_if_everything_is_complete_and_of_the_same_provenance(rep
     assert "a.nii.gz has changed" in why_not_done(reported, provenance, outputs)
     outputs[0].unlink()
     assert "a.nii.gz is missing" in why_not_done(reported, provenance, outputs)
+
+
+def test_a_report_from_before_engines_could_be_chosen_is_of_pytorch_in_float32(reported):
+    outputs = [reported.with_name(name) for name in ("a.nii.gz", "a.nii", "a.prompts.json", "a.png")]
+    report, provenance = json.loads(reported.read_text()), provenance_of(reported)
+    assert (report["settings"].pop("engine"), report["settings"].pop("precision")) == ("torch", "32")
+    reported.write_text(json.dumps(report))
+    assert why_not_done(reported, provenance, outputs) is None
+    bf16 = replace(provenance, computing=Computing(precision="bf16"))
+    assert "other settings" in why_not_done(reported, bf16, outputs)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema": 1}', '{"schema": "sautomed case 1"}', "\udcff"])

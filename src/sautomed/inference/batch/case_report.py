@@ -14,7 +14,8 @@
             slices}; a failed case may have only the path,
   "warnings": [sentence],
   "model": {"path", "sha256" (of config.json, dataset.json and model.safetensors)},
-  "settings": {"walk", "formats", "read": {"series", "frame", "channel", "resample", "assume_spacing"}, "prompts": the
+  "settings": {"engine": "torch" | "openvino", "precision": "32" | "bf16", "walk", "formats",
+               "read": {"series", "frame", "channel", "resample", "assume_spacing"}, "prompts": the
                sha256 of the file of prompts that was replayed, or null},
   "device": "cpu" | "cuda", "chunk": slices that passed through the trunk together,
   "seconds": {"read", "segment", "write"},
@@ -46,6 +47,7 @@ from sautomed.errors import SautomedError
 from sautomed.inference.batch.json_files import read_object, write_object
 from sautomed.inference.batch.places import Place
 from sautomed.inference.confidence.review import CaseConfidence
+from sautomed.inference.engine import FLOAT32, Computing
 from sautomed.scans import Geometry, ReadOptions
 from sautomed.scans.files import write_json
 from sautomed.scans.paths import sha256_of
@@ -75,10 +77,12 @@ class Provenance:
     reading: ReadOptions
     prompts_sha256: str | None = None
     input_version: str | None = None
+    computing: Computing = FLOAT32
 
     @property
     def settings(self) -> dict[str, Any]:
         return {
+            **asdict(self.computing),
             "walk": self.walk,
             "formats": list(self.formats),
             "read": asdict(self.reading),

@@ -186,6 +186,7 @@ def provenance_of(model: Model, plan: Plan, job: Job, input_sha256: str | None =
         reading=plan.reading_of(job),
         prompts_sha256=None if plan.options.replay is None else sha256_of([plan.options.replay.path]),
         input_version=None if job.remote is None else job.remote.version,
+        computing=model.computing,
     )
 
 

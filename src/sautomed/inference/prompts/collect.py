@@ -91,6 +91,8 @@ def prompts_document(scan: ScanIdentity, model: Model, chunk: int, slices: tuple
         model=model_identity(model),
         walk=model.settings.segment.walk,
         chunk=chunk,
+        engine=model.computing.engine,
+        precision=model.computing.precision,
         organs={name: value for value, name in sorted(model.labels.items())},
         slices=slices,
     )

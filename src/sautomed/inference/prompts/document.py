@@ -177,6 +177,8 @@ class PromptsDocument(_Part):
     model: ModelIdentity
     walk: Literal["mid_to_ends", "end_to_end"] = Field(description="order of the slices")
     chunk: Size = Field(description="slices that passed through the trunk together")
+    engine: Literal["torch", "openvino"] = Field("torch", description="that computed the network")
+    precision: Literal["32", "bf16"] = Field("32", description="in which it did")
     organs: dict[str, Size] = Field(min_length=1, description="their values in the label map")
     carried: tuple[Carried, ...] = Field((), description="the latest last")
     locked: tuple[LockedSlice, ...] = ()

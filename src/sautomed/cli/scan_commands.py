@@ -18,6 +18,8 @@ from sautomed.cli.app import (
     IgnoreLabels,
     Layout,
     MapLabels,
+    Ray,
+    RayCores,
     Resample,
     Series,
     err,
@@ -58,6 +60,8 @@ def segment(
     force_prompts: Annotated[
         bool, typer.Option("--force-prompts", help="Replay --prompts of another scan or model too.")
     ] = False,
+    ray: Ray = None,
+    ray_cores: RayCores = 1,
     series: Series = None,
     frame: Frame = None,
     channel: Channel = None,
@@ -81,14 +85,21 @@ def segment(
         return f"{STOPPED} The other scans are segmented with --resume." if has_done else STOPPED
 
     with stop_explained(explain_stop), shown_progress() as stages:
-        network, progress = load(model, device, weights), stages.slices("Segmenting", len(plan.jobs))
-        if replay is None:
-            outcome = run_plan(network, plan, progress)
-        else:
-            from sautomed.editing.replay import as_recorded, slices_replayed
+        if ray is not None:
+            from sautomed.cluster.segment import ModelChoice, run_plan_on_ray
+            from sautomed.cluster.share import Cluster
 
-            recorded = as_recorded(network, replay.document)
-            outcome = run_plan(recorded, plan, progress, slices_replayed(replay.document))
+            place = Cluster(ray, ray_cores, device)
+            outcome = run_plan_on_ray(ModelChoice(model, weights), plan, place, stages.counter("Segmenting"))
+        else:
+            network, progress = load(model, device, weights), stages.slices("Segmenting", len(plan.jobs))
+            if replay is None:
+                outcome = run_plan(network, plan, progress)
+            else:
+                from sautomed.editing.replay import as_recorded, slices_replayed
+
+                recorded = as_recorded(network, replay.document)
+                outcome = run_plan(recorded, plan, progress, slices_replayed(replay.document))
     failed = {failure.job.case for failure in outcome.failures}
     for target in (target for job in plan.jobs if job.case not in failed for target in job.targets):
         print_line(str(target))

@@ -74,6 +74,7 @@ from sautomed.errors.model import (
 )
 from sautomed.errors.usage import (
     LogMismatch,
+    NoCluster,
     NoDicomSource,
     PackageMissing,
     PromptsMismatch,
@@ -89,6 +90,7 @@ from sautomed.errors.work import (
     MemoryShortage,
     OutputMismatch,
     SomeCasesFailed,
+    WorkerLost,
 )
 
 __all__ = [
@@ -126,6 +128,7 @@ __all__ = [
     "ModelError",
     "NeedsMending",
     "NoCases",
+    "NoCluster",
     "NoDicomSource",
     "NoUsableSeries",
     "NonFiniteVoxels",
@@ -166,5 +169,6 @@ __all__ = [
     "UnwritableTarget",
     "UsageError",
     "WeightsNotFound",
+    "WorkerLost",
     "WrongWeights",
 ]

@@ -70,3 +70,9 @@ class LogMismatch(UsageError):
     """The log of a session holds edits of another scan, model or walk."""
 
     id = "SAM-E0210"
+
+
+class NoCluster(UsageError):
+    """There is no Ray cluster at the address, or its machines have other versions than this one."""
+
+    id = "SAM-E0211"

@@ -7,6 +7,7 @@ backoff.py      use fewer slices at a time, then the CPU, if memory runs out
 case_report.py  write CASE.json, and compare it when a run resumes
 summary.py      write summary.json: the cases by need of review
 run.py          segment one scan after the other
+one_case.py     segment one scan by itself, for engines that spread cases over processes
 """
 
 from sautomed.inference.batch.jobs import Job, Plan, SegmentOptions, plan_jobs

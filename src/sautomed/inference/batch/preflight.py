@@ -110,11 +110,7 @@ def remove_leftovers(plan: Plan) -> None:
     Raises:
         UnwritableTarget: The list cannot be removed.
     """
-    by_folder: dict[Path, set[str]] = {}
-    for path in (*plan.shared, *(path for job in plan.jobs for path in job.outputs)):
-        by_folder.setdefault(path.parent, set()).add(path.name)
-    for folder, names in by_folder.items():
-        sweep_leftovers(folder, names)
+    remove_temporary_files(plan)
     if plan.failures is None:
         return
     try:
@@ -123,6 +119,15 @@ def remove_leftovers(plan: Plan) -> None:
         raise UnwritableTarget(
             f"cannot be removed: {error.strerror}.", where=plan.failures, cure="Choose another place with -o."
         ) from error
+
+
+def remove_temporary_files(plan: Plan) -> None:
+    """Remove temporary files of killed processes."""
+    by_folder: dict[Path, set[str]] = {}
+    for path in (*plan.shared, *(path for job in plan.jobs for path in job.outputs)):
+        by_folder.setdefault(path.parent, set()).add(path.name)
+    for folder, names in by_folder.items():
+        sweep_leftovers(folder, names)
 
 
 def require_space(prepared: Sequence[PreparedJob]) -> None:

@@ -91,7 +91,7 @@ def run_plan(
     if not model.network.makes_prompts:
         plan = plan.without_prompts()
     remove_leftovers(plan)
-    failed, prepared, skipped, done = _FailureLog(plan), [], [], []
+    failed, prepared, skipped, done = FailureLog(plan), [], [], []
     cost = memory.trunk_cost(model.network, int(model.settings.data.image_size))
     for job in plan.jobs:
         with failed.recording(job):
@@ -111,11 +111,11 @@ def run_plan(
                 segment_job(model, ready, plan, on_slice, slices_of)
                 done.append(ready.job)
     finally:  # a run that is stopped has a summary, too
-        summary = _summarised(plan)
+        summary = write_summary(plan)
     return BatchOutcome(tuple(done), tuple(skipped), tuple(failed.failures), summary)
 
 
-def _summarised(plan: Plan) -> tuple[CaseSummary, ...]:
+def write_summary(plan: Plan) -> tuple[CaseSummary, ...]:
     """Write summary.json of all cases that have a report, those of earlier runs included, and return what it says."""
     if plan.summary is None:
         return ()
@@ -199,7 +199,7 @@ class _Clock:
         self.seconds[stage], self.started = round(now - self.started, 3), now
 
 
-class _FailureLog:
+class FailureLog:
     """The cases that failed, written to disk at once, so that a killed run has reported them."""
 
     def __init__(self, plan: Plan):
@@ -208,22 +208,36 @@ class _FailureLog:
 
     @contextmanager
     def recording(self, job: Job, geometry: Geometry | None = None) -> Iterator[None]:
+        """Add a fault of the case that the block raises, and write its CASE.json."""
         try:
             yield
         except CASE_FAULTS as error:
-            self.failures.append(Failure(job, error))
-            self._write(job, geometry, error)
+            self.add(Failure(job, error))
+            write_failed_report(job, geometry, error)
 
-    def _write(self, job: Job, geometry: Geometry | None, error: SautomedError) -> None:
-        """Write both files; on a full disk neither can be, but the error is still printed at the end."""
-        rows = [(failure.job.case, failure.job.scan, failure.error) for failure in self.failures]
-        try:
-            if self.plan.failures is not None:
-                write_failures(self.plan.failures, rows, len(self.plan.jobs))
-            if job.report is not None:
-                write_json(job.report, failed_report(job.case, job.scan, geometry, error))
-        except UnwritableTarget as second:
-            log.warning("The failure of %s could not be written: %s", job.case, second)
+    def add(self, failure: Failure) -> None:
+        """Add a failure to failures.json; on a full disk that cannot be, but the error is still printed at the end."""
+        self.failures.append(failure)
+        if self.plan.failures is None:
+            return
+        rows = [(failed.job.case, failed.job.scan, failed.error) for failed in self.failures]
+        with _warning_of_full_disk(failure.job):
+            write_failures(self.plan.failures, rows, len(self.plan.jobs))
+
+
+def write_failed_report(job: Job, geometry: Geometry | None, error: SautomedError) -> None:
+    """Write the CASE.json of a case that failed, if it has one and the disk has room."""
+    if job.report is not None:
+        with _warning_of_full_disk(job):
+            write_json(job.report, failed_report(job.case, job.scan, geometry, error))
+
+
+@contextmanager
+def _warning_of_full_disk(job: Job) -> Iterator[None]:
+    try:
+        yield
+    except UnwritableTarget as error:
+        log.warning("The failure of %s could not be written: %s", job.case, error)
 
 
 def _execution(

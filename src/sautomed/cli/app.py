@@ -35,9 +35,7 @@ IgnoreLabels = Annotated[
 ]
 Ray = Annotated[
     str | None,
-    typer.Option(
-        "--ray", help="Spread the work with Ray: auto for the cores of this machine, or HOST:PORT of a cluster."
-    ),
+    typer.Option("--ray", help="Spread the work with Ray: auto for this machine, or HOST:PORT of a cluster."),
 ]
 RayCores = Annotated[int, typer.Option("--ray-cores", min=1, help="Processor cores of each of Ray's workers.")]
 AssumeSpacing = Annotated[

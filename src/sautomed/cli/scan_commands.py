@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -28,10 +28,14 @@ from sautomed.cli.app import (
     print_line,
     print_note,
 )
-from sautomed.cli.progress import shown_progress
+from sautomed.cli.progress import Stages, shown_progress
 from sautomed.cli.stopping import STOPPED, stop_explained
 from sautomed.cli.verbosity import is_quiet
 from sautomed.errors import SautomedError, SomeCasesFailed
+
+if TYPE_CHECKING:
+    from sautomed.inference.batch import BatchOutcome, Plan
+    from sautomed.inference.model import Model
 
 
 def segment(
@@ -69,7 +73,7 @@ def segment(
     assume_spacing: AssumeSpacing = False,
 ) -> None:
     """Segment a scan or a folder of scans, each on its own grid."""
-    from sautomed.inference.batch import SegmentOptions, plan_jobs, run_plan
+    from sautomed.inference.batch import SegmentOptions, plan_jobs
     from sautomed.inference.model import load
     from sautomed.inference.prompts.check import Replay
     from sautomed.inference.prompts.file import read_prompts
@@ -85,21 +89,14 @@ def segment(
         return f"{STOPPED} The other scans are segmented with --resume." if has_done else STOPPED
 
     with stop_explained(explain_stop), shown_progress() as stages:
-        if ray is not None:
+        if ray is None:
+            outcome = _run_here(load(model, device, weights), plan, stages)
+        else:
             from sautomed.cluster.segment import ModelChoice, run_plan_on_ray
             from sautomed.cluster.share import Cluster
 
             place = Cluster(ray, ray_cores, device)
             outcome = run_plan_on_ray(ModelChoice(model, weights), plan, place, stages.counter("Segmenting"))
-        else:
-            network, progress = load(model, device, weights), stages.slices("Segmenting", len(plan.jobs))
-            if replay is None:
-                outcome = run_plan(network, plan, progress)
-            else:
-                from sautomed.editing.replay import as_recorded, slices_replayed
-
-                recorded = as_recorded(network, replay.document)
-                outcome = run_plan(recorded, plan, progress, slices_replayed(replay.document))
     failed = {failure.job.case for failure in outcome.failures}
     for target in (target for job in plan.jobs if job.case not in failed for target in job.targets):
         print_line(str(target))
@@ -191,6 +188,18 @@ def doctor(
     if output:
         write_doctor_page(output, diagnosis, mended)
     mended.require_whole()
+
+
+def _run_here(model: Model, plan: Plan, stages: Stages) -> BatchOutcome:
+    """Segment the scans of a plan in this process."""
+    from sautomed.inference.batch import run_plan
+
+    replay, progress = plan.options.replay, stages.slices("Segmenting", len(plan.jobs))
+    if replay is None:
+        return run_plan(model, plan, progress)
+    from sautomed.editing.replay import as_recorded, slices_replayed
+
+    return run_plan(as_recorded(model, replay.document), plan, progress, slices_replayed(replay.document))
 
 
 def _report_failures(failures: list[SautomedError], total: int, several: bool) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from sautomed.errors import UsageError
 
+DEVICES = ("auto", "cpu", "cuda")
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -57,6 +59,8 @@ def choose_share(cluster: Cluster) -> Share:
     Raises:
         UsageError: No machine of the cluster has so much.
     """
+    if cluster.device not in DEVICES:
+        raise UsageError(f"there is no device '{cluster.device}'.", where="--device", cure="Use auto, cpu or cuda.")
     machines = living_machines()
     has_gpu = any(resources.get("GPU", 0) >= 1 for resources in machines.values())
     share = Share(cluster.cores, int(cluster.device == "cuda" or (cluster.device == "auto" and has_gpu)))

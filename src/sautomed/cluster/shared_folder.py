@@ -14,7 +14,7 @@ from sautomed.errors import UnwritableTarget
 
 @contextmanager
 def probe_in(folder: Path) -> Iterator[Path]:
-    """Keep a file in the folder of the outputs during the block, by which machines tell whether they see that folder."""
+    """Keep a file in the outputs' folder during the block, by which machines tell whether they see that folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".sautomed-") as file:
         yield Path(file.name)

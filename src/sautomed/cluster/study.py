@@ -83,11 +83,8 @@ class _Tasks:
         except ray.exceptions.RayTaskError:  # a bug of ours, as `carry_out` records all others
             raise
         except ray.exceptions.RayError as error:
-            reason = str(error).strip().partition("\n")[0]
-            status = record_failure(run, self._work.study, self._work.data[run.dataset], self._work.folder, WorkerLost(
-                f"{TRIES} processes died while they carried out this run: {reason}", where=run.id,
-                cure="Run the study again with --resume; without --ray the run's own error is shown, if it has one.",
-            ))  # fmt: skip
+            study, data = self._work.study, self._work.data[run.dataset]
+            status = record_failure(run, study, data, self._work.folder, _lost(run, error))
         if isinstance(status, SautomedError):
             raise status
         if status is None:
@@ -104,6 +101,14 @@ class _Tasks:
             ray.cancel(reference)
         if self._running:
             ray.wait(list(self._running), num_returns=len(self._running), timeout=STOP_S)
+
+
+def _lost(run: PlannedRun, error: Exception) -> WorkerLost:
+    return WorkerLost(
+        f"{TRIES} processes died while they carried out this run: {str(error).strip().partition(chr(10))[0]}",
+        where=run.id,
+        cure="Run the study again with --resume; without --ray the run's own error is shown, if it has one.",
+    )
 
 
 def _carry_out(run: PlannedRun, shared: tuple[StudyWork, Share, Path, Path]) -> RunStatus | SautomedError | None:

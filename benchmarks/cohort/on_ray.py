@@ -23,9 +23,10 @@ def two_nodes() -> Iterator[tuple[Any, Any]]:
 
     logging.getLogger("ray").setLevel(logging.ERROR)
     options = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100 * 2**20}
+    second = {**options, "node_ip_address": "127.0.0.2"}  # so that the command joins the head
     cluster = Cluster(initialize_head=True, head_node_args=options)
     try:
-        yield cluster, cluster.add_node(**options)
+        yield cluster, cluster.add_node(**second)
     finally:
         cluster.shutdown()
 

@@ -8,6 +8,7 @@ shared_folder.py the folders of a command, as other machines see them
 segment.py       a plan of `segment`, carried out by a crew
 study.py         the runs of a study, each a task
 
-A worker does what the plain verbs do, with the same functions: the cases of a plan meet in their outputs, whose CASE.json
-is written last, and the runs of a study in its folder. So a worker may be killed at any moment, and its work done again.
+A worker does what the plain verbs do, with the same functions: the cases of a plan meet in their outputs, whose
+CASE.json is written last, and the runs of a study in its folder. So a worker may be killed at any moment, and its work
+done again.
 """

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sautomed.cluster.shared_folder import enter, probe_in, require_shared
+from sautomed.cluster.shared_folder import enter, require_shared
 from sautomed.errors import UnwritableTarget
+from sautomed.scans.files import probe_in
 
 
 def test_a_folder_that_is_shared_is_recognised_and_left_as_it_was(tmp_path):

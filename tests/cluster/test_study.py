@@ -37,4 +37,4 @@ def test_a_study_on_a_cluster_carries_out_every_run_once(cluster, dataset_folder
     assert len(list((tmp_path / "out" / "trainings").glob("*/fold_0/model"))) == 1  # once for both walks
     records = [json.loads(path.read_text()) for path in (tmp_path / "out" / "runs").glob("*/run.json")]
     assert sorted(record["status"] for record in records) == sorted(ended.values())
-    assert not list((tmp_path / "out").glob(".sautomed-*"))
+    assert not list((tmp_path / "out").glob(".*"))

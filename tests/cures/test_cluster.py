@@ -10,9 +10,10 @@ from sautomed.cluster.connection import connected, require_ray
 from sautomed.cluster.crew import Crew
 from sautomed.cluster.segment import ModelChoice, run_plan_on_ray
 from sautomed.cluster.share import Cluster, Share, choose_share
-from sautomed.cluster.shared_folder import probe_in, require_shared
+from sautomed.cluster.shared_folder import require_shared
 from sautomed.config.version import __version__
 from sautomed.inference.batch import Failure, Job
+from sautomed.scans.files import probe_in
 
 from ..cluster.fake_ray import Worker, install
 

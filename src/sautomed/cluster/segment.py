@@ -13,12 +13,12 @@ from sautomed.cluster.case_worker import CaseResult, CaseWorker, Order, Ready
 from sautomed.cluster.connection import connected
 from sautomed.cluster.crew import Crew
 from sautomed.cluster.share import Cluster, Share, choose_share
-from sautomed.cluster.shared_folder import probe_in
 from sautomed.errors import UsageError
 from sautomed.inference.batch import BatchOutcome, Failure, Job, Plan
 from sautomed.inference.batch.preflight import remove_leftovers, remove_temporary_files
 from sautomed.inference.batch.run import FailureLog, write_failed_report, write_summary
 from sautomed.inference.model import model_folder
+from sautomed.scans.files import probe_in
 from sautomed.scans.write import write_itksnap_labels
 
 log = logging.getLogger("sautomed")

@@ -10,8 +10,9 @@ from typing import Any
 from sautomed.cluster.connection import connected
 from sautomed.cluster.crew import TRIES
 from sautomed.cluster.share import Cluster, Share, choose_share, slots
-from sautomed.cluster.shared_folder import enter, probe_in, require_shared
+from sautomed.cluster.shared_folder import enter, require_shared
 from sautomed.errors import SautomedError, WorkerLost
+from sautomed.scans.files import probe_in
 from sautomed.study import PlannedRun, StudyCallbacks
 from sautomed.study.loop import Engine, StudyWork, carry_out_if_free
 from sautomed.study.one_run import record_failure

@@ -71,6 +71,44 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def s3_server():
+    """Run a real S3 server on this machine, which fsspec finds by the environment; returns its address."""
+    from moto.server import ThreadedMotoServer
+    from s3fs import S3FileSystem
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    settings = {
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_MAX_ATTEMPTS": "1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        S3FileSystem.clear_instance_cache()
+        yield address
+        S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server, tmp_path_factory):
+    """Make a bucket, and return the store and the bucket's name."""
+    from s3fs import S3FileSystem
+
+    store, name = S3FileSystem(use_listings_cache=False), tmp_path_factory.mktemp("bucket").name
+    store.mkdir(name)
+    return store, name
+
+
 SMALL_MODEL = {
     "trunk": {"kind": "resnet", "stem": 16, "widths": [16, 16, 16], "depths": [1, 1, 1]},
     "dim": 32,

@@ -401,6 +401,33 @@ def test_a_folder_ends_with_the_cases_to_look_at(command, trained_run, tmp_path)
     assert "look at" not in command(*order, "--overwrite", "-q")[2]
 
 
+def test_a_list_in_shards_is_merged(command, trained_run, tmp_path, monkeypatch):
+    for number in (1, 2, 3):
+        write(tmp_path / "in" / f"p{number}.nii.gz", noise((24, 24, 3)) + number)
+    constant(tmp_path / "in" / "p4.nii.gz")
+    rows = [f"p{number},in/p{number}.nii.gz" for number in (1, 2, 3, 4)]
+    (tmp_path / "cohort.csv").write_text("\n".join(("case,path", *rows)))
+    order = ("segment", "--list", tmp_path / "cohort.csv", "-m", trained_run, "-o", tmp_path / "out", "--no-preview")
+    code, text, _ = command(*order, "--shard", "1/2")
+    assert (code, text.splitlines()) == (0, [str(tmp_path / "out" / f"p{number}.nii.gz") for number in (1, 3)])
+    code, _, faults = command("merge", tmp_path / "out")
+    assert (code, "shards that have not begun: 2/2" in faults) == (6, True)
+    for name, value in {"ID": "11", "COUNT": "2", "MIN": "10"}.items():
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
+    code, text, faults = command(*order, "--resume")
+    assert (code, text.splitlines()) == (6, [str(tmp_path / "out" / "p2.nii.gz")])
+    for words in ("segments shard 2/2: 2 of 4 scans", "also in failures.shard-2-of-2.json"):
+        assert words in on_one_line(faults)
+    code, text, faults = command("merge", tmp_path / "out", "--list", tmp_path / "cohort.csv")
+    assert (code, text) == (6, f"4 cases: {tmp_path / 'out' / 'summary.json'}\n")
+    assert "cases that failed: p4." in on_one_line(faults)
+    write(tmp_path / "in" / "p4.nii.gz")
+    assert command(*order, "--resume")[0] == 0
+    assert command("merge", tmp_path / "out")[0] == 0
+    listed = json.loads((tmp_path / "out" / "summary.json").read_text())["cases"]
+    assert sorted(case["case"] for case in listed) == ["p1", "p2", "p3", "p4"]
+
+
 def test_scores_of_the_good_cases_are_shown_although_one_is_bad(command, dataset_folder, tmp_path):
     masks = shutil.copytree(dataset_folder / "labelsTr", tmp_path / "masks")
     (masks / "block_3.nii.gz").write_text("nothing")

@@ -130,6 +130,7 @@ VERBS = {
     "report": (("{data}",), "sautomed.study.report", "write_study_report"),
     "studio": (("-m", "{data}", "-o", "{out}", "--no-browser"), "sautomed.inference.model", "load"),
     "segment": (("-i", "{data}/imagesTr", "-m", "{data}", "-o", "{out}"), "sautomed.inference.model", "load"),
+    "merge": (("{data}",), "sautomed.inference.batch.merge", "merge"),
 }
 
 

@@ -94,7 +94,7 @@ def test_weights_that_info_cannot_read(refuse, trained_run, tmp_path):
 
 
 def test_a_path_that_no_system_opens(refuse, command, tmp_path):
-    refusal = refuse("cli/main.py _require_usable UsageError", "info", tmp_path / ("a" * 300))
+    refusal = refuse("cli/places.py require_usable UsageError", "info", tmp_path / ("a" * 300))
     refusal.asks("Correct the path, or give another")
     assert command("info", write(tmp_path / "a.nii.gz"))[0] == 0
 

@@ -12,7 +12,7 @@ _GUARD = "guards what is refused earlier on every way to it"
 NOT_FOLLOWED = {
     "datasets/chaos/reader.py _slices_of PictureOrder": f"{_GUARD}: the scan is a folder, which is read as DICOM",
     "inference/batch/backoff.py memory_shortage MemoryShortage": _MEMORY,
-    "inference/batch/preflight.py remove_leftovers UnwritableTarget": "needs a file that its owner may not delete",
+    "inference/batch/json_files.py remove_file UnwritableTarget": "needs a file that its owner may not delete",
     "scans/dicom/damage.py translate_errors DataError": _DISK,
     "scans/dicom/kinds.py _require_size DamagedDicom": f"{_GUARD}: an image without a size has no header that is read",
     "scans/dicom/picker.py choose_series NoUsableSeries": f"{_GUARD}: a series that is no stack has a fault of its own",

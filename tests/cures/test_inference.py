@@ -70,12 +70,12 @@ def test_no_scan_in_a_folder(refuse, order, tmp_path):
 
 def test_a_folder_of_scans_needs_a_folder(refuse, order, command, tmp_path):
     write(tmp_path / "in" / "a.nii.gz")
-    refusal = refuse("inference/batch/jobs.py plan_jobs UsageError", *order(tmp_path / "in"))
+    refusal = refuse("inference/batch/planning.py _plan UsageError", *order(tmp_path / "in"))
     refusal.works(refusal.take(r"Give (-o) a folder"), tmp_path / "out")
 
 
 def test_a_format_that_is_not_written(refuse, order, command):
-    refusal = refuse("inference/batch/jobs.py _known_formats UnknownFormat", *order(), "--format", "jpg")
+    refusal = refuse("inference/batch/planning.py _known_formats UnknownFormat", *order(), "--format", "jpg")
     for name in re.split(", ", refusal.take(r"one of (.+)\."))[:2]:
         assert command(*order(), "--format", name, "--overwrite")[0] == 0
 
@@ -86,16 +86,16 @@ def test_a_name_of_no_format(refuse, order, command, tmp_path):
 
 
 def test_the_scan_itself_is_no_output(refuse, order, scan, tmp_path):
-    refusal = refuse("inference/batch/jobs.py _refuse_clashes TargetExists", *order(output=scan))
+    refusal = refuse("inference/batch/refusals.py refuse_clashes TargetExists", *order(output=scan))
     refusal.works(refusal.take("Give another (-o)"), tmp_path / "out.nii.gz")
 
 
 def test_two_scans_of_one_name(refuse, order, command, tmp_path):
     write(tmp_path / "in" / "a.nii.gz")
     command("convert", "-i", tmp_path / "in" / "a.nii.gz", "-o", tmp_path / "in" / "a.nrrd")
-    key = "inference/batch/jobs.py _refuse_clashes UnpairedFiles"
+    key = "inference/batch/refusals.py refuse_clashes UnpairedFiles"
     refusal = refuse(key, *order(tmp_path / "in", output=tmp_path / "out"))
-    name = refusal.take(r"Rename the scan (\S+)\.$")
+    name = refusal.take(r"Rename the scan (\S+);")
     (tmp_path / "in" / name).rename(tmp_path / "in" / f"other_{name}")
     refusal.works()
 
@@ -103,9 +103,9 @@ def test_two_scans_of_one_name(refuse, order, command, tmp_path):
 def test_a_scan_with_the_name_of_the_list_of_failures(refuse, order, tmp_path):
     write(tmp_path / "in" / "failures.nii.gz")
     write(tmp_path / "in" / "a.nii.gz")
-    key = "inference/batch/jobs.py _refuse_clashes UnpairedFiles"
+    key = "inference/batch/refusals.py refuse_clashes UnpairedFiles"
     refusal = refuse(key, *order(tmp_path / "in", output=tmp_path / "out"))
-    name = refusal.take(r"Rename the scan (\S+)\.$")
+    name = refusal.take(r"Rename the scan (\S+);")
     (tmp_path / "in" / name).rename(tmp_path / "in" / f"other_{name}")
     refusal.works()
 
@@ -113,7 +113,7 @@ def test_a_scan_with_the_name_of_the_list_of_failures(refuse, order, tmp_path):
 @pytest.mark.parametrize("cure", ["remove", "another"])
 def test_a_folder_with_the_name_of_an_output(refuse, order, tmp_path, cure):
     (tmp_path / "out" / "scan.nii.gz").mkdir(parents=True)
-    key = "inference/batch/jobs.py _refuse_existing_outputs UnwritableTarget"
+    key = "inference/batch/refusals.py refuse_existing_outputs UnwritableTarget"
     refusal = refuse(key, *order(output=tmp_path / "out")).asks("Remove it")
     if cure == "remove":
         (tmp_path / "out" / "scan.nii.gz").rmdir()
@@ -128,7 +128,7 @@ def test_outputs_that_exist(refuse, order, command, tmp_path, cure):
     write(tmp_path / "in" / "b.nii.gz", noise() + 1)
     given = order(tmp_path / "in", output=tmp_path / "out")
     assert command(*given)[0] == 0
-    refusal = refuse("inference/batch/jobs.py _refuse_existing_outputs TargetExists 2", *given)
+    refusal = refuse("inference/batch/refusals.py refuse_existing_outputs TargetExists 2", *given)
     if cure == "overwrite":
         refusal.works(refusal.take("Use (--overwrite) to replace them"))
     elif cure == "resume":
@@ -144,7 +144,7 @@ def test_outputs_of_another_program(refuse, order, tmp_path, cure, name, option)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).write_text('{"mine": 1}')
     given = order(tmp_path / "in", output=tmp_path / "out")
-    refusal = refuse("inference/batch/jobs.py _refuse_existing_outputs TargetExists", *given, *option)
+    refusal = refuse("inference/batch/refusals.py refuse_existing_outputs TargetExists", *given, *option)
     (again,) = [refusal.take("Use (--overwrite)")] if cure == "overwrite" else [refusal.take("another (-o)")]
     refusal.works(again, *([] if cure == "overwrite" else [tmp_path / "other"]))
 

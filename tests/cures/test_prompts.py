@@ -47,7 +47,7 @@ def replayed(prompts):
 
 def test_a_folder_of_scans(refuse, segment, prompts, scan, tmp_path):
     write(tmp_path / "in" / "a.nii.gz")
-    key = "inference/batch/jobs.py plan_jobs UsageError 2"
+    key = "inference/batch/planning.py _plan UsageError 2"
     refusal = refuse(key, *segment(tmp_path / "in", output=tmp_path / "out"), *replayed(prompts))
     option, name = refusal.take(r"Give (-i) the scan itself, (\S+)\.$")
     refusal.works(option, scan.with_name(name))

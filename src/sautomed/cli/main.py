@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import io
 import logging
@@ -18,6 +17,7 @@ import typer
 from rich.markup import escape
 
 from sautomed.cli.app import app, err, print_fault
+from sautomed.cli.places import require_usable
 from sautomed.cli.stopping import STOPPED, stops_raised
 from sautomed.cli.streams import without_reader_errors
 from sautomed.cli.verbosity import reset_verbosity
@@ -29,7 +29,6 @@ from sautomed.errors import (
     EXIT_TERMINATED,
     SautomedError,
     Terminated,
-    UsageError,
 )
 
 
@@ -77,21 +76,10 @@ def refuse_unusable_paths(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def checked(**options: Any) -> None:
         for path in (value for value in options.values() if isinstance(value, Path)):
-            _require_usable(path)
+            require_usable(path)
         command(**options)
 
     return checked
-
-
-def _require_usable(path: Path) -> None:
-    try:
-        path.stat()
-    except OSError as error:
-        if error.errno not in (errno.ELOOP, errno.ENAMETOOLONG):
-            return  # missing or not permitted: reading or writing it reports that
-        raise UsageError(
-            f"cannot be used as a path: {error.strerror}.", where=path, cure="Correct the path, or give another."
-        ) from error
 
 
 def main() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -99,11 +98,10 @@ class Stages:
 
     def slices(self, stage: str, jobs: int) -> Callable[[Job, int, int], None]:
         """Return a callback for segmenting many scans: one stage for all, which moves with every slice."""
-        started: list[Path] = []
+        started: set[str] = set()
 
         def report(job: Job, done: int, total: int) -> None:
-            if job.scan not in started:
-                started.append(job.scan)
+            started.add(job.case)
             detail = f"{len(started)}/{jobs} {job.case} slice {done}/{total}"
             self.show(stage, len(started) - 1 + done / total, jobs, detail)
 

@@ -1,4 +1,4 @@
-"""The commands on scans and data sets: segment, convert, info, doctor."""
+"""The commands on scans and data sets: segment, merge, convert, info, doctor."""
 
 from __future__ import annotations
 
@@ -28,24 +28,37 @@ from sautomed.cli.app import (
     print_line,
     print_note,
 )
+from sautomed.cli.places import given_place
 from sautomed.cli.progress import Stages, shown_progress
 from sautomed.cli.stopping import STOPPED, stop_explained
 from sautomed.cli.verbosity import is_quiet
-from sautomed.errors import SautomedError, SomeCasesFailed
+from sautomed.errors import SautomedError, SomeCasesFailed, UsageError
+from sautomed.errors.text import listed
 
 if TYPE_CHECKING:
     from sautomed.inference.batch import BatchOutcome, Plan
     from sautomed.inference.model import Model
 
+ScanList = Annotated[
+    str | None,
+    typer.Option("--list", help="CSV or Parquet file, or its URL: columns case, path; optional series, output."),
+]
+
 
 def segment(
-    source: Annotated[
-        Path, typer.Option("-i", "--input", help="A scan, a DICOM folder or zip, or a folder with scans.")
-    ],
     model: Annotated[Path, typer.Option("-m", "--model", help=MODEL_HELP)],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="A file, whose ending decides the format, or a folder.")
+        str, typer.Option("-o", "--output", help="A file, whose ending decides the format, or a folder; or a URL.")
     ],
+    source: Annotated[
+        str | None,
+        typer.Option("-i", "--input", help="A scan, a DICOM folder or zip, or a folder with scans; or a URL."),
+    ] = None,
+    scan_list: ScanList = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="i/n: only part i of n of the scans.", show_default="that of this task, in a Slurm array"),
+    ] = None,
     formats: Annotated[
         list[str] | None, typer.Option("--format", help="nii.gz, nrrd, seg.dcm, ... Repeatable.")
     ] = None,
@@ -72,8 +85,15 @@ def segment(
     resample: Resample = False,
     assume_spacing: AssumeSpacing = False,
 ) -> None:
-    """Segment a scan or a folder of scans, each on its own grid."""
-    from sautomed.inference.batch import SegmentOptions, plan_jobs
+    """Segment a scan, or a folder or list of scans, each on its own grid."""
+    if (source is None) == (scan_list is None):
+        raise UsageError(
+            "needs scans: either one with -i, or a list of them.",
+            where="sautomed segment",
+            cure="Give a scan or a folder of scans with -i; or a CSV or Parquet file with --list.",
+        )
+    from sautomed.inference.batch import SegmentOptions, plan_jobs, plan_list
+    from sautomed.inference.batch.shards import shard_of_text
     from sautomed.inference.model import load
     from sautomed.inference.prompts.check import Replay
     from sautomed.inference.prompts.file import read_prompts
@@ -81,11 +101,14 @@ def segment(
 
     reading = ReadOptions(series, frame, channel, resample, assume_spacing)
     replay = None if prompts is None else Replay(prompts, read_prompts(prompts), force_prompts)
-    plan = plan_jobs(source, output, SegmentOptions(
-        tuple(formats or ()), reading, preview, report, overwrite, resume, max_ram, replay))  # fmt: skip
+    options = SegmentOptions(tuple(formats or ()), reading, preview, report, overwrite, resume, max_ram, replay)
+    make_plan = plan_jobs if scan_list is None else plan_list
+    plan = make_plan(
+        given_place(source or scan_list or ""), given_place(output), options, shard_of_text(shard) if shard else None
+    )
 
     def explain_stop() -> str:
-        has_done = any(job.report is not None and job.report.is_file() for job in plan.jobs)
+        has_done = any(isinstance(report, Path) and report.is_file() for report in plan.reports.values())
         return f"{STOPPED} The other scans are segmented with --resume." if has_done else STOPPED
 
     with stop_explained(explain_stop), shown_progress() as stages:
@@ -98,14 +121,41 @@ def segment(
             place = Cluster(ray, ray_cores, device)
             outcome = run_plan_on_ray(ModelChoice(model, weights), plan, place, stages.counter("Segmenting"))
     failed = {failure.job.case for failure in outcome.failures}
-    for target in (target for job in plan.jobs if job.case not in failed for target in job.targets):
-        print_line(str(target))
+    for job in (job for job in plan.jobs if job.case not in failed):
+        for target in job.targets:
+            print_line(str(job.place_of(target)))
     if outcome.skipped:
         print_note(f"{len(outcome.skipped)} of {len(plan.jobs)} scans were done already.")
     review = tables.review_table(outcome.summary)
     if review is not None and not is_quiet():
         err.print(review)
-    _report_failures([failure.error for failure in outcome.failures], len(plan.jobs), plan.several)
+    _report_failures([failure.error for failure in outcome.failures], plan)
+
+
+def merge(
+    output: Annotated[str, typer.Argument(help="The folder or URL that segment wrote with -o.")],
+    scan_list: ScanList = None,
+) -> None:
+    """Make one summary.json and failures.json of a run in shards; exit 6 if cases failed or are missing."""
+    from sautomed.inference.batch.merge import merge as merge_shards
+
+    folder = given_place(output)
+    merged = merge_shards(folder, given_place(scan_list) if scan_list else None)
+    review = tables.review_table(merged.cases)
+    if review is not None and not is_quiet():
+        err.print(review)
+    print_line(f"{len(merged.cases)} cases: {folder / 'summary.json'}")
+    gaps = [
+        *([f"shards that have not begun: {listed(merged.shards)}"] if merged.shards else []),
+        *([f"cases that are missing: {listed(merged.missing)}"] if merged.missing else []),
+        *([f"cases that failed: {listed(merged.failed)}"] if merged.failed else []),
+    ]
+    if gaps:
+        raise SomeCasesFailed(
+            f"{'; '.join(gaps)}.",
+            where=str(folder),
+            cure="Run the shards of these again with --resume, then merge again.",
+        )
 
 
 def convert(
@@ -202,16 +252,17 @@ def _run_here(model: Model, plan: Plan, stages: Stages) -> BatchOutcome:
     return run_plan(as_recorded(model, replay.document), plan, progress, slices_replayed(replay.document))
 
 
-def _report_failures(failures: list[SautomedError], total: int, several: bool) -> None:
-    """Raise the fault of a single scan; list those of a folder and raise that some failed."""
+def _report_failures(failures: list[SautomedError], plan: Plan) -> None:
+    """Raise the fault of a single scan; list those of several and raise that some failed."""
     if not failures:
         return
-    if not several:
+    if plan.failures is None:
         raise failures[0]
     for error in failures:
         print_fault(error)
+    total = len(plan.jobs)
     others = "none was segmented" if len(failures) == total else "the others are done"
     raise SomeCasesFailed(
         f"{len(failures)} of {total} scans failed; {others}.",
-        cure="Correct the scans above (also in failures.json), then run it with --resume.",
+        cure=f"Correct the scans above (also in {plan.failures.name}), then run it with --resume.",
     )

@@ -27,7 +27,7 @@ class Order:
         weights: Place of the pretrained trunk, if it has moved.
         share: What the worker holds of its machine.
         folder: Working folder of the command, from which relative paths count.
-        probe: A file in the outputs' folder that every machine must see.
+        probe: A file in the outputs' folder that every machine must see; None if they go to a remote store.
         level: Level of our logger.
     """
 
@@ -36,7 +36,7 @@ class Order:
     weights: str | None
     share: Share
     folder: Path
-    probe: Path
+    probe: Path | None
     level: int
 
 
@@ -83,7 +83,8 @@ class CaseWorker:
         torch.set_num_threads(order.share.cores)
         logging.getLogger("sautomed").setLevel(order.level)
         try:
-            require_shared(order.probe)
+            if order.probe is not None:
+                require_shared(order.probe)
             model = load(order.model, order.share.device, order.weights)
         except SautomedError as error:
             return error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from sautomed.cluster.crew import Crew
 from sautomed.cluster.share import Cluster, Share, choose_share
 from sautomed.errors import UsageError
 from sautomed.inference.batch import BatchOutcome, Failure, Job, Plan
+from sautomed.inference.batch.failure_log import FailureLog, write_failed_report
 from sautomed.inference.batch.preflight import remove_leftovers, remove_temporary_files
-from sautomed.inference.batch.run import FailureLog, write_failed_report, write_summary
+from sautomed.inference.batch.run_files import announce_shard, write_label_file, write_summary
 from sautomed.inference.model import model_folder
 from sautomed.scans.files import probe_in
-from sautomed.scans.write import write_itksnap_labels
 
 log = logging.getLogger("sautomed")
 OnCase = Callable[[int, int, str], None]  # cases ended, cases in all, the case
@@ -59,8 +59,9 @@ def run_plan_on_ray(model: ModelChoice, plan: Plan, cluster: Cluster, on_case: O
         )
     model_folder(model.path)  # before anything is started
     outcome = _Outcome(plan, on_case)
-    with connected(cluster.address), probe_in(_output_folder(plan)) as probe:
+    with connected(cluster.address), _probe(plan) as probe:
         remove_leftovers(plan)
+        announce_shard(plan)
         share = choose_share(cluster)
         start = _starter(_order(model, plan, share, probe))
         try:
@@ -79,12 +80,12 @@ class _Outcome:
     def __init__(self, plan: Plan, on_case: OnCase | None):
         self._plan, self._on_case = plan, on_case
         self._failed, self._ended = FailureLog(plan), dict[Job, str]()
-        self._has_labels = plan.label_file is None
+        self._has_labels = False
 
     def note_ready(self, ready: Ready) -> None:
         """Write the file of the organs' names with the first worker that knows them."""
-        if not self._has_labels and self._plan.label_file is not None:
-            write_itksnap_labels(ready.labels, self._plan.label_file)
+        if not self._has_labels:
+            write_label_file(self._plan, ready.labels)
             self._has_labels = True
 
     def add(self, job: Job, result: CaseResult) -> None:
@@ -94,7 +95,7 @@ class _Outcome:
         if isinstance(result.end, Failure):
             self._failed.add(replace(result.end, job=job))
             if not result.is_reported:
-                write_failed_report(job, None, result.end.error)
+                write_failed_report(self._plan, job, None, result.end.error)
         self._ended[job] = "failed" if isinstance(result.end, Failure) else result.end
         if self._on_case:
             self._on_case(len(self._ended), len(self._plan.jobs), job.case)
@@ -107,7 +108,7 @@ class _Outcome:
         return BatchOutcome(done, skipped, tuple(self._failed.failures))
 
 
-def _order(model: ModelChoice, plan: Plan, share: Share, probe: Path) -> Order:
+def _order(model: ModelChoice, plan: Plan, share: Share, probe: Path | None) -> Order:
     level = logging.getLogger("sautomed").getEffectiveLevel()
     return Order(replace(plan, jobs=()), model.path, model.weights, share, Path.cwd(), probe, level)
 
@@ -121,5 +122,7 @@ def _starter(order: Order) -> Callable[[], Any]:
     return lambda: worker.remote(shared)
 
 
-def _output_folder(plan: Plan) -> Path:
-    return plan.folder or plan.jobs[0].targets[0].parent
+def _probe(plan: Plan) -> AbstractContextManager[Path | None]:
+    """Return what keeps a probe in the folder of the outputs; of none if it is in a remote store."""
+    folder = plan.folder or plan.jobs[0].place_of(plan.jobs[0].targets[0]).parent
+    return probe_in(folder) if isinstance(folder, Path) else nullcontext()

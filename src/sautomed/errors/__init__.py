@@ -18,8 +18,10 @@ from sautomed.errors.base import (
     Terminated,
 )
 from sautomed.errors.data import (
+    AccessRefused,
     BadDatasetJson,
     BadGeometry,
+    BadList,
     BadPrompts,
     BadSplits,
     BadTable,
@@ -45,6 +47,7 @@ from sautomed.errors.data import (
     UnknownSpacing,
     UnmatchedNames,
     UnpairedFiles,
+    Unreachable,
     UnsafeArchive,
     UnsupportedVoxels,
 )
@@ -104,8 +107,10 @@ __all__ = [
     "EXIT_TERMINATED",
     "EXIT_USAGE",
     "STOP_SIGNALS",
+    "AccessRefused",
     "BadDatasetJson",
     "BadGeometry",
+    "BadList",
     "BadPrompts",
     "BadSplits",
     "BadTable",
@@ -163,6 +168,7 @@ __all__ = [
     "UnknownSpacing",
     "UnmatchedNames",
     "UnpairedFiles",
+    "Unreachable",
     "UnsafeArchive",
     "UnsafeWeights",
     "UnsupportedVoxels",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -61,6 +61,10 @@ class SautomedError(Exception):
         self.cure = _printable(cure)
         prefix = f"{_printable(self.where)}: " if self.where else ""
         super().__init__(f"{prefix}{self.fault} {self.cure}".rstrip())
+
+    def reworded(self, change: Callable[[str], str]) -> SautomedError:
+        """Return the same error with a change of its texts, such as another name for a temporary file."""
+        return _rebuild(type(self), change(self.fault), change(self.where), change(self.cure))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Pickle rebuilds an exception from positional arguments only; the keyword-only ones would be lost.

@@ -191,3 +191,21 @@ class DamagedLog(DataError):
     """A line of a session's log cannot be read or followed."""
 
     id = "SAM-E0328"
+
+
+class BadList(DataError):
+    """A list of scans cannot be read, lacks a column, or has a row that names no case, scan or output."""
+
+    id = "SAM-E0329"
+
+
+class AccessRefused(DataError):
+    """A remote store refuses to have a file read, or there are no credentials for it."""
+
+    id = "SAM-E0330"
+
+
+class Unreachable(DataError):
+    """A remote store cannot be reached, or does not answer as one."""
+
+    id = "SAM-E0331"

@@ -2,14 +2,13 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sautomed import errors
 from sautomed.inference.batch import SegmentOptions
-from sautomed.inference.batch.case_report import Provenance, is_report, organ_volumes, why_not_done
+from sautomed.inference.batch.case_report import organ_volumes
 from sautomed.inference.confidence.predictor import fit_predictor
 from sautomed.inference.confidence.review import CaseConfidence
 from sautomed.inference.model import Model
@@ -49,12 +48,6 @@ def test_a_statistic_that_failed_is_null_with_its_reason(monkeypatch):
     for organ in organ_volumes(label_map(some_labels())):
         assert (organ.present, organ.voxels, organ.volume_ml) == (None, None, None)
         assert "could not be counted" in organ.reason
-
-
-@pytest.fixture
-def reported(run, write, tmp_path):
-    run(write(tmp_path / "in" / "a.nii.gz"), tmp_path / "out", report=True, preview=True, formats=("nii.gz", "nii"))
-    return tmp_path / "out" / "a.json"
 
 
 def test_a_report_names_input_outputs_and_settings(reported, model, tmp_path):
@@ -132,52 +125,6 @@ def test_a_failed_case_says_so_with_the_cure(run, tmp_path):
     assert report["error"]["cure"]
     assert (report["review"], report["least_sure"], report["confidence"]) == ([], None, None)
     assert set(report) == set(json.loads(json.dumps(report)))
-
-
-def provenance_of(report):
-    read = json.loads(report.read_text())
-    return Provenance(
-        Path(read["input"]["path"]), read["input"]["sha256"], Path(read["model"]["path"]), read["model"]["sha256"],
-        read["settings"]["walk"], tuple(read["settings"]["formats"]), ReadOptions(**read["settings"]["read"]),
-        read["settings"]["prompts"],
-    )  # fmt: skip
-
-
-def test_a_case_is_done_if_everything_is_complete_and_of_the_same_provenance(reported):
-    outputs = [reported.with_name(name) for name in ("a.nii.gz", "a.nii", "a.prompts.json", "a.png")]
-    provenance = provenance_of(reported)
-    assert is_report(reported)
-    assert why_not_done(reported, provenance, outputs) is None
-    for changed, reason in (
-        (replace(provenance, input_sha256="0"), "scan has changed"),
-        (replace(provenance, model_sha256="0"), "another model"),
-        (replace(provenance, model_sha256=None), "another model"),
-        (replace(provenance, walk="end_to_end"), "other settings"),
-        (replace(provenance, reading=ReadOptions(frame=1)), "other settings"),
-        (replace(provenance, prompts_sha256="0"), "other settings"),
-    ):
-        assert reason in why_not_done(reported, changed, outputs)
-    assert "other settings" in why_not_done(reported, provenance, outputs[:-1])
-    outputs[0].write_bytes(outputs[0].read_bytes() + b"x")
-    assert "a.nii.gz has changed" in why_not_done(reported, provenance, outputs)
-    outputs[0].unlink()
-    assert "a.nii.gz is missing" in why_not_done(reported, provenance, outputs)
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema": 1}', '{"schema": "sautomed case 1"}', "\udcff"])
-def test_a_damaged_report_does_not_count(reported, text):
-    provenance = provenance_of(reported)
-    reported.write_bytes(text.encode("utf-8", "surrogateescape"))
-    assert why_not_done(reported, provenance, []) == "it was not finished"
-
-
-@pytest.mark.parametrize("part", ["input", "model", "outputs", "settings"])
-def test_a_report_with_wrong_parts_does_not_count(reported, part):
-    provenance = provenance_of(reported)
-    report = json.loads(reported.read_text())
-    for strange in (None, 7, "x", [3], {}):
-        reported.write_text(json.dumps(report | {part: strange}))
-        assert why_not_done(reported, provenance, [reported.with_name("a.nii.gz")]) is not None
 
 
 def test_options_are_plain_values():

@@ -7,6 +7,7 @@ import pytest
 from sautomed import errors
 from sautomed.inference.batch import SegmentOptions, plan_jobs
 from sautomed.inference.batch.case_report import SCHEMA
+from sautomed.inference.batch.json_files import read_objects
 from sautomed.inference.batch.summary import summarise
 from sautomed.scans.files import write_json
 
@@ -26,7 +27,7 @@ def test_failed_cases_come_first_then_those_to_review_least_sure_first(tmp_path)
         report(tmp_path, "failed", status="failed", review=[], least_sure=None),
         tmp_path / "missing.json",
     ]
-    found = summarise(paths)
+    found = summarise(read_objects(paths))
     assert [case.case for case in found] == ["failed", "worst", "middling", "unknown", "sure", "old"]
     assert found[1].calibrated is False
     assert found[-1].review == ()

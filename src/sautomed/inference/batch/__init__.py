@@ -1,17 +1,28 @@
 """The verb `segment`: scans in, label maps on the scans' own grids out.
 
-scans.py        find the scans at a path
-jobs.py         plan their outputs, and refuse to replace files
+places.py       where scans come from and results go to: paths, and URLs
+remote.py       list, fetch and send files of URLs, by fsspec
+json_files.py   JSON objects in files at any place
+scans.py        find the scans at a path; remote_scans.py below a URL; scan_list.py in a list
+shards.py       parts of a cohort, for processes that know nothing of each other
+jobs.py         the jobs of a run and their options
+planning.py     plan the outputs of each scan; refusals.py refuses to replace files
+staging.py      local places for the remote files of a job
 preflight.py    check every scan before the first one is segmented
 backoff.py      use fewer slices at a time, then the CPU, if memory runs out
-case_report.py  write CASE.json, and compare it when a run resumes
-summary.py      write summary.json: the cases by need of review
+case_report.py  CASE.json; done.py compares it when a run resumes
+failure_log.py  failures.json, and CASE.json of a case that failed
+summary.py      summary.json: the cases by need of review
+run_files.py    the files that all cases of a run share
 run.py          segment one scan after the other
-one_case.py     segment one scan by itself, for engines that spread cases over processes
+one_case.py     one scan by itself, for engines that spread cases over processes
+merge.py        one summary of all shards
 """
 
-from sautomed.inference.batch.jobs import Job, Plan, SegmentOptions, plan_jobs
-from sautomed.inference.batch.run import BatchOutcome, Failure, run_plan
+from sautomed.inference.batch.failure_log import Failure
+from sautomed.inference.batch.jobs import Job, Plan, SegmentOptions
+from sautomed.inference.batch.planning import plan_jobs, plan_list
+from sautomed.inference.batch.run import BatchOutcome, run_plan
 from sautomed.inference.batch.scans import Scan, find_scans
 
 __all__ = [
@@ -23,5 +34,6 @@ __all__ = [
     "SegmentOptions",
     "find_scans",
     "plan_jobs",
+    "plan_list",
     "run_plan",
 ]

@@ -8,9 +8,10 @@
   "least_sure": smallest predicted_dsc of the organs, or null (docs/confidence.md),
   "confidence": {"cases": that the predicted DSC was fitted on, "calibrated": false if they are too few to rely on};
                 null without a predicted DSC,
-  "input": {"path", "sha256" (of several files: of their sorted hashes), "format", "shape" and "spacing_mm" along the
-            file's axes, "affine" (4x4, index to RAS mm), "orientation" ("LAS": directions of the file's axes),
-            "plane" of the slices}; a failed case may have only the path,
+  "input": {"path" or URL, "sha256" (of several files: of their sorted hashes), "version" of a remote scan, which its
+            store changes with the content, else null, "format", "shape" and "spacing_mm" along the file's axes,
+            "affine" (4x4, index to RAS mm), "orientation" ("LAS": directions of the file's axes), "plane" of the
+            slices}; a failed case may have only the path,
   "warnings": [sentence],
   "model": {"path", "sha256" (of config.json, dataset.json and model.safetensors)},
   "settings": {"walk", "formats", "read": {"series", "frame", "channel", "resample", "assume_spacing"}, "prompts": the
@@ -33,8 +34,7 @@ failures.json: {"schema": "sautomed failures 1", "cases": of the run, "failures"
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ import numpy as np
 
 from sautomed.config.version import __version__
 from sautomed.errors import SautomedError
+from sautomed.inference.batch.json_files import read_object, write_object
+from sautomed.inference.batch.places import Place
 from sautomed.inference.confidence.review import CaseConfidence
 from sautomed.scans import Geometry, ReadOptions
 from sautomed.scans.files import write_json
@@ -51,7 +53,6 @@ from sautomed.scans.volume import LabelMap
 
 SCHEMA = "sautomed case 1"
 FAILURES_SCHEMA = "sautomed failures 1"
-UNFINISHED = "it was not finished"
 NOT_ASSESSED = CaseConfidence()
 
 
@@ -60,9 +61,12 @@ class Provenance:
     """Everything that decides a result: the same provenance gives the same labels.
 
     The path and the hash of the model are None if it is in no folder.
+
+    Args:
+        input_version: Of a remote scan: changes with its content, and is known without reading it.
     """
 
-    input_path: Path
+    input_path: Place
     input_sha256: str
     model_path: Path | None
     model_sha256: str | None
@@ -70,6 +74,7 @@ class Provenance:
     formats: tuple[str, ...]
     reading: ReadOptions
     prompts_sha256: str | None = None
+    input_version: str | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -161,13 +166,13 @@ def done_report(
         "memory": {"predicted_bytes": execution.predicted_bytes, "peak_bytes": execution.peak_bytes,
                    "cuda_peak_bytes": execution.cuda_peak_bytes},
         "organs": [{**asdict(organ), **_confidence_of(organ.name, confidence)} for organ in organs],
-        "outputs": [{"path": _relative(output, path), "bytes": output.stat().st_size, "sha256": sha256_of([output])}
+        "outputs": [{"path": relative_name(output, path), "bytes": output.stat().st_size, "sha256": sha256_of([output])}
                     for output in outputs],
         "error": None,
     }  # fmt: skip
 
 
-def failed_report(case: str, scan: Path, geometry: Geometry | None, error: SautomedError) -> dict[str, Any]:
+def failed_report(case: str, scan: Place, geometry: Geometry | None, error: SautomedError) -> dict[str, Any]:
     """Return the content of CASE.json for a case that failed."""
     return {
         **_head(case, "failed"),
@@ -195,15 +200,19 @@ def describe_error(error: SautomedError) -> dict[str, Any]:
     }
 
 
-def write_failures(path: Path, failures: Sequence[tuple[str, Path, SautomedError]], cases: int) -> None:
+def failure_row(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of failures.json for the CASE.json of a case that failed."""
+    return {"case": report.get("case"), "input": part_of(report, "input").get("path"), **part_of(report, "error")}
+
+
+def write_failures(place: Place, rows: Sequence[Mapping[str, Any]], cases: int) -> None:
     """Write failures.json atomically.
 
     Args:
-        failures: Case, scan and error of each.
+        rows: Of `failure_row`.
         cases: Number of cases in the run.
     """
-    rows = [{"case": case, "input": str(scan), **describe_error(error)} for case, scan, error in failures]
-    write_json(path, {"schema": FAILURES_SCHEMA, "cases": cases, "failures": rows})
+    write_object(place, {"schema": FAILURES_SCHEMA, "cases": cases, "failures": list(rows)})
 
 
 def note_corrected(path: Path, outputs: Sequence[Path]) -> None:
@@ -211,9 +220,9 @@ def note_corrected(path: Path, outputs: Sequence[Path]) -> None:
 
     Nothing is written if the file is none, or lists none of them.
     """
-    report = read_report(path)
-    replaced = {_relative(output, path): output for output in outputs}
-    rows = [row for row in _rows(report, "outputs") if row.get("path") in replaced]
+    report = read_object(path)
+    replaced = {relative_name(output, path): output for output in outputs}
+    rows = [row for row in output_rows(report) if row.get("path") in replaced]
     if report.get("schema") != SCHEMA or not rows:
         return
     for row in rows:
@@ -222,46 +231,20 @@ def note_corrected(path: Path, outputs: Sequence[Path]) -> None:
     write_json(path, {**report, "corrected": True})
 
 
-def is_report(path: Path) -> bool:
+def is_report(path: Place) -> bool:
     """Return whether a file is a complete CASE.json."""
-    return read_report(path).get("schema") == SCHEMA
+    return read_object(path).get("schema") == SCHEMA
 
 
 def reported_outputs(path: Path) -> set[str]:
     """Return the names of the files that a CASE.json lists; none if it is not there or not ours."""
-    report = read_report(path)
-    return {str(row.get("path")) for row in _rows(report, "outputs")} if report.get("schema") == SCHEMA else set()
+    report = read_object(path)
+    return {str(row.get("path")) for row in output_rows(report)} if report.get("schema") == SCHEMA else set()
 
 
-def is_failure_list(path: Path) -> bool:
+def is_failure_list(path: Place) -> bool:
     """Return whether a file is a complete failures.json."""
-    return read_report(path).get("schema") == FAILURES_SCHEMA
-
-
-def why_not_done(path: Path, provenance: Provenance, outputs: Sequence[Path]) -> str | None:
-    """Return why a case must be segmented again, or None if its report and outputs are complete and still valid.
-
-    Args:
-        path: CASE.json.
-        provenance: That of the result which this run would write.
-        outputs: The files that this run would write, without the report.
-    """
-    report = read_report(path)
-    if report.get("schema") != SCHEMA or report.get("status") != "done":
-        return UNFINISHED
-    listed = {row.get("path"): row.get("sha256") for row in _rows(report, "outputs")}
-    if _part(report, "input").get("sha256") != provenance.input_sha256:
-        return "its scan has changed"
-    if provenance.model_sha256 is None or _part(report, "model").get("sha256") != provenance.model_sha256:
-        return "it was made with another model"
-    if report.get("settings") != provenance.settings or set(listed) != {_relative(output, path) for output in outputs}:
-        return "it was made with other settings"
-    for output in outputs:
-        if not output.is_file():
-            return f"{output.name} is missing"
-        if sha256_of([output]) != listed[_relative(output, path)]:
-            return f"{output.name} has changed since it was written"
-    return None
+    return read_object(path).get("schema") == FAILURES_SCHEMA
 
 
 def _confidence_of(organ: str, confidence: CaseConfidence) -> dict[str, Any]:
@@ -281,7 +264,11 @@ def _head(case: str, status: str) -> dict[str, Any]:
 
 
 def _input_of(provenance: Provenance) -> dict[str, Any]:
-    return {"path": str(provenance.input_path), "sha256": provenance.input_sha256}
+    return {
+        "path": str(provenance.input_path),
+        "sha256": provenance.input_sha256,
+        "version": provenance.input_version,
+    }
 
 
 def _model_of(provenance: Provenance) -> dict[str, Any]:
@@ -302,24 +289,18 @@ def _geometry_of(geometry: Geometry, plane: str | None) -> dict[str, Any]:
     }
 
 
-def _relative(output: Path, report: Path) -> str:
+def relative_name(output: Path, report: Path) -> str:
+    """Return an output as CASE.json names it."""
     return output.relative_to(report.parent).as_posix()
 
 
-def read_report(path: Path) -> dict[str, Any]:
-    """Read a JSON object; an empty one if the file holds none, so that nothing in it counts."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
+def output_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the outputs that a report lists: path relative to it, bytes and sha256."""
+    rows = report.get("outputs")
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
-def _part(report: dict[str, Any], key: str) -> dict[str, Any]:
+def part_of(report: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return an object within a report; an empty one if it has none of this name."""
     part = report.get(key)
     return part if isinstance(part, dict) else {}
-
-
-def _rows(report: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    rows = report.get(key)
-    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []

@@ -6,11 +6,10 @@ from dataclasses import replace
 from typing import Literal
 
 from sautomed.inference import memory
+from sautomed.inference.batch.failure_log import CASE_FAULTS, Failure, write_failed_report
 from sautomed.inference.batch.jobs import Job, Plan
-from sautomed.inference.batch.preflight import prepare_job, require_space
-from sautomed.inference.batch.run import CASE_FAULTS, Failure, OnJobSlice, segment_job, write_failed_report
+from sautomed.inference.batch.run import OnJobSlice, carry_out
 from sautomed.inference.model import Model
-from sautomed.scans import Geometry
 
 CaseEnd = Literal["done", "skipped"]
 
@@ -34,15 +33,9 @@ class CaseRunner:
         """
         if not self.model.network.makes_prompts:
             job = replace(job, prompts=None)
-        geometry: Geometry | None = None
         try:
-            ready = prepare_job(self.model, self.plan, job, self._cost)
-            if ready is None:
-                return "skipped"
-            geometry = ready.geometry
-            require_space([ready])
-            segment_job(self.model, ready, self.plan, on_slice)
+            is_new = carry_out(self.model, self.plan, job, self._cost, on_slice)
         except CASE_FAULTS as error:
-            write_failed_report(job, geometry, error)
+            write_failed_report(self.plan, job, None, error)
             return Failure(job, error)
-        return "done"
+        return "done" if is_new else "skipped"

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sautomed.errors import NoDicomSource, UnsupportedVoxels, UnwritableTarget
-from sautomed.inference.batch.case_report import UNFINISHED, Provenance, why_not_done
+from sautomed.inference.batch.case_report import Provenance
+from sautomed.inference.batch.done import UNFINISHED, why_not_done
 from sautomed.inference.batch.jobs import Job, Plan, label_ending, writes_dicom
+from sautomed.inference.batch.json_files import remove_file
 from sautomed.inference.batch.scans import scan_files
 from sautomed.inference.memory import TrunkCost, choose_chunk, oriented_shape
 from sautomed.inference.model import Model
@@ -58,7 +60,7 @@ def prepare_job(model: Model, plan: Plan, job: Job, cost: TrunkCost) -> Prepared
     geometry = _read_geometry(model, plan, job)
     report = job.report
     if plan.options.resume and report is not None and report.exists():
-        provenance = _provenance(model, plan, job)
+        provenance = provenance_of(model, plan, job)
         if _is_done(job, report, provenance):
             return None
     if writes_dicom(job):
@@ -67,12 +69,12 @@ def prepare_job(model: Model, plan: Plan, job: Job, cost: TrunkCost) -> Prepared
     corrected = replay is not None and replay.document.has_edits
     chunk, need = choose_chunk(geometry, model, cost, plan.options.max_ram_gb, corrected)
     if chunk < largest:
-        log.warning("%s: %d slices at a time instead of %d, to save memory.", job.scan, chunk, largest)
+        log.warning("%s: %d slices at a time instead of %d, to save memory.", job.source, chunk, largest)
     needed = report is not None or job.prompts is not None or replay is not None
     if provenance is None and needed:  # hashes the scan, so only now: a header can promise terabytes
-        provenance = _provenance(model, plan, job)
+        provenance = provenance_of(model, plan, job)
     if replay is not None and provenance is not None:
-        replay.require_same_scan(job.scan, provenance.input_sha256, plan.options.reading)
+        replay.require_same_scan(job.scan, provenance.input_sha256, plan.reading_of(job))
         replay.require_same_model(model_identity(model), model.folder)
         replay.require_fits(oriented_shape(geometry, model), model.labels)
     return PreparedJob(job, geometry, provenance, chunk, need.peak)
@@ -98,7 +100,7 @@ def _require_referable(geometry: Geometry, job: Job) -> None:
 def _read_geometry(model: Model, plan: Plan, job: Job) -> Geometry:
     """Read the scan's header; if it has the wrong channels, the message names what the model expects."""
     try:
-        return read_geometry(job.scan, plan.options.reading)
+        return read_geometry(job.scan, plan.reading_of(job))
     except UnsupportedVoxels as fault:
         expected = f"The model expects one channel per voxel, {model.bundle.channel}."
         raise UnsupportedVoxels(f"{fault.fault} {expected}", where=fault.where, cure=fault.cure) from fault
@@ -111,21 +113,16 @@ def remove_leftovers(plan: Plan) -> None:
         UnwritableTarget: The list cannot be removed.
     """
     remove_temporary_files(plan)
-    if plan.failures is None:
-        return
-    try:
-        plan.failures.unlink(missing_ok=True)
-    except OSError as error:
-        raise UnwritableTarget(
-            f"cannot be removed: {error.strerror}.", where=plan.failures, cure="Choose another place with -o."
-        ) from error
+    if plan.failures is not None:
+        remove_file(plan.failures)
 
 
 def remove_temporary_files(plan: Plan) -> None:
     """Remove temporary files of killed processes."""
     by_folder: dict[Path, set[str]] = {}
-    for path in (*plan.shared, *(path for job in plan.jobs for path in job.outputs)):
-        by_folder.setdefault(path.parent, set()).add(path.name)
+    for path in (*plan.shared, *(job.place_of(path) for job in plan.jobs for path in job.outputs)):
+        if isinstance(path, Path):  # stores take whole files alone
+            by_folder.setdefault(path.parent, set()).add(path.name)
     for folder, names in by_folder.items():
         sweep_leftovers(folder, names)
 
@@ -160,27 +157,41 @@ def _size_of_outputs(prepared: PreparedJob) -> float:
 
 def _is_done(job: Job, report: Path, provenance: Provenance) -> bool:
     reason = why_not_done(report, provenance, job.results)
-    if reason not in (None, UNFINISHED):
-        log.warning("%s is segmented again: %s.", job.case, reason)
+    say_why_again(job, reason)
     return reason is None
 
 
-def _provenance(model: Model, plan: Plan, job: Job) -> Provenance:
+def say_why_again(job: Job, reason: str | None) -> None:
+    """Log why a case that was done before is segmented again; nothing if it is not, or was not finished."""
+    if reason not in (None, UNFINISHED):
+        log.warning("%s is segmented again: %s.", job.case, reason)
+
+
+def provenance_of(model: Model, plan: Plan, job: Job, input_sha256: str | None = None) -> Provenance:
+    """Return what decides the result of a job.
+
+    Args:
+        input_sha256: Of the scan; None: it is read.
+    Raises:
+        MissingFile: A file of the scan cannot be read.
+    """
+    source = job.source
     return Provenance(
-        input_path=job.scan.absolute(),
-        input_sha256=sha256_of(scan_files(job.scan, _output_places(plan, job))),
+        input_path=source.absolute() if isinstance(source, Path) else source,
+        input_sha256=input_sha256 or sha256_of(scan_files(job.scan, _output_places(plan, job))),
         model_path=None if model.folder is None else model.folder.absolute(),
         model_sha256=model.sha256,
         walk=model.settings.segment.walk,
         formats=tuple((label_ending(target) or "").removeprefix(".") for target in job.targets),
-        reading=plan.options.reading,
+        reading=plan.reading_of(job),
         prompts_sha256=None if plan.options.replay is None else sha256_of([plan.options.replay.path]),
+        input_version=None if job.remote is None else job.remote.version,
     )
 
 
 def _output_places(plan: Plan, job: Job) -> frozenset[Path]:
     """Return the outputs, which are no part of a DICOM scan even if they are in its folder."""
-    results = {resolved_path(path) for path in (*job.outputs, *plan.shared)}
-    if plan.folder is not None and resolved_path(plan.folder) != resolved_path(job.scan):
+    results = {resolved_path(path) for path in (*job.outputs, *plan.shared) if isinstance(path, Path)}
+    if isinstance(plan.folder, Path) and resolved_path(plan.folder) != resolved_path(job.scan):
         results.add(resolved_path(plan.folder))
     return frozenset(results)

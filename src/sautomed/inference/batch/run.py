@@ -6,20 +6,13 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from sautomed.errors import (
-    DataError,
-    MemoryShortage,
-    NoDicomSource,
-    OutputMismatch,
-    SautomedError,
-    UnwritableTarget,
-)
+from sautomed.errors import TargetExists
 from sautomed.inference import memory
 from sautomed.inference.batch.backoff import (
     SegmentedVolume,
@@ -28,10 +21,23 @@ from sautomed.inference.batch.backoff import (
     segment_with_backoff,
     slices_of_model,
 )
-from sautomed.inference.batch.case_report import NOT_ASSESSED, Execution, done_report, failed_report, write_failures
+from sautomed.inference.batch.case_report import NOT_ASSESSED, SCHEMA, Execution, done_report
+from sautomed.inference.batch.done import known_sha256, why_not_done, why_remote_not_done
+from sautomed.inference.batch.failure_log import Failure, FailureLog
 from sautomed.inference.batch.jobs import Job, Plan
-from sautomed.inference.batch.preflight import PreparedJob, prepare_job, remove_leftovers, require_space
-from sautomed.inference.batch.summary import CaseSummary, summarise, write_case_summaries
+from sautomed.inference.batch.json_files import is_file_at, read_object
+from sautomed.inference.batch.places import Url
+from sautomed.inference.batch.preflight import (
+    PreparedJob,
+    prepare_job,
+    provenance_of,
+    remove_leftovers,
+    require_space,
+    say_why_again,
+)
+from sautomed.inference.batch.run_files import announce_shard, write_label_file, write_summary
+from sautomed.inference.batch.staging import Stage, staged
+from sautomed.inference.batch.summary import CaseSummary
 from sautomed.inference.confidence.review import CaseConfidence, case_confidence
 from sautomed.inference.device import is_memory_shortage
 from sautomed.inference.model import Model, with_chunk
@@ -39,24 +45,12 @@ from sautomed.inference.preview import draw_preview
 from sautomed.inference.prompts.collect import prompts_document, scan_identity
 from sautomed.inference.prompts.document import PromptsDocument
 from sautomed.inference.prompts.file import write_prompts
-from sautomed.scans import Geometry
 from sautomed.scans.files import write_json
 from sautomed.scans.volume import LabelMap, Volume
-from sautomed.scans.write import write_itksnap_labels
 
 log = logging.getLogger(__name__)
 
 OnJobSlice = Callable[[Job, int, int], None]  # job, slices done, slices in total
-# Errors of one case that do not concern the others: bad data, too large, or outputs that cannot be written.
-CASE_FAULTS = (DataError, MemoryShortage, UnwritableTarget, NoDicomSource, OutputMismatch)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A case that could not be segmented, and why."""
-
-    job: Job
-    error: SautomedError
 
 
 @dataclass(frozen=True)
@@ -79,7 +73,7 @@ def run_plan(
     """Segment scan after scan; one that fails is listed in failures.json, and the others are still segmented.
 
     Before the first scan is segmented, every header is read, memory and space are predicted and, if the plan resumes,
-    the hashes of existing outputs are compared.
+    the hashes of existing outputs are compared; of remote jobs, that is done when their turn comes.
 
     Args:
         on_slice: Called after each slice; a skipped job reports 1 of 1.
@@ -91,40 +85,99 @@ def run_plan(
     if not model.network.makes_prompts:
         plan = plan.without_prompts()
     remove_leftovers(plan)
-    failed, prepared, skipped, done = FailureLog(plan), [], [], []
+    announce_shard(plan)
+    failed, prepared, done, skipped = FailureLog(plan), [], [], []
+
+    def skip(job: Job) -> None:
+        skipped.append(job)
+        if on_slice:
+            on_slice(job, 1, 1)
+
     cost = memory.trunk_cost(model.network, int(model.settings.data.image_size))
-    for job in plan.jobs:
+    remote = [job for job in plan.jobs if job.remote is not None]
+    for job in (job for job in plan.jobs if job.remote is None):
         with failed.recording(job):
             ready = prepare_job(model, plan, job, cost)
-            if ready is not None:
-                prepared.append(ready)
-                continue
-            skipped.append(job)
-            if on_slice:
-                on_slice(job, 1, 1)
+            skip(job) if ready is None else prepared.append(ready)
     require_space(prepared)
-    if prepared and plan.label_file is not None:
-        write_itksnap_labels(model.labels, plan.label_file)
+    if prepared or remote:
+        write_label_file(plan, model.labels)
     try:
         for ready in prepared:
             with failed.recording(ready.job, ready.geometry):
                 segment_job(model, ready, plan, on_slice, slices_of)
                 done.append(ready.job)
+        for job in remote:
+            with failed.recording(job):
+                is_new = carry_out(model, plan, job, cost, on_slice, slices_of)
+                done.append(job) if is_new else skip(job)
     finally:  # a run that is stopped has a summary, too
         summary = write_summary(plan)
     return BatchOutcome(tuple(done), tuple(skipped), tuple(failed.failures), summary)
 
 
-def write_summary(plan: Plan) -> tuple[CaseSummary, ...]:
-    """Write summary.json of all cases that have a report, those of earlier runs included, and return what it says."""
-    if plan.summary is None:
-        return ()
-    summary = summarise(job.report for job in plan.jobs if job.report is not None)
-    try:
-        write_case_summaries(plan.summary, summary)
-    except UnwritableTarget as error:  # a full disk; each case has its own report
-        log.warning("%s", error)
-    return summary
+def carry_out(
+    model: Model,
+    plan: Plan,
+    job: Job,
+    cost: memory.TrunkCost,
+    on_slice: OnJobSlice | None = None,
+    slices_of: SlicesOf = slices_of_model,
+) -> bool:
+    """Do all of one job, wherever its files are; return whether it was segmented, False if it was done before.
+
+    Raises:
+        DataError: The scan cannot be used; likewise any other of `CASE_FAULTS`.
+        TargetExists: A file with the name of its CASE.json is not ours.
+        PackageMissing: A package for its URL is not installed.
+    """
+    if job.remote is None:
+        return _segment_unless_done(model, plan, job, cost, on_slice, slices_of)
+    with staged(job, job.remote) as stage:
+        if plan.options.resume and _is_staged_job_done(model, plan, job, stage):
+            return False
+        stage.fetch()
+        again = replace(plan, options=replace(plan.options, resume=False))
+        _segment_unless_done(model, again, stage.job, cost, on_slice, slices_of)
+        stage.send()
+    return True
+
+
+def _segment_unless_done(
+    model: Model, plan: Plan, job: Job, cost: memory.TrunkCost, on_slice: OnJobSlice | None, slices_of: SlicesOf
+) -> bool:
+    ready = prepare_job(model, plan, job, cost)
+    if ready is None:
+        return False
+    require_space([ready])
+    segment_job(model, ready, plan, on_slice, slices_of)
+    return True
+
+
+def _is_staged_job_done(model: Model, plan: Plan, job: Job, stage: Stage) -> bool:
+    """Return whether a remote job was done before; its scan is only read if its store does not know its version."""
+    if job.report is None or stage.job.report is None or stage.job.remote is None:
+        return False
+    place = job.place_of(job.report)
+    report = read_object(place)
+    if report.get("schema") != SCHEMA and not plan.options.overwrite and is_file_at(place):
+        raise TargetExists(
+            "exists already and was not written by a segmentation.",
+            where=str(place),
+            cure="Use --overwrite to replace it, or another -o.",
+        )
+    if report.get("status") != "done":
+        return False
+    sha256 = known_sha256(report, stage.job.remote.version)
+    if sha256 is None:
+        stage.fetch()
+    provenance = provenance_of(model, plan, stage.job, sha256)
+    if isinstance(place, Url):
+        reason = why_remote_not_done(report, provenance, stage.sizes())
+    else:
+        reason = why_not_done(place, provenance, job.results)
+    say_why_again(job, reason)
+    return reason is None
 
 
 def segment_job(
@@ -142,7 +195,7 @@ def segment_job(
     job, clock = prepared.job, _Clock()
     memory.reset_peak()
     with _naming_scan_on_shortage(job.scan):
-        volume = model.read(job.scan, plan.options.reading)
+        volume = model.read(job.scan, plan.reading_of(job))
         clock.lap("read")
         progress = None if on_slice is None else partial(on_slice, job)
         segmented = segment_with_backoff(with_chunk(model, prepared.chunk), volume, progress, slices_of)
@@ -179,7 +232,7 @@ def _prompts(
     """Return the document of the prompts; None of a system that has none."""
     if not segmented.prompts or prepared.provenance is None:
         return None
-    scan = scan_identity(volume, prepared.provenance.input_sha256, plan.options.reading)
+    scan = scan_identity(volume, prepared.provenance.input_sha256, plan.reading_of(prepared.job))
     document = prompts_document(scan, model, segmented.chunk, segmented.prompts)
     if plan.options.replay is None:
         return document
@@ -199,50 +252,10 @@ class _Clock:
         self.seconds[stage], self.started = round(now - self.started, 3), now
 
 
-class FailureLog:
-    """The cases that failed, written to disk at once, so that a killed run has reported them."""
-
-    def __init__(self, plan: Plan):
-        self.plan = plan
-        self.failures: list[Failure] = []
-
-    @contextmanager
-    def recording(self, job: Job, geometry: Geometry | None = None) -> Iterator[None]:
-        """Add a fault of the case that the block raises, and write its CASE.json."""
-        try:
-            yield
-        except CASE_FAULTS as error:
-            self.add(Failure(job, error))
-            write_failed_report(job, geometry, error)
-
-    def add(self, failure: Failure) -> None:
-        """Add a failure to failures.json; on a full disk that cannot be, but the error is still printed at the end."""
-        self.failures.append(failure)
-        if self.plan.failures is None:
-            return
-        rows = [(failed.job.case, failed.job.scan, failed.error) for failed in self.failures]
-        with _warning_of_full_disk(failure.job):
-            write_failures(self.plan.failures, rows, len(self.plan.jobs))
-
-
-def write_failed_report(job: Job, geometry: Geometry | None, error: SautomedError) -> None:
-    """Write the CASE.json of a case that failed, if it has one and the disk has room."""
-    if job.report is not None:
-        with _warning_of_full_disk(job):
-            write_json(job.report, failed_report(job.case, job.scan, geometry, error))
-
-
-@contextmanager
-def _warning_of_full_disk(job: Job) -> Iterator[None]:
-    try:
-        yield
-    except UnwritableTarget as error:
-        log.warning("The failure of %s could not be written: %s", job.case, error)
-
-
 def _execution(
     prepared: PreparedJob, volume: Volume, segmented: SegmentedVolume, seconds: dict[str, float]
 ) -> Execution:
+    job = prepared.job
     return Execution(
         device=segmented.device.type,
         chunk=segmented.chunk,
@@ -250,7 +263,7 @@ def _execution(
         predicted_bytes=prepared.predicted_bytes,
         peak_bytes=memory.peak_bytes(),
         cuda_peak_bytes=torch.cuda.max_memory_allocated() if segmented.device.type == "cuda" else None,
-        warnings=(*volume.warnings, *segmented.notes),
+        warnings=tuple(note.replace(str(job.scan), str(job.source)) for note in (*volume.warnings, *segmented.notes)),
     )
 
 

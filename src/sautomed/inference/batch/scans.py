@@ -24,10 +24,10 @@ from sautomed.scans.paths import is_broken_link, refuse_missing
 
 log = logging.getLogger(__name__)
 
-_START_BYTES = 132  # a DICOM file has its signature after a preamble of 128 bytes
+START_BYTES = 132  # a DICOM file has its signature after a preamble of 128 bytes
 _ZIP = b"PK\x03\x04"
-_LABEL_FOLDERS = ("labels", "segmentations")  # labelsTr of nnU-Net and the Decathlon; those of TotalSegmentator
-_INDEX = "DICOMDIR"  # a DICOM file too, but a list of names
+LABEL_FOLDERS = ("labels", "segmentations")  # labelsTr of nnU-Net and the Decathlon; those of TotalSegmentator
+INDEX = "DICOMDIR"  # a DICOM file too, but a list of names
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def find_scans(source: Path, output: Path | None = None) -> Scans:
         return Scans((Scan(name_of(source), source),), several=False)
     folders = sorted({source / path.relative_to(source).parts[0] for path in dicom})
     scans = [*_scans_of(files), *_scans_of(folders)]
-    scans += _scans_by_folder(below, source, {scan.case for scan in scans})
+    scans += scans_by_folder(below, source, {scan.case for scan in scans})
     if not scans:
         raise NoCases(
             f"holds no scan. Looked for were {', '.join(kind.name for kind in FORMATS.values())} files, recognised by "
@@ -93,8 +93,11 @@ def find_scans(source: Path, output: Path | None = None) -> Scans:
 def name_of(path: Path) -> str:
     """Return the case of a scan: a file's name without ending and nnU-Net's channel number, or a folder's name."""
     path = path if path.name not in ("", "..") else path.resolve()
-    if path.is_dir():
-        return path.name
+    return path.name if path.is_dir() else case_of_file(path)
+
+
+def case_of_file(path: Path) -> str:
+    """Return the case of a scan that is a file, by its name alone."""
     name = case_name(path)
     for ending in (".zip", ".dcm", ".gz"):
         name = name.removesuffix(ending)
@@ -117,27 +120,31 @@ def scan_files(scan: Path, outputs: frozenset[Path] = frozenset()) -> list[Path]
         outputs: Files and folders in a DICOM folder that are results and no part of the scan.
     """
     if scan.is_dir():
-        return [path for path in _files_below(scan, outputs) if path.name != _INDEX and path.is_file()]
+        return [path for path in _files_below(scan, outputs) if path.name != INDEX and path.is_file()]
     return [scan, *_voxel_files(scan)]
 
 
 def _voxel_files(header: Path) -> list[Path]:
-    """Return the file of voxels that the text header of a MetaImage or NRRD names, if it exists."""
+    named = voxel_file(header)
+    return [named] if named is not None and named.is_file() else []
+
+
+def voxel_file(header: Path) -> Path | None:
+    """Return the file of voxels that the text header of a MetaImage or NRRD names, whether it exists or not."""
     if not header.name.lower().endswith((".mhd", ".nhdr")):
-        return []
+        return None
     for line in header.read_bytes()[:65536].decode("latin-1").splitlines():
         key, _, value = line.replace(":", "=", 1).partition("=")
         if key.strip().lower() in ("elementdatafile", "data file", "datafile"):
-            named = header.parent / value.strip()
-            return [named] if named.is_file() else []
-    return []
+            return header.parent / value.strip()
+    return None
 
 
 def _scans_of(paths: list[Path]) -> list[Scan]:
     return [Scan(name_of(path), path) for path in paths]
 
 
-def _scans_by_folder(paths: list[Path], source: Path, taken: Container[str]) -> list[Scan]:
+def scans_by_folder(paths: list[Path], source: Path, taken: Container[str]) -> list[Scan]:
     """Name scans below `source` by folder: p1 for p1/ct.nii.gz if no other scan is p1, else p1_ct.
 
     Args:
@@ -185,7 +192,7 @@ def _search_below(folder: Path, excluded: frozenset[Path]) -> tuple[list[Path], 
     scans: list[Path] = []
     label_maps: list[Path] = []
     for path in _files_below(folder, excluded):
-        if path.name == _INDEX:
+        if path.name == INDEX:
             continue
         if _is_dicom_file(path):
             dicom.append(path)
@@ -203,7 +210,7 @@ def _search_below(folder: Path, excluded: frozenset[Path]) -> tuple[list[Path], 
 
 def _is_label_map(path: Path) -> bool:
     """Return whether a file is a result of this package, or marked as a label map by its folder, name or header."""
-    if path.parent.name.lower().startswith(_LABEL_FOLDERS):
+    if path.parent.name.lower().startswith(LABEL_FOLDERS):
         return True
     report = path.with_name(f"{without_ending(path.name)}.json")
     if path.name.lower().endswith(".seg.nrrd") or path.name in reported_outputs(report):
@@ -228,7 +235,7 @@ def _start_of(path: Path) -> bytes:
     """Return the first bytes of a file; none if it cannot be read, which reading the scan reports."""
     try:
         with path.open("rb") as stream:
-            return stream.read(_START_BYTES)
+            return stream.read(START_BYTES)
     except OSError:
         return b""
 

@@ -2,17 +2,20 @@
 
 {"schema": "sautomed summary 1", "cases": [{"case", "status", "least_sure", "review", "calibrated"}]}, each as in its
 CASE.json: failed cases first, then those with something to review, then the others; among them the least sure first.
+
+That of a shard also has "planned": {case: path of its CASE.json from there}, from the start of its run, so that `merge`
+knows which cases are missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from sautomed.inference.batch.case_report import SCHEMA, read_report
-from sautomed.scans.files import write_json
+from sautomed.inference.batch.case_report import SCHEMA
+from sautomed.inference.batch.json_files import read_object, write_object
+from sautomed.inference.batch.places import Place
 
 SUMMARY_SCHEMA = "sautomed summary 1"
 
@@ -40,23 +43,30 @@ class CaseSummary:
         return self.status == "done", not self.review, unknown, self.least_sure or 0.0, self.case
 
 
-def summarise(reports: Iterable[Path]) -> tuple[CaseSummary, ...]:
-    """Return the cases of those CASE.json that exist, sorted by need of review."""
-    found = [_summary(report) for path in reports if (report := read_report(path)).get("schema") == SCHEMA]
+def summarise(reports: Iterable[Mapping[str, Any]]) -> tuple[CaseSummary, ...]:
+    """Return the cases of those objects that are the content of a CASE.json, sorted by need of review."""
+    found = [_summary(report) for report in reports if report.get("schema") == SCHEMA]
     return tuple(sorted(found, key=lambda case: case._need))
 
 
-def write_case_summaries(path: Path, cases: tuple[CaseSummary, ...]) -> None:
-    """Write summary.json atomically."""
-    write_json(path, {"schema": SUMMARY_SCHEMA, "cases": [asdict(case) for case in cases]})
+def write_case_summaries(
+    place: Place, cases: tuple[CaseSummary, ...], planned: Mapping[str, str] | None = None
+) -> None:
+    """Write summary.json atomically.
+
+    Args:
+        planned: Of a shard: its cases, each with the path of its CASE.json from there.
+    """
+    content = {"schema": SUMMARY_SCHEMA, "cases": [asdict(case) for case in cases]}
+    write_object(place, content if planned is None else {**content, "planned": dict(planned)})
 
 
-def is_case_summary(path: Path) -> bool:
+def is_case_summary(place: Place) -> bool:
     """Return whether a file is a complete summary.json of a run of `segment`."""
-    return read_report(path).get("schema") == SUMMARY_SCHEMA
+    return read_object(place).get("schema") == SUMMARY_SCHEMA
 
 
-def _summary(report: dict[str, Any]) -> CaseSummary:
+def _summary(report: Mapping[str, Any]) -> CaseSummary:
     """Return what a report says; older ones lack some of it."""
     least_sure, review, confidence = (report.get(key) for key in ("least_sure", "review", "confidence"))
     calibrated = confidence.get("calibrated") if isinstance(confidence, dict) else None

@@ -5,11 +5,13 @@ import os
 import pytest
 
 from sautomed import errors
-from sautomed.inference.batch import Job, SegmentOptions, plan_jobs
+from sautomed.inference.batch import Job, SegmentOptions, plan_jobs, plan_list
 from sautomed.inference.batch.case_report import FAILURES_SCHEMA, SCHEMA
+from sautomed.inference.batch.shards import Shard
+from sautomed.scans import ReadOptions
 from sautomed.scans.files import write_json
 
-WITHOUT_PREVIEW = SegmentOptions(preview=False)
+DEFAULTS, WITHOUT_PREVIEW = SegmentOptions(), SegmentOptions(preview=False)
 
 
 @pytest.fixture
@@ -152,3 +154,88 @@ def test_a_place_that_refuses_writing_is_found_before_the_work(scans, tmp_path, 
     with pytest.raises(errors.UnwritableTarget, match=r"Read-only file system.*-o"):
         plan_jobs(scans, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["scans"]
+
+
+# --- lists and shards ---
+
+
+def test_a_list_names_scans_outputs_and_series(write_list, tmp_path):
+    rows = ("case", "path", "series", "output"), ("p2", "x/2.nii", "3", "site/p2"), ("p1", "x/1.nii", "", "")
+    plan = plan_list(write_list(*rows), tmp_path / "out", WITHOUT_PREVIEW)
+    out = tmp_path / "out"
+    assert [(job.case, job.scan, job.targets[0], job.report) for job in plan.jobs] == [
+        ("p2", tmp_path / "x" / "2.nii", out / "site" / "p2.nii.gz", out / "site" / "p2.json"),
+        ("p1", tmp_path / "x" / "1.nii", out / "p1.nii.gz", out / "p1.json"),
+    ]
+    assert [plan.reading_of(job).series for job in plan.jobs] == ["3", None]
+    assert (plan.several, plan.summary) == (True, out / "summary.json")
+
+
+def test_the_series_of_the_command_is_that_of_rows_without_one(write_list, tmp_path):
+    scan_list = write_list(("case", "path", "series"), ("a", "a", "3"), ("b", "b", ""))
+    plan = plan_list(scan_list, tmp_path / "out", SegmentOptions(reading=ReadOptions(series="T1", frame=2)))
+    assert [plan.reading_of(job) for job in plan.jobs] == [ReadOptions("3", 2), ReadOptions("T1", 2)]
+
+
+def test_a_list_of_one_scan_needs_a_folder_too(write_list, tmp_path):
+    with pytest.raises(errors.UsageError, match="list of scans needs a folder"):
+        plan_list(write_list(("case", "path"), ("a", "a.nii")), tmp_path / "out.nii.gz")
+
+
+@pytest.mark.parametrize("name", ["summary", "failures", "summary.shard-2-of-4", "failures.shard-1-of-1"])
+def test_no_case_has_the_name_of_a_file_of_the_run_or_of_a_shard(write_list, tmp_path, name):
+    with pytest.raises(errors.UnpairedFiles, match=r"of the whole run.*give its row another output"):
+        plan_list(write_list(("case", "path"), (name, "a.nii")), tmp_path / "out")
+    elsewhere = write_list(("case", "path", "output"), (name, "a.nii", f"site/{name}"))
+    assert plan_list(elsewhere, tmp_path / "out").jobs[0].case == name
+
+
+def test_shards_part_the_cases_by_name_whatever_the_order_of_the_list(write_list, tmp_path):
+    names = ["p3", "p1", "p5", "p2", "p4"]
+    lists = [write_list(("case", "path"), *((n, f"{n}.nii") for n in order)) for order in (names, names[::-1])]
+    for scan_list in lists:
+        parts = [plan_list(scan_list, tmp_path / "out", DEFAULTS, Shard(number, 2)) for number in (1, 2)]
+        assert [[job.case for job in part.jobs] for part in parts] == [["p1", "p3", "p5"], ["p2", "p4"]]
+
+
+def test_shards_share_no_file(scans, tmp_path):
+    first, second = (plan_jobs(scans, tmp_path / "out", DEFAULTS, Shard(number, 2)) for number in (1, 2))
+    assert first.summary == tmp_path / "out" / "summary.shard-1-of-2.json"
+    files = [[*plan.shared, *(path for job in plan.jobs for path in job.outputs)] for plan in (first, second)]
+    assert not set(files[0]) & set(files[1])
+    assert (first.label_file, second.label_file) == (tmp_path / "out" / "itksnap_labels.txt", None)
+
+
+def test_outputs_that_clash_are_found_in_different_shards_too(scans, write, tmp_path):
+    write(scans / "a_0000.nii.gz")
+    with pytest.raises(errors.UnpairedFiles):
+        plan_jobs(scans, tmp_path / "out", DEFAULTS, Shard(1, 3))
+
+
+def test_what_exists_of_another_shard_does_not_matter(scans, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "b.nii.gz").write_bytes(b"")
+    assert plan_jobs(scans, tmp_path / "out", DEFAULTS, Shard(1, 2)).jobs
+    with pytest.raises(errors.TargetExists):
+        plan_jobs(scans, tmp_path / "out", DEFAULTS, Shard(2, 2))
+
+
+def test_there_may_be_more_shards_than_cases(scans, tmp_path):
+    assert plan_jobs(scans, tmp_path / "out", DEFAULTS, Shard(3, 3)).jobs == ()
+
+
+def test_a_shard_of_one_scan_is_refused(scans, tmp_path):
+    with pytest.raises(errors.UsageError, match=r"this is one scan.*Leave out --shard"):
+        plan_jobs(scans / "a.nii", tmp_path / "out", DEFAULTS, Shard(1, 2))
+
+
+def test_a_task_of_a_slurm_array_takes_its_shard_and_says_so(scans, tmp_path, monkeypatch, caplog):
+    for name, value in {"ID": "8", "COUNT": "2", "MIN": "7", "MAX": "8", "STEP": "1"}.items():
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
+    plan = plan_jobs(scans, tmp_path / "out")
+    assert ([job.case for job in plan.jobs], plan.shard) == (["b"], Shard(2, 2))
+    assert "shard 2/2: 1 of 2 scans. --shard 1/1 takes all." in caplog.text
+    caplog.clear()
+    assert len(plan_jobs(scans, tmp_path / "out", DEFAULTS, Shard(1, 1)).jobs) == 2
+    single = plan_jobs(scans / "a.nii", tmp_path / "out")  # of a loop of the user's own
+    assert (len(single.jobs), single.shard, caplog.text) == (1, None, "")

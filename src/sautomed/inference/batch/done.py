@@ -1,0 +1,79 @@
+"""When a case counts as done, so that a run that resumes skips it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sautomed.inference.batch.case_report import SCHEMA, Provenance, output_rows, part_of, relative_name
+from sautomed.inference.batch.json_files import read_object
+from sautomed.scans.paths import sha256_of
+
+UNFINISHED = "it was not finished"
+
+
+def why_not_done(path: Path, provenance: Provenance, outputs: Sequence[Path]) -> str | None:
+    """Return why a case must be segmented again, or None if its report and outputs are complete and still valid.
+
+    Args:
+        path: CASE.json.
+        provenance: That of the result which this run would write.
+        outputs: The files that this run would write, without the report.
+    """
+    report = read_object(path)
+    outdated = _why_outdated(report, provenance, [relative_name(output, path) for output in outputs])
+    if outdated is not None:
+        return outdated
+    hashes = {row.get("path"): row.get("sha256") for row in output_rows(report)}
+    for output in outputs:
+        if not output.is_file():
+            return f"{output.name} is missing"
+        if sha256_of([output]) != hashes[relative_name(output, path)]:
+            return f"{output.name} has changed since it was written"
+    return None
+
+
+def why_remote_not_done(
+    report: Mapping[str, Any], provenance: Provenance, sizes: Mapping[str, int | None]
+) -> str | None:
+    """Return the same of a case whose outputs are in a remote store, where they are not read: their sizes must do.
+
+    Args:
+        report: The content of CASE.json.
+        sizes: The files that this run would write, as the report names them, and the bytes of those that are there.
+    """
+    outdated = _why_outdated(report, provenance, list(sizes))
+    if outdated is not None:
+        return outdated
+    for row in output_rows(report):
+        name = str(row.get("path"))
+        if sizes[name] is None:
+            return f"{name} is missing"
+        if sizes[name] != row.get("bytes"):
+            return f"{name} has changed since it was written"
+    return None
+
+
+def _why_outdated(report: Mapping[str, Any], provenance: Provenance, outputs: Sequence[str]) -> str | None:
+    """Return why a CASE.json is not that of a finished case of this provenance, whatever became of its outputs.
+
+    Args:
+        outputs: The files that this run would write, as the report names them.
+    """
+    if report.get("schema") != SCHEMA or report.get("status") != "done":
+        return UNFINISHED
+    if part_of(report, "input").get("sha256") != provenance.input_sha256:
+        return "its scan has changed"
+    if provenance.model_sha256 is None or part_of(report, "model").get("sha256") != provenance.model_sha256:
+        return "it was made with another model"
+    names = {str(row.get("path")) for row in output_rows(report)}
+    if report.get("settings") != provenance.settings or names != set(outputs):
+        return "it was made with other settings"
+    return None
+
+
+def known_sha256(report: Mapping[str, Any], version: str | None) -> str | None:
+    """Return the hash of the remote scan that a report is about, without reading it; None if it is another version."""
+    known = part_of(report, "input")
+    return str(known.get("sha256")) if version is not None and known.get("version") == version else None

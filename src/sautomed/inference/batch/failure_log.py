@@ -1,0 +1,83 @@
+"""The cases of a run that failed: in memory, in failures.json and in each CASE.json."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sautomed.errors import (
+    AccessRefused,
+    DataError,
+    MemoryShortage,
+    NoDicomSource,
+    OutputMismatch,
+    SautomedError,
+    Unreachable,
+    UnwritableTarget,
+)
+from sautomed.inference.batch.case_report import failed_report, failure_row, write_failures
+from sautomed.inference.batch.jobs import Job, Plan
+from sautomed.inference.batch.json_files import write_object
+from sautomed.scans import Geometry
+
+log = logging.getLogger(__name__)
+
+# Errors of one case that do not concern the others: bad data, too large, or outputs that cannot be written.
+CASE_FAULTS = (DataError, MemoryShortage, UnwritableTarget, NoDicomSource, OutputMismatch)
+# A disk or store that takes or gives no files.
+STORE_FAULTS = (UnwritableTarget, AccessRefused, Unreachable)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A case that could not be segmented, and why."""
+
+    job: Job
+    error: SautomedError
+
+
+class FailureLog:
+    """The cases that failed, written to disk at once, so that a killed run has reported them."""
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        self.failures: list[Failure] = []
+
+    @contextmanager
+    def recording(self, job: Job, geometry: Geometry | None = None) -> Iterator[None]:
+        """Add a fault of the case that the block raises, and write its CASE.json."""
+        try:
+            yield
+        except CASE_FAULTS as error:
+            self.add(Failure(job, error))
+            write_failed_report(self.plan, job, geometry, error)
+
+    def add(self, failure: Failure) -> None:
+        """Add a failure to failures.json; on a full disk that cannot be, but the error is still printed at the end."""
+        self.failures.append(failure)
+        if self.plan.failures is None:
+            return
+        reports = (failed_report(failed.job.case, failed.job.source, None, failed.error) for failed in self.failures)
+        with _warning_of_full_disk(failure.job):
+            write_failures(self.plan.failures, [failure_row(report) for report in reports], len(self.plan.jobs))
+
+
+def write_failed_report(plan: Plan, job: Job, geometry: Geometry | None, error: SautomedError) -> None:
+    """Write the CASE.json of a case that failed, if it has one and the disk has room.
+
+    If a run resumes and a store is out of reach, the CASE.json stays: it may be that of a case that is done.
+    """
+    if job.report is None or (plan.options.resume and isinstance(error, AccessRefused | Unreachable)):
+        return
+    with _warning_of_full_disk(job):
+        write_object(job.place_of(job.report), failed_report(job.case, job.source, geometry, error))
+
+
+@contextmanager
+def _warning_of_full_disk(job: Job) -> Iterator[None]:
+    try:
+        yield
+    except STORE_FAULTS as error:
+        log.warning("The failure of %s could not be written: %s", job.case, error)

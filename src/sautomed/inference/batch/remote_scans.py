@@ -1,0 +1,85 @@
+"""Find the scans below a URL by the names of their files: to look into each of them would take too long."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+from sautomed.errors import NoCases
+from sautomed.errors.text import listed
+from sautomed.inference.batch.places import Place, Url
+from sautomed.inference.batch.remote import look_at, read_starts
+from sautomed.inference.batch.scan_list import Entry
+from sautomed.inference.batch.scans import INDEX, LABEL_FOLDERS, START_BYTES, case_of_file, scans_by_folder
+from sautomed.scans.contents import is_dicom
+from sautomed.scans.formats import FILE_ENDINGS
+
+log = logging.getLogger(__name__)
+
+_DICOM_ENDINGS = (".dcm", ".ima")
+_MAYBE_DICOM = re.compile(r"[^.]+|.*\.[0-9]+", re.ASCII)  # IM0001, or a UID
+
+
+def find_remote_scans(source: Url, output: Place) -> tuple[list[Entry], bool]:
+    """Return the scans at a URL, and whether it is a folder of scans rather than a scan itself.
+
+    As `find_scans` does with a local folder, but by names: files with the ending of a format are scans, and a folder
+    with DICOM files is one, too, whatever studies they are of. Only where the files of a folder have no ending, the
+    first of them is looked into.
+
+    Args:
+        output: Where results go: a folder of earlier results below `source` is no input.
+    Raises:
+        MissingFile, AccessRefused, Unreachable, PackageMissing: Of the URL.
+        NoCases: A folder holds no scan.
+    """
+    found = look_at(source)
+    if not found.is_folder:
+        return [_entry(case_of_file(Path(source.name)), source)], False
+    files = [Path(name) for name in sorted(found.files) if _is_seen(source, name, output)]
+    dicom = _dicom_folders(source, files)
+    top = [path for path in files if len(path.parts) == 1 and path.name.lower().endswith((*FILE_ENDINGS, ".zip"))]
+    if Path() in dicom:
+        return [_entry(source.name, source), *(_entry(case_of_file(path), source / path) for path in top)], bool(top)
+    below = [path for path in files if len(path.parts) > 1 and path.name.lower().endswith(FILE_ENDINGS)]
+    label_maps = [path for path in below if _is_label_map(path)]
+    if label_maps:
+        log.info("%s: %d label maps are not segmented: %s.", source, len(label_maps), listed(label_maps))
+    cases = [(case_of_file(path), path) for path in top]
+    cases += [(name, Path(name)) for name in sorted({folder.parts[0] for folder in dicom})]
+    scans = [path for path in below if not _is_label_map(path)]
+    cases += [(scan.case, scan.path) for scan in scans_by_folder(scans, Path(), {case for case, _ in cases})]
+    if not cases:
+        raise NoCases(
+            f"holds no scan: no name of a file ends in {', '.join((*FILE_ENDINGS, *_DICOM_ENDINGS))}.",
+            where=str(source),
+            cure="Put scans there, or give another URL with -i.",
+        )
+    return [_entry(case, source / path) for case, path in sorted(cases)], True
+
+
+def _entry(case: str, scan: Url) -> Entry:
+    return Entry(case, scan, case)
+
+
+def _is_seen(source: Url, name: str, output: Place) -> bool:
+    """Return whether a file may be part of a scan: neither hidden nor a result of an earlier run."""
+    results = output.address if isinstance(output, Url) and output != source else None
+    in_output = results is not None and (source / name).address.startswith(f"{results}/")
+    return not in_output and not any(part.startswith(".") for part in Path(name).parts)
+
+
+def _dicom_folders(source: Url, files: list[Path]) -> set[Path]:
+    """Return the folders that hold DICOM files."""
+    certain = {path.parent for path in files if path.name.lower().endswith(_DICOM_ENDINGS)}
+    first: dict[Path, Path] = {}
+    for path in files:
+        if path.parent not in certain and _MAYBE_DICOM.fullmatch(path.name) and path.name != INDEX:
+            first.setdefault(path.parent, path)
+    starts = read_starts([source / path for path in first.values()], START_BYTES)
+    return certain | {folder for folder, start in zip(first, starts, strict=True) if is_dicom(start)}
+
+
+def _is_label_map(path: Path) -> bool:
+    return path.parent.name.lower().startswith(LABEL_FOLDERS) or path.name.lower().endswith(".seg.nrrd")

@@ -1,0 +1,77 @@
+"""When a case counts as done."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sautomed.inference.batch.case_report import Provenance, is_report
+from sautomed.inference.batch.done import known_sha256, why_not_done, why_remote_not_done
+from sautomed.scans import ReadOptions
+
+
+def provenance_of(report):
+    read = json.loads(report.read_text())
+    return Provenance(
+        Path(read["input"]["path"]), read["input"]["sha256"], Path(read["model"]["path"]), read["model"]["sha256"],
+        read["settings"]["walk"], tuple(read["settings"]["formats"]), ReadOptions(**read["settings"]["read"]),
+        read["settings"]["prompts"],
+    )  # fmt: skip
+
+
+def test_a_case_is_done_if_everything_is_complete_and_of_the_same_provenance(reported):
+    outputs = [reported.with_name(name) for name in ("a.nii.gz", "a.nii", "a.prompts.json", "a.png")]
+    provenance = provenance_of(reported)
+    assert is_report(reported)
+    assert why_not_done(reported, provenance, outputs) is None
+    for changed, reason in (
+        (replace(provenance, input_sha256="0"), "scan has changed"),
+        (replace(provenance, model_sha256="0"), "another model"),
+        (replace(provenance, model_sha256=None), "another model"),
+        (replace(provenance, walk="end_to_end"), "other settings"),
+        (replace(provenance, reading=ReadOptions(frame=1)), "other settings"),
+        (replace(provenance, prompts_sha256="0"), "other settings"),
+    ):
+        assert reason in why_not_done(reported, changed, outputs)
+    assert "other settings" in why_not_done(reported, provenance, outputs[:-1])
+    outputs[0].write_bytes(outputs[0].read_bytes() + b"x")
+    assert "a.nii.gz has changed" in why_not_done(reported, provenance, outputs)
+    outputs[0].unlink()
+    assert "a.nii.gz is missing" in why_not_done(reported, provenance, outputs)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema": 1}', '{"schema": "sautomed case 1"}', "\udcff"])
+def test_a_damaged_report_does_not_count(reported, text):
+    provenance = provenance_of(reported)
+    reported.write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert why_not_done(reported, provenance, []) == "it was not finished"
+
+
+@pytest.mark.parametrize("part", ["input", "model", "outputs", "settings"])
+def test_a_report_with_wrong_parts_does_not_count(reported, part):
+    provenance = provenance_of(reported)
+    report = json.loads(reported.read_text())
+    for strange in (None, 7, "x", [3], {}):
+        reported.write_text(json.dumps(report | {part: strange}))
+        assert why_not_done(reported, provenance, [reported.with_name("a.nii.gz")]) is not None
+
+
+def test_of_remote_outputs_the_sizes_are_compared(reported):
+    names = ("a.nii.gz", "a.nii", "a.prompts.json", "a.png")
+    sizes = {name: reported.with_name(name).stat().st_size for name in names}
+    report, provenance = json.loads(reported.read_text()), provenance_of(reported)
+    assert why_remote_not_done(report, provenance, sizes) is None
+    assert "scan has changed" in why_remote_not_done(report, replace(provenance, input_sha256="0"), sizes)
+    assert "a.nii has changed" in why_remote_not_done(report, provenance, sizes | {"a.nii": 3})
+    assert "a.nii is missing" in why_remote_not_done(report, provenance, sizes | {"a.nii": None})
+    assert "other settings" in why_remote_not_done(report, provenance, sizes | {"a.nrrd": 3})
+    assert why_remote_not_done({}, provenance, sizes) == "it was not finished"
+
+
+def test_the_hash_of_a_remote_scan_is_known_for_its_version_alone():
+    report = {"input": {"sha256": "abc", "version": "7"}}
+    assert known_sha256(report, "7") == "abc"
+    assert known_sha256(report, "8") is None
+    assert known_sha256({"input": {"sha256": "abc", "version": None}}, None) is None
+    assert known_sha256({"input": 3}, "7") is None

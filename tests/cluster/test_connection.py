@@ -1,14 +1,19 @@
 """Ray on this machine: heard by nobody else, and gone when its work is done."""
 
 import ipaddress
+import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import psutil
 import pytest
 
+from sautomed.cli.stopping import stops_raised
 from sautomed.cluster.connection import connected
+from sautomed.errors import Terminated
 
 pytestmark = pytest.mark.slow
 ray = pytest.importorskip("ray")
@@ -55,4 +60,11 @@ def test_a_local_ray_speaks_with_this_machine_alone_and_ends():
     assert started
     assert all(ipaddress.ip_address(address).is_loopback for address in remote | listening), (remote, listening)
     assert not [process for process in started if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    assert not ray.is_initialized()
+
+
+def test_what_stops_a_command_while_ray_waits_is_what_stops_it():
+    with stops_raised(), pytest.raises(Terminated), connected("auto"):
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        ray.get(ray.remote(num_cpus=1)(time.sleep).remote(600))
     assert not ray.is_initialized()

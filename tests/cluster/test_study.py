@@ -19,9 +19,7 @@ def test_a_study_on_a_cluster_carries_out_every_run_once(cluster, dataset_folder
         {"label": "A", "preset": "small.yaml", "set": ["train.steps=2"]},
         {"label": "B", "preset": "tiny", "left_out": "later"},
     ]
-    walks = [{"name": "mid to ends", "walk": "mid_to_ends"}, {"name": "end to end", "walk": "end_to_end"}]
-    tree = {"title": "Blocks", "data": [{"name": "blocks", "folder": str(dataset_folder)}], "models": models,
-            "settings": walks}  # fmt: skip
+    tree = {"title": "Blocks", "data": [{"name": "blocks", "folder": str(dataset_folder)}], "models": models}
     file, begun, ended = tmp_path / "study.yaml", [], {}
     file.write_text(yaml.safe_dump(tree))
 
@@ -31,10 +29,9 @@ def test_a_study_on_a_cluster_carries_out_every_run_once(cluster, dataset_folder
 
     callbacks = StudyCallbacks(on_run=on_run, on_end=lambda run, status: ended.update({run.id: status}))
     outcome = run_study(StudyRequest(file, tmp_path / "out"), callbacks, study_engine(Cluster(cluster.address)))
-    assert outcome.counts == {"done": 2, "left_out": 2}
-    assert sorted(ended.values()) == ["done", "done", "left_out", "left_out"]
+    assert outcome.counts == {"done": 1, "left_out": 1}
+    assert sorted(ended.values()) == ["done", "left_out"]
     assert sorted(begun) == sorted(ended)
-    assert len(list((tmp_path / "out" / "trainings").glob("*/fold_0/model"))) == 1  # once for both walks
     records = [json.loads(path.read_text()) for path in (tmp_path / "out" / "runs").glob("*/run.json")]
     assert sorted(record["status"] for record in records) == sorted(ended.values())
     assert not list((tmp_path / "out").glob(".*"))

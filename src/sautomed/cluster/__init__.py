@@ -1,6 +1,7 @@
 """Spread the verbs `segment` and `study` over the cores, GPUs and machines of a Ray cluster.
 
 connection.py    start a local Ray or join a cluster, with nothing sent elsewhere
+signals.py       Ctrl-C and SIGTERM stay what they are while Ray is used
 share.py         what each worker takes of a machine, and how many fit
 crew.py          workers with one case at a time; the case of a lost worker goes to another
 case_worker.py   the process that holds a model and segments cases

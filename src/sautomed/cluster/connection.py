@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
-from sautomed.errors import STOP_SIGNALS, NoCluster, PackageMissing
+from sautomed.cluster.signals import handlers_kept, kinds_kept
+from sautomed.errors import NoCluster, PackageMissing
 
 AUTO = "auto"
 _LOOPBACK = "127.0.0.1"
@@ -38,9 +38,9 @@ def connected(address: str) -> Iterator[None]:
         NoCluster: No cluster can be joined at the address.
     """
     require_ray()
+    _turn_off_reports()
     if address != AUTO:
         _require_answer(address)
-    _turn_off_reports()
     import ray
 
     options = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
@@ -49,13 +49,14 @@ def connected(address: str) -> Iterator[None]:
     else:
         options |= {"address": address}
     try:
-        with _stops_kept():
+        with handlers_kept(), _one_attempt(address):
             ray.init(**options)
     except (RuntimeError, ConnectionError, ValueError) as error:  # Ray's own for another version, or no cluster
         ray.shutdown()
         raise _refused(address, error) from error
     try:
-        yield
+        with kinds_kept():
+            yield
     finally:
         ray.shutdown()
 
@@ -74,11 +75,15 @@ def _require_answer(address: str) -> None:
             where="--ray",
             cure="Give auto for this machine, or the address that `ray start --head` printed, such as 10.0.0.1:6379.",
         )
+    import ray
+
+    if host in ("localhost", _LOOPBACK):  # as Ray does
+        host = ray.util.get_node_ip_address()
     try:
         socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
     except (OSError, OverflowError) as error:
         raise NoCluster(
-            f"nothing answers at {address} ({error}).",
+            f"nothing answers at {host}:{port} ({error}).",
             where="--ray",
             cure="Start a cluster with `ray start --head`, give the address that it prints, or give auto for this "
             "machine alone.",
@@ -96,11 +101,14 @@ def _refused(address: str, error: Exception) -> NoCluster:
 
 
 @contextmanager
-def _stops_kept() -> Iterator[None]:
-    """Keep the handlers of Ctrl-C and SIGTERM, which Ray replaces by one that ends the process."""
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+def _one_attempt(address: str) -> Iterator[None]:
+    """Let Ray try but once to reach a head that is none, for 40 s; by itself it tries for 13 minutes."""
+    name = "RAY_gcs_server_port_wait_time_s"
+    before = os.environ.get(name)
+    if address != AUTO and before is None:
+        os.environ[name] = "1"
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if before is None:
+            os.environ.pop(name, None)

@@ -70,9 +70,8 @@ def test_a_node_that_is_killed_costs_nothing_but_time(cluster, scans, plain, tra
     assert len(ready) == 2
     assert len(outcome.done) == 6
     assert [failure.job.case for failure in outcome.failures] == ["damaged"]
-    assert contents(tmp_path / "out") == {
-        name: sha256 for name, sha256 in contents(plain).items() if "itksnap" not in name
-    }
+    masks = {name: sha256 for name, sha256 in contents(plain).items() if "itksnap" not in name}
+    assert contents(tmp_path / "out") == masks
     listed = [row["case"] for row in json.loads((tmp_path / "out" / "summary.json").read_text())["cases"]]
     assert sorted(listed) == sorted(ended)
     assert not list((tmp_path / "out").glob(".*"))

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import Any
 
 from sautomed.cluster.signals import handlers_kept, kinds_kept
 from sautomed.errors import NoCluster, PackageMissing
 
 AUTO = "auto"
-_LOOPBACK = "127.0.0.1"
 _ANSWER_S = 5.0  # ours: for the head of a cluster to accept a connection; Ray itself would try for minutes
 _OBJECT_BYTES = 100 * 2**20  # ours: cases and results are small, and Ray would reserve a third of the memory
+_NO_REPORTS = {"RAY_USAGE_STATS_ENABLED": "0"}  # Ray's statistics of usage are on by default
 
 
 def require_ray() -> None:
@@ -31,43 +33,68 @@ def connected(address: str) -> Iterator[None]:
     """Connect to Ray during the block.
 
     Args:
-        address: "auto" starts a Ray on this machine, which ends with the block and listens on loopback alone; else
-            HOST:PORT of the head of a cluster that this machine belongs to.
+        address: "auto" starts a Ray on this machine, which ends with the block and obeys nobody else; else HOST:PORT
+            of the head of a cluster that this machine belongs to.
     Raises:
         PackageMissing: The extra [ray] is not installed.
         NoCluster: No cluster can be joined at the address.
     """
     require_ray()
-    _turn_off_reports()
-    if address != AUTO:
-        _require_answer(address)
-    import ray
+    with _environment(_NO_REPORTS | (_of_local_ray() if address == AUTO else _of_cluster())):
+        import ray  # reads these when it is imported
 
+        if address != AUTO:
+            _require_answer(address)
+        try:
+            with handlers_kept():
+                ray.init(**_options(address))
+        except (RuntimeError, ConnectionError, ValueError) as error:  # Ray's own for another version, or no cluster
+            ray.shutdown()
+            raise _refused(address, error) from error
+        try:
+            with kinds_kept():
+                yield
+        finally:
+            ray.shutdown()
+
+
+def _of_local_ray() -> dict[str, str]:
+    """Return the variables of a Ray that nobody else can use, other users of this machine included."""
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+
+
+def _of_cluster() -> dict[str, str]:
+    """Return the variables that let Ray try only for 40 s to join a head that is none; by itself it tries 13 minutes."""
+    name = "RAY_gcs_server_port_wait_time_s"
+    return {name: os.environ.get(name, "1")}
+
+
+def _options(address: str) -> dict[str, Any]:
     options = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
     if address == AUTO:
-        options |= {"address": "local", "_node_ip_address": _LOOPBACK, "object_store_memory": _OBJECT_BYTES}
-    else:
-        options |= {"address": address}
+        return {**options, "address": "local", "object_store_memory": _OBJECT_BYTES}
+    return {**options, "address": address}
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment during the block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
-        with handlers_kept(), _one_attempt(address):
-            ray.init(**options)
-    except (RuntimeError, ConnectionError, ValueError) as error:  # Ray's own for another version, or no cluster
-        ray.shutdown()
-        raise _refused(address, error) from error
-    try:
-        with kinds_kept():
-            yield
+        yield
     finally:
-        ray.shutdown()
-
-
-def _turn_off_reports() -> None:
-    """Turn off Ray's statistics of usage, which are on by default; Ray reads this when it is imported or started."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _require_answer(address: str) -> None:
     """Refuse an address at which nobody listens, within seconds."""
+    import ray
+
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or "/" in host:
         raise NoCluster(
@@ -75,9 +102,7 @@ def _require_answer(address: str) -> None:
             where="--ray",
             cure="Give auto for this machine, or the address that `ray start --head` printed, such as 10.0.0.1:6379.",
         )
-    import ray
-
-    if host in ("localhost", _LOOPBACK):  # as Ray does
+    if host in ("localhost", "127.0.0.1", "::1"):  # as Ray does
         host = ray.util.get_node_ip_address()
     try:
         socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
@@ -98,17 +123,3 @@ def _refused(address: str, error: Exception) -> NoCluster:
         cure="Use one version of Python, Ray and sautomed on all machines, join this machine with `ray start "
         "--address`, or give auto for this machine alone.",
     )
-
-
-@contextmanager
-def _one_attempt(address: str) -> Iterator[None]:
-    """Let Ray try but once to reach a head that is none, for 40 s; by itself it tries for 13 minutes."""
-    name = "RAY_gcs_server_port_wait_time_s"
-    before = os.environ.get(name)
-    if address != AUTO and before is None:
-        os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop(name, None)

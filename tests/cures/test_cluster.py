@@ -15,7 +15,7 @@ from sautomed.config.version import __version__
 from sautomed.inference.batch import Failure, Job
 from sautomed.scans.files import probe_in
 
-from ..cluster.fake_ray import Worker, install
+from ..cluster.fake_ray import Call, Worker, install
 
 ray = pytest.importorskip("ray")
 ROOT = Path(__file__).parents[2]
@@ -33,8 +33,8 @@ def answering(monkeypatch):
     joined = []
     monkeypatch.setattr(ray, "init", lambda **options: joined.append(options["address"]))
     monkeypatch.setattr(ray, "shutdown", lambda: None)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"127.0.0.1:{server.getsockname()[1]}"
+    with socket.create_server((ray.util.get_node_ip_address(), 0)) as server:
+        yield "{}:{}".format(*server.getsockname())
 
 
 def test_ray_that_is_not_installed(refuse_call, monkeypatch):
@@ -55,7 +55,7 @@ def test_an_address_that_is_none(refuse_call, answering, address):
 
 
 def test_an_address_at_which_nobody_listens(refuse_call, answering):
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with socket.create_server((ray.util.get_node_ip_address(), 0)) as server:
         free = server.getsockname()[1]
     refusal = refuse_call("cluster/connection.py _require_answer NoCluster 2", connect, f"127.0.0.1:{free}")
     refusal.asks("Start a cluster with `ray start --head`, give the address that it prints", "give auto")
@@ -154,12 +154,12 @@ def test_a_run_of_a_study_that_loses_every_worker(refuse_call, monkeypatch, data
 
     class Task:
         def remote(self, run, shared):
-            return run, shared
+            return Call(None, (run, shared))
 
     def get(reference):
         if lost[0]:
             raise ray.exceptions.WorkerCrashedError
-        return study._carry_out(*reference)
+        return study._carry_out(*reference.arguments)
 
     @contextmanager
     def connected_to_none(address):

@@ -64,7 +64,7 @@ def _of_local_ray() -> dict[str, str]:
 
 
 def _of_cluster() -> dict[str, str]:
-    """Return the variables that let Ray try only for 40 s to join a head that is none; by itself it tries 13 minutes."""
+    """Return the variables with which Ray tries for 40 s, not 13 minutes, to join a head that is none."""
     name = "RAY_gcs_server_port_wait_time_s"
     return {name: os.environ.get(name, "1")}
 

@@ -51,8 +51,6 @@ def run_on_ray(scans: Path, output: Path, cases: int, kill_after: int | None) ->
 
 def seconds_beyond(cases: int, work_s: float, cores: int) -> float:
     """Return the seconds that Ray adds to each case, measured with cases that sleep, without what starts and ends."""
-    import ray
-
     from sautomed.cluster.case_worker import CaseResult, Ready
     from sautomed.cluster.connection import connected
     from sautomed.cluster.crew import Crew
@@ -69,6 +67,8 @@ def seconds_beyond(cases: int, work_s: float, cores: int) -> float:
             return CaseResult("done")
 
     with connected("auto"):
+        import ray  # after it has been set up
+
         share, ready = Share(1, 0), list[float]()
         worker = ray.remote(num_cpus=1)(Sleeper)
         jobs = [Job(f"case {number}", Path(f"{number}"), ()) for number in range(cases)]

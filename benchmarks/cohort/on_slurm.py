@@ -11,13 +11,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cohort.outputs import ONE_THREAD, done, segment
+from cohort.outputs import ONE_THREAD, SAUTOMED, done, segment
 
 NEEDED = ("slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "munged")
 _CONFIGURATION = """
@@ -110,7 +109,9 @@ def run_on_slurm(scans: Path, output: Path, cases: int, kill_after: int | None, 
             print(f"  killed and requeued a Slurm task with {done(output)} of {cases} cases done")
         while _ask(environment, "squeue", "--noheader", "--jobs", job):
             time.sleep(0.2)
-        subprocess.run([sys.executable, "-m", "sautomed", "merge", str(output)], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [sys.executable, "-m", "sautomed", "merge", "-q", str(output)], check=True, stdout=subprocess.DEVNULL
+        )
         return time.perf_counter() - began
 
 

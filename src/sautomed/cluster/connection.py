@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -59,7 +60,12 @@ def connected(address: str) -> Iterator[None]:
 
 
 def _of_local_ray() -> dict[str, str]:
-    """Return the variables of a Ray that nobody else can use, other users of this machine included."""
+    """Return the variables of a Ray that nobody else can use, other users of this machine included.
+
+    None if Ray has been imported: it then has read already that it uses no tokens.
+    """
+    if "ray" in sys.modules:
+        return {}
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 

@@ -109,9 +109,7 @@ def run_on_slurm(scans: Path, output: Path, cases: int, kill_after: int | None, 
             print(f"  killed and requeued a Slurm task with {done(output)} of {cases} cases done")
         while _ask(environment, "squeue", "--noheader", "--jobs", job):
             time.sleep(0.2)
-        subprocess.run(
-            [sys.executable, "-m", "sautomed", "merge", "-q", str(output)], check=True, stdout=subprocess.DEVNULL
-        )
+        subprocess.run([*SAUTOMED, "merge", "-q", str(output)], check=True, stdout=subprocess.DEVNULL)
         return time.perf_counter() - began
 
 

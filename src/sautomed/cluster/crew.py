@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,7 @@ class Crew:
         self._idle: list[Any] = []
         self._slots, self._looked_s, self._failed_starts = 0, -_LOOK_S, 0
 
-    def results(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, CaseResult]]:
+    def results(self, jobs: Sequence[Job]) -> Generator[tuple[Job, CaseResult], None, None]:
         """Yield every job once with its result, in the order in which they end.
 
         Raises:

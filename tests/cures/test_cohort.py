@@ -6,12 +6,15 @@ import re
 import shutil
 import sys
 from collections import namedtuple
+from contextlib import contextmanager
+from importlib import import_module
 
 import pytest
 
 from ..bad_input.conftest import noise, write
 
 needs_permissions = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may do anything")
+KEYS = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
 
 
 @pytest.fixture
@@ -208,12 +211,20 @@ def remote(bucket, cohort, tmp_path):
 
 
 @pytest.fixture
-def fresh_store(monkeypatch):
-    """Make every command connect anew, as another process does."""
+def elsewhere(monkeypatch):
+    """Change the environment of the store for a while, in which every command connects anew."""
     from s3fs import S3FileSystem
 
-    monkeypatch.setattr(S3FileSystem, "cachable", False)
-    monkeypatch.setattr(S3FileSystem, "retries", 1)
+    @contextmanager
+    def changed(**variables):
+        with monkeypatch.context() as patch:
+            patch.setattr(S3FileSystem, "cachable", False)
+            patch.setattr(S3FileSystem, "retries", 1)
+            for name, value in variables.items():
+                patch.delenv(name) if value is None else patch.setenv(name, value)
+            yield
+
+    return changed
 
 
 def test_a_url_of_another_kind(refuse, order, remote, command, tmp_path):
@@ -239,22 +250,20 @@ def test_a_url_without_scans(refuse, order, remote, tmp_path):
     refusal.asks("Put scans there").works()
 
 
-@pytest.mark.parametrize(
-    ("option", "key"),
-    [
-        ("-i", "inference/batch/remote.py _read_error AccessRefused"),
-        ("-o", "inference/batch/remote.py _write_error UnwritableTarget"),
-    ],
-)
-def test_a_store_without_credentials(refuse, order, remote, fresh_store, monkeypatch, tmp_path, option, key):
-    source, output = (f"{remote[1]}/in", tmp_path / "out") if option == "-i" else (tmp_path / "in", f"{remote[1]}/out")
-    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    with monkeypatch.context() as without:
-        for name in names:
-            without.delenv(name)
-        refusal = refuse(key, *order("-i", source, output))
-    refusal.asks(*names)
-    refusal.works()
+def test_a_store_that_may_not_be_read_without_credentials(refuse, order, remote, elsewhere):
+    with elsewhere(**dict.fromkeys(KEYS)):
+        refusal = refuse("inference/batch/remote.py _read_error AccessRefused", *order("-i", f"{remote[1]}/in"))
+    refusal.asks(*KEYS).works()
+
+
+def test_a_store_that_may_not_be_written_without_credentials(refuse_call, remote, elsewhere):
+    from sautomed.inference.batch.places import Url
+    from sautomed.inference.batch.remote import write_bytes
+
+    with elsewhere(**dict.fromkeys(KEYS)):
+        key = "inference/batch/remote.py _write_error UnwritableTarget"
+        refusal = refuse_call(key, write_bytes, Url(f"{remote[1]}/out/a.json"), b"{}")
+    refusal.asks(*KEYS).works()
 
 
 def test_a_bucket_that_is_not_there(refuse, order, remote, tmp_path):
@@ -264,9 +273,8 @@ def test_a_bucket_that_is_not_there(refuse, order, remote, tmp_path):
     refusal.asks("Make it").works()
 
 
-def test_a_store_that_cannot_be_reached(refuse, order, remote, fresh_store, monkeypatch):
-    with monkeypatch.context() as wrong:
-        wrong.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+def test_a_store_that_cannot_be_reached(refuse, order, remote, elsewhere):
+    with elsewhere(AWS_ENDPOINT_URL="http://127.0.0.1:9"):
         refusal = refuse("inference/batch/remote.py _unreachable Unreachable", *order("-i", f"{remote[1]}/in"))
     refusal.asks("Correct the URL, or the address of the server", "with --resume if cases are done")
     refusal.works()
@@ -274,10 +282,8 @@ def test_a_store_that_cannot_be_reached(refuse, order, remote, fresh_store, monk
 
 
 def test_a_store_needs_a_package(refuse, order, remote, monkeypatch):
-    from fsspec import registry
-
     with monkeypatch.context() as missing:
-        missing.setattr(registry, "_registry", {})
+        missing.delitem(import_module("fsspec.registry")._registry, "s3")
         missing.setitem(sys.modules, "s3fs", None)
         refusal = refuse("inference/batch/remote.py _store PackageMissing", *order("-i", f"{remote[1]}/in"))
     refusal.asks('pip install "sautomed[cohort]"').works()

@@ -30,6 +30,7 @@ def test_a_url_has_a_name_a_folder_and_files_below_it():
     assert url == Url("s3://bucket/scans/a.nii.gz")
     assert (url.name, url.parent, url.scheme) == ("a.nii.gz", Url("s3://bucket/scans"), "s3")
     assert Url("s3://bucket") / Path("p1", "ct.nii.gz") == Url("s3://bucket/p1/ct.nii.gz")
+    assert url.parent / Path() == url.parent
     assert Url("s3://bucket").parent == Url("s3://bucket")
 
 

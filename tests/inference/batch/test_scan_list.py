@@ -12,12 +12,12 @@ from sautomed.inference.batch.scan_list import FAULTS_SHOWN, Entry, read_scan_li
 COLUMNS = ("case", "path", "series", "output")
 
 
-def write_parquet(path, **columns):
+def write_parquet(file, **columns):
     import pyarrow
     from pyarrow import parquet
 
-    parquet.write_table(pyarrow.table(columns), path)
-    return path
+    parquet.write_table(pyarrow.table(columns), file)
+    return file
 
 
 def test_paths_are_from_the_folder_of_the_list_and_urls_stay(write_list, tmp_path):
@@ -88,7 +88,7 @@ def test_every_fault_is_named_by_its_line(write_list):
     assert refused.value.where == str(scan_list)
 
 
-@pytest.mark.parametrize("name", [".hidden", "a:b", "a\\b", "a?", "a\tb", "..", "é" * 101])
+@pytest.mark.parametrize("name", [".hidden", "a.", "a:b", "a\\b", "a?", "a\tb", "..", "é" * 101])
 def test_names_that_some_system_refuses_are_refused(write_list, name):
     with pytest.raises(errors.BadList, match="cannot be the name of a file"):
         read_scan_list(write_list(("case", "path"), (name, "a.nii")))

@@ -155,12 +155,12 @@ def test_warnings_name_the_url(store, put, run, mr_model, write, tmp_path):
 def test_a_list_mixes_places_and_its_shards_are_merged(store, write_list, run_list, objects, tmp_path):
     root = store[1]
     scan_list = write_list(
-        ("case", "path", "output"), ("here", "here/a.nii.gz", ""), ("there", f"{root}/in/b.nii.gz", "site/b")
+        ("case", "path", "output"), ("here", "here/a.nii.gz", ""), ("there", f"{root}/in/b.nii.gz", "site/b[1]")
     )
     store[0].put(str(scan_list), f"{root}/lists/cohort.csv")
     for number in (1, 2):
         run_list(scan_list, root / "out", shard=Shard(number, 2))
-    assert "out/site/b.json" in objects("out")
+    assert "out/site/b[1].json" in objects("out")
     assert "out/summary.shard-2-of-2.json" in objects("out")
     merged = merge(root / "out")
     assert (sorted(case.case for case in merged.cases), merged.missing, merged.shards) == (["here", "there"], (), ())
@@ -170,7 +170,7 @@ def test_a_list_mixes_places_and_its_shards_are_merged(store, write_list, run_li
     outcome = run_list(scan_list, root / "out", resume=True)
     assert [job.case for job in outcome.skipped] == ["here", "there"]
     outcome = run_list(scan_list, tmp_path / "local")
-    assert (tmp_path / "local" / "site" / "b.nii.gz").is_file()
+    assert (tmp_path / "local" / "site" / "b[1].nii.gz").is_file()
     assert len(run_list(scan_list, tmp_path / "local", resume=True).skipped) == 2
 
 
@@ -205,6 +205,7 @@ def test_a_header_brings_its_voxels(store, run, tmp_path):
     files, root = store
     (tmp_path / "a.mhd").write_text(
         "ObjectType = Image\nNDims = 3\nDimSize = 24 20 4\nElementType = MET_FLOAT\nElementSpacing = 2 2 5\n"
+        "TransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = 0 0 0\n"
         "ElementDataFile = a.raw\n"
     )
     files.put(str(tmp_path / "a.mhd"), f"{root}/mhd/a.mhd")

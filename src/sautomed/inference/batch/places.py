@@ -34,8 +34,8 @@ class Url:
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     def __truediv__(self, relative: str | PurePath) -> Url:
-        base = str(self) if self.is_web else self.address
-        return Url(f"{base}/{PurePath(relative).as_posix()}")
+        base, below = str(self) if self.is_web else self.address, PurePath(relative).as_posix()
+        return self if below == "." else Url(f"{base}/{below}")
 
     @property
     def scheme(self) -> str:

@@ -220,7 +220,7 @@ def _errors_named(url: Url, *, writing: bool = False) -> Iterator[None]:
     """Turn errors of fsspec and of the libraries below it into ours."""
     try:
         yield
-    except (OSError, *_loaded(_LIBRARY_ERRORS)) as error:
+    except _foreign_errors() as error:
         # Of a web server, fsspec calls every fault a missing file.
         cause = error.__cause__ if url.is_web and isinstance(error.__cause__, Exception) else error
         raise (_write_error if writing else _read_error)(url, cause) from error
@@ -264,6 +264,11 @@ def _is_missing(error: Exception) -> bool:
 def _status(error: Exception) -> object:
     """Return the status of an HTTP response that is an error."""
     return getattr(error, "status", None) or getattr(error, "code", None)
+
+
+def _foreign_errors() -> tuple[type[Exception], ...]:
+    """Return the errors that fsspec raises or lets through."""
+    return OSError, *_loaded(_LIBRARY_ERRORS)
 
 
 def _loaded(classes: Mapping[str, Sequence[str]]) -> tuple[type[Exception], ...]:

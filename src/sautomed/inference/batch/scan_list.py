@@ -32,7 +32,7 @@ REQUIRED, OPTIONAL = ("case", "path"), ("series", "output")
 PARQUET = (".parquet", ".pq")
 FAULTS_SHOWN = 20  # ours: about one screen
 MAX_NAME_BYTES = 200  # ours: of the 255 that file systems allow, less an ending and the prefix of a temporary file
-_NO_FILE_NAME = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\/]|^\.')  # on any system; a leading dot hides a file
+_NO_FILE_NAME = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\/]|^\.|[. ]$')  # on some system; a leading dot hides a file
 _SURPLUS = "\0"  # no column has this name
 _CURE = "Correct the list there."
 
@@ -111,7 +111,7 @@ def _csv_table(content: bytes, place: Place) -> _Table:
         reader.fieldnames = columns
         return _Table(columns, [(f"line {reader.line_num}", row) for row in reader])
     except csv.Error as error:
-        raise BadList(f"line {reader.line_num}: {error}.", where=str(place), cure=_CURE) from error
+        raise BadList(f"line {reader.reader.line_num}: {error}.", where=str(place), cure=_CURE) from error
 
 
 def _parquet_table(content: bytes, place: Place) -> _Table:

@@ -39,6 +39,11 @@ MapLabels = Annotated[
 IgnoreLabels = Annotated[
     list[str] | None, typer.Option("--ignore", help="Label to treat as background, by value or name. Repeatable.")
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option("--ray", help="Spread the work with Ray: auto for this machine, or HOST:PORT of a cluster."),
+]
+RayCores = Annotated[int, typer.Option("--ray-cores", min=1, help="Processor cores of each of Ray's workers.")]
 AssumeSpacing = Annotated[
     bool, typer.Option("--assume-spacing", help="Use a NIfTI header's spacing if it gives no orientation.")
 ]

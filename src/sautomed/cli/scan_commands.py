@@ -20,6 +20,8 @@ from sautomed.cli.app import (
     Layout,
     MapLabels,
     Precision,
+    Ray,
+    RayCores,
     Resample,
     Series,
     err,
@@ -29,14 +31,15 @@ from sautomed.cli.app import (
     print_note,
 )
 from sautomed.cli.places import given_place
-from sautomed.cli.progress import shown_progress
+from sautomed.cli.progress import Stages, shown_progress
 from sautomed.cli.stopping import STOPPED, stop_explained
 from sautomed.cli.verbosity import is_quiet
 from sautomed.errors import SautomedError, SomeCasesFailed, UsageError
 from sautomed.errors.text import listed
 
 if TYPE_CHECKING:
-    from sautomed.inference.batch import Plan
+    from sautomed.inference.batch import BatchOutcome, Plan
+    from sautomed.inference.model import Model
 
 ScanList = Annotated[
     str | None,
@@ -78,6 +81,8 @@ def segment(
     force_prompts: Annotated[
         bool, typer.Option("--force-prompts", help="Replay --prompts of another scan or model too.")
     ] = False,
+    ray: Ray = None,
+    ray_cores: RayCores = 1,
     series: Series = None,
     frame: Frame = None,
     channel: Channel = None,
@@ -91,7 +96,7 @@ def segment(
             where="sautomed segment",
             cure="Give a scan or a folder of scans with -i; or a CSV or Parquet file with --list.",
         )
-    from sautomed.inference.batch import SegmentOptions, plan_jobs, plan_list, run_plan
+    from sautomed.inference.batch import SegmentOptions, plan_jobs, plan_list
     from sautomed.inference.batch.shards import shard_of_text
     from sautomed.inference.model import load
     from sautomed.inference.prompts.check import Replay
@@ -111,14 +116,16 @@ def segment(
         return f"{STOPPED} The other scans are segmented with --resume." if has_done else STOPPED
 
     with stop_explained(explain_stop), shown_progress() as stages:
-        network, progress = load(model, device, weights, precision, engine), stages.slices("Segmenting", len(plan.jobs))
-        if replay is None:
-            outcome = run_plan(network, plan, progress)
+        if ray is None:
+            outcome = _run_here(load(model, device, weights, precision, engine), plan, stages)
         else:
-            from sautomed.editing.replay import as_recorded, slices_replayed
+            from sautomed.cluster.case_worker import ModelChoice
+            from sautomed.cluster.segment import run_plan_on_ray
+            from sautomed.cluster.share import Cluster
 
-            recorded = as_recorded(network, replay.document)
-            outcome = run_plan(recorded, plan, progress, slices_replayed(replay.document))
+            place = Cluster(ray, ray_cores, device)
+            choice = ModelChoice(model, weights, precision, engine)
+            outcome = run_plan_on_ray(choice, plan, place, stages.counter("Segmenting"))
     failed = {failure.job.case for failure in outcome.failures}
     for job in (job for job in plan.jobs if job.case not in failed):
         for target in job.targets:
@@ -237,6 +244,18 @@ def doctor(
     if output:
         write_doctor_page(output, diagnosis, mended)
     mended.require_whole()
+
+
+def _run_here(model: Model, plan: Plan, stages: Stages) -> BatchOutcome:
+    """Segment the scans of a plan in this process."""
+    from sautomed.inference.batch import run_plan
+
+    replay, progress = plan.options.replay, stages.slices("Segmenting", len(plan.jobs))
+    if replay is None:
+        return run_plan(model, plan, progress)
+    from sautomed.editing.replay import as_recorded, slices_replayed
+
+    return run_plan(as_recorded(model, replay.document), plan, progress, slices_replayed(replay.document))
 
 
 def _report_failures(failures: list[SautomedError], plan: Plan) -> None:

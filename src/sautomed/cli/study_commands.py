@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sautomed.cli.app import Device, print_line, print_note
+from sautomed.cli.app import Device, Ray, RayCores, print_line, print_note
 from sautomed.cli.progress import Stages, shown_progress
 from sautomed.cli.stopping import STOPPED, stop_explained
 from sautomed.errors import UsageError
@@ -33,6 +33,8 @@ def study(
         list[str] | None, typer.Option("--data", help="NAME=FOLDER: where a data set of the study is. Repeatable.")
     ] = None,
     device: Device = "auto",
+    ray: Ray = None,
+    ray_cores: RayCores = 1,
 ) -> None:
     """Train, segment and score every system of a study file; several processes may share the work."""
     from sautomed.study import StudyRequest, run_study
@@ -42,9 +44,15 @@ def study(
         has_begun = StudyFolder(output).description.is_file()
         return f"{STOPPED} The study goes on with --resume." if has_begun else STOPPED
 
+    engine = None
+    if ray is not None:
+        from sautomed.cluster.share import Cluster
+        from sautomed.cluster.study import study_engine
+
+        engine, device = study_engine(Cluster(ray, ray_cores, device)), "auto"  # the workers choose theirs
     request = StudyRequest(file, output, resume, max_minutes, _parse_folders(data or []), device)
     with stop_explained(explain_stop), shown_progress() as stages:
-        outcome = run_study(request, _callbacks(stages))
+        outcome = run_study(request, _callbacks(stages), engine)
     counts = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sorted(outcome.counts.items()))
     print_line(f"Study: {output} ({counts})")
 

@@ -79,6 +79,7 @@ from sautomed.errors.model import (
 )
 from sautomed.errors.usage import (
     LogMismatch,
+    NoCluster,
     NoDicomSource,
     PackageMissing,
     PromptsMismatch,
@@ -95,6 +96,7 @@ from sautomed.errors.work import (
     MemoryShortage,
     OutputMismatch,
     SomeCasesFailed,
+    WorkerLost,
 )
 
 __all__ = [
@@ -134,6 +136,7 @@ __all__ = [
     "ModelError",
     "NeedsMending",
     "NoCases",
+    "NoCluster",
     "NoDicomSource",
     "NoUsableSeries",
     "NonFiniteVoxels",
@@ -178,5 +181,6 @@ __all__ = [
     "UnwritableTarget",
     "UsageError",
     "WeightsNotFound",
+    "WorkerLost",
     "WrongWeights",
 ]

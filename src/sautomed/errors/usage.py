@@ -72,6 +72,12 @@ class LogMismatch(UsageError):
     id = "SAM-E0210"
 
 
+class NoCluster(UsageError):
+    """There is no Ray cluster at the address, or its machines have other versions than this one."""
+
+    id = "SAM-E0211"
+
+
 class TaskMismatch(UsageError):
     """The processes that were started for a training are not as many as its devices and nodes."""
 

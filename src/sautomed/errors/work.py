@@ -25,6 +25,13 @@ class SomeCasesFailed(SautomedError):
         self.result = result
 
 
+class WorkerLost(SautomedError):
+    """The processes that worked on a case or a run on other machines died, several in a row."""
+
+    id = "SAM-E0602"
+    exit_code = EXIT_SOME_CASES
+
+
 class OutputMismatch(SautomedError):
     """A file that was just written reads back differently; it was deleted."""
 

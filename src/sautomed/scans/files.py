@@ -91,6 +91,25 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
+def probe_in(folder: Path) -> Iterator[Path]:
+    """Keep a file in a folder during the block, by which another machine tells whether it sees the same folder.
+
+    Raises:
+        UnwritableTarget: As `require_writable`.
+    """
+    require_writable(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = _temporary_for(folder / _PROBE)
+    _being_written.add(probe)
+    try:
+        probe.touch()
+        yield probe
+    finally:
+        _being_written.discard(probe)
+        probe.unlink(missing_ok=True)
+
+
+@contextmanager
 def full_disk_reported(folder: Path) -> Iterator[None]:
     """Raise UnwritableTarget for `folder` where a library that writes files there itself meets a full disk."""
     try:

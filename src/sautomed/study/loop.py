@@ -66,8 +66,32 @@ class StudyOutcome:
     failed: tuple[PlannedRun, ...] = ()
 
 
-def run_study(request: StudyRequest, callbacks: StudyCallbacks = StudyCallbacks()) -> StudyOutcome:
+@dataclass(frozen=True)
+class StudyWork:
+    """The runs of a study with all that carrying them out takes; it can be sent to other processes.
+
+    Attributes:
+        data: The data sets, by name.
+    """
+
+    runs: Sequence[PlannedRun]
+    study: StudyFile
+    data: Mapping[str, StudyData]
+    folder: StudyFolder
+    ended: EndedRuns
+    device: str
+
+
+Engine = Callable[[StudyWork, StudyCallbacks], None]  # carries out all runs, here or elsewhere
+
+
+def run_study(
+    request: StudyRequest, callbacks: StudyCallbacks = StudyCallbacks(), engine: Engine | None = None
+) -> StudyOutcome:
     """Carry out all runs of a study, alone or beside other processes on the same folder.
+
+    Args:
+        engine: Carries out the runs; by default this process does, one after the other.
 
     Raises:
         UsageError: The study file, a setting, the device or the folder cannot be used; raised before any run.
@@ -86,7 +110,7 @@ def run_study(request: StudyRequest, callbacks: StudyCallbacks = StudyCallbacks(
     }
     refuse_changed_folds_or_organs(runs, data, folder)
     ended = EndedRuns(folder, runs)
-    _carry_out_all(runs, study, data, folder, ended, request.device, callbacks)
+    (engine or carry_out_all)(StudyWork(runs, study, data, folder, ended, request.device), callbacks)
     return _outcome(runs, ended, request.output)
 
 
@@ -99,29 +123,34 @@ def _check_minutes(minutes: float | None) -> None:
         )
 
 
-def _carry_out_all(
-    runs: Sequence[PlannedRun],
-    study: StudyFile,
-    data: Mapping[str, StudyData],
-    folder: StudyFolder,
-    ended: EndedRuns,
-    device: str,
-    callbacks: StudyCallbacks,
-) -> None:
+def carry_out_all(work: StudyWork, callbacks: StudyCallbacks) -> None:
     """Carry out runs until all have ended, here or in other processes."""
-    while remaining := ended.remaining(runs):
+    ended = work.ended
+    while remaining := ended.remaining(work.runs):
         worked = False
         for run in remaining:
-            with claimed(folder, run) as is_ours:
-                if not is_ours or not ended.remaining([run]):  # another process may have ended it meanwhile
-                    continue
-                listener = callbacks.on_run(run, ended.count(runs), len(runs))
-                status = carry_out(run, study, data[run.dataset], folder, device, listener)
+            begin = partial(callbacks.on_run, run, ended.count(work.runs), len(work.runs))
+            status = carry_out_if_free(run, work, work.device, begin)
+            if status is not None:
                 worked = True
-            callbacks.on_end(run, status)
+                callbacks.on_end(run, status)
         if not worked:
-            callbacks.on_waiting(ended.count(runs), len(runs))
+            callbacks.on_waiting(ended.count(work.runs), len(work.runs))
             time.sleep(WAIT_S)
+
+
+def carry_out_if_free(
+    run: PlannedRun, work: StudyWork, device: str, begin: Callable[[], Listener] = Listener
+) -> RunStatus | None:
+    """Carry out a run unless another process has it, or trains the model that it needs, or has ended it.
+
+    Args:
+        begin: Called when the run is claimed; returns the listener of the run.
+    """
+    with claimed(work.folder, run) as is_ours:
+        if not is_ours or not work.ended.remaining([run]):  # another process may have ended it meanwhile
+            return None
+        return carry_out(run, work.study, work.data[run.dataset], work.folder, device, begin())
 
 
 def _outcome(runs: Sequence[PlannedRun], ended: EndedRuns, output: Path) -> StudyOutcome:

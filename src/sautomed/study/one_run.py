@@ -55,6 +55,14 @@ def carry_out(
     return _end(task, entries, "done", **_entries_after(task, trained, segmented))
 
 
+def record_failure(
+    run: PlannedRun, study: StudyFile, data: StudyData, folder: StudyFolder, error: SautomedError
+) -> RunStatus:
+    """Write run.json of a run whose process could not write it, as it was lost."""
+    task = _make_task(run, study, data, folder, "auto")
+    return _end(task, _entries_before(task, study), "failed", error={"id": error.id, "text": str(error)})
+
+
 def _make_task(run: PlannedRun, study: StudyFile, data: StudyData, folder: StudyFolder, device: str) -> RunTask:
     return RunTask(
         run=run,

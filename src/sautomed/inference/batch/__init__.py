@@ -15,6 +15,7 @@ failure_log.py  failures.json, and CASE.json of a case that failed
 summary.py      summary.json: the cases by need of review
 run_files.py    the files that all cases of a run share
 run.py          segment one scan after the other
+one_case.py     one scan by itself, for engines that spread cases over processes
 merge.py        one summary of all shards
 """
 

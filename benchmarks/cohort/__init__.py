@@ -1,0 +1,1 @@
+"""Parts of `benchmarks/cluster.py`: the cohort and its outputs, a Ray cluster, and a Slurm cluster on one machine."""

@@ -18,6 +18,9 @@ from beartype import BeartypeConf, beartype
 
 ROOT = Path(__file__).parents[1]
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # each of the processes that share the tests has a core
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # In the background and under nohup a process starts with these ignored, and so would what the tests start.
 for number, usual in ((signal.SIGINT, signal.default_int_handler), (getattr(signal, "SIGHUP", None), signal.SIG_DFL)):
     if number is not None and signal.getsignal(number) is signal.SIG_IGN:

@@ -205,7 +205,7 @@ def test_a_link_to_a_file_that_was_not_fetched_is_named(blocks, train, command, 
     for code, output in (train(blocks.folder), command("doctor", blocks.folder)):
         assert code == 3
         for words in (path.name, "is a link to objects/1f2e, which is not there", "git annex get"):
-            assert words in output
+            assert "".join(words.split()) in "".join(output.split())  # long paths are broken between lines
 
 
 # --- what is what ---

@@ -266,6 +266,7 @@ def test_nodes_that_nothing_starts(refuse, command, train_order, without_others,
 def test_more_devices_than_there_are(refuse, train_order, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: False)
     refusal = refuse("training/ranks.py _require_gpus UsageError", *train_order, "--device", "cuda", "--devices", 2)
     refusal.works(*refusal.take(r"Use (--devices \d);").split())
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from sautomed.inference.bundle import load_bundle
 from sautomed.inference.model import load
 from sautomed.scans.paths import sha256_of
 
@@ -31,7 +32,7 @@ def test_a_trained_model_is_rounded_and_has_a_card_with_its_hash(script, trained
     script.ship(trained, tmp_path / "shipped")
     weights = tmp_path / "shipped" / "model.safetensors"
     assert weights.stat().st_size < 0.6 * (trained / "model.safetensors").stat().st_size
-    full, rounded = (load(folder, "cpu").network.state_dict() for folder in (trained, tmp_path / "shipped"))
+    full, rounded = (load_bundle(folder).network.state_dict() for folder in (trained, tmp_path / "shipped"))
     for name, value in full.items():
         assert rounded[name].dtype == value.dtype
         assert torch.equal(rounded[name], value.half().float() if value.is_floating_point() else value), name

@@ -96,7 +96,7 @@ def two_nodes(folder: Path) -> Iterator[dict[str, str]]:
 def run_on_slurm(scans: Path, output: Path, cases: int, kill_after: int | None, folder: Path) -> float:
     """Segment the cohort as an array of two tasks, kill and requeue one, merge, and return the seconds."""
     with two_nodes(folder) as environment:
-        command = " ".join(segment(scans, output, "--resume", "-q"))  # --shard: by the variables of the array
+        command = " ".join(segment(scans, output, "--shard", "slurm", "--resume", "-q"))
         script = folder / "array.sbatch"
         script.write_text(_SCRIPT.format(folder=folder, command=command))
         began = time.perf_counter()

@@ -27,18 +27,20 @@ class Method:
 class Worker:
     """A worker that reports itself and does every case; `lost_with` are calls at which its process dies."""
 
-    def __init__(self, lost_with=(), version=__version__, result=None):
-        self.done, self.version, self.result, self.lost_with = [], version, result, lost_with
+    death = ray.exceptions.RayActorError
+
+    def __init__(self, lost_with=(), version=__version__, result=None, model=("hash", "PyTorch in float32")):
+        self.done, self.version, self.result, self.lost_with, self.model = [], version, result, lost_with, model
         self.prepare, self.carry_out = Method(self._prepare), Method(self._carry_out)
 
     def _prepare(self):
         if "prepare" in self.lost_with:
-            raise ray.exceptions.RayActorError
-        return Ready({1: "bright"}, self.version, "elsewhere")
+            raise self.death
+        return Ready({1: "bright"}, self.version, "elsewhere", self.model)
 
     def _carry_out(self, job, again):
         if job.case in self.lost_with:
-            raise ray.exceptions.RayActorError
+            raise self.death
         self.done.append((job.case, again))
         return self.result or CaseResult("done")
 

@@ -44,8 +44,12 @@ def test_no_more_workers_start_than_there_are_cases(work):
     assert len(results) == len(killed) == len(JOBS)
 
 
-def test_the_case_of_a_lost_worker_goes_to_another_which_is_told(work):
+@pytest.mark.parametrize(
+    "death", [ray.exceptions.RayActorError(), ray.exceptions.OutOfMemoryError("too much")], ids=["gone", "memory"]
+)
+def test_the_case_of_a_lost_worker_goes_to_another_which_is_told(work, death):
     lost, *others = Worker({"case 3"}), Worker(), Worker()
+    lost.death = death
     results, killed = work(lost, *others)
     assert sorted(results) == [(job.case, "done") for job in JOBS]
     assert [again for worker in others for case, again in worker.done if case == "case 3"] == [True]

@@ -121,6 +121,14 @@ def test_workers_of_another_version_of_sautomed(refuse_call, monkeypatch):
     refusal.asks("Install the same version of sautomed").works(Worker(), Worker())
 
 
+@pytest.mark.parametrize("model", [("other", "PyTorch in float32"), ("hash", "PyTorch in bf16")])
+def test_workers_with_another_model_or_precision(refuse_call, monkeypatch, model):
+    install(monkeypatch)
+    refusal = refuse_call("cluster/crew.py _welcome NoCluster 4", carry_out, Worker(model=model), Worker())
+    refusal.asks("Give -m a folder that all machines share, with --precision and --engine by name")
+    refusal.works(Worker(), Worker())
+
+
 def test_workers_that_cannot_import_sautomed(refuse_call, monkeypatch):
     install(monkeypatch)
 

@@ -143,6 +143,18 @@ def test_an_uneven_array(refuse, order, cohort, monkeypatch, cure):
         refusal.works()
 
 
+@pytest.mark.parametrize("cure", ["sbatch --array", "--shard"])
+def test_the_shard_of_no_array(refuse, order, cohort, command, monkeypatch, cure):
+    refusal = refuse("inference/batch/shards.py _shard_of_this_task UsageError", *order(), "--shard", "slurm")
+    if cure == "--shard":
+        assert command(*order(), *refusal.take(r"example (--shard \S+)\.").split())[0] == 0
+        return
+    refusal.asks("Submit it by sbatch --array")
+    for name, value in {"ID": "0", "COUNT": "2", "MIN": "0", "MAX": "1", "STEP": "1"}.items():  # as Slurm does then
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
+    refusal.works()
+
+
 def test_a_shard_of_one_scan(refuse, order, cohort, command, tmp_path):
     given = order("-i", tmp_path / "in" / "a.nii.gz")
     refuse("inference/batch/planning.py _plan UsageError 3", *given, "--shard", "1/2").asks("Leave out --shard")

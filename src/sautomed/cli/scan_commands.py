@@ -59,7 +59,7 @@ def segment(
     scan_list: ScanList = None,
     shard: Annotated[
         str | None,
-        typer.Option(help="i/n: only part i of n of the scans.", show_default="that of this task, in a Slurm array"),
+        typer.Option(help="i/n: only part i of n of the scans; slurm: that of this task of an array, as with --list."),
     ] = None,
     formats: Annotated[
         list[str] | None, typer.Option("--format", help="nii.gz, nrrd, seg.dcm, ... Repeatable.")

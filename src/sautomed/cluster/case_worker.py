@@ -54,11 +54,16 @@ class Order:
 
 @dataclass(frozen=True)
 class Ready:
-    """What a worker reports once it has loaded the model."""
+    """What a worker reports once it has loaded the model.
+
+    Attributes:
+        model: Hash of the model, with engine and precision; None of a model in no folder.
+    """
 
     labels: dict[int, str]
     version: str
     machine: str
+    model: tuple[str | None, str]
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ class CaseWorker:
             return error
         self._model, self._plan = model, _within_share(order.plan, order.share)
         self._runner = CaseRunner(model, self._plan)
-        return Ready(dict(model.labels), __version__, platform.node())
+        return Ready(dict(model.labels), __version__, platform.node(), (model.sha256, str(model.computing)))
 
     def carry_out(self, job: Job, again: bool) -> CaseResult | SautomedError | None:
         """Segment a case; None if the command was stopped meanwhile.

@@ -78,8 +78,13 @@ def _of_cluster() -> dict[str, str]:
 def _options(address: str) -> dict[str, Any]:
     options = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
     if address == AUTO:
-        return {**options, "address": "local", "object_store_memory": _OBJECT_BYTES}
+        return {**options, "address": "local", "num_cpus": _cores(), "object_store_memory": _OBJECT_BYTES}
     return {**options, "address": address}
+
+
+def _cores() -> int:
+    """Return the cores that this process may use, which Slurm and others limit; Ray would count all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

@@ -48,6 +48,7 @@ class Crew:
         self._working: dict[Any, tuple[Any, _Case]] = {}
         self._idle: list[Any] = []
         self._slots, self._looked_s, self._failed_starts = 0, -_LOOK_S, 0
+        self._first: Ready | None = None
 
     def results(self, jobs: Sequence[Job]) -> Generator[tuple[Job, CaseResult], None, None]:
         """Yield every job once with its result, in the order in which they end.
@@ -99,7 +100,7 @@ class Crew:
             ready = ray.get(reference)
         except ray.exceptions.RayTaskError as error:  # an import that fails there
             raise NoCluster(f"a worker cannot start: {error.cause}", where="--ray", cure=_SAME_VERSION) from error
-        except ray.exceptions.RayActorError as error:
+        except _deaths() as error:
             self._dismiss(worker)
             self._failed_starts += 1
             if self._failed_starts > TRIES * max(self._slots, 1):
@@ -115,6 +116,14 @@ class Crew:
                 where="--ray",
                 cure=_SAME_VERSION,
             )
+        first = self._first = self._first or ready
+        if ready.model != first.model:
+            raise NoCluster(
+                f"the model on {ready.machine} is another one than on {first.machine}, or computed in another way: "
+                f"{ready.model[1]}, and {first.model[1]} there.",
+                where="--ray",
+                cure="Give -m a folder that all machines share, with --precision and --engine by name instead of auto.",
+            )
         self._failed_starts = 0
         self._on_ready(ready)
         self._idle.append(worker)
@@ -126,7 +135,7 @@ class Crew:
         worker, case = self._working.pop(reference)
         try:
             result = ray.get(reference)
-        except ray.exceptions.RayActorError as error:
+        except _deaths() as error:
             self._dismiss(worker)
             case.lost += 1
             if case.lost < TRIES:
@@ -157,6 +166,13 @@ class Crew:
         workers = [*(worker for worker, _ in self._working.values()), *self._starting.values(), *self._idle]
         for worker in workers:
             ray.kill(worker)
+
+
+def _deaths() -> tuple[type[Exception], ...]:
+    """Return Ray's errors of a worker that is gone; one that took too much memory has an error of its own."""
+    import ray
+
+    return ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError
 
 
 def _given_up(case: _Case, error: Exception) -> WorkerLost:

@@ -114,6 +114,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         (folder / PREDICTOR_NAME).unlink(missing_ok=True)  # that of earlier weights
     else:
         write_predictor(folder, bundle.predictor)
+    (folder / "metrics.json").unlink(missing_ok=True)  # of earlier weights, too, which it may call checked in bf16
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in trained_state(bundle.network).items()}
     with atomic_write(folder / "model.safetensors") as temporary:
         temporary.write_bytes(save(state))  # safetensors' own writer hides the error of a full disk

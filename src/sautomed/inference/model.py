@@ -159,7 +159,8 @@ def load(
 def _computed(model: Model, engine: str, precision: str) -> Model:
     """Return the model with the engine and precision of these names, and log them if they are not the usual ones."""
     check, size = model.bundle.bf16_check, int(model.settings.data.image_size)
-    chosen = choose_precision(precision, model.device, check is not None and check.passed)
+    is_checked = engine == "torch" and check is not None and check.passed  # training checks it as PyTorch computes it
+    chosen = choose_precision(precision, model.device, is_checked)
     key = None if engine == "torch" else model.sha256
     network, computing = computed_network(model.network, engine, chosen, size, key)
     if computing == FLOAT32:

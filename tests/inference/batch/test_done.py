@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sautomed.inference.batch.case_report import Provenance, is_report
+from sautomed.inference.batch.case_report import Provenance, is_report, note_corrected
 from sautomed.inference.batch.done import known_sha256, why_not_done, why_remote_not_done
 from sautomed.inference.engine import Computing
 from sautomed.scans import ReadOptions
@@ -88,3 +88,16 @@ def test_the_hash_of_a_remote_scan_is_known_for_its_version_alone():
     assert known_sha256(report, "8") is None
     assert known_sha256({"input": {"sha256": "abc", "version": None}}, None) is None
     assert known_sha256({"input": 3}, "7") is None
+
+
+def test_what_a_person_corrected_stays_whatever_the_run_would_do_otherwise(reported, caplog):
+    outputs = [reported.with_name(name) for name in ("a.nii.gz", "a.nii", "a.prompts.json", "a.png")]
+    other = replace(provenance_of(reported), model_sha256="0")
+    assert "another model" in why_not_done(reported, other, outputs)
+    outputs[0].write_bytes(b"corrected")
+    note_corrected(reported, outputs)
+    assert why_not_done(reported, other, outputs) is None
+    assert why_not_done(reported, other, outputs[:1]) is None
+    assert "another model, but a person has corrected it, so it stays" in caplog.text
+    outputs[0].write_bytes(b"damaged")
+    assert "another model" in why_not_done(reported, other, outputs)

@@ -229,13 +229,19 @@ def test_a_shard_of_one_scan_is_refused(scans, tmp_path):
         plan_jobs(scans / "a.nii", tmp_path / "out", DEFAULTS, Shard(1, 2))
 
 
-def test_a_task_of_a_slurm_array_takes_its_shard_and_says_so(scans, tmp_path, monkeypatch, caplog):
+def test_a_task_of_a_slurm_array_takes_its_shard_of_a_list_and_says_so(scans, tmp_path, monkeypatch, caplog):
     for name, value in {"ID": "8", "COUNT": "2", "MIN": "7", "MAX": "8", "STEP": "1"}.items():
         monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
-    plan = plan_jobs(scans, tmp_path / "out")
+    (tmp_path / "cohort.csv").write_text(f"case,path\na,{scans / 'a.nii'}\nb,{scans / 'b_0000.nii.gz'}\n")
+    plan = plan_list(tmp_path / "cohort.csv", tmp_path / "out")
     assert ([job.case for job in plan.jobs], plan.shard) == (["b"], Shard(2, 2))
-    assert "shard 2/2: 1 of 2 scans. --shard 1/1 takes all." in caplog.text
+    assert "shard 2/2 of the list. --shard 1/1 takes all." in caplog.text
     caplog.clear()
-    assert len(plan_jobs(scans, tmp_path / "out", DEFAULTS, Shard(1, 1)).jobs) == 2
+    assert len(plan_list(tmp_path / "cohort.csv", tmp_path / "out", DEFAULTS, Shard(1, 1)).jobs) == 2
+    assert not caplog.text
+    whole = plan_jobs(scans, tmp_path / "out")  # which may be another folder in each task
+    assert (len(whole.jobs), whole.shard) == (2, None)
+    assert "segments the whole folder. --shard slurm" in caplog.text
+    caplog.clear()
     single = plan_jobs(scans / "a.nii", tmp_path / "out")  # of a loop of the user's own
     assert (len(single.jobs), single.shard, caplog.text) == (1, None, "")

@@ -315,6 +315,22 @@ def test_resuming_does_again_what_was_changed(run, write, tmp_path, caplog):
     assert "a.nii.gz has changed since it was written" in caplog.text
 
 
+def test_a_scan_that_cannot_be_read_any_more_leaves_the_mark_of_its_results(run, write, tmp_path):
+    """A drive that is not there today must not make finished cases, and a person's corrections, be done again."""
+    for name in "ab":
+        write(tmp_path / "in" / f"{name}.nii.gz")
+    run(tmp_path / "in", tmp_path / "out")
+    scan, report = tmp_path / "in" / "a.nii.gz", (tmp_path / "out" / "a.json")
+    whole, mark = scan.read_bytes(), report.read_bytes()
+    scan.write_bytes(whole[:200])
+    outcome = run(tmp_path / "in", tmp_path / "out", resume=True)
+    assert [failure.job.case for failure in outcome.failures] == ["a"]
+    assert json.loads((tmp_path / "out" / "failures.json").read_text())["failures"][0]["case"] == "a"
+    assert report.read_bytes() == mark
+    scan.write_bytes(whole)
+    assert [job.case for job in run(tmp_path / "in", tmp_path / "out", resume=True).skipped] == ["a", "b"]
+
+
 def test_other_settings_are_segmented_again(run, model, write, tmp_path):
     from sautomed.inference.model import with_walk
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,8 @@ from sautomed.inference.batch.case_report import SCHEMA, Provenance, output_rows
 from sautomed.inference.batch.json_files import read_object
 from sautomed.inference.engine import FLOAT32
 from sautomed.scans.paths import sha256_of
+
+log = logging.getLogger(__name__)
 
 UNFINISHED = "it was not finished"
 
@@ -26,7 +29,10 @@ def why_not_done(path: Path, provenance: Provenance, outputs: Sequence[Path]) ->
     report = read_object(path)
     outdated = _why_outdated(report, provenance, [relative_name(output, path) for output in outputs])
     if outdated is not None:
-        return outdated
+        if not _is_whole_correction(report, path):
+            return outdated
+        log.warning("%s: %s, but a person has corrected it, so it stays. --overwrite makes it anew.", path, outdated)
+        return None
     hashes = {row.get("path"): row.get("sha256") for row in output_rows(report)}
     for output in outputs:
         if not output.is_file():
@@ -34,6 +40,14 @@ def why_not_done(path: Path, provenance: Provenance, outputs: Sequence[Path]) ->
         if sha256_of([output]) != hashes[relative_name(output, path)]:
             return f"{output.name} has changed since it was written"
     return None
+
+
+def _is_whole_correction(report: Mapping[str, Any], path: Path) -> bool:
+    """Return whether a case was corrected by a person, and all its outputs are as they were left."""
+    if report.get("schema") != SCHEMA or report.get("status") != "done" or report.get("corrected") is not True:
+        return False
+    outputs = [(path.parent / str(row.get("path")), row.get("sha256")) for row in output_rows(report)]
+    return bool(outputs) and all(output.is_file() and sha256_of([output]) == sha256 for output, sha256 in outputs)
 
 
 def why_remote_not_done(

@@ -19,7 +19,7 @@ from sautomed.errors import (
 )
 from sautomed.inference.batch.case_report import failed_report, failure_row, write_failures
 from sautomed.inference.batch.jobs import Job, Plan
-from sautomed.inference.batch.json_files import write_object
+from sautomed.inference.batch.json_files import read_object, write_object
 from sautomed.scans import Geometry
 
 log = logging.getLogger(__name__)
@@ -67,11 +67,14 @@ class FailureLog:
 def write_failed_report(plan: Plan, job: Job, geometry: Geometry | None, error: SautomedError) -> None:
     """Write the CASE.json of a case that failed, if it has one and the disk has room.
 
-    If a run resumes and a store is out of reach, the CASE.json stays: it may be that of a case that is done.
+    If a run resumes, the CASE.json of a case that is done stays, and with it the mark of its outputs: a scan that is
+    out of reach today is no reason to make them again. So does one that cannot be read now.
     """
     if job.report is None or (plan.options.resume and isinstance(error, AccessRefused | Unreachable)):
         return
     with _warning_of_full_disk(job):
+        if plan.options.resume and read_object(job.place_of(job.report)).get("status") == "done":
+            return
         write_object(job.place_of(job.report), failed_report(job.case, job.source, geometry, error))
 
 

@@ -37,11 +37,13 @@ class _Cases:
 
     Args:
         several: Whether the source is a folder or list of scans, even of one.
+        is_list: Whether it is a list.
     """
 
     source: Place
     entries: Sequence[Entry]
     several: bool
+    is_list: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def plan_jobs(source: Place, output: Place, options: SegmentOptions = DEFAULTS, 
     """Plan a scan to a file or into a folder, or a folder's scans into a folder.
 
     Args:
-        shard: The part of a folder's scans to plan; None: of a task of a Slurm array, its part, else all.
+        shard: The part of a folder's scans to plan; None: all.
     Raises:
         MissingFile, NoCases: Nothing to segment.
         UnknownFormat: A format is not written.
@@ -84,11 +86,13 @@ def plan_jobs(source: Place, output: Place, options: SegmentOptions = DEFAULTS, 
 def plan_list(scan_list: Place, output: Place, options: SegmentOptions = DEFAULTS, shard: Shard | None = None) -> Plan:
     """Plan the scans of a list into a folder; otherwise as `plan_jobs`.
 
+    Args:
+        shard: The part of the list to plan; None: of a task of a Slurm array, its part, else all.
     Raises:
         BadList: The list, or a row of it, cannot be used.
     """
     target = _target_of(output, options)
-    return _plan(_Cases(scan_list, read_scan_list(scan_list), several=True), target, options, shard)
+    return _plan(_Cases(scan_list, read_scan_list(scan_list), several=True, is_list=True), target, options, shard)
 
 
 def _plan(cases: _Cases, target: _Target, options: SegmentOptions, shard: Shard | None) -> Plan:
@@ -110,7 +114,7 @@ def _plan(cases: _Cases, target: _Target, options: SegmentOptions, shard: Shard 
         )
     plan = _plan_of_all(cases, target, options)
     refuse_clashes(plan)
-    plan = _part_of(plan, shard)
+    plan = _part_of(plan, shard or _shard_of_array(cases))
     refuse_existing_outputs(plan)
     require_writable_folders(plan)
     return plan
@@ -128,18 +132,27 @@ def _plan_of_all(cases: _Cases, target: _Target, options: SegmentOptions) -> Pla
     return Plan((_job(cases.entries[0], place.parent, stem, endings, options, reports),), options)
 
 
+def _shard_of_array(cases: _Cases) -> Shard | None:
+    """Return the shard of a list for the task of a Slurm array, and say so in the log.
+
+    Not of a folder, which may be another one in each task.
+    """
+    shard = shard_of_slurm(os.environ) if cases.several else None
+    if shard is None:
+        return None
+    if cases.is_list:
+        log.warning(
+            "This is a task of a Slurm array, so it segments shard %s of the list. --shard 1/1 takes all.", shard
+        )
+        return shard
+    log.warning("This is a task of a Slurm array, and segments the whole folder. --shard slurm takes the task's part.")
+    return None
+
+
 def _part_of(plan: Plan, shard: Shard | None) -> Plan:
-    """Return the plan of a shard, by default that of the task of a Slurm array, which the log then says."""
-    given, shard = shard, shard or (shard_of_slurm(os.environ) if plan.several else None)
     if shard is None:
         return plan
-    jobs = shard.part_of(sorted(plan.jobs, key=lambda job: job.case))
-    if given is None:
-        log.warning(
-            "This is a task of a Slurm array, so it segments shard %s: %d of %d scans. --shard 1/1 takes all.",
-            shard, len(jobs), len(plan.jobs),
-        )  # fmt: skip
-    return replace(plan, jobs=jobs, shard=shard)
+    return replace(plan, jobs=shard.part_of(sorted(plan.jobs, key=lambda job: job.case)), shard=shard)
 
 
 def _target_of(output: Place, options: SegmentOptions) -> _Target:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,11 +47,13 @@ def is_run_file(name: str) -> bool:
 
 
 def shard_of_text(text: str) -> Shard:
-    """Return the shard that i/n names.
+    """Return the shard that i/n names; "slurm" is that of this task of a Slurm array.
 
     Raises:
         UsageError: It names none.
     """
+    if text == "slurm":
+        return _shard_of_this_task()
     found = _SHARD.fullmatch(text)
     shard = Shard(int(found[1]), int(found[2])) if found else None
     if shard is None or not 1 <= shard.number <= shard.count:
@@ -58,6 +61,17 @@ def shard_of_text(text: str) -> Shard:
             f"'{text}' is no shard: two numbers are needed, the first from 1 to the second.",
             where="--shard",
             cure="Give for example 1/4, 2/4, 3/4 and 4/4 to four processes.",
+        )
+    return shard
+
+
+def _shard_of_this_task() -> Shard:
+    shard = shard_of_slurm(os.environ)
+    if shard is None:
+        raise UsageError(
+            "there is no Slurm array here: SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT are not set.",
+            where="--shard slurm",
+            cure="Submit it by sbatch --array, or give for example --shard 1/4.",
         )
     return shard
 

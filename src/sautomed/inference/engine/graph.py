@@ -12,6 +12,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -20,11 +21,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sautomed import model as model_room
 from sautomed.config.version import __version__
 from sautomed.errors import NotConvertible, UnwritableTarget
 from sautomed.inference.engine.computing import Precision
 from sautomed.inference.engine.openvino import import_openvino
 from sautomed.scans.files import atomic_write
+from sautomed.scans.paths import sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +96,8 @@ class GraphMaker:
         """Return the file of a graph: another one for whatever would make another graph."""
         if self.model is None:
             return None
-        made_by = (__version__, version("torch"), version("openvino"), self._processor())
+        versions = [version(name) for name in ("torch", "transformers", "openvino")]
+        made_by = (__version__, _code_of_networks(), *versions, self._processor())
         key = sha256(repr((self.model, self.size, self.precision, made_by)).encode()).hexdigest()
         return self.folder / self.model[:16] / f"{name}-{self.size}-{HINTS[self.precision]}-{key[:16]}.blob"
 
@@ -135,6 +139,12 @@ class GraphMaker:
         found = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if found != HINTS[self.precision]:
             raise not_convertible(f"its {name} would be computed in {found} instead of {HINTS[self.precision]}")
+
+
+@cache
+def _code_of_networks() -> str:
+    """Return a hash of the code that graphs are made from: it changes between releases, too."""
+    return sha256_of(sorted([*Path(model_room.__file__).parent.rglob("*.py"), *Path(__file__).parent.glob("*.py")]))
 
 
 def cache_folder() -> Path:

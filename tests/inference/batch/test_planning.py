@@ -235,7 +235,7 @@ def test_a_task_of_a_slurm_array_takes_its_shard_of_a_list_and_says_so(scans, tm
     (tmp_path / "cohort.csv").write_text(f"case,path\na,{scans / 'a.nii'}\nb,{scans / 'b_0000.nii.gz'}\n")
     plan = plan_list(tmp_path / "cohort.csv", tmp_path / "out")
     assert ([job.case for job in plan.jobs], plan.shard) == (["b"], Shard(2, 2))
-    assert "shard 2/2 of the list. --shard 1/1 takes all." in caplog.text
+    assert "shard 2/2: 1 of 2 scans. --shard 1/1 takes all." in caplog.text
     caplog.clear()
     assert len(plan_list(tmp_path / "cohort.csv", tmp_path / "out", DEFAULTS, Shard(1, 1)).jobs) == 2
     assert not caplog.text

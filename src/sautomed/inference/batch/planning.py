@@ -142,8 +142,9 @@ def _shard_of_array(cases: _Cases) -> Shard | None:
         return None
     if cases.is_list:
         log.warning(
-            "This is a task of a Slurm array, so it segments shard %s of the list. --shard 1/1 takes all.", shard
-        )
+            "This is a task of a Slurm array, so it segments shard %s: %d of %d scans. --shard 1/1 takes all.",
+            shard, len(shard.part_of(cases.entries)), len(cases.entries),
+        )  # fmt: skip
         return shard
     log.warning("This is a task of a Slurm array, and segments the whole folder. --shard slurm takes the task's part.")
     return None

@@ -25,7 +25,7 @@ from statistics import median
 from typing import Any, Protocol
 
 from bench import in_fresh_process, machine, print_table, write_random_sam
-from segment import Workload, segment_volume, time_verbs
+from segment import Workload, run_trunk_alone, segment_volume, time_verbs
 
 GOAL_SAM, GOAL_TINY = 0.30, 0.35  # whole of ours over the peer's
 GOAL_WALK_SAM, GOAL_WALK_TINY = 1.2, 2.5  # whole over trunk alone
@@ -73,24 +73,13 @@ class Ours:
         self.clock = time_verbs(network, now)
 
     def measure(self) -> Times:
-        alone = self._trunk_alone()
+        alone = run_trunk_alone(self.network, self.settings, self.slices, self.now)
         self.clock.clear()
         began = self.now()
         segment_volume(self.network, self.volume, self.settings, self.labels)
         whole = self.now() - began
         seconds = (whole, alone, self.clock["encode"], self.clock["share"] + self.clock["step"])
         return Times(*(s / self.slices for s in seconds))
-
-    def _trunk_alone(self) -> float:
-        import torch
-
-        size, chunk = int(self.settings.data.image_size), self.settings.segment.chunk
-        images = torch.rand(min(chunk, self.slices), 3, size, size)
-        with torch.inference_mode():
-            began = self.now()
-            for start in range(0, self.slices, chunk):
-                self.network.encode(images[: self.slices - start])
-            return self.now() - began
 
 
 class EagerSam:

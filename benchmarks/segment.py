@@ -51,8 +51,10 @@ class Workload:
     def network(self) -> Any:
         from sautomed.inference.engine import computed_network
         from sautomed.model.build import build
+        from sautomed.model.fold_norms import fold_norms
 
         network = build(self.settings().model, self.classes, self.image_size).eval()
+        fold_norms(network)  # as a model is loaded
         return computed_network(network, self.engine, self.precision, self.image_size, None)[0]
 
     def volume(self, slices: int) -> Any:
@@ -89,7 +91,7 @@ def measure_times(workload: Workload, slices: int, repeats: int) -> Times:
     clock = time_verbs(network)
     rows = []
     for repeat in range(repeats + 1):
-        trunk_alone = _run_trunk_alone(network, settings, slices)
+        trunk_alone = run_trunk_alone(network, settings, slices)
         clock.clear()
         began = time.perf_counter()
         segment_volume(network, volume, settings, labels)
@@ -100,16 +102,17 @@ def measure_times(workload: Workload, slices: int, repeats: int) -> Times:
     return Times(*(s / slices for s in seconds), ratio)
 
 
-def _run_trunk_alone(network: Any, settings: Any, slices: int) -> float:
+def run_trunk_alone(network: Any, settings: Any, slices: int, now: Callable[[], float] = time.perf_counter) -> float:
+    """Return the seconds of the trunk on so many slices, by the clock `now`."""
     import torch
 
     size, chunk = settings.data.image_size, settings.segment.chunk
     with torch.inference_mode():
         images = torch.rand(chunk, 3, size, size)
-        began = time.perf_counter()
+        began = now()
         for start in range(0, slices, chunk):
             network.encode(images[: min(chunk, slices - start)])
-        return time.perf_counter() - began
+        return now() - began
 
 
 def segment_volume(network: Any, volume: Any, settings: Any, labels: dict[int, str]) -> None:

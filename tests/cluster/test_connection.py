@@ -1,6 +1,7 @@
 """Ray on this machine: heard by nobody else, and gone when its work is done."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -46,10 +47,13 @@ from sautomed.errors import STOP_SIGNALS, Terminated
 
 JOINING = "import ray, sys; ray.init(sys.argv[1])"
 before, found = [signal.getsignal(number) for number in STOP_SIGNALS], {}
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # as Slurm does with a task of one core
 try:
     with stops_raised(), connected("auto"):
         import ray
         from ray._common.usage import usage_lib
+        found["cores"] = int(ray.cluster_resources()["CPU"])
         found["reports"] = [usage_lib.usage_stats_enabled(),
                             ray.get(ray.remote(num_cpus=1)(lambda: usage_lib.usage_stats_enabled()).remote())]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
@@ -76,6 +80,7 @@ def test_a_local_ray_obeys_and_tells_nobody_else_and_ends_with_what_stops_the_co
     found = json.loads(done.stdout)
     own = {address.address for addresses in psutil.net_if_addrs().values() for address in addresses}
     assert {address.removeprefix("::ffff:") for address in found.pop("addresses")} <= own
+    assert found.pop("cores") == 1 or not hasattr(os, "sched_setaffinity")
     assert found == {
         "reports": [False, False], "others join": False, "stop": "Terminated", "left": [], "handlers": True
     }  # fmt: skip

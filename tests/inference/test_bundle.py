@@ -114,6 +114,14 @@ def test_other_weights_do_not_keep_the_predictor_of_earlier_ones(folder, small_m
     assert load_bundle(folder).predictor is None
 
 
+def test_other_weights_do_not_keep_the_check_in_bf16_of_earlier_ones(folder, small_model, small_settings):
+    check = {"dsc": {}, "mean_dsc": 0.9, "difference": 0.0, "passed": True}
+    (folder / "metrics.json").write_text(json.dumps({"bf16": check}))
+    assert load_bundle(folder).bf16_check.passed
+    save_bundle(folder, Bundle(small_model, small_settings, LABELS, "MR"))
+    assert load_bundle(folder).bf16_check is None
+
+
 def test_a_folder_without_intensities_is_read(folder):
     """Of an earlier version, or of a network that was never trained."""
     assert load_bundle(folder).intensities == ()

@@ -136,6 +136,12 @@ def test_a_checked_model_is_computed_in_bf16_where_the_processor_does_and_says_s
     assert np.mean([(exact[t].labels == found[t].labels).mean() for t in exact]) > 0.9
 
 
+def test_the_check_is_of_pytorch_and_does_not_vouch_for_openvino(checked, bf16_processor, tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert sautomed.load(checked, device="cpu", engine="openvino").computing == Computing("openvino", "32")
+
+
 def test_it_is_computed_in_float32_elsewhere_or_if_asked_to_be(checked, monkeypatch):
     assert sautomed.load(checked, device="cpu").computing == FLOAT32
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)

@@ -239,9 +239,16 @@ def test_a_task_of_a_slurm_array_takes_its_shard_of_a_list_and_says_so(scans, tm
     caplog.clear()
     assert len(plan_list(tmp_path / "cohort.csv", tmp_path / "out", DEFAULTS, Shard(1, 1)).jobs) == 2
     assert not caplog.text
-    whole = plan_jobs(scans, tmp_path / "out")  # which may be another folder in each task
-    assert (len(whole.jobs), whole.shard) == (2, None)
-    assert "segments the whole folder. --shard slurm" in caplog.text
-    caplog.clear()
     single = plan_jobs(scans / "a.nii", tmp_path / "out")  # of a loop of the user's own
     assert (len(single.jobs), single.shard, caplog.text) == (1, None, "")
+
+
+@pytest.mark.parametrize("numbers", [{"ID": "8", "COUNT": "2", "MIN": "7", "MAX": "8"},
+                                     {"ID": "5", "COUNT": "2", "MIN": "0", "MAX": "5"}])  # fmt: skip
+def test_a_folder_is_whole_in_every_task_of_an_array(scans, tmp_path, monkeypatch, caplog, numbers):
+    """It may be another folder in each task, whatever the numbers of the array are."""
+    for name, value in numbers.items():
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
+    plan = plan_jobs(scans, tmp_path / "out")
+    assert (len(plan.jobs), plan.shard) == (2, None)
+    assert "segments the whole folder. --shard slurm" in caplog.text

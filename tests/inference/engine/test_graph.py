@@ -95,6 +95,13 @@ def test_another_model_size_or_precision_has_another_graph(maker, make, made, tm
     assert len(made) == len(files(tmp_path)) == 2
 
 
+def test_other_code_of_networks_has_another_graph(maker, make, made, monkeypatch):
+    maker().graph("verb", make)
+    monkeypatch.setattr("sautomed.inference.engine.graph._code_of_networks", lambda: "of a later release")
+    maker().graph("verb", make)
+    assert len(made) == 2
+
+
 @pytest.mark.parametrize("spoil", [lambda whole: b"", lambda whole: b"nothing", lambda whole: whole[: len(whole) // 2]])
 def test_a_damaged_graph_is_made_again(maker, make, made, tmp_path, caplog, spoil):
     maker().graph("verb", make)

@@ -137,17 +137,15 @@ def _shard_of_array(cases: _Cases) -> Shard | None:
 
     Not of a folder, which may be another one in each task.
     """
-    shard = shard_of_slurm(os.environ) if cases.several else None
-    if shard is None:
-        return None
-    if cases.is_list:
+    shard = shard_of_slurm(os.environ) if cases.is_list else None
+    if shard is not None:
         log.warning(
             "This is a task of a Slurm array, so it segments shard %s: %d of %d scans. --shard 1/1 takes all.",
             shard, len(shard.part_of(cases.entries)), len(cases.entries),
         )  # fmt: skip
-        return shard
-    log.warning("This is a task of a Slurm array, and segments the whole folder. --shard slurm takes the task's part.")
-    return None
+    elif cases.several and "SLURM_ARRAY_TASK_ID" in os.environ:
+        log.warning("This task of a Slurm array segments the whole folder. --shard slurm takes the task's part of it.")
+    return shard
 
 
 def _part_of(plan: Plan, shard: Shard | None) -> Plan:

@@ -18,6 +18,7 @@ from sautomed.scans import read_stored
 
 from ..scans.dicom.build import make_series
 
+SLOW = ("transformers", "torch._dynamo", "sympy", "lightning", "matplotlib", "scipy.optimize", "openvino", "h5py")
 HEAVY = ("torch", "transformers", "lightning", "matplotlib", "monai", "nibabel", "scipy", "pydicom", "highdicom")
 
 
@@ -230,6 +231,18 @@ def test_help_imports_nothing_heavy(verb):
     assert done.returncode == 0, done.stderr
     assert "Usage" in text
     assert not set(HEAVY) & set(loaded.split())
+
+
+def test_a_small_network_segments_without_what_takes_seconds_to_import(trained_run, tmp_path):
+    scan, mask = write(tmp_path / "a.nii.gz"), tmp_path / "mask.nii.gz"
+    code = "import sys; from sautomed.cli import run; code = run(sys.argv[1:]); print(*sys.modules); exit(code)"
+    arguments = ("segment", "-i", scan, "-m", trained_run, "-o", mask, "--no-preview")
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=True
+    )
+    assert mask.exists()
+    assert "torch" in done.stdout.split()
+    assert not set(SLOW) & set(done.stdout.split())
 
 
 # --- 2: the command itself ---

@@ -6,11 +6,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import SamVisionConfig
-from transformers.models.sam.modeling_sam import SamPositionalEmbedding
 
 from sautomed.model.box_prompt import BoxPromptGenerator, sine_of_boxes, sine_of_grid
 from sautomed.model.boxes import xyxy_to_cxcywh
+from sautomed.model.position_code import PositionCode
 from sautomed.model.values import Seen
 
 BOX = torch.tensor([[[0.2, 0.3, 0.5, 0.6], [0.5, 0.1, 0.9, 0.4], [0.0, 0.0, 0.0, 0.0]]])
@@ -24,7 +23,7 @@ class Generator(BoxPromptGenerator):
     def __init__(self, classes=3):
         torch.manual_seed(0)
         super().__init__(classes=classes, dim=32, stride=8, layers=2, heads=4, feedforward=64)
-        self.position = SamPositionalEmbedding(SamVisionConfig(num_pos_feats=16, scale=1.0)).requires_grad_(False)
+        self.position = PositionCode(32)
 
     def forward(self, memory, boxes, seen):
         return super().forward(memory, boxes, seen, self.position)

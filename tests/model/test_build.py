@@ -9,7 +9,7 @@ from sautomed.config import ModelSettings
 from sautomed.model.build import build
 from sautomed.model.given import GivenPrompts
 from sautomed.model.mask_decoder import MaskDecoder
-from sautomed.model.sam.network import Sam, dense_position, load_sam
+from sautomed.model.sam.network import Sam, load_sam
 from sautomed.model.sautomed import SAutoMed
 from sautomed.model.values import Seen
 
@@ -50,9 +50,7 @@ def features_of(model):
 def tokens_to(decoder, call):
     """Return the tokens that reach the decoder's transformer while `call` runs, and its result."""
     seen = []
-    hook = decoder.transformer.register_forward_pre_hook(
-        lambda _, __, given: seen.append(given["point_embeddings"][:, 0]), with_kwargs=True
-    )
+    hook = decoder.transformer.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     result = call()
     hook.remove()
     return seen[0], result
@@ -102,7 +100,7 @@ def with_all_of_sams_masks(sam) -> MaskDecoder:
 def masks_in_the_box(model, decoder):
     z = features_of(model).z
     prompt = model.generator(z, BOX / SIZE, torch.tensor([[Seen.PRESENT]]), model.position)
-    position = dense_position(model.position, *z.shape[-2:])[0]
+    position = model.position.dense(*z.shape[-2:])
     return decoder(z, (), position, model.history.start(1), prompt.embedding, prompt.code)[0]
 
 

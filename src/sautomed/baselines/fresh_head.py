@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import SamVisionConfig
-from transformers.models.sam.modeling_sam import SamPositionalEmbedding
 
 from sautomed.config import MaskDecoderSettings
 from sautomed.model.build import decoder_widths
 from sautomed.model.mask_decoder import MaskDecoder
-from sautomed.model.sam.network import dense_position
-from sautomed.model.sam.parts import fix_positions
+from sautomed.model.position_code import PositionCode
 from sautomed.model.sautomed import Trunk
 from sautomed.model.values import Features
 
@@ -29,10 +26,10 @@ class FreshHead(nn.Module):
         super().__init__()
         widths = decoder_widths(sizes, dim, trunk.stride)
         self.decoder = MaskDecoder(classes, dim, sizes.heads, sizes.mlp, widths, trunk.fine_channels)
-        self.position = fix_positions(SamPositionalEmbedding(SamVisionConfig(num_pos_feats=dim // 2, scale=1.0)))
+        self.position = PositionCode(dim)
 
     def forward(self, features: Features) -> Float[Tensor, "n k1 h2 w2"]:
         image = features.coarse
-        position = dense_position(self.position, *image.shape[-2:])[0].to(image.dtype)
+        position = self.position.dense(*image.shape[-2:]).to(image.dtype)
         nothing = image.new_zeros(len(image), 0, image.shape[1])
         return self.decoder(image, features.fine, position, nothing, nothing).logits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import io
 import logging
 import os
@@ -84,6 +85,9 @@ def refuse_unusable_paths(command: Callable[..., None]) -> Callable[..., None]:
 
 def main() -> None:
     """Run the `sautomed` command and exit."""
+    # Python looks for garbage among the modules again and again while they are loaded, and once more at the end:
+    # two of the seven seconds in which a small scan is segmented.
+    gc.set_threshold(10_000, 10, 10)
     sys.stdout, sys.stderr = without_reader_errors(sys.stdout), without_reader_errors(sys.stderr)
     warnings.simplefilter("ignore")  # those of libraries; our own are logged
     handler = logging.StreamHandler()
@@ -92,7 +96,9 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # its warnings of DDP are for authors of a loop
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    sys.exit(run())
+    code = run()
+    gc.freeze()
+    sys.exit(code)
 
 
 class _LogFormatter(logging.Formatter):

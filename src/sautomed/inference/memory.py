@@ -1,7 +1,8 @@
 """Predict the memory for segmenting a scan, from its header and the model, and measure what is used.
 
-The trunk's share is counted: its layers run on PyTorch's meta device, which computes shapes but holds no numbers, and
-the tensors that exist at one time are added up. `benchmarks/memory.py` compares the prediction with measurements.
+The trunk's share is counted: its layers run on empty slices, and the tensors that exist at one time are added up. Large
+trunks run on PyTorch's meta device, which computes shapes but holds no numbers. `benchmarks/memory.py` compares the
+prediction with measurements.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ WALKERS = 2  # a step of a walk takes at most two slices
 WINDOW = 3 * WALKERS  # slices whose features are kept besides those of a chunk: each walker's and its neighbours'
 MARGIN = 1.15  # ours: for libraries (oneDNN's layouts, allocators); see benchmarks/memory.py
 FEATURE_BYTES = 2**30  # ours: of a session's features that stay in memory; the others go into a file
+LIGHT = 30_000_000  # ours, parameters: a trunk that runs sooner than the meta device is imported, which takes a second
 CORRECTION_BYTES = 2**28  # ours: of the slices near a session's corrections
 OVERHEAD = 180_000_000  # ours, bytes: what libraries load, compile and keep with the first scan; likewise
 
@@ -203,12 +205,14 @@ def oriented_shape(geometry: Geometry, model: Model) -> tuple[int, int, int]:
 def _live_bytes(network: Segmenter, image_size: int, images: int) -> tuple[int, int]:
     """Return the peak bytes of the network's heaviest part, and the bytes of its output."""
     encoder = _Encoder(network)
-    state = {
-        name: torch.empty_like(x, device="meta") for name, x in (*encoder.named_parameters(), *encoder.named_buffers())
-    }
-    batch = torch.empty(images, 3, image_size, image_size, device="meta")
-    with torch.no_grad(), _StorageCounter(state.values()) as counter:
-        features = torch.func.functional_call(encoder, state, (batch,))
+    tensors = dict((*encoder.named_parameters(), *encoder.named_buffers()))
+    device = next(encoder.parameters(), torch.empty(0)).device
+    if sum(x.numel() for x in tensors.values()) > LIGHT:
+        device = torch.device("meta")
+        tensors = {name: torch.empty_like(x, device=device) for name, x in tensors.items()}
+    batch = torch.zeros(images, 3, image_size, image_size, device=device)
+    with torch.no_grad(), _StorageCounter(tensors.values()) as counter:
+        features = torch.func.functional_call(encoder, tensors, (batch,))
     kept = (features.coarse, *features.fine) if isinstance(features, Features) else tree_leaves(features)
     return counter.peak, sum(x.numel() * x.element_size() for x in kept if isinstance(x, Tensor))
 
@@ -231,6 +235,11 @@ class _StorageCounter(TorchDispatchMode):
         super().__init__()
         self.live = self.peak = 0
         self.known = {weight.untyped_storage()._cdata for weight in weights}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False: nothing is compiled here, and importing the compiler, only to skip it, takes a second."""
+        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))

@@ -6,23 +6,28 @@ moves the anchor a little. The box that the last layer predicts prompts the deco
 Runs in float32 whatever the precision around it: reciprocals of small boxes overflow.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as nnf
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformers.models.sam.modeling_sam import SamPositionalEmbedding
 
 from sautomed.model.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from sautomed.model.corner_tokens import CornerTokens
 from sautomed.model.given import GivenPrompts
-from sautomed.model.sam.network import Sam
+from sautomed.model.position_code import PositionCode
 from sautomed.model.values import Seen
+
+if TYPE_CHECKING:
+    from sautomed.model.sam.network import Sam
 
 SMALLEST_SIDE = 1e-2  # of the slice; masks can give boxes of one pixel, and the reach divides by the side
 SINE_TEMPERATURE = 20.0  # DAB-DETR's for images; used for queries too, so that both sides have one code
@@ -108,7 +113,7 @@ class BoxPromptGenerator(nn.Module):
         memory: Float[Tensor, "b c h w"],
         boxes: Float[Tensor, "b k 4"],
         seen: Int[Tensor, "b k"],
-        position: SamPositionalEmbedding,
+        position: PositionCode,
         given: GivenPrompts | None = None,
     ) -> BoxPrompt:
         """Prompt one slice per row.
@@ -165,7 +170,7 @@ class NoBoxPrompts(nn.Module):
         memory: Float[Tensor, "b c h w"],
         boxes: Tensor,
         seen: Tensor,
-        position: SamPositionalEmbedding,
+        position: PositionCode,
         given: GivenPrompts | None = None,
     ) -> BoxPrompt:
         return BoxPrompt(memory.new_zeros(len(memory), 0, memory.shape[1]), self.code)

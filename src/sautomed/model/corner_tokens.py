@@ -1,12 +1,18 @@
 """Box prompts for the mask decoder: SAM's two tokens for the corners of a box, one box per class."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers.models.sam.modeling_sam import SamPositionalEmbedding
 
-from sautomed.model.sam.network import Sam
+from sautomed.model.position_code import PositionCode
+
+if TYPE_CHECKING:
+    from sautomed.model.sam.network import Sam
 
 
 class CornerTokens(nn.Module):
@@ -37,7 +43,7 @@ class CornerTokens(nn.Module):
         hidden: Float[Tensor, "b k c"],
         code: Float[Tensor, "k c"],
         grid: tuple[int, int],
-        position: SamPositionalEmbedding,
+        position: PositionCode,
     ) -> Float[Tensor, "b 2*k c"]:
         """Return the tokens of a class one after the other.
 

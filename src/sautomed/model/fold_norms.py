@@ -5,9 +5,9 @@ from itertools import pairwise
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from transformers.models.resnet.modeling_resnet import ResNetConvLayer, ResNetShortCut
 
 from sautomed.model.trunk_efficientnet_lite import SameConv2d
+from sautomed.model.trunk_resnet import NormedConvolution
 
 FOLDABLE = (nn.Conv2d, SameConv2d)  # others may change their weights on the way, as weight standardisation does
 
@@ -30,7 +30,7 @@ def fold_norms(network: nn.Module) -> None:
 
 def _consecutive(module: nn.Module) -> Iterator[tuple[str, str]]:
     """Return the names of children that surely run one after the other."""
-    if isinstance(module, ResNetConvLayer | ResNetShortCut):
+    if isinstance(module, NormedConvolution):
         yield "convolution", "normalization"
     elif type(module).forward is nn.Sequential.forward:
         yield from pairwise(name for name, _ in module.named_children())

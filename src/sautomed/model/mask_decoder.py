@@ -5,25 +5,35 @@ History tokens and prompt embeddings are concatenated to the output tokens. SAM'
 trained beside it; its head, which no loss would reach, is left out.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import SamMaskDecoderConfig
-from transformers.models.sam.modeling_sam import (
-    SamFeedForward,
-    SamLayerNorm,
-    SamMaskDecoder,
-    SamTwoWayTransformer,
-)
 
-SAM_NORM_EPS = 1e-5  # of the two-way transformer in the official code; transformers' own default differs
+from sautomed.model.two_way_transformer import HyperNetwork, TwoWayTransformer
+
+if TYPE_CHECKING:
+    from transformers.models.sam.modeling_sam import SamMaskDecoder
+
+SAM_PLACE_EPS = 1e-6
 NORM_GROUPS = 8  # ours; a batch norm would see as few slices as a run's step has rows
 SAM_SPREAD = 0.1  # ours: noise that tells the classes' mask tokens apart at the start, beside SAM's own token
+
+
+class PlaceNorm(nn.LayerNorm):
+    """Layer norm over the channels of each place of a map."""
+
+    def __init__(self, channels: int):
+        super().__init__(channels, eps=SAM_PLACE_EPS)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class Upscale(nn.Module):
@@ -32,7 +42,7 @@ class Upscale(nn.Module):
     def __init__(self, inputs: int, outputs: int, lateral: int | None, norm: bool):
         super().__init__()
         self.up = nn.ConvTranspose2d(inputs, outputs, kernel_size=2, stride=2)
-        self.norm = SamLayerNorm(outputs, data_format="channels_first") if norm else nn.Identity()
+        self.norm = PlaceNorm(outputs) if norm else nn.Identity()
         self.activation = nn.GELU()
         self.lateral = None if lateral is None else nn.Conv2d(lateral, outputs, 1)
         self.mix = None if lateral is None else _conv_norm(outputs, outputs)
@@ -73,11 +83,7 @@ class MaskDecoder(nn.Module):
         self, classes: int, dim: int, heads: int, mlp: int, widths: Sequence[int], fine_channels: Sequence[int] = ()
     ):
         super().__init__()
-        config = SamMaskDecoderConfig(
-            hidden_size=dim, num_attention_heads=heads, mlp_dim=mlp, layer_norm_eps=SAM_NORM_EPS
-        )
-        config._attn_implementation = "sdpa"
-        self.transformer = SamTwoWayTransformer(config)
+        self.transformer = TwoWayTransformer(dim, heads, mlp)
         # as long as the normed history beside them: short tokens are lost in the first layer, which has no residual
         self.iou_token = nn.Parameter(torch.randn(1, dim))
         self.mask_tokens = nn.Parameter(torch.randn(classes + 1, dim))
@@ -87,7 +93,7 @@ class MaskDecoder(nn.Module):
             Upscale(inputs, outputs, lateral, norm=i == 0)
             for i, (inputs, outputs, lateral) in enumerate(zip([dim, *widths], widths, laterals, strict=False))
         )
-        self.hypernetworks = nn.ModuleList(SamFeedForward(dim, dim, widths[-1], 3) for _ in range(classes + 1))
+        self.hypernetworks = nn.ModuleList(HyperNetwork(dim, widths[-1]) for _ in range(classes + 1))
 
     def forward(
         self,
@@ -109,13 +115,11 @@ class MaskDecoder(nn.Module):
         organs = self.mask_tokens[1:] if code is None else self.mask_tokens[1:] + code
         output = torch.cat([self.iou_token, self.mask_tokens[:1], organs]).expand(b, -1, -1)
         tokens, image = self.transformer(
-            point_embeddings=torch.cat([output, history, prompts], 1)[:, None],
-            image_embeddings=z + self.no_mask[:, None, None],
-            image_positional_embeddings=position.expand(b, -1, -1, -1),
-            attention_similarity=None,
+            torch.cat([output, history, prompts], 1),
+            z.flatten(2).transpose(1, 2) + self.no_mask,
+            position.flatten(1).transpose(0, 1)[None],
         )
-        tokens = tokens[:, 0]
-        pixels = image[:, 0].transpose(1, 2).reshape(b, c, h, w)
+        pixels = image.transpose(1, 2).reshape(b, c, h, w)
         for stage, finer in zip_longest(self.upscaling, fine):
             pixels = stage(pixels, finer)
         weights = torch.stack([net(tokens[:, 1 + k]) for k, net in enumerate(self.hypernetworks)], 1)

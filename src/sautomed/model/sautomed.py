@@ -10,8 +10,6 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from transformers import SamVisionConfig
-from transformers.models.sam.modeling_sam import SamPositionalEmbedding
 
 from sautomed.config import TrainSettings
 from sautomed.model.box_prompt import BoxPromptGenerator, NoBoxPrompts
@@ -19,9 +17,9 @@ from sautomed.model.boxes import boxes_of_labels
 from sautomed.model.given import GivenPrompts, gate
 from sautomed.model.history import HistoryTokens, NoHistory
 from sautomed.model.mask_decoder import MaskDecoder
+from sautomed.model.position_code import PositionCode
 from sautomed.model.prompt_head import NoPromptHead, PromptHead
 from sautomed.model.prompt_rows import PromptedRuns, prompted_runs
-from sautomed.model.sam.network import dense_position
 from sautomed.model.slice_attention import NoSliceAttention, SliceAttention
 from sautomed.model.slice_walker import SliceWalker
 from sautomed.model.values import Examples, Features, Seen, SharedFeatures, SliceState, StepOutput
@@ -71,8 +69,7 @@ class SAutoMed(SliceWalker):
         self.enforces_given = True
         self.trunk, self.decoder = trunk, decoder
         self.slice_attention, self.history, self.generator = slice_attention, history, generator
-        self.position = SamPositionalEmbedding(SamVisionConfig(num_pos_feats=dim // 2, scale=1.0))
-        self.position.requires_grad_(False)  # random Fourier features; SAM draws them once and keeps them
+        self.position = PositionCode(dim)
         self.classes, self.makes_prompts = len(decoder.mask_tokens) - 1, generator.makes_boxes
         self.stride, self.min_pixels, self.generator_input = trunk.stride, min_pixels, generator_input
 
@@ -139,4 +136,4 @@ class SAutoMed(SliceWalker):
 
     def _positions(self, f: Float[Tensor, "n c h w"]) -> Float[Tensor, "c h w"]:
         """Return SAM's dense position embedding: Fourier features of the centre of every cell of the feature map."""
-        return dense_position(self.position, *f.shape[-2:])[0].to(f.dtype)
+        return self.position.dense(*f.shape[-2:]).to(f.dtype)

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPositionalEmbedding
 
+from sautomed.model.position_code import centres
 from sautomed.model.sam.keys import SIZES, SamSize, SamSizes, check_image_size
 from sautomed.model.sam.parts import encode, make_decoder, make_prompt, make_vision
 from sautomed.model.sam.weights import InputNorm, SamWeights, read_sam_weights
@@ -168,8 +169,4 @@ def build_sam(size: SamSize | SamSizes, image_size: int = 1024) -> Sam:
 
 def dense_position(embedding: SamPositionalEmbedding, h: int, w: int) -> Float[Tensor, "1 c {h} {w}"]:
     """Return the Fourier features of the centre of every place of an h x w grid that spans the image."""
-    table = embedding.positional_embedding
-    y = (torch.arange(h, device=table.device, dtype=table.dtype) + 0.5) / h
-    x = (torch.arange(w, device=table.device, dtype=table.dtype) + 0.5) / w
-    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
-    return embedding(grid).permute(2, 0, 1)[None]
+    return embedding(centres(h, w, embedding.positional_embedding)).permute(2, 0, 1)[None]

@@ -1,0 +1,47 @@
+"""The ResNet trunk, held against transformers' ResNet with the same random weights."""
+
+import pytest
+import torch
+from transformers import ResNetConfig, ResNetModel
+
+from sautomed.model.trunk_resnet import ResNetTrunk
+
+STEM, WIDTHS, DEPTHS = 8, (8, 16, 24), (1, 2, 2)  # no shortcut in the first stage, where nothing changes shape
+
+
+@pytest.fixture
+def theirs():
+    torch.manual_seed(0)
+    return ResNetModel(
+        ResNetConfig(embedding_size=STEM, hidden_sizes=list(WIDTHS), depths=list(DEPTHS), layer_type="basic")
+    )
+
+
+def ours_from(theirs):
+    trunk = ResNetTrunk(32, STEM, WIDTHS, DEPTHS)
+    trunk.stem.load_state_dict(theirs.embedder.embedder.state_dict())
+    trunk.stages.load_state_dict(theirs.encoder.stages.state_dict())
+    return trunk
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_every_map_is_that_of_transformers_for_the_same_weights(theirs, training):
+    trunk = ours_from(theirs).train(training)
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    expected = theirs.train(training)(x, output_hidden_states=True).hidden_states
+    found = [trunk.pool(trunk.stem(x))]
+    for stage in trunk.stages:
+        found.append(stage(found[-1]))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_weights_start_as_wide_as_those_of_transformers(theirs):
+    spreads = (
+        {name: x.std().item() for name, x in net.named_parameters() if x.ndim == 4}
+        for net in (ResNetTrunk(32, STEM, WIDTHS, DEPTHS).stages, theirs.encoder.stages)
+    )
+    found, expected = spreads
+    assert found.keys() == expected.keys()
+    for name, spread in expected.items():
+        assert found[name] == pytest.approx(spread, rel=0.25), name

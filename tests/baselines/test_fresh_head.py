@@ -19,7 +19,7 @@ def head():
 def test_classes_are_told_apart_behind_the_transformer(head):
     """As in 3D-SAutoMed: a comparison with heads whose mask tokens are all one would tilt."""
     tokens = []
-    head.decoder.transformer.register_forward_hook(lambda _, __, out: tokens.append(out[0][:, 0, 1:6]))
+    head.decoder.transformer.register_forward_hook(lambda _, __, out: tokens.append(out[0][:, 1:6]))
     maps = (torch.randn(1, 64, 8, 8), (torch.randn(1, 16, 16, 16), torch.randn(1, 16, 32, 32)))
     assert head(Features(*maps)).shape == (1, 5, 32, 32)
     unit = torch.nn.functional.normalize(tokens[0][0], dim=-1)

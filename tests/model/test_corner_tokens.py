@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from sautomed.model.corner_tokens import CornerTokens
+from sautomed.model.position_code import PositionCode
 from sautomed.model.sam.network import Sam, load_sam
 
 from .sam.official_layout import write_official
@@ -27,8 +28,14 @@ def tokens(sam):
 BOXES = torch.tensor([[[8.0, 16.0, 40.0, 100.0], [0.0, 0.0, 128.0, 128.0], [60.0, 61.0, 61.0, 62.0]]])
 
 
+def position_of(sam):
+    code = PositionCode(256)
+    code.load_state_dict(sam.prompt.shared_embedding.state_dict())
+    return code
+
+
 def of(tokens, sam, boxes, hidden, code):
-    return tokens(boxes, hidden, code, (SIZE // 16, SIZE // 16), sam.prompt.shared_embedding)
+    return tokens(boxes, hidden, code, (SIZE // 16, SIZE // 16), position_of(sam))
 
 
 def test_they_are_sams_for_the_same_box(tokens, sam):
@@ -52,6 +59,6 @@ def test_pixels_of_slices_that_are_not_square_have_two_sides(sam):
     torch.manual_seed(0)
     corners = CornerTokens(256, stride=16)
     box = torch.tensor([[[0.0, 0.0, 1.0, 1.0]]])
-    found = corners(box, torch.zeros(1, 1, 256), torch.zeros(1, 256), (4, 8), sam.prompt.shared_embedding)
+    found = corners(box, torch.zeros(1, 1, 256), torch.zeros(1, 256), (4, 8), position_of(sam))
     centres = torch.tensor([[[0.5 / 128, 0.5 / 64], [1 - 0.5 / 128, 1 - 0.5 / 64]]])
     torch.testing.assert_close(found, sam.prompt.shared_embedding(centres) + corners.kinds)

@@ -20,7 +20,8 @@ def numbers(*shape, seed=0):
 def awake_head():
     torch.manual_seed(0)
     head = PromptHead(5).eval()
-    torch.nn.init.normal_(head.change.weight)
+    for layer in (head.change, head.direct):
+        torch.nn.init.normal_(layer.weight)
     return head
 
 
@@ -71,7 +72,9 @@ def test_a_prompt_changes_its_own_class_alone():
     changed = head(logits, pixels, state, GivenPrompts.nothing(CLASSES, SIZE).here(1, BOX))
     difference = (changed - head(logits, pixels, state, None)).abs().amax((0, 2, 3))
     assert difference[2] > 1e-3
-    assert difference[[0, 1, 3]].max() == 0
+    assert (
+        difference[[0, 1, 3]].max() < 1e-4
+    )  # not 0: maps that are zero everywhere are left out where nothing is given
 
 
 @torch.no_grad()

@@ -134,7 +134,7 @@ def test_classes_and_history_tokens_stay_apart_over_50_steps():
     torch.manual_seed(0)
     model = build(load_settings("tiny").model, 4, 128).eval()
     tokens, classes = [], slice(1, 6)  # behind the IoU token; then 8 history tokens
-    model.decoder.transformer.register_forward_hook(lambda _, __, out: tokens.append(out[0][:, 0]))
+    model.decoder.transformer.register_forward_hook(lambda _, __, out: tokens.append(out[0]))
     with torch.inference_mode():
         f = model.encode(torch.rand(4, 3, 128, 128)).split(1)
         state = model.start(1)

@@ -19,6 +19,8 @@ from sautomed.model.values import Seen, SliceState
 WIDTHS = (16, 16)  # channels of the two layers
 BLURS = (9, 25)  # pixels over which the previous mask is averaged, so that a head sees it from farther away
 MAPS = 7 + len(BLURS)  # of `prompt_maps`
+# Channels that are not zero for a class of which something is known, where nothing is given.
+USUAL = [0, *range(1, 1 + len(BLURS)), *range(2 + len(BLURS), 5 + len(BLURS)), MAPS, MAPS + 1]
 FADE = 0.97  # per slice, of the memory of a correction
 LOGIT_RANGE = 8.0  # the unit of logits going in, where those beyond tell nothing more, and of changes coming out
 
@@ -66,15 +68,30 @@ class PromptHead(nn.Module):
             return logits
         logits, pixels = logits.detach(), pixels.detach()
         maps = prompt_maps(state, given, (logits.shape[-2], logits.shape[-1]))
-        classes = maps.shape[1]
         own, best_other = logits[:, 1:], best_of_others(logits)
         bounded = [x.clamp(-LOGIT_RANGE, LOGIT_RANGE) / LOGIT_RANGE for x in (own, best_other)]
-        seen = torch.cat([maps.to(logits), torch.stack(bounded, 2)], 2)
+        change = self._changes(torch.cat([maps.to(logits), torch.stack(bounded, 2)], 2), pixels, given is not None)
+        return torch.cat([logits[:, :1], own + LOGIT_RANGE * change * informed[..., None, None]], 1)
+
+    def _changes(
+        self, seen: Float[Tensor, "b k m h w"], pixels: Float[Tensor, "b c h w"], is_given: bool
+    ) -> Float[Tensor, "b k h w"]:
+        """Return the change of each class's logits, in units of `LOGIT_RANGE`.
+
+        Args:
+            seen: The maps of prompts, the class's own logits and the best of the others.
+        """
+        from_maps, direct = self.from_maps.weight, self.direct.weight
+        if not is_given:  # a third of the head's time is saved on maps that are zero wherever the change counts
+            seen, from_maps, direct = seen[:, :, USUAL], from_maps[:, USUAL], direct[:, USUAL]
+        classes = seen.shape[1]
         each = rearrange(seen, "b k m h w -> (b k) m h w").contiguous(memory_format=torch.channels_last)
-        x = (self.from_maps(each) + self.from_pixels(pixels).repeat_interleave(classes, 0)).relu()
-        change = self.change(self.wide(x).relu()) + self.direct(each)
-        change = LOGIT_RANGE * rearrange(change, "(b k) 1 h w -> b k h w", k=classes) * informed[..., None, None]
-        return torch.cat([logits[:, :1], own + change], 1)
+        x = nnf.conv2d(each, from_maps, padding=1)
+        # in place: memory for every result anew takes longer than computing it
+        x.unflatten(0, (-1, classes)).add_(self.from_pixels(pixels)[:, None])
+        x = self.wide(x.relu_()).relu_()
+        change = self.change(x) + nnf.conv2d(each, direct)
+        return rearrange(change, "(b k) 1 h w -> b k h w", k=classes)
 
     def _is_any(self, informed: Bool[Tensor, "b k"]) -> bool:
         """Return whether any flag is set: in training of the whole batch, as the loss counts changed logits twice."""

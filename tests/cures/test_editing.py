@@ -139,7 +139,7 @@ def masked(place):
 
 
 def test_a_fill_from_a_slice_that_is_not_painted(refuse_call, painted):
-    refusal = refuse_call("editing/session.py _require_painted UsageError", painted.fill, 1, 6, "dark")
+    refusal = refuse_call("editing/fill.py _require_painted UsageError", painted.fill, 1, 6, "dark")
     t, organ = refusal.take(r"session\.paint\((\d+), '(\w+)', mask\)")
     painted.paint(int(t), organ, masked(np.s_[2:5, 2:5]))
     refusal.works()
@@ -152,3 +152,31 @@ def test_a_fill_between_shapes_that_do_not_overlap(refuse_call, painted):
     assert int(start) < 4 < int(end)
     painted.paint(4, "dark", masked(np.s_[2:8, 2:9]))
     refusal.works()
+
+
+@pytest.mark.parametrize("cure", ["paint", "forget"])
+def test_a_fill_over_slices_that_are_given_otherwise(refuse_call, painted, cure):
+    painted.paint(7, "dark", masked(np.s_[2:5, 2:5]))
+    painted.absent(3, "dark")
+    painted.give_box(5, "dark", (2, 2, 8, 8))
+    refusal = refuse_call("editing/fill.py _refuse_obstacles UsageError", painted.fill, 1, 7, "dark")
+    slices = [int(t) for t in refusal.take(r"\(from 0\): ([\d, ]+)\.").split(", ")]
+    if cure == "paint":
+        refusal.asks("Paint it on each of them")
+        for t in slices:
+            painted.paint(t, "dark", masked(np.s_[2:5, 2:5]))
+    else:
+        organ = refusal.take(r"session\.forget\(3, '(\w+)'\)")
+        for t in slices:
+            painted.forget(t, organ)
+    refusal.works()
+    assert (2, "dark") in painted.given
+
+
+def test_a_fill_over_slices_that_are_locked(refuse_call, painted):
+    painted.paint(3, "dark", masked(np.s_[2:5, 2:5]))
+    painted.lock(2)
+    refusal = refuse_call("editing/fill.py _refuse_locks UsageError", painted.fill, 1, 3, "dark")
+    painted.release(int(refusal.take(r"session\.release\((\d+)\)")))
+    refusal.works()
+    assert (2, "dark") in painted.given

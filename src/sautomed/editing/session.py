@@ -179,14 +179,13 @@ class Session:
 
         Raises:
             ValueError: There is no such slice or organ.
-            UsageError: It is not painted on both slices, or its masks do not overlap.
+            UsageError: It is not painted on both slices, its masks do not overlap, or what is given or locked between
+                them leaves nothing to fill. If all between them are painted already, nothing happens.
             UnwritableTarget: The log cannot be written; then nothing was edited.
         """
         k, (low, high) = self._valid.organ(organ), sorted((self._valid.slice(first), self._valid.slice(last)))
-        for t in (low, high):
-            self._require_painted(t, organ)
         shape, spacing_mm = self.volume.array.shape[1:], self.volume.spacing_mm[1:]
-        masks = filled_masks(self._edits, k, (low, high), shape, spacing_mm, self._where)
+        masks = filled_masks(self._edits, k, organ, (low, high), shape, spacing_mm, self._where)
         return self._do(Fill(organ=organ, masks=masks))
 
     def forget(self, t: int, organ: str) -> Change:
@@ -317,11 +316,3 @@ class Session:
                 cure=f"Release it first: session.release({t}).",
             )
         return t
-
-    def _require_painted(self, t: int, organ: str) -> None:
-        if not self._prompts_of(t)[organ].is_painted:
-            raise UsageError(
-                f"{organ} is not painted on slice {t}, so there is no shape to fill from.",
-                where=self._where,
-                cure=f"Paint it there first: session.paint({t}, {organ!r}, mask).",
-            )

@@ -38,7 +38,10 @@ def test_a_log_of_another_scan(refuse_call, model, volume, logged, tmp_path):  #
     folder, _ = logged
     other = replace(volume, array=volume.array + 1)
     refusal = refuse_call(
-        "editing/log.py _check_header LogMismatch 2", lambda *given: sautomed.edit(model, *given).close(), other, folder
+        "editing/log.py _checked_header LogMismatch 2",
+        lambda *given: sautomed.edit(model, *given).close(),
+        other,
+        folder,
     )
     refusal.asks("another folder").works(other, tmp_path / "other")
     refusal.asks("or the scan and the model of the log").works(volume, folder)
@@ -48,7 +51,7 @@ def test_a_log_of_another_version(refuse_call, logged, tmp_path):
     folder, opens = logged
     header, *lines = (folder / NAME).read_text().splitlines(keepends=True)
     (folder / NAME).write_text("".join([json.dumps(json.loads(header) | {"version": 99}) + "\n", *lines]))
-    refusal = refuse_call("editing/log.py _check_header LogMismatch", opens, folder)
+    refusal = refuse_call("editing/log.py _checked_header LogMismatch", opens, folder)
     refusal.asks("Use the sautomed version that wrote it", "another folder").works(tmp_path / "other")
 
 
@@ -70,7 +73,7 @@ def test_a_log_with_a_damaged_line(refuse_call, logged, tmp_path, cure):
 def test_a_log_with_a_damaged_first_line(refuse_call, logged, tmp_path, cure):
     folder, opens = logged
     (folder / NAME).write_text("what is this?\n")
-    refusal = refuse_call("editing/log.py _check_header DamagedLog", opens, folder)
+    refusal = refuse_call("editing/log.py _checked_header DamagedLog", opens, folder)
     if cure == "another":
         refusal.asks("another folder").works(tmp_path / "other")
     else:

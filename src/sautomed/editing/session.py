@@ -10,7 +10,9 @@ session.save("organs.nii.gz")
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Literal
@@ -39,6 +41,7 @@ from sautomed.scans.files import full_disk_reported
 from sautomed.scans.read import DEFAULT_OPTIONS
 from sautomed.scans.volume import LabelMap, Volume
 
+log = logging.getLogger(__name__)
 Direction = Literal["both", "up", "down"]
 WAYS = {"both": (1, -1), "up": (1,), "down": (-1,)}
 
@@ -53,7 +56,8 @@ class Session:
     Args:
         model: Of a system that goes from slice to slice.
         volume: From `model.read`.
-        folder: Of the log; edits that it holds are made again. None: nothing is logged.
+        folder: Of the log; edits that it holds are made again. None: nothing is logged. A warning, also in the volume's
+            `warnings`, says if they were made on a result of another engine or precision.
         on_slice: Called after each slice of the automatic walk with the slices done and their number.
         options: How the volume was read.
     """
@@ -77,6 +81,7 @@ class Session:
             with full_disk_reported(spill):
                 self._shown = ShownVolume(CorrectedVolume(walk, len(self._names), CORRECTION_BYTES), on_slice)
             if self._log is not None:
+                self._warn(self._log.warning())
                 history = replay(self._log, self._names, volume.array.shape)
                 self._take_over(history, self._shown.changed_by(history.now))
         except BaseException:
@@ -266,6 +271,12 @@ class Session:
     @property
     def _where(self) -> str | Path:
         return self.volume.path or "session"
+
+    def _warn(self, text: str | None) -> None:
+        """Log a warning, and keep it with those of the scan, which whoever shows the session shows."""
+        if text is not None:
+            log.warning("%s", text)
+            self.volume = replace(self.volume, warnings=(*self.volume.warnings, text))
 
     def _give(self, t: int, organ: str, given: Given) -> Change:
         self._valid.organ(organ)

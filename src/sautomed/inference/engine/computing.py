@@ -28,6 +28,11 @@ class Computing:
         name = "OpenVINO" if self.engine == "openvino" else "PyTorch"
         return f"{name} in {'bf16' if self.precision == 'bf16' else 'float32'}"
 
+    @property
+    def options(self) -> str:
+        """The options of the command line that choose it."""
+        return f"--engine {self.engine} --precision {self.precision}"
+
     def on(self, device: torch.device) -> Computing:
         """Return how another device computes the same: in float32 where it would only emulate bf16."""
         return replace(self, precision="32") if self.precision == "bf16" and not computes_bf16(device) else self

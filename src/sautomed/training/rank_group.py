@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LONG = timedelta(days=365)  # others wait for the first rank while it prepares, which may take hours
+LISTEN_S = 0.2  # ours: between two looks whether the first rank is there
 END_S = 60.0  # ours: within which the other ranks end by themselves, once the first has
 # Parts of PyTorch's messages about other processes, for which it has no error type of its own
 _LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Timed out waiting", "NCCL error")
@@ -70,6 +72,26 @@ class RankGroup:
         total = torch.stack([value.float() for value in values.values()])
         dist.all_reduce(total)
         return dict(zip(values, total / self.count, strict=True))
+
+    def wait_for_first(self) -> None:
+        """Wait until the first rank comes here, as long as it takes; it itself does not wait, whoever is left.
+
+        Signals are heard meanwhile, as they would not be in a collective operation that blocks.
+
+        Raises:
+            RuntimeError: The first rank ended before (`joined` makes RanksLost of it).
+        """
+        if self._control is None:
+            return
+        try:
+            arrival = dist.broadcast(torch.zeros(1), src=0, group=self._control, async_op=True)
+            while not arrival.is_completed():
+                time.sleep(LISTEN_S)
+            arrival.wait()
+        except RuntimeError as error:
+            if not self.is_first:
+                raise
+            log.debug("another process ended before the first one: %s", error)
 
     def first_in_turn(self, work: Callable[[], T]) -> T:
         """Do something that writes files on the first rank, then on all others, which find what it wrote.

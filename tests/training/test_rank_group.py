@@ -150,10 +150,11 @@ def other():
     assert process.exitcode == 0
 
 
-def join_and_wait(pipe):
-    def stop(*_):
-        raise Terminated
+def stop(*_):
+    raise Terminated
 
+
+def join_and_wait(pipe):
     signal.signal(signal.SIGTERM, stop)
     with suppress(EOFError):
         while True:
@@ -161,7 +162,7 @@ def join_and_wait(pipe):
             try:
                 with joined(ranks, torch.device("cpu")) as group:
                     pipe.send("waiting")
-                    group.wait_for_first()
+                    group.first_alone(pytest.fail)
                 pipe.send("done")
             except RanksLost:
                 pipe.send("lost")
@@ -180,23 +181,31 @@ def first_of_two(other):
 
 
 def test_the_others_wait_for_the_first(other):
+    found = []
     with first_of_two(other) as group:
-        assert other.says_nothing()
-        group.wait_for_first()
+        group.first_alone(lambda: found.append(other.says_nothing()))
         assert other.hear() == "done"
+    assert found == [True]
 
 
-def test_they_do_not_wait_for_a_first_that_fails(other):
-    with pytest.raises(ZeroDivisionError), first_of_two(other):
-        raise ZeroDivisionError
+def test_they_do_not_wait_for_a_first_that_fails_or_is_stopped(other):
+    with first_of_two(other) as group:
+        with pytest.raises(Terminated):
+            group.first_alone(stop)
+        assert other.hear() == "lost"
+
+
+def test_nor_for_one_that_is_gone(other):
+    with pytest.raises(Terminated), first_of_two(other):
+        stop()
     assert other.hear() == "lost"
 
 
 def test_a_signal_ends_their_waiting_and_the_first_goes_on_without_them(other):
+    found = []
     with first_of_two(other) as group:
-        os.kill(other.pid, signal.SIGTERM)
-        assert other.hear() == "stopped"
-        group.wait_for_first()
+        group.first_alone(lambda: os.kill(other.pid, signal.SIGTERM) or found.append(other.hear()))
+    assert found == ["stopped"]
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -205,8 +214,10 @@ def test_whoever_trained_waits_until_the_model_is_written(rank, dataset_folder, 
         def first_in_turn(self, work):
             return work()
 
-        def wait_for_first(self):
-            done.append("waited")
+        def first_alone(self, work):
+            if self.is_first:
+                work()
+            done.append("met")
 
     done, ranks = [], Ranks(devices=2, rank=rank)
     monkeypatch.setattr("sautomed.training.train.other_ranks", lambda *_: nullcontext(ranks))
@@ -214,7 +225,7 @@ def test_whoever_trained_waits_until_the_model_is_written(rank, dataset_folder, 
     monkeypatch.setattr("sautomed.training.train.fit", lambda *_: done.append("trained"))
     monkeypatch.setattr("sautomed.training.train.write_model", lambda *_: done.append("written"))
     train(TrainingPlan(dataset_folder, tmp_path, settings_of(small_settings, 1), device="cpu", ranks=ranks))
-    assert done == ["trained", *(["written"] if rank == 0 else []), "waited"]
+    assert done == ["trained", *(["written"] if rank == 0 else []), "met"]
 
 
 def test_who_is_lost_while_all_prepare_is_named():

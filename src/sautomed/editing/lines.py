@@ -13,7 +13,7 @@ from sautomed.inference.engine.computing import Computing, Engine, Precision
 from sautomed.inference.prompts.document import Given, GivenMask, check_given
 
 VERSION = 3  # of the format that is written
-READABLE = (2, 3)  # others are refused; 2 names neither engine nor precision, of which there was one each
+READABLE = (2, 3)  # others are refused; 2 names neither engine nor precision: then all was PyTorch in float32
 
 
 class _Line(BaseModel):

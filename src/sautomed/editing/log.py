@@ -75,10 +75,9 @@ class EditLog:
             UnwritableTarget: It could not be written; the log is as it was.
         """
         now = self._header.computing
-        if now != self.computing:
-            self._write(ComputedBy(engine=now.engine, precision=now.precision))
-            self.computing = now
-        self._write(line)
+        changed = [] if now == self.computing else [ComputedBy(engine=now.engine, precision=now.precision)]
+        self._write(*changed, line)
+        self.computing = now
 
     def warning(self) -> str | None:
         """Return what to say of edits that were made on a result of another engine or precision; None if none were."""
@@ -154,10 +153,11 @@ class EditLog:
             cure=f"Delete line {number} and all after it to go on from the edits before, or give another folder.",
         )
 
-    def _write(self, line: Line | Header) -> None:
+    def _write(self, *lines: Line | Header) -> None:
         if self._stream is None:
             raise ValueError("the session is closed")
-        end, left = self._stream.seek(0, os.SEEK_END), memoryview(line.model_dump_json().encode() + b"\n")
+        text = "".join(f"{line.model_dump_json()}\n" for line in lines)
+        end, left = self._stream.seek(0, os.SEEK_END), memoryview(text.encode())
         try:
             while left:
                 left = left[self._stream.write(left) :]

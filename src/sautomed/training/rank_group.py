@@ -9,7 +9,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LONG = timedelta(days=365)  # others wait for the first rank while it prepares, which may take hours
-LISTEN_S = 0.2  # ours: between two looks whether the first rank is there
+LISTEN_S = 0.2  # ours: between two looks whether the first rank is done
 END_S = 60.0  # ours: within which the other ranks end by themselves, once the first has
 # Parts of PyTorch's messages about other processes, for which it has no error type of its own
 _LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Timed out waiting", "NCCL error")
@@ -73,25 +73,33 @@ class RankGroup:
         dist.all_reduce(total)
         return dict(zip(values, total / self.count, strict=True))
 
-    def wait_for_first(self) -> None:
-        """Wait until the first rank comes here, as long as it takes; it itself does not wait, whoever is left.
+    def first_alone(self, work: Callable[[], object]) -> None:
+        """Do something on the first rank, and wait on the others until it is done, as long as it takes.
 
-        Signals are heard meanwhile, as they would not be in a collective operation that blocks.
+        The others hear signals meanwhile, as they would not in a collective operation that blocks. If one of them ends,
+        the first goes on.
 
         Raises:
-            RuntimeError: The first rank ended before (`joined` makes RanksLost of it).
+            RanksLost: On the others, if the first failed in it or was stopped.
         """
         if self._control is None:
+            work()
             return
-        try:
-            arrival = dist.broadcast(torch.zeros(1), src=0, group=self._control, async_op=True)
-            while not arrival.is_completed():
-                time.sleep(LISTEN_S)
-            arrival.wait()
-        except RuntimeError as error:
-            if not self.is_first:
-                raise
-            log.debug("another process ended before the first one: %s", error)
+        done = torch.zeros(1)
+        if self.is_first:
+            try:
+                work()
+                done += 1
+            finally:
+                with suppress(RuntimeError):  # another rank has ended meanwhile; this one is done all the same
+                    dist.broadcast(done, src=0, group=self._control)
+            return
+        news = dist.broadcast(done, src=0, group=self._control, async_op=True)
+        while not news.is_completed():
+            time.sleep(LISTEN_S)
+        news.wait()
+        if not done.item():
+            raise _lost("the first process of the training failed or was stopped after the last step.")
 
     def first_in_turn(self, work: Callable[[], T]) -> T:
         """Do something that writes files on the first rank, then on all others, which find what it wrote.

@@ -63,9 +63,7 @@ def _train(plan: TrainingPlan, callbacks: Callbacks, group: RankGroup, began: fl
         learner.budget.spent_s = group.from_first(now_s(plan.clock) - began)  # it began before there was a learner
         if any(parameter.requires_grad for parameter in learner.model.parameters()):  # SAM as it is has none
             fit(learner, prepared, plan, callbacks, start)
-        if group.is_first:
-            write_model(learner, prepared, plan, callbacks)
-        group.wait_for_first()
+        group.first_alone(partial(write_model, learner, prepared, plan, callbacks))
         return plan.folder / "model"
 
 

@@ -38,7 +38,10 @@ def test_a_log_of_another_scan(refuse_call, model, volume, logged, tmp_path):  #
     folder, _ = logged
     other = replace(volume, array=volume.array + 1)
     refusal = refuse_call(
-        "editing/log.py _check_header LogMismatch 2", lambda *given: sautomed.edit(model, *given).close(), other, folder
+        "editing/log.py _checked_header LogMismatch 2",
+        lambda *given: sautomed.edit(model, *given).close(),
+        other,
+        folder,
     )
     refusal.asks("another folder").works(other, tmp_path / "other")
     refusal.asks("or the scan and the model of the log").works(volume, folder)
@@ -48,7 +51,7 @@ def test_a_log_of_another_version(refuse_call, logged, tmp_path):
     folder, opens = logged
     header, *lines = (folder / NAME).read_text().splitlines(keepends=True)
     (folder / NAME).write_text("".join([json.dumps(json.loads(header) | {"version": 99}) + "\n", *lines]))
-    refusal = refuse_call("editing/log.py _check_header LogMismatch", opens, folder)
+    refusal = refuse_call("editing/log.py _checked_header LogMismatch", opens, folder)
     refusal.asks("Use the sautomed version that wrote it", "another folder").works(tmp_path / "other")
 
 
@@ -70,7 +73,7 @@ def test_a_log_with_a_damaged_line(refuse_call, logged, tmp_path, cure):
 def test_a_log_with_a_damaged_first_line(refuse_call, logged, tmp_path, cure):
     folder, opens = logged
     (folder / NAME).write_text("what is this?\n")
-    refusal = refuse_call("editing/log.py _check_header DamagedLog", opens, folder)
+    refusal = refuse_call("editing/log.py _checked_header DamagedLog", opens, folder)
     if cure == "another":
         refusal.asks("another folder").works(tmp_path / "other")
     else:
@@ -139,7 +142,7 @@ def masked(place):
 
 
 def test_a_fill_from_a_slice_that_is_not_painted(refuse_call, painted):
-    refusal = refuse_call("editing/session.py _require_painted UsageError", painted.fill, 1, 6, "dark")
+    refusal = refuse_call("editing/fill.py _require_painted UsageError", painted.fill, 1, 6, "dark")
     t, organ = refusal.take(r"session\.paint\((\d+), '(\w+)', mask\)")
     painted.paint(int(t), organ, masked(np.s_[2:5, 2:5]))
     refusal.works()
@@ -152,3 +155,31 @@ def test_a_fill_between_shapes_that_do_not_overlap(refuse_call, painted):
     assert int(start) < 4 < int(end)
     painted.paint(4, "dark", masked(np.s_[2:8, 2:9]))
     refusal.works()
+
+
+@pytest.mark.parametrize("cure", ["paint", "forget"])
+def test_a_fill_over_slices_that_are_given_otherwise(refuse_call, painted, cure):
+    painted.paint(7, "dark", masked(np.s_[2:5, 2:5]))
+    painted.absent(3, "dark")
+    painted.give_box(5, "dark", (2, 2, 8, 8))
+    refusal = refuse_call("editing/fill.py _refuse_obstacles UsageError", painted.fill, 1, 7, "dark")
+    slices = [int(t) for t in refusal.take(r"\(from 0\): ([\d, ]+)\.").split(", ")]
+    if cure == "paint":
+        refusal.asks("Paint it on each of them")
+        for t in slices:
+            painted.paint(t, "dark", masked(np.s_[2:5, 2:5]))
+    else:
+        organ = refusal.take(r"session\.forget\(3, '(\w+)'\)")
+        for t in slices:
+            painted.forget(t, organ)
+    refusal.works()
+    assert (2, "dark") in painted.given
+
+
+def test_a_fill_over_slices_that_are_locked(refuse_call, painted):
+    painted.paint(3, "dark", masked(np.s_[2:5, 2:5]))
+    painted.lock(2)
+    refusal = refuse_call("editing/fill.py _refuse_locks UsageError", painted.fill, 1, 3, "dark")
+    painted.release(int(refusal.take(r"session\.release\((\d+)\)")))
+    refusal.works()
+    assert (2, "dark") in painted.given

@@ -39,6 +39,17 @@ def test_a_case_that_cannot_be_scored_is_corrected(refuse, order, tmp_path):
     refusal.works()
 
 
+def test_the_summary_of_a_segmentation_is_not_replaced(refuse, order, tmp_path):
+    """It would be lost, and segment --resume would then refuse the folder."""
+    summary = tmp_path / "masks" / "summary.json"
+    summary.write_text(json.dumps({"schema": "sautomed summary 1", "cases": []}))
+    before = summary.read_text()
+    key = "evaluation/evaluate.py _refuse_foreign_summary TargetExists"
+    refusal = refuse(key, *order, "-o", tmp_path / "masks")
+    assert (summary.read_text(), (tmp_path / "masks" / "scores.csv").exists()) == (before, False)
+    refusal.asks("Give another folder with -o").works("-o", tmp_path / "elsewhere")
+
+
 def test_predictions_get_the_names_of_the_references(refuse, order, tmp_path):
     for name in "ab":
         (tmp_path / "masks" / f"{name}.nii.gz").rename(tmp_path / "masks" / f"mask_{name}.nii.gz")

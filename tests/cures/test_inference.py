@@ -338,14 +338,22 @@ def no_trunk(model):
 DAMAGES = [
     ("inference/bundle.py load_bundle NotAModel 2", unknown_setting, "copy it again"),
     (
-        "inference/bundle.py _read_config NotAModel",
+        "inference/bundle_files.py read_config NotAModel",
         edit("config.json", format=99),
         "Use the sautomed version that wrote it",
     ),
-    ("inference/bundle.py _damaged NotAModel", no_trunk, "Copy the model folder again as a whole"),
-    ("inference/bundle.py _damaged NotAModel", edit("dataset.json", channel_names={}), "Copy the model folder again"),
-    ("inference/bundle.py _load_weights WrongWeights", cut_weights, "Copy the model folder again"),
-    ("inference/bundle.py _load_weights WrongWeights 2", without_a_weight, "Copy the model folder again as a whole"),
+    ("inference/bundle_files.py damaged NotAModel", no_trunk, "Copy the model folder again as a whole"),
+    (
+        "inference/bundle_files.py damaged NotAModel",
+        edit("dataset.json", channel_names={}),
+        "Copy the model folder again",
+    ),
+    ("inference/bundle_weights.py load_weights WrongWeights", cut_weights, "Copy the model folder again"),
+    (
+        "inference/bundle_weights.py load_weights WrongWeights 2",
+        without_a_weight,
+        "Copy the model folder again as a whole",
+    ),
 ]
 
 
@@ -361,13 +369,13 @@ def test_a_model_of_an_older_network_is_trained_again(refuse, order, trained_run
     config = model / "config.json"
     today = config.read_bytes()
     config.write_text(json.dumps(json.loads(today) | {"format": 1}))
-    refusal = refuse("inference/bundle.py _check_age NotAModel", *order(model=model)).asks("Train it again")
+    refusal = refuse("inference/bundle_files.py check_age NotAModel", *order(model=model)).asks("Train it again")
     config.write_bytes(today)  # as training it again writes it
     refusal.works()
 
 
 def test_weights_that_are_not_needed(refuse, order, command):
-    refusal = refuse("inference/bundle.py _with_trunk UsageError", *order(), "--weights", "sam.pth")
+    refusal = refuse("inference/bundle_trunk.py with_trunk UsageError", *order(), "--weights", "sam.pth")
     refusal.asks("Leave out --weights")
     assert command(*order())[0] == 0
 
@@ -383,7 +391,7 @@ def test_a_trunk_that_was_changed(refuse, order, on_sam, tmp_path):
     model, weights = on_sam
     weights.rename(tmp_path / "original.pth")
     write_sam(weights, seed=1)
-    refusal = refuse("inference/bundle.py _check_trunk TrunkChanged", *order(model=model))
+    refusal = refuse("inference/bundle_trunk.py check_trunk TrunkChanged", *order(model=model))
     refusal.works(refusal.take("original weights with (--weights)"), tmp_path / "original.pth")
 
 

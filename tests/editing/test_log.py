@@ -15,12 +15,15 @@ from hypothesis import strategies as st
 
 from sautomed import errors
 from sautomed.editing.edits import FrozenSlice
-from sautomed.editing.lines import Give, Header, Undo
+from sautomed.editing.lines import ComputedBy, Give, Header, Undo
 from sautomed.editing.log import NAME, EditLog, scan_hash
+from sautomed.inference.engine import Computing
+from sautomed.inference.model import Model
 from sautomed.inference.prompts.document import GivenAbsence, GivenMask
 
 from .operations import Operation, rectangle, sequences
 
+OPENVINO = {"engine": "openvino", "precision": "bf16"}
 HEADER = Header(scan="s", model="m", walk="mid_to_ends", organs=("bright", "dark"), name="a.nii.gz")
 few = hypothesis_settings(max_examples=12)
 
@@ -89,7 +92,7 @@ def test_a_second_session_is_refused_until_the_first_is_closed(open_session, tmp
 
 def test_another_scan_model_or_walk_is_refused(model, volume, open_session, tmp_path):
     from sautomed.editing import edit
-    from sautomed.inference.model import Model, with_walk
+    from sautomed.inference.model import with_walk
 
     open_session(folder=tmp_path).close()
     other_model = Model(model.bundle, model.device)
@@ -106,6 +109,25 @@ def test_another_scan_model_or_walk_is_refused(model, volume, open_session, tmp_
         with pytest.raises(errors.LogMismatch, match=fault):
             edit(*changed, folder=tmp_path)
     open_session(folder=tmp_path).close()  # it is as it was, and free
+
+
+def test_edits_of_another_engine_or_precision_are_made_again_with_a_warning(
+    model, volume, open_session, tmp_path, caplog
+):
+    from sautomed.editing import edit
+
+    with open_session(folder=tmp_path) as session:
+        session.absent(3, "dark")
+        was = session.given
+    elsewhere = Model(model.bundle, model.device, computing=Computing(**OPENVINO))
+    elsewhere.__dict__["sha256"] = model.sha256
+    with edit(elsewhere, volume, folder=tmp_path) as session:
+        assert session.given == was
+        assert session.volume.warnings[-1] in caplog.text
+        assert "on a result by PyTorch in float32, and now OpenVINO in bf16 computes it" in caplog.text
+        assert "Open it with --engine torch --precision 32" in caplog.text
+    with open_session(folder=tmp_path) as session:  # nothing was edited meanwhile
+        assert session.volume.warnings == volume.warnings
 
 
 def test_a_line_that_speaks_of_what_is_not_there_is_refused_and_the_log_is_free_again(open_session, tmp_path):
@@ -182,9 +204,47 @@ def test_damage_before_the_last_line_is_named_and_the_file_left_as_it_is(tmp_pat
 
 def test_another_version_of_the_format_is_refused(tmp_path):
     path = write(tmp_path)
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 3, "new": 1}) + "\n")
-    with pytest.raises(errors.LogMismatch, match="format 3"):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 4, "new": 1}) + "\n")
+    with pytest.raises(errors.LogMismatch, match="format 4"):
         read(tmp_path)
+
+
+def test_a_log_names_engine_and_precision_and_where_they_changed(tmp_path):
+    assert json.loads(write(tmp_path).read_text())["precision"] == "32"
+    write(tmp_path, line(0))
+    there = HEADER.model_copy(update=OPENVINO)
+    log = EditLog(tmp_path, there)
+    assert "PyTorch in float32" in log.warning()
+    log.append(line(1))
+    log.append(line(2))
+    log.close()
+    assert read(tmp_path) == (line(0), ComputedBy(**OPENVINO), line(1), line(2))
+    log = EditLog(tmp_path, there)
+    assert log.warning() is None
+    log.close()
+    log = EditLog(tmp_path, HEADER)
+    assert "OpenVINO in bf16" in log.warning()
+    log.close()
+
+
+def test_a_log_without_edits_warns_of_nothing(tmp_path):
+    write(tmp_path)
+    log = EditLog(tmp_path, HEADER.model_copy(update=OPENVINO))
+    assert log.warning() is None
+    log.close()
+
+
+def test_a_log_from_before_engines_could_be_chosen_is_of_pytorch_in_float32(tmp_path):
+    path = write(tmp_path, line(0))
+    header, *rows = path.read_text().splitlines(keepends=True)
+    before = {name: value for name, value in json.loads(header).items() if name not in OPENVINO} | {"version": 2}
+    path.write_text("".join([json.dumps(before) + "\n", *rows]))
+    log = EditLog(tmp_path, HEADER)
+    assert (log.lines, log.warning()) == ((line(0),), None)
+    log.close()
+    log = EditLog(tmp_path, HEADER.model_copy(update=OPENVINO))
+    assert "PyTorch in float32" in log.warning()
+    log.close()
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path):

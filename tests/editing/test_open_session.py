@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sautomed import errors
-from sautomed.editing import edit, open_session, session
+from sautomed.editing import edit, edited_volume, open_session
 from sautomed.inference import memory
 
 from .conftest import SHAPE
@@ -56,7 +56,7 @@ def test_with_features_in_a_file_all_is_the_same_and_the_trunk_still_sees_every_
 ):
     found = []
     for budget in (2**30, 1):
-        monkeypatch.setattr(session, "FEATURE_BYTES", budget)
+        monkeypatch.setattr(edited_volume, "FEATURE_BYTES", budget)
         model.network.encoded = 0
         with edit(model, volume, folder=tmp_path / str(budget)) as opened:
             for t in (2, 6):

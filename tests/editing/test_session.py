@@ -343,12 +343,35 @@ def test_a_slice_that_is_given_otherwise_ends_a_gap(session):
     for t in (1, 7):
         session.paint(t, "bright", rectangle(4, 4, 8, 16))
     session.absent(4, "bright")
-    assert session.fill(1, 7, "bright").slices == ()
+    before = shown(session)
+    with pytest.raises(sautomed.errors.UsageError, match=r"otherwise than by a shape on slices .*: 4\."):
+        session.fill(1, 7, "bright")
+    assert np.array_equal(shown(session), before)
     session.forget(4, "bright")
     session.lock(3)
     session.paint(5, "bright", rectangle(4, 4, 8, 16))
     session.fill(1, 7, "bright")
     assert {t for t, _ in session.given} == {1, 2, 4, 5, 6, 7}
+
+
+def test_locked_slices_alone_between_painted_ones_are_no_silent_fill(session):
+    for t in (1, 4):
+        session.paint(t, "bright", rectangle(4, 4, 8, 16))
+        session.lock(t)  # the ends may be locked
+    for t in (2, 3):
+        session.lock(t)
+    with pytest.raises(sautomed.errors.UsageError, match=r"locked: 2, 3\."):
+        session.fill(1, 4, "bright")
+    session.release(3)
+    session.fill(1, 4, "bright")
+    assert {t for t, _ in session.given} == {1, 3, 4}
+
+
+def test_an_organ_that_was_erased_wholly_is_no_shape_to_fill_from(session):
+    session.paint(1, "bright", rectangle(4, 4, 8, 16))
+    session.erase(4, "bright", rectangle(0, 0, 24, 20))
+    with pytest.raises(sautomed.errors.UsageError, match="not painted on slice 4"):
+        session.fill(1, 4, "bright")
 
 
 @pytest.mark.parametrize(("end", "fault"), [(5, "not painted on slice 5"), (7, "do not overlap")])

@@ -115,6 +115,27 @@ def test_evaluating_twice_gives_the_same_bytes(folders):
     assert before == [(folders[2] / name).read_bytes() for name in ("scores.csv", "summary.json")]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"schema": "sautomed summary 1", "cases": []}',
+        '{"foreground_mean": {}, "mean": {}, "metric_per_case": []}',  # nnU-Net's
+        '{"half',
+        "[]",
+        None,
+    ],
+)
+def test_a_summary_that_no_evaluation_wrote_is_refused_before_any_case_is_scored(folders, content):
+    summary = folders[2] / "summary.json"
+    folders[2].mkdir()
+    summary.mkdir() if content is None else summary.write_text(content)
+    seen = []
+    with pytest.raises(errors.TargetExists, match="not written by an evaluation"):
+        evaluate(*folders, on_case=lambda *case: seen.append(case))
+    assert (seen, list(folders[2].iterdir())) == ([], [summary])
+    assert content is None or summary.read_text() == content
+
+
 def test_progress_is_reported_after_each_case(folders):
     seen = []
     evaluate(*folders, on_case=lambda done, total, case: seen.append((done, total, case)))

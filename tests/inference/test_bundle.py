@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from sautomed import errors
 from sautomed.baselines import build_segmenter
 from sautomed.config import Settings
-from sautomed.inference.bundle import Bundle, load_bundle, save_bundle, trained_state, write_predictor
+from sautomed.inference.bundle import Bundle, load_bundle, save_bundle, write_predictor
+from sautomed.inference.bundle_weights import trained_state
 from sautomed.inference.confidence.predictor import fit_predictor
 from sautomed.inference.confidence.shape import OrganSize
 from sautomed.inference.percentiles import IntensityPercentiles

@@ -1,6 +1,6 @@
 """Corrections are obeyed where they are given, travel to the slices around, and can be taken back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -48,6 +48,17 @@ class Coarse(Brightness):
 
     def encode(self, images):
         return Features(super().encode(images).fine[-1])
+
+
+class Rounded(Brightness):
+    """The same where an engine, which rounds otherwise, computes the steps without prompts."""
+
+    computes_given_alike = False
+
+    def step(self, shared, state, given=None):
+        out = super().step(shared, state, given)
+        up = torch.tensor([0.0, 0.01, 0.0])[:, None, None]
+        return out if given is not None else replace(out, logits=out.logits + up)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,11 +139,11 @@ def nothing(size=SIDE):
     return GivenPrompts.nothing(2, (size, size))
 
 
-def missed_corner(rows):
+def missed_corner(rows, brightness=0.28):
     """Every slice has a bright square, and within it a duller corner that the model misses."""
     image = 0.1 + torch.zeros(SIDE, SIDE)
     image[4:12, 4:12] = 0.5
-    image[4:7, 4:7] = 0.28
+    image[4:7, 4:7] = brightness
     return image.expand(len(rows), -1, -1)
 
 
@@ -164,6 +175,16 @@ few = hypothesis_settings(max_examples=8)
 
 
 # --- what a correction does ---
+
+
+def test_what_another_engine_rounds_otherwise_is_no_correction():
+    """A box around what is there takes nothing, although PyTorch alone would miss a corner."""
+    person = walked(Rounded().eval(), lambda rows: missed_corner(rows, 0.2999))
+    assert torch.equal(person.logits[8].argmax(0) == 1, WHOLE)
+    assert person.give(8, nothing().here(0, torch.tensor([4, 4, 12, 12]) / SIDE)).update() == [8]
+    assert not person.walk.travels(person.corrections.given[8, 0], 9)
+    person.give(8, nothing().here(0, torch.tensor([9, 4, 12, 12]) / SIDE)).update()
+    assert person.walk.travels(person.corrections.given[8, 0], 9)
 
 
 @models

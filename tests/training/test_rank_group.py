@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+from contextlib import contextmanager, nullcontext, suppress
 from types import SimpleNamespace
 
 import pytest
@@ -128,6 +129,103 @@ def test_only_the_first_writes(runs):
 def test_one_process_goes_on_with_the_work_of_two(runs):
     models = [load_file(run / "fold_0" / "model" / "model.safetensors") for run in (runs.one, runs.two)]
     assert_close(*models)
+
+
+@pytest.fixture(scope="module")
+def other():
+    """The other one of two ranks, in a process of its own, and what it says: it joins, waits, and begins anew."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=join_and_wait, args=(there,), daemon=True)
+    process.start()
+    there.close()
+
+    def hear():
+        assert here.poll(120), "it hangs"
+        return here.recv()
+
+    yield SimpleNamespace(pid=process.pid, hear=hear, says_nothing=lambda: not here.poll(0.5), meet=here.send)
+    here.close()
+    process.join(20)
+    assert process.exitcode == 0
+
+
+def stop(*_):
+    raise Terminated
+
+
+def join_and_wait(pipe):
+    signal.signal(signal.SIGTERM, stop)
+    with suppress(EOFError):
+        while True:
+            ranks = Ranks(devices=2, rank=1, local_rank=1, meeting=("127.0.0.1", pipe.recv()))
+            try:
+                with joined(ranks, torch.device("cpu")) as group:
+                    pipe.send("waiting")
+                    group.first_alone(pytest.fail)
+                pipe.send("done")
+            except RanksLost:
+                pipe.send("lost")
+            except Terminated:
+                pipe.send("stopped")
+
+
+@contextmanager
+def first_of_two(other):
+    """Be the first rank, when the other one waits."""
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    other.meet(store.port)
+    with joined(Ranks(devices=2, meeting=("127.0.0.1", store.port)), torch.device("cpu")) as group:
+        assert other.hear() == "waiting"
+        yield group
+
+
+def test_the_others_wait_for_the_first(other):
+    found = []
+    with first_of_two(other) as group:
+        group.first_alone(lambda: found.append(other.says_nothing()))
+        assert other.hear() == "done"
+    assert found == [True]
+
+
+def test_they_do_not_wait_for_a_first_that_fails_or_is_stopped(other):
+    with first_of_two(other) as group:
+        with pytest.raises(Terminated):
+            group.first_alone(stop)
+        assert other.hear() == "lost"
+
+
+def test_nor_for_one_that_is_gone(other):
+    with pytest.raises(Terminated), first_of_two(other):
+        stop()
+    assert other.hear() == "lost"
+
+
+def test_a_signal_ends_their_waiting_and_the_first_goes_on_without_them(other):
+    found = []
+    with first_of_two(other) as group:
+        group.first_alone(lambda: os.kill(other.pid, signal.SIGTERM) or found.append(other.hear()))
+    assert found == ["stopped"]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_whoever_trained_waits_until_the_model_is_written(rank, dataset_folder, small_settings, tmp_path, monkeypatch):
+    class Recording(RankGroup):
+        def first_in_turn(self, work):
+            return work()
+
+        def first_alone(self, work):
+            if self.is_first:
+                work()
+            done.append("met")
+
+    done, ranks = [], Ranks(devices=2, rank=rank)
+    monkeypatch.setattr("sautomed.training.train.other_ranks", lambda *_: nullcontext(ranks))
+    monkeypatch.setattr("sautomed.training.train.joined", lambda *_: nullcontext(Recording(ranks)))
+    monkeypatch.setattr("sautomed.training.train.fit", lambda *_: done.append("trained"))
+    monkeypatch.setattr("sautomed.training.train.write_model", lambda *_: done.append("written"))
+    train(TrainingPlan(dataset_folder, tmp_path, settings_of(small_settings, 1), device="cpu", ranks=ranks))
+    assert done == ["trained", *(["written"] if rank == 0 else []), "met"]
 
 
 def test_who_is_lost_while_all_prepare_is_named():

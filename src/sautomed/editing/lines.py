@@ -9,16 +9,29 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sautomed.editing.edits import FrozenSlice
 from sautomed.editing.history import History
+from sautomed.inference.engine.computing import Computing, Engine, Precision
 from sautomed.inference.prompts.document import Given, GivenMask, check_given
 
-VERSION = 2  # of the format; another one is refused
+VERSION = 3  # of the format that is written
+READABLE = (2, 3)  # others are refused; 2 names neither engine nor precision: then all was PyTorch in float32
 
 
 class _Line(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Header(_Line):
+class _Computed(_Line):
+    """A line that names engine and precision of the result which edits were made on."""
+
+    engine: Engine = "torch"
+    precision: Precision = "32"
+
+    @property
+    def computing(self) -> Computing:
+        return Computing(self.engine, self.precision)
+
+
+class Header(_Computed):
     """The first line: what the edits are of.
 
     Attributes:
@@ -163,4 +176,13 @@ class Redo(_OfHistory):
         return history.redo()
 
 
-Line = Annotated[Give | Fill | Forget | Lock | Release | Travel | Undo | Redo, Field(discriminator="edit")]
+class ComputedBy(_Computed, _OfHistory):
+    """The edits that follow were made on a result of another engine or precision than those before; it is no edit."""
+
+    edit: Literal["computed by"] = "computed by"
+
+    def after(self, history: History, organs: Sequence[str]) -> History:
+        return history
+
+
+Line = Annotated[Give | Fill | Forget | Lock | Release | Travel | Undo | Redo | ComputedBy, Field(discriminator="edit")]

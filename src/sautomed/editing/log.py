@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from sautomed.editing.history import History
-from sautomed.editing.lines import VERSION, Header, Line
+from sautomed.editing.lines import READABLE, VERSION, ComputedBy, Header, Line
 from sautomed.errors import DamagedLog, LogMismatch, TargetInUse, UnwritableTarget, UsageError
 from sautomed.errors.text import listed
 from sautomed.inference.model import Model
@@ -39,7 +39,10 @@ class EditLog:
 
     Args:
         folder: Is made if it does not exist.
-        header: Of this session; a log that is there must have the same.
+        header: Of this session; a log that is there must have the same, but for engine and precision.
+    Attributes:
+        lines: That are there.
+        computing: Of the result which the last of them was made on.
     Raises:
         TargetInUse: Another session holds the log.
         LogMismatch: The log is of another scan, model or walk, or of another version.
@@ -48,7 +51,7 @@ class EditLog:
     """
 
     def __init__(self, folder: Path, header: Header):
-        self.path = folder / NAME
+        self.path, self._header, self.computing = folder / NAME, header, header.computing
         require_writable(folder, NAME)
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(folder / f"{NAME}.lock")
@@ -60,18 +63,31 @@ class EditLog:
                 "is being edited in another session.", where=self.path, cure="Close it there, or give another folder."
             ) from error
         try:
-            self.lines = self._open(header)
+            self.lines = self._open()
         except BaseException:
             self.close()
             raise
 
     def append(self, line: Line) -> None:
-        """Add a line; it is on the disk when this returns.
+        """Add a line, behind one that names engine and precision if they have changed; it is on the disk on return.
 
         Raises:
             UnwritableTarget: It could not be written; the log is as it was.
         """
-        self._write(line)
+        now = self._header.computing
+        changed = [] if now == self.computing else [ComputedBy(engine=now.engine, precision=now.precision)]
+        self._write(*changed, line)
+        self.computing = now
+
+    def warning(self) -> str | None:
+        """Return what to say of edits that were made on a result of another engine or precision; None if none were."""
+        then, now = self.computing, self._header.computing
+        if not self.lines or then == now:
+            return None
+        return (
+            f"{self.path}: the edits were made on a result by {then}, and now {now} computes it, so single pixels may "
+            f"differ from what was shown then. Open it with {then.options} to see the same masks."
+        )
 
     def close(self) -> None:
         """Let other sessions have the log."""
@@ -80,26 +96,27 @@ class EditLog:
             self._stream = None
         self._lock.release()
 
-    def _open(self, header: Header) -> tuple[Line, ...]:
+    def _open(self) -> tuple[Line, ...]:
         """Open the file, begin or check it, and return its lines without a torn last one."""
         self._stream = self.path.open("ab+", buffering=0)
         self._stream.seek(0)
         rows = self._stream.read().split(b"\n")[:-1]  # behind the last line end there is nothing, or a torn line
         if not rows:
             self._stream.truncate(0)
-            self._write(header)
+            self._write(self._header)
             flush_folder(self.path.parent)
             return ()
-        self._check_header(rows[0], header)
+        found = self._checked_header(rows[0])
         lines = tuple(self._parsed(number, row) for number, row in enumerate(rows[1:], start=2))
         self._stream.truncate(sum(len(row) + 1 for row in rows))
+        self.computing = [found, *(line for line in lines if isinstance(line, ComputedBy))][-1].computing
         return lines
 
-    def _check_header(self, row: bytes, header: Header) -> None:
-        """Raise an error unless the first line is this header."""
+    def _checked_header(self, row: bytes) -> Header:
+        """Return the header of the file; raise an error unless it is of what this session edits."""
         try:
             version = _Version.model_validate_json(row).version
-            found = Header.model_validate_json(row) if version == VERSION else None
+            found = Header.model_validate_json(row) if version in READABLE else None
         except ValidationError as error:
             raise DamagedLog(
                 "has a first line that cannot be read, so nobody knows what was edited.",
@@ -108,18 +125,19 @@ class EditLog:
             ) from error
         if found is None:
             raise LogMismatch(
-                f"has format {version}, but this version of sautomed reads format {VERSION}.",
+                f"has format {version}, but this version of sautomed reads up to format {VERSION}.",
                 where=self.path,
                 cure="Use the sautomed version that wrote it, or give another folder.",
             )
         parts = ("scan", "model", "walk", "organs")
-        other = [part for part in parts if getattr(found, part) != getattr(header, part)]
+        other = [part for part in parts if getattr(found, part) != getattr(self._header, part)]
         if other:
             raise LogMismatch(
-                f"holds edits of {found.name} with another {listed(other)}; they would not fit {header.name}.",
+                f"holds edits of {found.name} with another {listed(other)}; they would not fit {self._header.name}.",
                 where=self.path,
                 cure="Give another folder, or the scan and the model of the log.",
             )
+        return found
 
     def _parsed(self, number: int, row: bytes) -> Line:
         try:
@@ -135,10 +153,11 @@ class EditLog:
             cure=f"Delete line {number} and all after it to go on from the edits before, or give another folder.",
         )
 
-    def _write(self, line: Line | Header) -> None:
+    def _write(self, *lines: Line | Header) -> None:
         if self._stream is None:
             raise ValueError("the session is closed")
-        end, left = self._stream.seek(0, os.SEEK_END), memoryview(line.model_dump_json().encode() + b"\n")
+        text = "".join(f"{line.model_dump_json()}\n" for line in lines)
+        end, left = self._stream.seek(0, os.SEEK_END), memoryview(text.encode())
         try:
             while left:
                 left = left[self._stream.write(left) :]
@@ -186,6 +205,8 @@ def header_of(model: Model, volume: Volume) -> Header:
     return Header(
         scan=scan_hash(volume),
         model=model.sha256,
+        engine=model.computing.engine,
+        precision=model.computing.precision,
         walk=model.settings.segment.walk,
         organs=tuple(model.labels[value] for value in sorted(model.labels)),
         name="a scan" if volume.path is None else printable(volume.path.name),

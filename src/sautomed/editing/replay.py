@@ -32,12 +32,11 @@ def as_recorded(model: Model, document: PromptsDocument) -> Model:
     then = Computing(document.engine, document.precision)
     if model.computing != then:
         log.warning(
-            "The prompts are of a result by %s, and now %s computes it: single pixels may differ. The same masks need "
-            "--engine %s --precision %s.",
+            "The prompts are of a result by %s, and now %s computes it: single pixels may differ. "
+            "The same masks need %s.",
             then,
             model.computing,
-            then.engine,
-            then.precision,
+            then.options,
         )
     return with_chunk(with_walk(model, document.walk), document.chunk)
 

@@ -12,30 +12,24 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, UInt
 
 from sautomed.editing.arguments import Arguments
-from sautomed.editing.changes import Change, Comparison, PropagatedSlice, compare_slices, count_change
-from sautomed.editing.corrected_volume import CorrectedVolume
+from sautomed.editing.changes import Change, Comparison, PropagatedSlice, compare_slices
+from sautomed.editing.edited_volume import EditedVolume
 from sautomed.editing.edits import Edits, FrozenSlice, given_of
 from sautomed.editing.fill import filled_masks
-from sautomed.editing.history import History
-from sautomed.editing.lines import Fill, Forget, Give, Line, Lock, Redo, Release, Travel, Undo
-from sautomed.editing.log import EditLog, header_of, replay
+from sautomed.editing.lines import Fill, Forget, Give, Lock, Redo, Release, Travel, Undo
 from sautomed.editing.prompts import Prompts, automatic_prompts, session_document
-from sautomed.editing.shown_volume import ShownVolume
 from sautomed.errors import UsageError
-from sautomed.inference.memory import CORRECTION_BYTES, FEATURE_BYTES
 from sautomed.inference.model import Model
 from sautomed.inference.prompts.document import Given, GivenAbsence, GivenMask, OrganPrompt, SlicePrompts
 from sautomed.inference.prompts.file import write_prompts
 from sautomed.inference.segmenting import OnSlice
 from sautomed.scans import ReadOptions
-from sautomed.scans.files import full_disk_reported
 from sautomed.scans.read import DEFAULT_OPTIONS
 from sautomed.scans.volume import LabelMap, Volume
 
@@ -53,7 +47,8 @@ class Session:
     Args:
         model: Of a system that goes from slice to slice.
         volume: From `model.read`.
-        folder: Of the log; edits that it holds are made again. None: nothing is logged.
+        folder: Of the log; edits that it holds are made again. None: nothing is logged. A warning, also in the volume's
+            `warnings`, says if they were made on a result of another engine or precision.
         on_slice: Called after each slice of the automatic walk with the slices done and their number.
         options: How the volume was read.
     """
@@ -66,27 +61,14 @@ class Session:
         on_slice: OnSlice | None = None,
         options: ReadOptions = DEFAULT_OPTIONS,
     ):
-        self.model, self.volume, self._options = model, volume, options
-        self._names = tuple(model.labels[value] for value in sorted(model.labels))
+        self._edited = EditedVolume(model, volume, folder, on_slice)
+        self.model, self.volume, self._options = model, self._edited.volume, options
+        self._names, self._shown = self._edited.names, self._edited.shown
         self._valid = Arguments(volume.array.shape, self._names)
-        self._history = History()
-        self._log = None if folder is None else EditLog(folder, header_of(model, volume))
-        try:
-            spill = folder or Path(gettempdir())
-            walk = model.walk(volume, FEATURE_BYTES, spill)
-            with full_disk_reported(spill):
-                self._shown = ShownVolume(CorrectedVolume(walk, len(self._names), CORRECTION_BYTES), on_slice)
-            if self._log is not None:
-                history = replay(self._log, self._names, volume.array.shape)
-                self._take_over(history, self._shown.changed_by(history.now))
-        except BaseException:
-            self.close()
-            raise
 
     def close(self) -> None:
         """End the session; its log may be opened by another one."""
-        if self._log is not None:
-            self._log.close()
+        self._edited.close()
 
     def __enter__(self) -> Session:
         return self
@@ -133,12 +115,12 @@ class Session:
     @property
     def can_undo(self) -> bool:
         """Whether there is an edit to go back before."""
-        return self._history.undo() != self._history
+        return self._edited.history.undo() != self._edited.history
 
     @property
     def can_redo(self) -> bool:
         """Whether there is an undo to take back."""
-        return self._history.redo() != self._history
+        return self._edited.history.redo() != self._edited.history
 
     @property
     def locked(self) -> tuple[int, ...]:
@@ -179,28 +161,27 @@ class Session:
 
         Raises:
             ValueError: There is no such slice or organ.
-            UsageError: It is not painted on both slices, or its masks do not overlap.
+            UsageError: It is not painted on both slices, its masks do not overlap, or what is given or locked between
+                them leaves nothing to fill. If all between them are painted already, nothing happens.
             UnwritableTarget: The log cannot be written; then nothing was edited.
         """
         k, (low, high) = self._valid.organ(organ), sorted((self._valid.slice(first), self._valid.slice(last)))
-        for t in (low, high):
-            self._require_painted(t, organ)
         shape, spacing_mm = self.volume.array.shape[1:], self.volume.spacing_mm[1:]
-        masks = filled_masks(self._edits, k, (low, high), shape, spacing_mm, self._where)
-        return self._do(Fill(organ=organ, masks=masks))
+        masks = filled_masks(self._edits, k, organ, (low, high), shape, spacing_mm, self._where)
+        return self._edited.do(Fill(organ=organ, masks=masks))
 
     def forget(self, t: int, organ: str) -> Change:
         """Take back what is given for an organ on slice t, wherever it has come to; raises as `give_box`."""
         self._valid.organ(organ)
-        return self._do(Forget(slice=self._unlocked(t), organ=organ))
+        return self._edited.do(Forget(slice=self._unlocked(t), organ=organ))
 
     def lock(self, t: int) -> Change:
         """Keep slice t as it is now, whatever is given around it."""
-        return self._do(Lock(slice=t, labels=FrozenSlice.of(self.label_slice(t))))
+        return self._edited.do(Lock(slice=t, labels=FrozenSlice.of(self.label_slice(t))))
 
     def release(self, t: int) -> Change:
         """Let a locked slice follow from what is given again."""
-        return self._do(Release(slice=self._valid.slice(t)))
+        return self._edited.do(Release(slice=self._valid.slice(t)))
 
     def propagate(self, t: int, direction: Direction = "both", until: int | None = None) -> Iterator[PropagatedSlice]:
         """Let what is given on slice t travel outward, slice by slice; one undo takes it back.
@@ -215,25 +196,25 @@ class Session:
             until: The last slice on its side of t.
         """
         travelling = dict.fromkeys(WAYS[direction], tuple(self._edits.corrections.at(self._valid.slice(t))))
-        history, goes_on = self._history, False
+        history, goes_on = self._edited.history, False
         for to, way in ((t + way * distance, way) for distance in range(1, self.depth) for way in WAYS[direction]):
-            if self._history is not history:
+            if self._edited.history is not history:
                 return
             travelling[way] = self._going_on(t, travelling[way], to, until)
             if not travelling[way] or self._edits.corrections.at(to):
                 continue
             organs = tuple(self._names[k] for k in travelling[way])
-            change = self._do(Travel(slice=t, organs=organs, to=to, goes_on=goes_on))
-            history, goes_on = self._history, goes_on or self._history is not history
+            change = self._edited.do(Travel(slice=t, organs=organs, to=to, goes_on=goes_on))
+            history, goes_on = self._edited.history, goes_on or self._edited.history is not history
             yield PropagatedSlice(to, self._shown.labels[to], bool(change.slices))
 
     def undo(self) -> Change:
         """Go back to before the last edit; nothing happens if there is none."""
-        return self._do(Undo())
+        return self._edited.do(Undo())
 
     def redo(self) -> Change:
         """Take back an undo; nothing happens if there was none, or something was edited since."""
-        return self._do(Redo())
+        return self._edited.do(Redo())
 
     # --- results ---
 
@@ -262,7 +243,7 @@ class Session:
 
     @property
     def _edits(self) -> Edits:
-        return self._history.now
+        return self._edited.edits
 
     @property
     def _where(self) -> str | Path:
@@ -270,23 +251,7 @@ class Session:
 
     def _give(self, t: int, organ: str, given: Given) -> Change:
         self._valid.organ(organ)
-        return self._do(Give(slice=self._unlocked(t), organ=organ, given=given))
-
-    def _do(self, line: Line) -> Change:
-        """Make an edit: predict what it changes, write it down, and show it."""
-        history = line.after(self._history, self._names)
-        if (history.now, history.place) == (self._edits, self._history.place):
-            return count_change(self._shown.labels, {}, self.organs)
-        labels = self._shown.changed_by(history.now)
-        if self._log is not None:
-            self._log.append(line)
-        return self._take_over(history, labels)
-
-    def _take_over(self, history: History, labels: dict[int, UInt[np.ndarray, "h w"]]) -> Change:
-        change = count_change(self._shown.labels, labels, self.organs)
-        self._history = history
-        self._shown.show(history.now, labels)
-        return change
+        return self._edited.do(Give(slice=self._unlocked(t), organ=organ, given=given))
 
     def _automatic_prompts(self, t: int) -> SlicePrompts:
         return automatic_prompts(self._shown.automatic[t], self._shown.labels[t], self.organs)
@@ -317,11 +282,3 @@ class Session:
                 cure=f"Release it first: session.release({t}).",
             )
         return t
-
-    def _require_painted(self, t: int, organ: str) -> None:
-        if not self._prompts_of(t)[organ].is_painted:
-            raise UsageError(
-                f"{organ} is not painted on slice {t}, so there is no shape to fill from.",
-                where=self._where,
-                cure=f"Paint it there first: session.paint({t}, {organ!r}, mask).",
-            )

@@ -15,7 +15,7 @@ import numpy as np
 from sautomed.datasets import Dataset
 from sautomed.datasets.layouts import AUTO
 from sautomed.datasets.rules import NO_RULES, LabelRules, cure_of_unknown_values, with_rules
-from sautomed.errors import DataError, SomeCasesFailed
+from sautomed.errors import DataError, SomeCasesFailed, TargetExists
 from sautomed.evaluation.conventions import Convention, convention_named
 from sautomed.evaluation.measure import DEFAULT_TOLERANCE_MM, Comparison, compare_labels
 from sautomed.evaluation.metrics import OURS
@@ -27,7 +27,7 @@ from sautomed.evaluation.names import (
     warn_of_labels_never_predicted,
 )
 from sautomed.evaluation.pairs import Pairs, dataset_at, pair_files
-from sautomed.evaluation.scores import Score, Status, Summary, summarise, write_scores, write_summary
+from sautomed.evaluation.scores import Score, Status, Summary, is_score_summary, summarise, write_scores, write_summary
 from sautomed.scans.files import require_writable
 from sautomed.scans.grid import Plane
 from sautomed.scans.partial import on_common_grid
@@ -107,7 +107,8 @@ def evaluate(
         on_case: Called after each case with (done, total, id).
     Raises:
         UsageError: There is no such convention.
-        UnwritableTarget: Nothing can be written to `output`; raised before any case is scored.
+        TargetExists: `output` holds a summary.json that no evaluation wrote, such as that of `segment`.
+        UnwritableTarget: Nothing can be written to `output`; raised, like TargetExists, before any case is scored.
         MissingFile, NoCases, UnpairedFiles, BadDatasetJson, UnknownLayout, UnmatchedNames: There is nothing to score,
             or it is ambiguous.
         DataError: Of two single files, one cannot be used.
@@ -116,6 +117,7 @@ def evaluate(
     predictions, references, output = Path(predictions), Path(references), Path(output)
     chosen = convention_named(convention)
     require_writable(output)
+    _refuse_foreign_summary(output / "summary.json")
     dataset = dataset_at(references, layout)
     pairs = pair_files(predictions, references, dataset)
     scoring = _prepare(pairs, predictions, references, dataset, names, rules, chosen, tolerance_mm)
@@ -145,6 +147,16 @@ def evaluate(
     write_summary(summary, output / "summary.json", tolerance_mm=tolerance_mm, seed=seed)
     _raise_if_failed(summary, output)
     return summary
+
+
+def _refuse_foreign_summary(path: Path) -> None:
+    """Raise TargetExists for a summary.json of another command or program, which the scores would replace."""
+    if path.exists() and not is_score_summary(path):
+        raise TargetExists(
+            "exists already and was not written by an evaluation.",
+            where=path,
+            cure="Give another folder with -o, such as one for scores alone.",
+        )
 
 
 def _prepare(

@@ -16,8 +16,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sautomed.errors import DataError
 from sautomed.evaluation import METRICS, OURS, convention_named
 from sautomed.scans.files import csv_text, write_json, write_text
+from sautomed.scans.paths import read_json
 
 # scored: both masks have voxels. absent: neither has. missed, spurious: only the reference, or only the prediction has.
 # failed: the case could not be scored. The convention defines the scores of all but "scored".
@@ -216,6 +218,15 @@ def write_summary(summary: Summary, path: Path, *, tolerance_mm: float, seed: in
         ],
     }
     write_json(path, document)
+
+
+def is_score_summary(path: Path) -> bool:
+    """Return whether a file is a summary.json from `write_summary`; nnU-Net's own lacks the intervals."""
+    try:
+        found = read_json(path)
+    except (DataError, OSError):  # damaged, a folder, or nothing that may be read
+        return False
+    return isinstance(found, dict) and {"intervals_95", "metric_per_case"} <= found.keys()
 
 
 def _table(rows: Sequence[Score], metric: str, classes: Sequence[int]) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from sautomed.errors import NotAModel, UsageError
 from sautomed.errors.text import listed
 from sautomed.inference.bundle import Bundle, load_bundle
 from sautomed.inference.device import choose_device
-from sautomed.inference.engine import FLOAT32, Computing, choose_precision, computed_network
+from sautomed.inference.engine import FLOAT32, Computing, choose_precision, computed_network, without_bf16
 from sautomed.inference.intensity import modality_of
 from sautomed.inference.intensity_check import intensity_warning
 from sautomed.inference.percentiles import percentiles_of
@@ -201,10 +201,15 @@ def with_walk(model: Model, walk: str) -> Model:
 
 
 def with_chunk(model: Model, chunk: int, device: torch.device | None = None) -> Model:
-    """Return the same model with so many slices at a time through the trunk, moved to `device` if given."""
+    """Return the same model with so many slices at a time through the trunk, moved to `device` if given.
+
+    A model in bf16 is in float32 on another device that would only emulate bf16.
+    """
     return _with(model, device or model.device, chunk=chunk)
 
 
 def _with(model: Model, device: torch.device, **changes: str | int) -> Model:
     settings = model.settings.model_copy(update={"segment": model.settings.segment.model_copy(update=changes)})
-    return Model(replace(model.bundle, settings=settings), device, model.folder, model.computing)
+    computing = model.computing if device == model.device else model.computing.on(device)
+    network = model.network if computing == model.computing else without_bf16(model.network)
+    return Model(replace(model.bundle, network=network, settings=settings), device, model.folder, computing)

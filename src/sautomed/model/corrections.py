@@ -247,13 +247,24 @@ class CorrectedWalk:
 
     def _new_effect(self, correction: Correction) -> _Effect:
         t, k, given = correction.t, correction.k, self.prompts_of(correction)
+        boxed = given.kinds[0, k] == GivenKind.HERE
         ungated = self.walk.look_again(t, given).ungated[None]
-        before, after = self._look(t).predicted.logits.argmax(0), gate(ungated, given)[0].argmax(0)
-        residual = ((after == k + 1).float() - (before == k + 1).float())[None]
-        if given.kinds[0, k] == GivenKind.HERE:
+        before = self._unprompted(t, given) if boxed else self._look(t).predicted.logits
+        after = gate(ungated, given)[0]
+        residual = ((after.argmax(0) == k + 1).float() - (before.argmax(0) == k + 1).float())[None]
+        if boxed:
             residual = residual.clamp(max=0)
         gated = gate_at_masks(ungated, given)
         return _Effect((gated[0, k + 1] - best_of_others(gated)[0, k]).clone(), {t: residual})
+
+    def _unprompted(self, t: int, given: GivenPrompts) -> Float[Tensor, "k1 h w"]:
+        """Return the logits of slice t as they are computed with prompts, but with nothing given.
+
+        In a box the outline is the network's: compared with that of another engine, rounding would be a correction.
+        """
+        if self.walk.model.computes_given_alike:
+            return self._look(t).predicted.logits
+        return self.walk.look_again(t, given.without()).ungated
 
     def _features(self, t: int) -> Float[Tensor, "c h w"]:
         look = self._look(t)

@@ -32,7 +32,14 @@ from sautomed.model.walk_order import WALKS
 
 
 class SliceWalker(Segmenter):
-    """A model that goes from slice to slice with a state."""
+    """A model that goes from slice to slice with a state.
+
+    Attributes:
+        computes_given_alike: Whether a step for which nothing is given has every bit of one without prompts; not if an
+            engine computes the latter alone.
+    """
+
+    computes_given_alike = True
 
     @abstractmethod
     def encode(self, images: Float[Tensor, "n 3 h w"]) -> Features:

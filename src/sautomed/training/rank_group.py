@@ -6,9 +6,10 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LONG = timedelta(days=365)  # others wait for the first rank while it prepares, which may take hours
+LISTEN_S = 0.2  # ours: between two looks whether the first rank is done
 END_S = 60.0  # ours: within which the other ranks end by themselves, once the first has
 # Parts of PyTorch's messages about other processes, for which it has no error type of its own
 _LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Timed out waiting", "NCCL error")
@@ -70,6 +72,34 @@ class RankGroup:
         total = torch.stack([value.float() for value in values.values()])
         dist.all_reduce(total)
         return dict(zip(values, total / self.count, strict=True))
+
+    def first_alone(self, work: Callable[[], object]) -> None:
+        """Do something on the first rank, and wait on the others until it is done, as long as it takes.
+
+        The others hear signals meanwhile, as they would not in a collective operation that blocks. If one of them ends,
+        the first goes on.
+
+        Raises:
+            RanksLost: On the others, if the first failed in it or was stopped.
+        """
+        if self._control is None:
+            work()
+            return
+        done = torch.zeros(1)
+        if self.is_first:
+            try:
+                work()
+                done += 1
+            finally:
+                with suppress(RuntimeError):  # another rank has ended meanwhile; this one is done all the same
+                    dist.broadcast(done, src=0, group=self._control)
+            return
+        news = dist.broadcast(done, src=0, group=self._control, async_op=True)
+        while not news.is_completed():
+            time.sleep(LISTEN_S)
+        news.wait()
+        if not done.item():
+            raise _lost("the first process of the training failed or was stopped after the last step.")
 
     def first_in_turn(self, work: Callable[[], T]) -> T:
         """Do something that writes files on the first rank, then on all others, which find what it wrote.

@@ -32,7 +32,7 @@ def train(plan: TrainingPlan, callbacks: Callbacks = NO_CALLBACKS) -> Path:
     """Train one fold and return its model folder.
 
     With several ranks (`plan.ranks`), each of them calls this, or the first one starts the others, which then call it.
-    The others return before the model is written.
+    All return when the first has scored and written the model: Slurm may end a job some time after its first task ends.
 
     Raises:
         DataError: The data set, its folds or a case cannot be used; ClassMissing if no training case shows a class.
@@ -63,7 +63,8 @@ def _train(plan: TrainingPlan, callbacks: Callbacks, group: RankGroup, began: fl
         learner.budget.spent_s = group.from_first(now_s(plan.clock) - began)  # it began before there was a learner
         if any(parameter.requires_grad for parameter in learner.model.parameters()):  # SAM as it is has none
             fit(learner, prepared, plan, callbacks, start)
-        return write_model(learner, prepared, plan, callbacks) if group.is_first else plan.folder / "model"
+        group.first_alone(partial(write_model, learner, prepared, plan, callbacks))
+        return plan.folder / "model"
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """What is tried when memory runs out while segmenting."""
 
+import json
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ import torch
 
 from sautomed import errors
 from sautomed.inference.batch.backoff import attempts, segment_with_backoff
+from sautomed.inference.engine import FLOAT32, Computing
+from sautomed.inference.engine.bf16 import Bf16Walker, in_bf16
 from sautomed.inference.model import Model, with_chunk
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -57,23 +61,69 @@ def test_fewer_slices_at_a_time_are_tried_and_reported(model, volume, full_above
     assert model.settings.segment.chunk == 8
 
 
-def test_the_cpu_is_the_last_to_be_tried(model, volume, monkeypatch):
-    """A GPU that takes not even one slice; it is a stand-in, so that this runs everywhere."""
+@pytest.fixture
+def full_gpu(monkeypatch):
+    """A GPU that takes not even one slice, as a stand-in, so that this runs everywhere; returns what was tried."""
     slices, tried = Model.slices, []
     monkeypatch.setattr(torch.nn.Module, "to", lambda self, *_: self)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
 
     def slices_here(self, volume):
-        tried.append((self.device.type, self.settings.segment.chunk))
+        tried.append(self)
         if self.device.type == "cuda":
             raise CUDA_FULL
         return slices(self, volume)
 
     monkeypatch.setattr(Model, "slices", slices_here)
-    on_gpu = with_chunk(model, 2, CUDA)
-    found = segment_with_backoff(on_gpu, volume)
+    return tried
+
+
+@pytest.fixture
+def bf16_on_gpu(model, full_gpu):
+    """The model in bf16 on that GPU."""
+    bundle = replace(model.bundle, network=in_bf16(model.network))
+    return with_chunk(Model(bundle, CUDA, model.folder, Computing(precision="bf16")), 1)
+
+
+def test_the_cpu_is_the_last_to_be_tried(model, volume, full_gpu):
+    found = segment_with_backoff(with_chunk(model, 2, CUDA), volume)
+    tried = [(attempt.device.type, attempt.settings.segment.chunk) for attempt in full_gpu]
     assert tried == [("cuda", 2), ("cuda", 1), ("cpu", 2)]
     assert (found.device, len(found.notes)) == (CPU, 2)
     assert "(CUDA out of memory. Tried to allocate 2.00 GiB.); trying 2 on cpu." in found.notes[1]
+
+
+def test_a_cpu_that_would_emulate_bf16_goes_on_in_float32_and_says_so(model, volume, bf16_on_gpu, full_gpu, caplog):
+    found = segment_with_backoff(bf16_on_gpu, volume)
+    assert [isinstance(attempt.network, Bf16Walker) for attempt in full_gpu] == [True, False]
+    assert (found.device, found.model.computing) == (CPU, FLOAT32)
+    assert "trying 1 on cpu in float32, as it does not compute in bf16." in caplog.text
+    assert np.array_equal(found.labels.array, model.segment(volume).array)
+
+
+def test_a_cpu_that_computes_in_bf16_goes_on_in_it(volume, bf16_on_gpu, full_gpu, bf16_processor):
+    found = segment_with_backoff(bf16_on_gpu, volume)
+    assert [isinstance(attempt.network, Bf16Walker) for attempt in full_gpu] == [True, True]
+    assert found.model.computing == Computing(precision="bf16")
+    assert found.notes[0].endswith("trying 1 on cpu.")
+
+
+def test_a_result_names_the_precision_that_it_fell_back_to_and_counts_as_done(
+    run, write, bf16_on_gpu, full_gpu, tmp_path
+):
+    def run_it():
+        return run(scan, tmp_path / "out", model=bf16_on_gpu, report=True, resume=True)
+
+    scan = write(tmp_path / "a.nii.gz")
+    run_it()
+    report, prompts = (json.loads((tmp_path / "out" / f"a.{end}").read_text()) for end in ("json", "prompts.json"))
+    assert (report["settings"]["precision"], report["device"], prompts["precision"]) == ("32", "cpu", "32")
+    assert report["fell_back_from"] == {"engine": "torch", "precision": "bf16"}
+    assert "in float32" in report["warnings"][0]
+    tried = len(full_gpu)
+    assert run_it().skipped
+    assert len(full_gpu) == tried
 
 
 def test_if_no_attempt_succeeds_the_scan_is_named(model, volume, full_above):
@@ -90,8 +140,6 @@ def test_any_other_error_is_not_mistaken_for_a_shortage_of_memory(model, volume,
 
 
 def test_the_report_lists_the_failed_attempts(run, write, full_above, tmp_path):
-    import json
-
     full_above(4, CUDA_FULL)
     run(write(tmp_path / "a.nii.gz"), tmp_path / "out", report=True)
     report = json.loads((tmp_path / "out" / "a.json").read_text())

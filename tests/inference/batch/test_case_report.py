@@ -63,6 +63,7 @@ def test_a_report_names_input_outputs_and_settings(reported, model, tmp_path):
     assert report["model"] == {"path": str(model.folder), "sha256": model.sha256}
     assert report["settings"]["formats"] == ["nii.gz", "nii"]
     assert (report["device"], report["chunk"], report["error"]) == ("cpu", 8, None)
+    assert report["fell_back_from"] is None
     assert set(report["seconds"]) == {"read", "segment", "write"}
     assert report["memory"]["peak_bytes"] > 0
     assert report["memory"]["cuda_peak_bytes"] is None

@@ -79,6 +79,17 @@ def test_a_walk_goes_on_from_a_slice_as_from_the_beginning(by_openvino):
     assert torch.equal(there.look_again(2).predicted.logits, first[2])
 
 
+def test_a_step_for_which_nothing_is_given_is_pytorchs_and_it_says_so(by_openvino, network):
+    with torch.inference_mode():
+        features = network.encode(torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(1)))
+        shared, nothing = network.share(features, features, features), GivenPrompts.nothing(2, (128, 128))
+        plain, given = (network.step(shared, network.start(1), prompts).logits for prompts in (None, nothing))
+        assert network.computes_given_alike
+        assert torch.equal(plain, given)
+        assert not by_openvino.computes_given_alike
+        assert torch.equal(by_openvino.step(shared, network.start(1), nothing).logits, given)
+
+
 def test_what_is_given_is_obeyed(by_openvino, network):
     given = GivenPrompts.nothing(2, (128, 128)).not_here(0)
     found = []

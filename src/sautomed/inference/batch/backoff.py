@@ -12,6 +12,7 @@ import torch
 from sautomed.errors import MemoryShortage
 from sautomed.inference.confidence.pooling import SignalCollector
 from sautomed.inference.device import is_memory_shortage
+from sautomed.inference.engine import Computing
 from sautomed.inference.model import Model, with_chunk
 from sautomed.inference.prompts.collect import PromptCollector
 from sautomed.inference.prompts.document import SlicePrompts
@@ -28,19 +29,27 @@ class SegmentedVolume:
     """A label map, and what it took.
 
     Args:
-        device: The device that had enough memory.
-        chunk: Slices that passed through the trunk together.
+        model: As it was in the end: on the device that had enough memory.
         notes: One sentence for each attempt that ran out of memory.
         prompts: Of every slice; none for systems without box prompts.
         signals: How sure every slice is.
     """
 
     labels: LabelMap
-    device: torch.device
-    chunk: int
+    model: Model
     notes: tuple[str, ...]
     prompts: tuple[SlicePrompts, ...]
     signals: SignalCollector
+
+    @property
+    def device(self) -> torch.device:
+        """The device that had enough memory."""
+        return self.model.device
+
+    @property
+    def chunk(self) -> int:
+        """Slices that passed through the trunk together."""
+        return self.model.settings.segment.chunk
 
 
 def slices_of_model(model: Model, volume: Volume) -> Iterator[SegmentedSlice]:
@@ -63,8 +72,9 @@ def segment_with_backoff(
     for number, (device, chunk) in enumerate(tries, start=1):
         shortage = ""
         try:
-            labels, prompts, signals = _segment(with_chunk(model, chunk, device), volume, on_slice, slices_of)
-            return SegmentedVolume(labels, device, chunk, tuple(notes), prompts, signals)
+            attempted = with_chunk(model, chunk, device)
+            labels, prompts, signals = _segment(attempted, volume, on_slice, slices_of)
+            return SegmentedVolume(labels, attempted, tuple(notes), prompts, signals)
         except (MemoryError, RuntimeError) as error:
             if not is_memory_shortage(error):
                 raise
@@ -73,7 +83,7 @@ def segment_with_backoff(
         if device.type == "cuda":
             torch.cuda.empty_cache()
         following = tries[number] if number < len(tries) else None
-        notes.append(_note(volume, (device, chunk), following, shortage))
+        notes.append(_note(volume, model.computing, (device, chunk), following, shortage))
         log.warning("%s", notes[-1])
     raise memory_shortage(volume.path or "volume")
 
@@ -111,10 +121,16 @@ def memory_shortage(scan: str | Path) -> MemoryShortage:
 
 
 def _note(
-    volume: Volume, tried: tuple[torch.device, int], following: tuple[torch.device, int] | None, shortage: str
+    volume: Volume,
+    computing: Computing,
+    tried: tuple[torch.device, int],
+    following: tuple[torch.device, int] | None,
+    shortage: str,
 ) -> str:
     device, chunk = tried
     then = "nothing smaller is left" if following is None else f"trying {following[1]} on {following[0].type}"
+    if following is not None and computing.on(device) != computing.on(following[0]):
+        then += " in float32, as it does not compute in bf16"
     return (
         f"{volume.path or 'volume'}: {chunk} slices at a time on {device.type} ran out of memory ({shortage}); {then}."
     )

@@ -17,6 +17,8 @@
   "settings": {"engine": "torch" | "openvino", "precision": "32" | "bf16", "walk", "formats",
                "read": {"series", "frame", "channel", "resample", "assume_spacing"}, "prompts": the
                sha256 of the file of prompts that was replayed, or null},
+  "fell_back_from": {"engine", "precision"} that were meant, if memory ran out and the device that had enough does not
+                    compute so, else null; the settings name those of the result,
   "device": "cpu" | "cuda", "chunk": slices that passed through the trunk together,
   "seconds": {"read", "segment", "write"},
   "memory": {"predicted_bytes", "peak_bytes" of the process, "cuda_peak_bytes" or null},
@@ -36,7 +38,7 @@ failures.json: {"schema": "sautomed failures 1", "cases": of the run, "failures"
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,7 @@ class Provenance:
 
     Args:
         input_version: Of a remote scan: changes with its content, and is known without reading it.
+        fell_back_from: How it should have been computed, if memory ran out and the next device does not compute so.
     """
 
     input_path: Place
@@ -78,6 +81,13 @@ class Provenance:
     prompts_sha256: str | None = None
     input_version: str | None = None
     computing: Computing = FLOAT32
+    fell_back_from: Computing | None = None
+
+    def ended_by(self, computing: Computing) -> Provenance:
+        """Return the provenance of a result that was computed in this way in the end."""
+        return (
+            self if computing == self.computing else replace(self, computing=computing, fell_back_from=self.computing)
+        )
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -164,6 +174,7 @@ def done_report(
         "warnings": list(execution.warnings),
         "model": _model_of(provenance),
         "settings": provenance.settings,
+        "fell_back_from": provenance.fell_back_from and asdict(provenance.fell_back_from),
         "device": execution.device,
         "chunk": execution.chunk,
         "seconds": execution.seconds,
@@ -186,7 +197,7 @@ def failed_report(case: str, scan: Place, geometry: Geometry | None, error: Saut
         "confidence": None,
         "input": {"path": str(scan), "sha256": None, **(_geometry_of(geometry, None) if geometry else {})},
         "warnings": list(geometry.warnings) if geometry else [],
-        **dict.fromkeys(("model", "settings", "device", "chunk", "seconds", "memory")),
+        **dict.fromkeys(("model", "settings", "fell_back_from", "device", "chunk", "seconds", "memory")),
         "organs": [],
         "outputs": [],
         "error": describe_error(error),

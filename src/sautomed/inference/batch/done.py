@@ -90,8 +90,11 @@ def _why_outdated(report: Mapping[str, Any], provenance: Provenance, outputs: Se
 
 
 def _settings_of(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a report; before there was a choice, all was computed in one way."""
-    return {**asdict(FLOAT32), **part_of(report, "settings")}
+    """Return the settings that a report was meant to have; before there was a choice, all was computed in one way.
+
+    A scan for which memory ran out would fall back once more, so it counts as done.
+    """
+    return {**asdict(FLOAT32), **part_of(report, "settings"), **part_of(report, "fell_back_from")}
 
 
 def known_sha256(report: Mapping[str, Any], version: str | None) -> str | None:

@@ -202,7 +202,7 @@ def segment_job(
         clock.lap("segment")
         for target in job.targets:
             segmented.labels.save(target)
-        prompts = _prompts(model, prepared, plan, volume, segmented)
+        prompts = _prompts(prepared, plan, volume, segmented)
         if prompts is not None and job.prompts is not None:
             write_prompts(job.prompts, prompts)
         if job.preview is not None:
@@ -212,10 +212,10 @@ def segment_job(
         clock.lap("write")
     if job.report is not None and prepared.provenance is not None:
         execution = _execution(prepared, volume, segmented, clock.seconds)
+        provenance = prepared.provenance.ended_by(segmented.model.computing)
         report = done_report(
-            job.case, job.report, prepared.provenance, prepared.geometry, segmented.labels, job.results, execution,
-            confidence,
-        )  # fmt: skip
+            job.case, job.report, provenance, prepared.geometry, segmented.labels, job.results, execution, confidence
+        )
         write_json(job.report, report)
     return segmented.labels
 
@@ -227,14 +227,12 @@ def _confidence(model: Model, plan: Plan, segmented: SegmentedVolume) -> CaseCon
     return case_confidence(segmented.labels, segmented.signals, model.bundle.organ_sizes, model.bundle.predictor)
 
 
-def _prompts(
-    model: Model, prepared: PreparedJob, plan: Plan, volume: Volume, segmented: SegmentedVolume
-) -> PromptsDocument | None:
+def _prompts(prepared: PreparedJob, plan: Plan, volume: Volume, segmented: SegmentedVolume) -> PromptsDocument | None:
     """Return the document of the prompts; None of a system that has none."""
     if not segmented.prompts or prepared.provenance is None:
         return None
     scan = scan_identity(volume, prepared.provenance.input_sha256, plan.reading_of(prepared.job))
-    document = prompts_document(scan, model, segmented.chunk, segmented.prompts)
+    document = prompts_document(scan, segmented.model, segmented.chunk, segmented.prompts)
     if plan.options.replay is None:
         return document
     edited = plan.options.replay.document

@@ -13,7 +13,8 @@ compute.py     a network with an engine
 Whatever it is, it is a `Segmenter`, and the walk drives it as it drives the network itself.
 """
 
+from sautomed.inference.engine.bf16 import without_bf16
 from sautomed.inference.engine.compute import computed_network
 from sautomed.inference.engine.computing import FLOAT32, Computing, choose_precision, computes_bf16
 
-__all__ = ["FLOAT32", "Computing", "choose_precision", "computed_network", "computes_bf16"]
+__all__ = ["FLOAT32", "Computing", "choose_precision", "computed_network", "computes_bf16", "without_bf16"]

@@ -29,6 +29,11 @@ def in_bf16(network: Segmenter) -> Segmenter:
     return Bf16Walker(network) if isinstance(network, SliceWalker) else Bf16Segmenter(network)
 
 
+def without_bf16(network: Segmenter) -> Segmenter:
+    """Return the network that `in_bf16` was given."""
+    return network.network if isinstance(network, (Bf16Walker, Bf16Segmenter)) else network
+
+
 class Bf16Walker(WrappedWalker):
     """A network that goes from slice to slice, in bf16."""
 

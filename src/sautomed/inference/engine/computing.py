@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -27,6 +27,15 @@ class Computing:
     def __str__(self) -> str:
         name = "OpenVINO" if self.engine == "openvino" else "PyTorch"
         return f"{name} in {'bf16' if self.precision == 'bf16' else 'float32'}"
+
+    @property
+    def options(self) -> str:
+        """The options of the command line that choose it."""
+        return f"--engine {self.engine} --precision {self.precision}"
+
+    def on(self, device: torch.device) -> Computing:
+        """Return how another device computes the same: in float32 where it would only emulate bf16."""
+        return replace(self, precision="32") if self.precision == "bf16" and not computes_bf16(device) else self
 
 
 FLOAT32 = Computing()  # the usual one, in which models are trained and scored

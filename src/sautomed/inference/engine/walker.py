@@ -31,6 +31,8 @@ class OpenVinoWalker(WrappedWalker):
         NotConvertible: The network cannot be exported.
     """
 
+    computes_given_alike = False
+
     def __init__(self, network: SAutoMed, given: SliceWalker, maker: GraphMaker):
         super().__init__(given)
         self._size = maker.size

@@ -78,6 +78,16 @@ def test_a_prompt_changes_its_own_class_alone():
 
 
 @torch.no_grad()
+def test_a_row_without_prompts_keeps_every_bit_beside_one_that_has_some():
+    """A walk that is resumed ends where no bit has changed."""
+    head, (logits, pixels), state = awake_head(), inputs(rows=2), walked_state(rows=2)
+    beside = GivenPrompts.cat([given_some(), GivenPrompts.nothing(CLASSES, SIZE)])
+    alone = head(logits, pixels, state, None)
+    assert torch.equal(head(logits, pixels, state, beside)[1], alone[1])
+    assert not torch.equal(head(logits, pixels, state, beside)[0], alone[0])
+
+
+@torch.no_grad()
 def test_classes_of_which_nothing_is_known_stay_what_the_image_says():
     head, (logits, pixels), start = awake_head(), inputs(), SliceState.unknown(torch.zeros(1, 2, 4), CLASSES)
     assert torch.equal(head(logits, pixels, start, None), logits)
@@ -104,7 +114,7 @@ def test_a_batch_is_a_loop_of_one():
 
 def test_maps_say_what_is_known():
     state = replace(walked_state(), seen=torch.tensor([[Seen.UNKNOWN, Seen.ABSENT, Seen.PRESENT]]))
-    maps = prompt_maps(state, given_some(), SIZE)[0]
+    maps = torch.stack(prompt_maps(state, given_some(), SIZE), 2)[0]
     assert torch.equal(maps[:, 0], state.masks[0])
     assert maps[:, 3].mean((1, 2)).tolist() == [1, 0, 0]
     assert maps[:, 4].mean((1, 2)).tolist() == [0, 1, 0]
@@ -117,10 +127,10 @@ def test_maps_say_what_is_known():
 
 def test_maps_of_another_size_are_brought_to_that_of_the_logits():
     state = walked_state()
-    assert prompt_maps(state, None, (6, 6)).shape[-2:] == (6, 6)
-    torch.testing.assert_close(prompt_maps(state, None, (6, 6))[:, :, 0].mean(), state.masks.mean())
+    assert {x.shape for x in prompt_maps(state, None, (6, 6))} == {(1, CLASSES, 6, 6)}
+    torch.testing.assert_close(prompt_maps(state, None, (6, 6))[0].mean(), state.masks.mean())
     start = SliceState.unknown(torch.zeros(1, 2, 4), CLASSES)
-    assert prompt_maps(start, None, SIZE)[:, :, :3].abs().max() == 0
+    assert all(x.abs().max() == 0 for x in prompt_maps(start, None, SIZE)[:3])
 
 
 def test_what_was_given_is_carried_on_and_fades_and_nothing_else_is():

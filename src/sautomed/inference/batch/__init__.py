@@ -4,7 +4,7 @@ places.py       where scans come from and results go to: paths, and URLs
 remote.py       list, fetch and send files of URLs, by fsspec
 json_files.py   JSON objects in files at any place
 scans.py        find the scans at a path; remote_scans.py below a URL; scan_list.py in a list
-shards.py       parts of a cohort, for processes that know nothing of each other
+shards.py       parts of a cohort, for processes that know nothing of each other; shard_files.py which cases each has
 jobs.py         the jobs of a run and their options
 planning.py     plan the outputs of each scan; refusals.py refuses to replace files
 staging.py      local places for the remote files of a job
@@ -16,7 +16,7 @@ summary.py      summary.json: the cases by need of review
 run_files.py    the files that all cases of a run share
 run.py          segment one scan after the other
 one_case.py     one scan by itself, for engines that spread cases over processes
-merge.py        one summary of all shards
+merge.py        one summary of all shards; used_models.py the models of its cases
 """
 
 from sautomed.inference.batch.failure_log import Failure

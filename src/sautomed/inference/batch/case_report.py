@@ -308,3 +308,8 @@ def part_of(report: Mapping[str, Any], key: str) -> dict[str, Any]:
     """Return an object within a report; an empty one if it has none of this name."""
     part = report.get(key)
     return part if isinstance(part, dict) else {}
+
+
+def settings_of(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a report; before there was a choice, all was computed in one way."""
+    return {**asdict(FLOAT32), **part_of(report, "settings")}

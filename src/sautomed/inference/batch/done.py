@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sautomed.inference.batch.case_report import SCHEMA, Provenance, output_rows, part_of, relative_name
+from sautomed.inference.batch.case_report import SCHEMA, Provenance, output_rows, part_of, relative_name, settings_of
 from sautomed.inference.batch.json_files import read_object
-from sautomed.inference.engine import FLOAT32
 from sautomed.scans.paths import sha256_of
 
 log = logging.getLogger(__name__)
@@ -84,14 +82,9 @@ def _why_outdated(report: Mapping[str, Any], provenance: Provenance, outputs: Se
     if provenance.model_sha256 is None or part_of(report, "model").get("sha256") != provenance.model_sha256:
         return "it was made with another model"
     names = {str(row.get("path")) for row in output_rows(report)}
-    if _settings_of(report) != provenance.settings or names != set(outputs):
+    if settings_of(report) != provenance.settings or names != set(outputs):
         return "it was made with other settings"
     return None
-
-
-def _settings_of(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a report; before there was a choice, all was computed in one way."""
-    return {**asdict(FLOAT32), **part_of(report, "settings")}
 
 
 def known_sha256(report: Mapping[str, Any], version: str | None) -> str | None:

@@ -13,6 +13,8 @@ from sautomed.inference.batch import SegmentOptions, plan_jobs, staging
 from sautomed.inference.batch import run as batch
 from sautomed.inference.batch.merge import merge
 from sautomed.inference.batch.places import Url
+from sautomed.inference.batch.remote_scans import find_remote_scans
+from sautomed.inference.batch.scans import find_scans
 from sautomed.inference.batch.shards import Shard
 from sautomed.scans.paths import sha256_of
 
@@ -199,6 +201,26 @@ def test_results_and_label_maps_below_a_url_are_no_scans(store, put, run):
     put("in/out/a.nii.gz", b"x")
     plan = plan_jobs(root / "in", root / "in" / "out", SegmentOptions(overwrite=True))
     assert [job.case for job in plan.jobs] == ["a", "b", "p1"]
+
+
+def test_label_maps_below_a_url_are_those_that_are_so_below_a_local_folder(store, run, write, tmp_path):
+    files, root = store
+    here = tmp_path / "mixed"
+    for name in ("top.nii.gz", "p1/ct.nii.gz", "p2/ct.nii"):
+        write(here / name)
+    for name in ("p1/organs.nii.gz", "p2/organs.nii"):
+        write(here / name, intent_code=1002)
+    run(here / "top.nii.gz", here / "top.mha", report=True)
+    run(here / "p1" / "ct.nii.gz", here / "earlier", formats=("nrrd", "mha"), report=True)
+    (here / "p3").mkdir()
+    (here / "p3" / "damaged.nii.gz").write_text("no scan")
+    files.put(str(here), f"{root}/mixed", recursive=True)
+    local, remote = find_scans(here), find_remote_scans(root / "mixed", root / "out")
+    found = [(scan.case, scan.path.relative_to(here).as_posix()) for scan in local.scans]
+    assert [(entry.case, str(entry.scan).removeprefix(f"{root}/mixed/")) for entry in remote[0]] == found
+    assert found == [
+        ("p1", "p1/ct.nii.gz"), ("p2", "p2/ct.nii"), ("p3", "p3/damaged.nii.gz"), ("top", "top.nii.gz")
+    ]  # fmt: skip
 
 
 def test_a_header_brings_its_voxels(store, run, tmp_path):

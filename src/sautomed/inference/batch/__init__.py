@@ -4,6 +4,7 @@ places.py       where scans come from and results go to: paths, and URLs
 remote.py       list, fetch and send files of URLs, by fsspec
 json_files.py   JSON objects in files at any place
 scans.py        find the scans at a path; remote_scans.py below a URL; scan_list.py in a list
+label_maps.py   which files are no scans
 shards.py       parts of a cohort, for processes that know nothing of each other; shard_files.py which cases each has
 jobs.py         the jobs of a run and their options
 planning.py     plan the outputs of each scan; refusals.py refuses to replace files

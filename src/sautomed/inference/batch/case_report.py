@@ -240,9 +240,8 @@ def is_report(path: Place) -> bool:
     return read_object(path).get("schema") == SCHEMA
 
 
-def reported_outputs(path: Path) -> set[str]:
-    """Return the names of the files that a CASE.json lists; none if it is not there or not ours."""
-    report = read_object(path)
+def reported_outputs(report: Mapping[str, Any]) -> set[str]:
+    """Return the names of the files that the content of a CASE.json lists; none if it is not ours."""
     return {str(row.get("path")) for row in output_rows(report)} if report.get("schema") == SCHEMA else set()
 
 

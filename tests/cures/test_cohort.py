@@ -169,6 +169,14 @@ def test_a_case_with_the_name_of_a_file_of_the_run(refuse, order, cohort):
     refusal.works()
 
 
+def test_cases_that_differ_in_upper_and_lower_case_alone(refuse, order, cohort):
+    cohort.write_text("case,path,output\na,in/a.nii.gz,\nA,in/b.nii.gz,\n")
+    refusal = refuse("inference/batch/refusals.py refuse_clashes UnpairedFiles", *order())
+    refusal.asks("Rename the scan b.nii.gz", "in a list, give its row another output")
+    cohort.write_text("case,path,output\na,in/a.nii.gz,\nA,in/b.nii.gz,other\n")
+    refusal.works()
+
+
 # --- merge ---
 
 

@@ -6,6 +6,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import nibabel
+import numpy as np
 import pytest
 
 from sautomed import errors
@@ -146,6 +147,17 @@ def test_a_bad_scan_is_named_by_its_url_and_the_others_are_done(store, put, run,
     assert [(row["case"], row["input"]) for row in failures["failures"]] == [("bad", f"{root}/in/bad.nii.gz")]
 
 
+def test_the_report_of_a_bad_scan_has_the_geometry_that_it_has_of_a_local_one(store, run, write, tmp_path):
+    files, root = store
+    constant = write(tmp_path / "local" / "c.nii.gz", np.zeros((24, 24, 3)))
+    files.put(str(constant), f"{root}/constant/c.nii.gz")
+    run(tmp_path / "local", tmp_path / "out")
+    run(root / "constant", root / "out")
+    local, remote = json.loads((tmp_path / "out" / "c.json").read_text()), report_of(store, "c")
+    assert local["input"]["shape"] == [24, 24, 3]
+    assert {**remote["input"], "path": local["input"]["path"]} == local["input"]
+
+
 def test_warnings_name_the_url(store, put, run, mr_model, write, tmp_path):
     root = store[1]
     put("in/ct.nii.gz", write(tmp_path / "ct.nii.gz", 12 * blocks() - 2200).read_bytes())
@@ -284,8 +296,10 @@ def test_a_job_is_carried_out_by_itself_in_another_process_too(store, model):
     root = store[1]
     plan = pickle.loads(pickle.dumps(plan_jobs(root / "in", root / "out", SegmentOptions(preview=False, resume=True))))
     cost = memory.trunk_cost(model.network, int(model.settings.data.image_size))
-    assert batch.carry_out(model, plan, plan.jobs[0], cost)
-    assert not batch.carry_out(model, plan, plan.jobs[0], cost)
+    headers = []
+    assert batch.carry_out(model, plan, plan.jobs[0], cost, headers.append)
+    assert not batch.carry_out(model, plan, plan.jobs[0], cost, headers.append)
+    assert [header.shape for header in headers] == [(24, 24, 3)]
 
 
 # --- a web server ---

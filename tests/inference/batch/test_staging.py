@@ -104,6 +104,45 @@ def test_resuming_reads_no_scan_whose_version_is_known(store, put, run, fetched,
         assert words in caplog.text
 
 
+@pytest.fixture
+def results_read(monkeypatch):
+    """The names of the results that are read to compare them."""
+    found = []
+    original = staging.read_bytes
+    monkeypatch.setattr(staging, "read_bytes", lambda url: (found.append(url.name), original(url))[1])
+    return found
+
+
+def test_resuming_compares_results_by_content_and_reads_none_whose_md5_is_known(store, put, run, results_read, caplog):
+    files, root = store
+    run(root / "in", root / "out")
+    assert len(run(root / "in", root / "out", resume=True).skipped) == 2
+    assert results_read == []
+    mask = files.cat_file(f"{root}/out/a.nii.gz")
+    put("out/a.nii.gz", mask[:-1] + bytes([mask[-1] ^ 1]))
+    assert [job.case for job in run(root / "in", root / "out", resume=True).done] == ["a"]
+    assert results_read == ["a.nii.gz"]
+    assert "a is segmented again: a.nii.gz has changed since it was written" in caplog.text
+    assert files.cat_file(f"{root}/out/a.nii.gz") == mask
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_results_of_an_unknown_md5_are_read(store, put, run, results_read, is_changed):
+    """As of a report by an older version, or of a store that encrypts by keys of its own."""
+    files, root = store
+    run(root / "in", root / "out")
+    report = report_of(store, "a")
+    for row in report["outputs"]:
+        del row["md5"]
+    put("out/a.json", json.dumps(report).encode())
+    if is_changed:
+        prompts = files.cat_file(f"{root}/out/a.prompts.json")
+        put("out/a.prompts.json", prompts[:-2] + b" \n")
+    outcome = run(root / "in", root / "out", resume=True)
+    assert [job.case for job in outcome.done] == (["a"] if is_changed else [])
+    assert results_read == ["a.nii.gz", "a.prompts.json"]
+
+
 def test_the_report_is_sent_after_all_others_and_that_of_before_is_gone_first(store, run, objects, monkeypatch):
     """A run that is killed while it sends leaves no case that looks done."""
     root, sent = store[1], []

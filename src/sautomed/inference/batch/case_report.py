@@ -23,7 +23,7 @@
   "organs": [{"value", "name", "present", "voxels", "volume_ml", "reason", "predicted_dsc": 0 to 1, or null, "signals":
             {name: number}}]; an organ that was not found has present false and 0, and no signals; a number that could
             not be computed is null, and reason says why,
-  "outputs": [{"path" relative to CASE.json, "bytes", "sha256"}],
+  "outputs": [{"path" relative to CASE.json, "bytes", "sha256", "md5", by which stores know what they hold}],
   "corrected": true if a person has replaced an output since (in the studio); all else is of the automatic result,
   "error": null, or {"id", "message", "where", "cure", "exit_code"} of a failed case, whose model, settings, device,
             chunk, seconds and memory are null, and whose organs and outputs are empty
@@ -35,8 +35,10 @@ failures.json: {"schema": "sautomed failures 1", "cases": of the run, "failures"
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -170,8 +172,7 @@ def done_report(
         "memory": {"predicted_bytes": execution.predicted_bytes, "peak_bytes": execution.peak_bytes,
                    "cuda_peak_bytes": execution.cuda_peak_bytes},
         "organs": [{**asdict(organ), **_confidence_of(organ.name, confidence)} for organ in organs],
-        "outputs": [{"path": relative_name(output, path), "bytes": output.stat().st_size, "sha256": sha256_of([output])}
-                    for output in outputs],
+        "outputs": [_output_row(output, path) for output in outputs],
         "error": None,
     }  # fmt: skip
 
@@ -230,8 +231,7 @@ def note_corrected(path: Path, outputs: Sequence[Path]) -> None:
     if report.get("schema") != SCHEMA or not rows:
         return
     for row in rows:
-        output = replaced[str(row["path"])]
-        row |= {"bytes": output.stat().st_size, "sha256": sha256_of([output])}
+        row |= _output_row(replaced[str(row["path"])], path)
     write_json(path, {**report, "corrected": True})
 
 
@@ -289,6 +289,17 @@ def _geometry_of(geometry: Geometry, plane: str | None) -> dict[str, Any]:
         "affine": [[float(number) for number in row] for row in geometry.affine],
         "orientation": geometry.native.axis_codes,
         "plane": plane,
+    }
+
+
+def _output_row(output: Path, report: Path) -> dict[str, Any]:
+    with output.open("rb") as stream:
+        md5 = hashlib.file_digest(stream, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+    return {
+        "path": relative_name(output, report),
+        "bytes": output.stat().st_size,
+        "sha256": sha256_of([output]),
+        "md5": md5,
     }
 
 

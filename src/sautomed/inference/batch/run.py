@@ -187,7 +187,7 @@ def _is_staged_job_done(model: Model, plan: Plan, job: Job, stage: Stage) -> boo
         stage.fetch()
     provenance = provenance_of(model, plan, stage.job, sha256)
     if isinstance(place, Url):
-        reason = why_remote_not_done(report, provenance, stage.sizes())
+        reason = why_remote_not_done(report, provenance, stage.results(), stage.sha256_of_result)
     else:
         reason = why_not_done(place, provenance, job.results)
     say_why_again(job, reason)

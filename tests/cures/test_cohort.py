@@ -211,7 +211,7 @@ def test_a_summary_of_another_program_is_renamed(refuse, order, cohort, command,
 def test_shards_of_a_folder_that_has_grown(refuse, order, cohort, command, tmp_path, cure):
     given = order("-i", tmp_path / "in")
     assert command(*given, "--shard", "1/2")[0] == 0
-    write(tmp_path / "in" / "0.nii.gz", noise((24, 24, 3)) + 7)
+    write(tmp_path / "in" / "c.nii.gz", noise((24, 24, 3)) + 7)
     assert command(*given, "--shard", "2/2")[0] == 0
     refusal = refuse("inference/batch/shard_files.py require_one_cohort MixedShards", "merge", tmp_path / "out")
     if cure == "again":
@@ -226,7 +226,7 @@ def test_shards_of_a_folder_that_has_grown(refuse, order, cohort, command, tmp_p
         cohort.write_text("case,path\na,in/a.nii.gz\nb,in/b.nii.gz\n")
         refusal.works(refusal.take("all cases with (--list)"), cohort)
     names = [case["case"] for case in json.loads((tmp_path / "out" / "summary.json").read_text())["cases"]]
-    assert sorted(names) == (["0", "a", "b"] if cure == "again" else ["a", "b"])
+    assert sorted(names) == (["a", "b", "c"] if cure == "again" else ["a", "b"])
 
 
 def test_cases_of_two_models_are_segmented_again_by_one(refuse, order, cohort, command, trained_run, tmp_path):

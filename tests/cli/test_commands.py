@@ -245,6 +245,17 @@ def test_a_small_network_segments_without_what_takes_seconds_to_import(trained_r
     assert not set(SLOW) & set(done.stdout.split())
 
 
+def test_merging_imports_no_network(tmp_path):
+    """It reads small files alone, and importing PyTorch would take seconds."""
+    report = {"schema": "sautomed case 1", "case": "a", "status": "done", "model": {"path": "RUN", "sha256": "0" * 64}}
+    (tmp_path / "a.json").write_text(json.dumps(report))
+    code = "import sys; from sautomed.cli import run; run(sys.argv[1:]); print('LOADED', *sys.modules)"
+    order = [sys.executable, "-c", code, "merge", str(tmp_path)]
+    text, _, loaded = subprocess.run(order, capture_output=True, text=True, check=True).stdout.partition("LOADED")
+    assert "1 cases" in text
+    assert not {"torch", "transformers", "lightning", "matplotlib", "monai"} & set(loaded.split())
+
+
 # --- 2: the command itself ---
 
 

@@ -169,6 +169,14 @@ def test_a_case_with_the_name_of_a_file_of_the_run(refuse, order, cohort):
     refusal.works()
 
 
+def test_cases_that_differ_in_upper_and_lower_case_alone(refuse, order, cohort):
+    cohort.write_text("case,path,output\na,in/a.nii.gz,\nA,in/b.nii.gz,\n")
+    refusal = refuse("inference/batch/refusals.py refuse_clashes UnpairedFiles", *order())
+    refusal.asks("Rename the scan b.nii.gz", "in a list, give its row another output")
+    cohort.write_text("case,path,output\na,in/a.nii.gz,\nA,in/b.nii.gz,other\n")
+    refusal.works()
+
+
 # --- merge ---
 
 
@@ -176,12 +184,15 @@ def test_shards_that_are_missing_are_run(refuse, order, cohort, command, tmp_pat
     assert command(*order(), "--shard", "1/2")[0] == 0
     refusal = refuse("cli/scan_commands.py merge SomeCasesFailed", "merge", tmp_path / "out")
     shard = refusal.take(r"have not begun: (\S+)\.")
-    assert command(*order(), "--shard", shard, refusal.take(r"again with (--resume), then merge again"))[0] == 0
+    assert (
+        command(*order(), "--shard", shard, refusal.take(r"for their shards, with (--resume), then merge again"))[0]
+        == 0
+    )
     refusal.works()
 
 
 def test_the_folder_to_merge_is_that_of_segment(refuse, order, cohort, command, tmp_path):
-    refusal = refuse("inference/batch/merge.py merge NoCases", "merge", tmp_path / "in")
+    refusal = refuse("inference/batch/merge.py _planned_cases NoCases", "merge", tmp_path / "in")
     refusal.asks("Give the folder that segment wrote with -o")
     assert command(*order())[0] == 0
     assert command("merge", tmp_path / "out")[0] == 0
@@ -193,6 +204,43 @@ def test_a_summary_of_another_program_is_renamed(refuse, order, cohort, command,
     mine.write_text('{"mine": 1}')
     refusal = refuse("inference/batch/merge.py merge TargetExists", "merge", tmp_path / "out").asks("Rename it")
     mine.rename(mine.with_name("mine.json"))
+    refusal.works()
+
+
+@pytest.mark.parametrize("cure", ["again", "list"])
+def test_shards_of_a_folder_that_has_grown(refuse, order, cohort, command, tmp_path, cure):
+    given = order("-i", tmp_path / "in")
+    assert command(*given, "--shard", "1/2")[0] == 0
+    write(tmp_path / "in" / "c.nii.gz", noise((24, 24, 3)) + 7)
+    assert command(*given, "--shard", "2/2")[0] == 0
+    refusal = refuse("inference/batch/shard_files.py require_one_cohort MixedShards", "merge", tmp_path / "out")
+    if cure == "again":
+        for path in (tmp_path / "out").glob(refusal.take(r"Remove the files (\S+) there")):
+            path.unlink()
+        for shard in ("1/2", "2/2"):
+            assert (
+                command(*given, "--shard", shard, refusal.take(r"run all shards with (--resume), then merge"))[0] == 0
+            )
+        refusal.works()
+    else:
+        cohort.write_text("case,path\na,in/a.nii.gz\nb,in/b.nii.gz\n")
+        refusal.works(refusal.take("all cases with (--list)"), cohort)
+    names = [case["case"] for case in json.loads((tmp_path / "out" / "summary.json").read_text())["cases"]]
+    assert sorted(names) == (["a", "b", "c"] if cure == "again" else ["a", "b"])
+
+
+def test_cases_of_two_models_are_segmented_again_by_one(refuse, order, cohort, command, trained_run, tmp_path):
+    for shard in ("1/2", "2/2"):
+        assert command(*order(), "--shard", shard)[0] == 0
+    report = tmp_path / "out" / "b.json"
+    content = json.loads(report.read_text())
+    report.write_text(json.dumps({**content, "model": {**content["model"], "sha256": "0" * 64}}))
+    refusal = refuse("cli/scan_commands.py merge SomeCasesFailed", "merge", tmp_path / "out")
+    refusal.asks("--resume, one -m, --engine and --precision by name, then merge again")
+    assert refusal.take(r"cases by \S+ \(SHA-256 0{12}, --engine torch --precision 32\): (\S+)\.") == "b"
+    for shard in ("1/2", "2/2"):
+        again = ("--shard", shard, "--resume", "--engine", "torch", "--precision", "32")
+        assert command(*order(), *again)[0] == 0
     refusal.works()
 
 

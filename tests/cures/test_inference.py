@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import sautomed
+from sautomed.inference.bundle import load_bundle
 
 from ..bad_input.conftest import noise, write
 from ..inference.test_bundle import write_sam
@@ -303,6 +304,18 @@ def test_a_part_of_a_model_folder(refuse, order, command, trained_run, model):
     refusal = refuse("inference/bundle.py load_bundle NotAModel", *order(model=model))
     refusal.asks("the folder that `sautomed train` wrote")
     assert command(*order(model=trained_run))[0] == 0
+
+
+def test_a_model_that_a_training_replaces_all_the_time(refuse, order, model, monkeypatch):
+    def load_and_replace(folder, weights):
+        edit("dataset.json", description=str(next(times)))(folder)
+        return load_bundle(folder, weights)
+
+    times = iter(range(100))
+    with monkeypatch.context() as training:
+        training.setattr("sautomed.inference.model.load_bundle", load_and_replace)
+        refusal = refuse("inference/model.py _load_unchanged NotAModel", *order(model=model))
+    refusal.asks("Wait until the training that writes it has ended, then run it again").works()
 
 
 def edit(name, **changes):

@@ -42,7 +42,7 @@ def model():
     data = {"image_size": 128, "plane": "axial", "modality": "other", "channels": "repeat"}
     settings = Settings.model_validate({"preset": "small", "data": data, "segment": {"chunk": 4}})
     found = Model(Bundle(Brightness().eval(), settings, ORGANS, "MR"), torch.device("cpu"))
-    found.__dict__["sha256"] = "0" * 64  # as if it lay in a folder
+    found.sha256 = "0" * 64  # as if it lay in a folder
     return found
 
 

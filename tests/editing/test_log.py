@@ -95,10 +95,8 @@ def test_another_scan_model_or_walk_is_refused(model, volume, open_session, tmp_
     from sautomed.inference.model import with_walk
 
     open_session(folder=tmp_path).close()
-    other_model = Model(model.bundle, model.device)
-    other_model.__dict__["sha256"] = "1" * 64
+    other_model = Model(model.bundle, model.device, sha256="1" * 64)
     other_walk = with_walk(model, "end_to_end")
-    other_walk.__dict__["sha256"] = model.sha256
     moved = replace(volume, affine=volume.affine + np.eye(4)[:, [3, 0, 1, 2]] * 0.1)
     for fault, changed in (
         ("another scan", (model, replace(volume, array=volume.array + 1))),

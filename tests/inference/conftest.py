@@ -64,7 +64,7 @@ def mr_model(model):
     from sautomed.inference.percentiles import percentiles_of
 
     intensities = tuple(percentiles_of(blocks(seed), "other") for seed in (1, 2))
-    return Model(replace(model.bundle, intensities=intensities), model.device, model.folder)
+    return Model(replace(model.bundle, intensities=intensities), model.device, model.folder, sha256=model.sha256)
 
 
 @pytest.fixture

@@ -8,9 +8,11 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import sautomed
 from sautomed import errors
+from sautomed.inference.bundle import load_bundle
 from sautomed.inference.engine import FLOAT32, Computing
 from sautomed.inference.engine.bf16_check import Bf16Check
 from sautomed.inference.model import model_folder as folder_of
@@ -109,6 +111,53 @@ def test_the_hash_of_a_model_is_that_of_the_files_that_decide(model, model_folde
     (copy / "config.json").write_text(config.replace('"mid_to_ends"', '"end_to_end"'))
     assert sautomed.load(copy).sha256 != model.sha256
     assert with_walk(model, "end_to_end").sha256 == model.sha256
+
+
+@pytest.fixture
+def replaced(model_folder, tmp_path, monkeypatch):
+    """A copy of a model, and a function that lets the first so many loads find other weights than when they began."""
+    copy = shutil.copytree(model_folder, tmp_path / "copy")
+
+    def replace_during(loads, fault=None):
+        left = iter(range(loads))
+
+        def load_and_replace(folder, weights):
+            bundle = load_bundle(folder, weights)
+            if next(left, None) is None:
+                return bundle
+            state = load_file(folder / "model.safetensors")
+            save_file({name: tensor + 1 for name, tensor in state.items()}, folder / "model.safetensors")
+            if fault is not None:
+                raise fault
+            return bundle
+
+        monkeypatch.setattr("sautomed.inference.model.load_bundle", load_and_replace)
+        return copy
+
+    return replace_during
+
+
+@pytest.mark.parametrize("fault", [None, errors.WrongWeights("does not fit.", cure="Copy it again.")], ids=str)
+def test_a_model_that_is_replaced_while_it_is_read_is_read_again(replaced, fault):
+    folder = replaced(loads=1, fault=fault)
+    loaded, later = sautomed.load(folder), sautomed.load(folder)
+    assert loaded.sha256 == later.sha256
+    weights, expected = loaded.network.state_dict(), later.network.state_dict()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in expected.items())
+
+
+def test_the_hash_of_a_model_stays_that_of_the_weights_that_were_read(replaced):
+    folder = replaced(loads=0)
+    loaded, before = sautomed.load(folder), sautomed.load(folder).sha256
+    (folder / "config.json").write_text((folder / "config.json").read_text() + "\n")
+    assert loaded.sha256 == with_chunk(loaded, 1).sha256 == before != sautomed.load(folder).sha256
+
+
+def test_a_fault_of_a_model_that_nobody_replaces_is_that_of_the_model(replaced):
+    folder = replaced(loads=0)
+    (folder / "model.safetensors").write_bytes(b"none")
+    with pytest.raises(errors.WrongWeights):
+        sautomed.load(folder)
 
 
 # --- engine and precision ---

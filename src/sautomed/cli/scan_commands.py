@@ -142,7 +142,7 @@ def merge(
     output: Annotated[str, typer.Argument(help="The folder or URL that segment wrote with -o.")],
     scan_list: ScanList = None,
 ) -> None:
-    """Make one summary.json and failures.json of a run in shards; exit 6 if cases failed or are missing."""
+    """Make one summary.json and failures.json of shards; exit 6 if cases failed, are missing or of several models."""
     from sautomed.inference.batch.merge import merge as merge_shards
 
     folder = given_place(output)
@@ -151,16 +151,21 @@ def merge(
     if review is not None and not is_quiet():
         err.print(review)
     print_line(f"{len(merged.cases)} cases: {folder / 'summary.json'}")
+    several = merged.models if len(merged.models) > 1 else ()
+    for model in several:
+        print_line(f"{len(model.cases)} cases by {model}")
     gaps = [
         *([f"shards that have not begun: {listed(merged.shards)}"] if merged.shards else []),
         *([f"cases that are missing: {listed(merged.missing)}"] if merged.missing else []),
         *([f"cases that failed: {listed(merged.failed)}"] if merged.failed else []),
+        *(f"cases by {model}: {listed(model.cases)}" for model in several),
     ]
     if gaps:
         raise SomeCasesFailed(
             f"{'; '.join(gaps)}.",
             where=str(folder),
-            cure="Run the shards of these again with --resume, then merge again.",
+            cure="Run segment again for these, or for their shards, with --resume"
+            f"{', one -m, --engine and --precision by name' if several else ''}, then merge again.",
         )
 
 

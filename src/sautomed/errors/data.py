@@ -209,3 +209,9 @@ class Unreachable(DataError):
     """A remote store cannot be reached, or does not answer as one."""
 
     id = "SAM-E0331"
+
+
+class MixedShards(DataError):
+    """The shards in a folder of outputs are parts of different lists of cases."""
+
+    id = "SAM-E0332"

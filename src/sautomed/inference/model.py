@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 
 import torch
 
 from sautomed.config import Settings
-from sautomed.errors import NotAModel, UsageError
+from sautomed.errors import MissingFile, ModelError, NotAModel, UsageError
 from sautomed.errors.text import listed
 from sautomed.inference.bundle import Bundle, load_bundle
 from sautomed.inference.device import choose_device
@@ -33,6 +32,7 @@ log = logging.getLogger(__name__)
 
 # Files that decide the labels; a pretrained trunk is named in config.json with its own hash.
 DECISIVE_FILES = ("config.json", "dataset.json", "model.safetensors")
+LOAD_TRIES = 3  # ours: a training replaces its model every few minutes at most
 
 
 class Model:
@@ -45,12 +45,19 @@ class Model:
     Args:
         folder: Where the model was read from; None if it never lay in a folder.
         computing: How its network is computed.
+        sha256: Hash of the `DECISIVE_FILES` that it was read from, which may be others by now; None without a folder.
     """
 
     def __init__(
-        self, bundle: Bundle, device: torch.device, folder: Path | None = None, computing: Computing = FLOAT32
+        self,
+        bundle: Bundle,
+        device: torch.device,
+        folder: Path | None = None,
+        computing: Computing = FLOAT32,
+        sha256: str | None = None,
     ):
         self.bundle, self.device, self.folder, self.computing = bundle, device, folder, computing
+        self.sha256 = sha256
         self.network = bundle.network.to(device)
 
     @property
@@ -61,11 +68,6 @@ class Model:
     @property
     def settings(self) -> Settings:
         return self.bundle.settings
-
-    @cached_property
-    def sha256(self) -> str | None:
-        """Hash of the model folder's `DECISIVE_FILES`; None without a folder."""
-        return None if self.folder is None else sha256_of(self.folder / name for name in DECISIVE_FILES)
 
     def read(self, scan: str | Path, options: ReadOptions = DEFAULT_OPTIONS) -> Volume:
         """Read a scan and turn it to the plane that the model was trained in.
@@ -151,9 +153,42 @@ def load(
         UsageError: There is no such device, precision or engine here.
     """
     chosen, folder = choose_device(device), model_folder(Path(path))
-    bundle = load_bundle(folder, None if weights is None else str(weights))
+    bundle, sha256 = _load_unchanged(folder, None if weights is None else str(weights))
     fold_norms(bundle.network)
-    return _computed(Model(bundle, chosen, folder), engine, precision)
+    return _computed(Model(bundle, chosen, folder, sha256=sha256), engine, precision)
+
+
+def _load_unchanged(folder: Path, weights: str | None) -> tuple[Bundle, str]:
+    """Read a model folder, again if a training replaced it meanwhile, and the hash of the files that were read.
+
+    Raises:
+        NotAModel: It was replaced each time.
+        ModelError, UsageError: As `load_bundle`.
+    """
+    for _ in range(LOAD_TRIES):
+        before = _sha256_of_folder(folder)
+        try:
+            bundle = load_bundle(folder, weights)
+        except ModelError:  # such as weights of before that do not fit new settings
+            if _sha256_of_folder(folder) == before:
+                raise
+        else:
+            if before is not None and _sha256_of_folder(folder) == before:
+                return bundle, before
+        log.info("%s: was replaced while it was read, so it is read again.", folder)
+    raise NotAModel(
+        "was replaced while it was read, each time.",
+        where=folder,
+        cure="Wait until the training that writes it has ended, then run it again.",
+    )
+
+
+def _sha256_of_folder(folder: Path) -> str | None:
+    """Return the hash of a folder's `DECISIVE_FILES`; None if it lacks one of them, which loading it reports."""
+    try:
+        return sha256_of(folder / name for name in DECISIVE_FILES)
+    except MissingFile:
+        return None
 
 
 def _computed(model: Model, engine: str, precision: str) -> Model:
@@ -167,7 +202,7 @@ def _computed(model: Model, engine: str, precision: str) -> Model:
         log.debug("%s: computed by %s", model.folder, computing)
         return model
     log.info("%s: computed by %s", model.folder, computing)
-    return Model(replace(model.bundle, network=network), model.device, model.folder, computing)
+    return Model(replace(model.bundle, network=network), model.device, model.folder, computing, model.sha256)
 
 
 def model_folder(path: Path) -> Path:
@@ -212,4 +247,6 @@ def _with(model: Model, device: torch.device, **changes: str | int) -> Model:
     settings = model.settings.model_copy(update={"segment": model.settings.segment.model_copy(update=changes)})
     computing = model.computing if device == model.device else model.computing.on(device)
     network = model.network if computing == model.computing else without_bf16(model.network)
-    return Model(replace(model.bundle, network=network, settings=settings), device, model.folder, computing)
+    return Model(
+        replace(model.bundle, network=network, settings=settings), device, model.folder, computing, model.sha256
+    )

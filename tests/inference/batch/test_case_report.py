@@ -87,7 +87,7 @@ def test_a_report_says_how_sure_each_organ_is_and_what_to_look_at(reported):
 
 def test_a_model_with_a_predictor_says_the_least_predicted_dsc(run, write, model, tmp_path):
     predictor = fit_predictor([{"soft_dice": 0.3}, {"soft_dice": 0.9}], [0.3, 0.9], cases=2)
-    able = Model(replace(model.bundle, predictor=predictor), model.device, model.folder)
+    able = Model(replace(model.bundle, predictor=predictor), model.device, model.folder, sha256=model.sha256)
     run(write(tmp_path / "a.nii.gz"), tmp_path / "out", report=True, model=able)
     report = json.loads((tmp_path / "out" / "a.json").read_text())
     predicted = [organ["predicted_dsc"] for organ in report["organs"]]

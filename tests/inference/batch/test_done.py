@@ -8,6 +8,7 @@ import pytest
 
 from sautomed.inference.batch.case_report import Provenance, is_report, note_corrected
 from sautomed.inference.batch.done import known_sha256, why_not_done, why_remote_not_done
+from sautomed.inference.batch.remote import RemoteFile
 from sautomed.inference.engine import Computing
 from sautomed.scans import ReadOptions
 
@@ -70,16 +71,27 @@ def test_a_report_with_wrong_parts_does_not_count(reported, part):
         assert why_not_done(reported, provenance, [reported.with_name("a.nii.gz")]) is not None
 
 
-def test_of_remote_outputs_the_sizes_are_compared(reported):
-    names = ("a.nii.gz", "a.nii", "a.prompts.json", "a.png")
-    sizes = {name: reported.with_name(name).stat().st_size for name in names}
+def test_remote_outputs_are_compared_by_the_md5_of_the_store_or_read(reported):
     report, provenance = json.loads(reported.read_text()), provenance_of(reported)
-    assert why_remote_not_done(report, provenance, sizes) is None
-    assert "scan has changed" in why_remote_not_done(report, replace(provenance, input_sha256="0"), sizes)
-    assert "a.nii has changed" in why_remote_not_done(report, provenance, sizes | {"a.nii": 3})
-    assert "a.nii is missing" in why_remote_not_done(report, provenance, sizes | {"a.nii": None})
-    assert "other settings" in why_remote_not_done(report, provenance, sizes | {"a.nrrd": 3})
-    assert why_remote_not_done({}, provenance, sizes) == "it was not finished"
+    rows = {row["path"]: row for row in report["outputs"]}
+    found = {name: RemoteFile(row["bytes"], None, row["md5"]) for name, row in rows.items()}
+
+    def why(report=report, provenance=provenance, read=None, **changes):
+        changed = {name: replace(found[name], **values) for name, values in changes.items()}
+        return why_remote_not_done(report, provenance, found | changed, read or unread)
+
+    def unread(name):
+        raise AssertionError(f"{name} was read")
+
+    assert why() is None
+    assert "scan has changed" in why(provenance=replace(provenance, input_sha256="0"))
+    assert "a.nii has changed" in why(**{"a.nii": {"size": 3}})
+    for md5 in (None, "0" * 32):
+        assert why(read=lambda name: rows[name]["sha256"], **{"a.nii": {"md5": md5}}) is None
+        assert "a.nii has changed" in why(read=lambda name: "0" * 64, **{"a.nii": {"md5": md5}})
+    assert why_remote_not_done(report, provenance, found | {"a.nii": None}, unread) == "a.nii is missing"
+    assert "other settings" in why_remote_not_done(report, provenance, found | {"a.nrrd": None}, unread)
+    assert why(report={}) == "it was not finished"
 
 
 def test_the_hash_of_a_remote_scan_is_known_for_its_version_alone():

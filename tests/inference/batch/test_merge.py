@@ -120,3 +120,95 @@ def test_files_of_other_programs_stay(half_done, name):
     with pytest.raises(errors.TargetExists):
         merge(half_done)
     assert read(half_done / name) == {"mine": 1}
+
+
+# --- what does not belong together ---
+
+
+def test_shards_of_a_list_that_has_grown_are_refused_by_name(cohort, half_done, run_list, write_list):
+    rows = [(name, f"scans/{name}.nii.gz") for name in ("p0", *CASES)]
+    longer = write_list(("case", "path"), *rows, name="longer.csv")
+    run_list(longer, half_done, shard=Shard(2, 2), resume=True)  # has the very cases that the first had
+    with pytest.raises(errors.MixedShards, match=r"1/2 of 5 cases; 2/2 of 6 cases"):
+        merge(half_done)
+    assert not (half_done / "summary.json").exists()
+    assert merge(half_done, longer).missing == ("p0", "p2", "p4")  # the list says which cases there are
+    run_list(longer, half_done, shard=Shard(1, 2), resume=True)
+    assert merge(half_done).missing == ()
+
+
+def test_lists_of_one_length_are_different_by_their_names(half_done, run_list, write_list):
+    rows = [(name, f"scans/{name}.nii.gz") for name in (*CASES[:4], "p6")]
+    run_list(write_list(("case", "path"), *rows, name="other.csv"), half_done, shard=Shard(2, 2))
+    with pytest.raises(errors.MixedShards, match="1/2 of 5 cases; 2/2 of 5 cases"):
+        merge(half_done)
+
+
+@pytest.mark.parametrize("numbers", [(1,), (1, 2)])
+def test_shards_of_an_older_version_are_named(cohort, half_done, run_list, numbers, caplog):
+    run_list(cohort, half_done, shard=Shard(2, 2))
+    for number in numbers:
+        path = half_done / f"summary.shard-{number}-of-2.json"
+        write_json(path, {key: value for key, value in read(path).items() if key != "cohort"})
+    assert merge(half_done).missing == ()
+    named = ", ".join(f"{number}/2" for number in numbers)
+    assert f"an older version wrote these shards without all cases of their source: {named}." in caplog.text
+    caplog.clear()
+    merge(half_done, cohort)
+    assert caplog.text == ""
+
+
+def changed(path, **changes):
+    """Let a CASE.json be that of another model or way to compute."""
+    report = read(path)
+    for part, values in changes.items():
+        report[part] = {**report[part], **values} if isinstance(values, dict) else values
+    write_json(path, report)
+
+
+def test_cases_of_one_model_need_no_list_of_models(cohort, half_done):
+    assert [model.cases for model in merge(half_done).models] == [("p1", "p3", "p5")]
+    assert "models" not in read(half_done / "summary.json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model": {"sha256": "0" * 64}}, "SHA-256 000000000000, --engine torch --precision 32"),
+        ({"settings": {"engine": "openvino"}}, "--engine openvino --precision 32"),
+        ({"settings": {"precision": "bf16"}}, "--engine torch --precision bf16"),
+    ],
+    ids=["model", "engine", "precision"],
+)
+def test_cases_of_two_models_are_in_the_summary_which_names_both(half_done, changes, words):
+    changed(half_done / "p3.json", **changes)
+    merged = merge(half_done)
+    assert [model.cases for model in merged.models] == [("p1", "p5"), ("p3",)]
+    assert words in str(merged.models[1])
+    summary = read(half_done / "summary.json")
+    assert [row["cases"] for row in summary["models"]] == [["p1", "p5"], ["p3"]]
+    assert {"p1", "p3", "p5"} == {case["case"] for case in summary["cases"]}
+
+
+def test_older_reports_without_engine_and_precision_are_of_torch_in_float32(half_done):
+    old = {
+        key: value
+        for key, value in read(half_done / "p3.json")["settings"].items()
+        if key not in ("engine", "precision")
+    }
+    write_json(half_done / "p3.json", {**read(half_done / "p3.json"), "settings": old})
+    assert len(merge(half_done).models) == 1
+
+
+def test_a_case_that_a_person_corrected_may_be_of_another_model(half_done):
+    changed(half_done / "p3.json", model={"sha256": "0" * 64}, corrected=True)
+    assert len(merge(half_done).models) == 1
+
+
+def test_cases_of_a_run_without_shards_that_no_shard_has_are_named(write, run, run_list, write_list, tmp_path, caplog):
+    write(tmp_path / "scans" / "a.nii.gz")
+    run(tmp_path / "scans", tmp_path / "out")
+    write(tmp_path / "scans" / "b.nii.gz")
+    run_list(write_list(("case", "path"), ("b", "scans/b.nii.gz")), tmp_path / "out", shard=Shard(1, 1))
+    assert [case.case for case in merge(tmp_path / "out").cases] == ["b"]
+    assert "1 cases that it had are no longer in it, as they are of another run: a." in caplog.text

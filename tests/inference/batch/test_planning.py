@@ -116,6 +116,27 @@ def test_two_scans_of_one_name_are_refused(scans, write, tmp_path):
         plan_jobs(scans, tmp_path / "out", SegmentOptions(overwrite=True))
 
 
+@pytest.mark.parametrize(
+    ("first", "second"), [("Case1", "case1"), ("site/Case1", "Site/Case1")], ids=["names", "folders"]
+)
+def test_outputs_that_differ_in_upper_and_lower_case_alone_are_refused(write_list, tmp_path, first, second):
+    """They are one file on the disks of Windows and macOS."""
+    rows = [("p1", "Case1.nii", first), ("p2", "case1.nii", second)]
+    with pytest.raises(
+        errors.UnpairedFiles, match=r"Case1\.nii and case1\.nii would go to one file, on a disk"
+    ) as found:
+        plan_list(write_list(("case", "path", "output"), *rows), tmp_path / "out")
+    assert found.value.where.endswith(f"{second}.nii.gz")
+    rows[1] = ("p2", "case1.nii", f"{second}b")
+    assert len(plan_list(write_list(("case", "path", "output"), *rows), tmp_path / "out").jobs) == 2
+
+
+def test_a_scan_called_as_the_summary_but_for_upper_case_is_refused(scans, write, tmp_path):
+    write(scans / "Summary.nii.gz")
+    with pytest.raises(errors.UnpairedFiles, match=r"summary\.json of the whole run .* does not tell upper from lower"):
+        plan_jobs(scans, tmp_path / "out")
+
+
 def test_a_scan_called_as_the_list_of_failures_is_refused(scans, write, tmp_path):
     write(scans / "failures.nii.gz")
     with pytest.raises(errors.UnpairedFiles, match=r"failures\.json of the whole run"):

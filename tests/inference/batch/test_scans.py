@@ -1,5 +1,6 @@
 """Which scans are found at a path."""
 
+import json
 import zipfile
 from pathlib import Path
 
@@ -159,7 +160,19 @@ def test_label_maps_in_folders_are_reported_and_no_scans(write, run, tmp_path, c
     run(tmp_path / "s1" / "ct.nii.gz", tmp_path / "earlier" / "masks", formats=("nii.gz", "mha"), report=True)
     with caplog.at_level("INFO"):
         assert cases(tmp_path) == [("s1", "ct.nii.gz")]
-    assert "4 label maps in the folders below it are not segmented: earlier/masks/ct.mha" in caplog.text
+    assert "4 label maps are not segmented: earlier/masks/ct.mha" in caplog.text
+
+
+def test_results_beside_their_scans_are_no_scans_in_later_runs(write, run, tmp_path):
+    """Of another format, so that they do not replace the scans; also DICOM, which would be a scan's slice."""
+    write(tmp_path / "a.nii.gz")
+    run(tmp_path, tmp_path, formats=("nrrd",))
+    write(tmp_path / "b.nii.gz")
+    assert [job.case for job in run(tmp_path, tmp_path, formats=("nrrd",), resume=True).done] == ["b"]
+    report = json.loads((tmp_path / "a.json").read_text())
+    (tmp_path / "a.json").write_text(json.dumps({**report, "outputs": [{"path": "a.nrrd"}, {"path": "a.seg.dcm"}]}))
+    (tmp_path / "a.seg.dcm").write_bytes(bytes(128) + b"DICM")
+    assert cases(tmp_path) == [("a", "a.nii.gz"), ("b", "b.nii.gz")]
 
 
 @pytest.mark.parametrize("folder", ["labelsTr", "Segmentations"])
@@ -168,7 +181,7 @@ def test_folders_of_label_maps_hold_no_scans(write, tmp_path, caplog, folder):
     write(tmp_path / folder / "a.nii.gz")
     with caplog.at_level("INFO"):
         assert cases(tmp_path) == [("imagesTr", "a_0000.nii.gz")]
-    assert f"1 label maps in the folders below it are not segmented: {folder}/a.nii.gz" in caplog.text
+    assert f"1 label maps are not segmented: {folder}/a.nii.gz" in caplog.text
 
 
 def test_scans_below_a_dicom_series_are_left_out_with_a_word(write, dicom_file, tmp_path, caplog):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sautomed import errors
-from sautomed.inference.batch.shards import Shard, is_run_file, run_file, shard_of_slurm, shard_of_text
+from sautomed.inference.batch.shards import Shard, cohort_of, is_run_file, run_file, shard_of_slurm, shard_of_text
 
 counts = st.integers(1, 40)
 
@@ -16,6 +16,15 @@ def test_every_item_is_in_exactly_one_shard_and_shards_are_of_one_size(items, co
     parts = [Shard(number, count).part_of(places) for number in range(1, count + 1)]
     assert sorted(place for part in parts for place in part) == places
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+names = st.sets(st.text('a,"\n', max_size=3), max_size=4)
+
+
+@given(names=names, others=names)
+def test_lists_are_of_one_cohort_if_and_only_if_they_have_the_same_cases(names, others):
+    assert cohort_of(sorted(names, reverse=True)) == cohort_of(names)
+    assert (cohort_of(names) == cohort_of(others)) == (names == others)
 
 
 @given(first=st.integers(0, 50), step=st.integers(1, 5), count=counts)

@@ -6,6 +6,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import nibabel
+import numpy as np
 import pytest
 
 from sautomed import errors
@@ -13,6 +14,8 @@ from sautomed.inference.batch import SegmentOptions, plan_jobs, staging
 from sautomed.inference.batch import run as batch
 from sautomed.inference.batch.merge import merge
 from sautomed.inference.batch.places import Url
+from sautomed.inference.batch.remote_scans import find_remote_scans
+from sautomed.inference.batch.scans import find_scans
 from sautomed.inference.batch.shards import Shard
 from sautomed.scans.paths import sha256_of
 
@@ -101,6 +104,45 @@ def test_resuming_reads_no_scan_whose_version_is_known(store, put, run, fetched,
         assert words in caplog.text
 
 
+@pytest.fixture
+def results_read(monkeypatch):
+    """The names of the results that are read to compare them."""
+    found = []
+    original = staging.read_bytes
+    monkeypatch.setattr(staging, "read_bytes", lambda url: (found.append(url.name), original(url))[1])
+    return found
+
+
+def test_resuming_compares_results_by_content_and_reads_none_whose_md5_is_known(store, put, run, results_read, caplog):
+    files, root = store
+    run(root / "in", root / "out")
+    assert len(run(root / "in", root / "out", resume=True).skipped) == 2
+    assert results_read == []
+    mask = files.cat_file(f"{root}/out/a.nii.gz")
+    put("out/a.nii.gz", mask[:-1] + bytes([mask[-1] ^ 1]))
+    assert [job.case for job in run(root / "in", root / "out", resume=True).done] == ["a"]
+    assert results_read == ["a.nii.gz"]
+    assert "a is segmented again: a.nii.gz has changed since it was written" in caplog.text
+    assert files.cat_file(f"{root}/out/a.nii.gz") == mask
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_results_of_an_unknown_md5_are_read(store, put, run, results_read, is_changed):
+    """As of a report by an older version, or of a store that encrypts by keys of its own."""
+    files, root = store
+    run(root / "in", root / "out")
+    report = report_of(store, "a")
+    for row in report["outputs"]:
+        del row["md5"]
+    put("out/a.json", json.dumps(report).encode())
+    if is_changed:
+        prompts = files.cat_file(f"{root}/out/a.prompts.json")
+        put("out/a.prompts.json", prompts[:-2] + b" \n")
+    outcome = run(root / "in", root / "out", resume=True)
+    assert [job.case for job in outcome.done] == (["a"] if is_changed else [])
+    assert results_read == ["a.nii.gz", "a.prompts.json"]
+
+
 def test_the_report_is_sent_after_all_others_and_that_of_before_is_gone_first(store, run, objects, monkeypatch):
     """A run that is killed while it sends leaves no case that looks done."""
     root, sent = store[1], []
@@ -142,6 +184,17 @@ def test_a_bad_scan_is_named_by_its_url_and_the_others_are_done(store, put, run,
     assert report_of(store, "bad")["error"]["where"] == f"{root}/in/bad.nii.gz"
     failures = json.loads(store[0].cat_file(f"{root}/out/failures.json"))
     assert [(row["case"], row["input"]) for row in failures["failures"]] == [("bad", f"{root}/in/bad.nii.gz")]
+
+
+def test_the_report_of_a_bad_scan_has_the_geometry_that_it_has_of_a_local_one(store, run, write, tmp_path):
+    files, root = store
+    constant = write(tmp_path / "local" / "c.nii.gz", np.zeros((24, 24, 3)))
+    files.put(str(constant), f"{root}/constant/c.nii.gz")
+    run(tmp_path / "local", tmp_path / "out")
+    run(root / "constant", root / "out")
+    local, remote = json.loads((tmp_path / "out" / "c.json").read_text()), report_of(store, "c")
+    assert local["input"]["shape"] == [24, 24, 3]
+    assert {**remote["input"], "path": local["input"]["path"]} == local["input"]
 
 
 def test_warnings_name_the_url(store, put, run, mr_model, write, tmp_path):
@@ -199,6 +252,26 @@ def test_results_and_label_maps_below_a_url_are_no_scans(store, put, run):
     put("in/out/a.nii.gz", b"x")
     plan = plan_jobs(root / "in", root / "in" / "out", SegmentOptions(overwrite=True))
     assert [job.case for job in plan.jobs] == ["a", "b", "p1"]
+
+
+def test_label_maps_below_a_url_are_those_that_are_so_below_a_local_folder(store, run, write, tmp_path):
+    files, root = store
+    here = tmp_path / "mixed"
+    for name in ("top.nii.gz", "p1/ct.nii.gz", "p2/ct.nii"):
+        write(here / name)
+    for name in ("p1/organs.nii.gz", "p2/organs.nii"):
+        write(here / name, intent_code=1002)
+    run(here / "top.nii.gz", here / "top.mha", report=True)
+    run(here / "p1" / "ct.nii.gz", here / "earlier", formats=("nrrd", "mha"), report=True)
+    (here / "p3").mkdir()
+    (here / "p3" / "damaged.nii.gz").write_text("no scan")
+    files.put(str(here), f"{root}/mixed", recursive=True)
+    local, remote = find_scans(here), find_remote_scans(root / "mixed", root / "out")
+    found = [(scan.case, scan.path.relative_to(here).as_posix()) for scan in local.scans]
+    assert [(entry.case, str(entry.scan).removeprefix(f"{root}/mixed/")) for entry in remote[0]] == found
+    assert found == [
+        ("p1", "p1/ct.nii.gz"), ("p2", "p2/ct.nii"), ("p3", "p3/damaged.nii.gz"), ("top", "top.nii.gz")
+    ]  # fmt: skip
 
 
 def test_a_header_brings_its_voxels(store, run, tmp_path):
@@ -262,8 +335,10 @@ def test_a_job_is_carried_out_by_itself_in_another_process_too(store, model):
     root = store[1]
     plan = pickle.loads(pickle.dumps(plan_jobs(root / "in", root / "out", SegmentOptions(preview=False, resume=True))))
     cost = memory.trunk_cost(model.network, int(model.settings.data.image_size))
-    assert batch.carry_out(model, plan, plan.jobs[0], cost)
-    assert not batch.carry_out(model, plan, plan.jobs[0], cost)
+    headers = []
+    assert batch.carry_out(model, plan, plan.jobs[0], cost, headers.append)
+    assert not batch.carry_out(model, plan, plan.jobs[0], cost, headers.append)
+    assert [header.shape for header in headers] == [(24, 24, 3)]
 
 
 # --- a web server ---

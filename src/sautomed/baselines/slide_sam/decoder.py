@@ -17,9 +17,9 @@ from transformers.models.sam.modeling_sam import (
     SamTwoWayTransformer,
 )
 
-from sautomed.model.mask_decoder import SAM_NORM_EPS, Upscale
+from sautomed.model.mask_decoder import Upscale
 from sautomed.model.sam.network import dense_position
-from sautomed.model.sam.parts import fix_positions
+from sautomed.model.sam.parts import DECODER_NORM_EPS, fix_positions
 from sautomed.model.values import Features
 
 SLICES = 3
@@ -100,7 +100,7 @@ class TripletDecoder(nn.Module):
     def __init__(self, dim: int, heads: int, mlp: int, widths: Sequence[int], fine_channels: Sequence[int] = ()):
         super().__init__()
         config = SamMaskDecoderConfig(
-            hidden_size=dim, num_attention_heads=heads, mlp_dim=mlp, layer_norm_eps=SAM_NORM_EPS
+            hidden_size=dim, num_attention_heads=heads, mlp_dim=mlp, layer_norm_eps=DECODER_NORM_EPS
         )
         config._attn_implementation = "sdpa"
         self.transformer = SamTwoWayTransformer(config)

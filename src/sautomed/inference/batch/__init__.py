@@ -4,7 +4,8 @@ places.py       where scans come from and results go to: paths, and URLs
 remote.py       list, fetch and send files of URLs, by fsspec
 json_files.py   JSON objects in files at any place
 scans.py        find the scans at a path; remote_scans.py below a URL; scan_list.py in a list
-shards.py       parts of a cohort, for processes that know nothing of each other
+label_maps.py   which files are no scans
+shards.py       parts of a cohort, for processes that know nothing of each other; shard_files.py which cases each has
 jobs.py         the jobs of a run and their options
 planning.py     plan the outputs of each scan; refusals.py refuses to replace files
 staging.py      local places for the remote files of a job
@@ -16,14 +17,18 @@ summary.py      summary.json: the cases by need of review
 run_files.py    the files that all cases of a run share
 run.py          segment one scan after the other
 one_case.py     one scan by itself, for engines that spread cases over processes
-merge.py        one summary of all shards
+merge.py        one summary of all shards; used_models.py the models of its cases
 """
 
-from sautomed.inference.batch.failure_log import Failure
-from sautomed.inference.batch.jobs import Job, Plan, SegmentOptions
-from sautomed.inference.batch.planning import plan_jobs, plan_list
-from sautomed.inference.batch.run import BatchOutcome, run_plan
-from sautomed.inference.batch.scans import Scan, find_scans
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sautomed.inference.batch.failure_log import Failure
+    from sautomed.inference.batch.jobs import Job, Plan, SegmentOptions
+    from sautomed.inference.batch.planning import plan_jobs, plan_list
+    from sautomed.inference.batch.run import BatchOutcome, run_plan
+    from sautomed.inference.batch.scans import Scan, find_scans
 
 __all__ = [
     "BatchOutcome",
@@ -37,3 +42,22 @@ __all__ = [
     "plan_list",
     "run_plan",
 ]
+_HOMES = {
+    "BatchOutcome": "run",
+    "Failure": "failure_log",
+    "Job": "jobs",
+    "Plan": "jobs",
+    "Scan": "scans",
+    "SegmentOptions": "jobs",
+    "find_scans": "scans",
+    "plan_jobs": "planning",
+    "plan_list": "planning",
+    "run_plan": "run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import torch with the first use, which `merge` has none of."""
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

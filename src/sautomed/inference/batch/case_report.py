@@ -25,7 +25,7 @@
   "organs": [{"value", "name", "present", "voxels", "volume_ml", "reason", "predicted_dsc": 0 to 1, or null, "signals":
             {name: number}}]; an organ that was not found has present false and 0, and no signals; a number that could
             not be computed is null, and reason says why,
-  "outputs": [{"path" relative to CASE.json, "bytes", "sha256"}],
+  "outputs": [{"path" relative to CASE.json, "bytes", "sha256", "md5", by which stores know what they hold}],
   "corrected": true if a person has replaced an output since (in the studio); all else is of the automatic result,
   "error": null, or {"id", "message", "where", "cure", "exit_code"} of a failed case, whose model, settings, device,
             chunk, seconds and memory are null, and whose organs and outputs are empty
@@ -37,8 +37,10 @@ failures.json: {"schema": "sautomed failures 1", "cases": of the run, "failures"
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -181,8 +183,7 @@ def done_report(
         "memory": {"predicted_bytes": execution.predicted_bytes, "peak_bytes": execution.peak_bytes,
                    "cuda_peak_bytes": execution.cuda_peak_bytes},
         "organs": [{**asdict(organ), **_confidence_of(organ.name, confidence)} for organ in organs],
-        "outputs": [{"path": relative_name(output, path), "bytes": output.stat().st_size, "sha256": sha256_of([output])}
-                    for output in outputs],
+        "outputs": [_output_row(output, path) for output in outputs],
         "error": None,
     }  # fmt: skip
 
@@ -241,8 +242,7 @@ def note_corrected(path: Path, outputs: Sequence[Path]) -> None:
     if report.get("schema") != SCHEMA or not rows:
         return
     for row in rows:
-        output = replaced[str(row["path"])]
-        row |= {"bytes": output.stat().st_size, "sha256": sha256_of([output])}
+        row |= _output_row(replaced[str(row["path"])], path)
     write_json(path, {**report, "corrected": True})
 
 
@@ -251,9 +251,8 @@ def is_report(path: Place) -> bool:
     return read_object(path).get("schema") == SCHEMA
 
 
-def reported_outputs(path: Path) -> set[str]:
-    """Return the names of the files that a CASE.json lists; none if it is not there or not ours."""
-    report = read_object(path)
+def reported_outputs(report: Mapping[str, Any]) -> set[str]:
+    """Return the names of the files that the content of a CASE.json lists; none if it is not ours."""
     return {str(row.get("path")) for row in output_rows(report)} if report.get("schema") == SCHEMA else set()
 
 
@@ -304,6 +303,17 @@ def _geometry_of(geometry: Geometry, plane: str | None) -> dict[str, Any]:
     }
 
 
+def _output_row(output: Path, report: Path) -> dict[str, Any]:
+    with output.open("rb") as stream:
+        md5 = hashlib.file_digest(stream, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+    return {
+        "path": relative_name(output, report),
+        "bytes": output.stat().st_size,
+        "sha256": sha256_of([output]),
+        "md5": md5,
+    }
+
+
 def relative_name(output: Path, report: Path) -> str:
     """Return an output as CASE.json names it."""
     return output.relative_to(report.parent).as_posix()
@@ -319,3 +329,11 @@ def part_of(report: Mapping[str, Any], key: str) -> dict[str, Any]:
     """Return an object within a report; an empty one if it has none of this name."""
     part = report.get(key)
     return part if isinstance(part, dict) else {}
+
+
+def settings_of(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a report was meant to have; before there was a choice, all was computed in one way.
+
+    A scan for which memory ran out would fall back once more, so it counts as done.
+    """
+    return {**asdict(FLOAT32), **part_of(report, "settings"), **part_of(report, "fell_back_from")}

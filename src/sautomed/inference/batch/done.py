@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sautomed.inference.batch.case_report import SCHEMA, Provenance, output_rows, part_of, relative_name
+from sautomed.inference.batch.case_report import SCHEMA, Provenance, output_rows, part_of, relative_name, settings_of
 from sautomed.inference.batch.json_files import read_object
-from sautomed.inference.engine import FLOAT32
+from sautomed.inference.batch.remote import RemoteFile
 from sautomed.scans.paths import sha256_of
 
 log = logging.getLogger(__name__)
@@ -51,22 +50,28 @@ def _is_whole_correction(report: Mapping[str, Any], path: Path) -> bool:
 
 
 def why_remote_not_done(
-    report: Mapping[str, Any], provenance: Provenance, sizes: Mapping[str, int | None]
+    report: Mapping[str, Any],
+    provenance: Provenance,
+    results: Mapping[str, RemoteFile | None],
+    sha256_of_result: Callable[[str], str | None],
 ) -> str | None:
-    """Return the same of a case whose outputs are in a remote store, where they are not read: their sizes must do.
+    """Return the same of a case whose outputs are in a remote store, which are read only if their MD5 is not known.
 
     Args:
         report: The content of CASE.json.
-        sizes: The files that this run would write, as the report names them, and the bytes of those that are there.
+        results: What the store says of the files that this run would write, as the report names them.
+        sha256_of_result: Reads one of them.
     """
-    outdated = _why_outdated(report, provenance, list(sizes))
+    outdated = _why_outdated(report, provenance, list(results))
     if outdated is not None:
         return outdated
     for row in output_rows(report):
         name = str(row.get("path"))
-        if sizes[name] is None:
+        found = results[name]
+        if found is None:
             return f"{name} is missing"
-        if sizes[name] != row.get("bytes"):
+        is_known = found.md5 is not None and found.md5 == row.get("md5")
+        if found.size != row.get("bytes") or not (is_known or sha256_of_result(name) == row.get("sha256")):
             return f"{name} has changed since it was written"
     return None
 
@@ -84,17 +89,9 @@ def _why_outdated(report: Mapping[str, Any], provenance: Provenance, outputs: Se
     if provenance.model_sha256 is None or part_of(report, "model").get("sha256") != provenance.model_sha256:
         return "it was made with another model"
     names = {str(row.get("path")) for row in output_rows(report)}
-    if _settings_of(report) != provenance.settings or names != set(outputs):
+    if settings_of(report) != provenance.settings or names != set(outputs):
         return "it was made with other settings"
     return None
-
-
-def _settings_of(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that a report was meant to have; before there was a choice, all was computed in one way.
-
-    A scan for which memory ran out would fall back once more, so it counts as done.
-    """
-    return {**asdict(FLOAT32), **part_of(report, "settings"), **part_of(report, "fell_back_from")}
 
 
 def known_sha256(report: Mapping[str, Any], version: str | None) -> str | None:

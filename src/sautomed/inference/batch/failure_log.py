@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -30,6 +30,9 @@ CASE_FAULTS = (DataError, MemoryShortage, UnwritableTarget, NoDicomSource, Outpu
 STORE_FAULTS = (UnwritableTarget, AccessRefused, Unreachable)
 
 
+OnHeader = Callable[[Geometry], None]
+
+
 @dataclass(frozen=True)
 class Failure:
     """A case that could not be segmented, and why."""
@@ -46,13 +49,10 @@ class FailureLog:
         self.failures: list[Failure] = []
 
     @contextmanager
-    def recording(self, job: Job, geometry: Geometry | None = None) -> Iterator[None]:
-        """Add a fault of the case that the block raises, and write its CASE.json."""
-        try:
-            yield
-        except CASE_FAULTS as error:
-            self.add(Failure(job, error))
-            write_failed_report(self.plan, job, geometry, error)
+    def recording(self, job: Job) -> Iterator[OnHeader]:
+        """Add a fault of the case that the block raises, and write its CASE.json; yields as `reporting`."""
+        with reporting(self.plan, job, self.add) as on_header:
+            yield on_header
 
     def add(self, failure: Failure) -> None:
         """Add a failure to failures.json; on a full disk that cannot be, but the error is still printed at the end."""
@@ -62,6 +62,25 @@ class FailureLog:
         reports = (failed_report(failed.job.case, failed.job.source, None, failed.error) for failed in self.failures)
         with _warning_of_full_disk(failure.job):
             write_failures(self.plan.failures, [failure_row(report) for report in reports], len(self.plan.jobs))
+
+
+@contextmanager
+def reporting(plan: Plan, job: Job, on_failure: Callable[[Failure], None]) -> Iterator[OnHeader]:
+    """Pass a fault of the case that the block raises to `on_failure`, and write its CASE.json.
+
+    Yields what is to be called with the header of the scan once that is read, so that the report has it.
+    """
+    geometry: Geometry | None = None
+
+    def note(header: Geometry) -> None:
+        nonlocal geometry
+        geometry = header
+
+    try:
+        yield note
+    except CASE_FAULTS as error:
+        on_failure(Failure(job, error))
+        write_failed_report(plan, job, geometry, error)
 
 
 def write_failed_report(plan: Plan, job: Job, geometry: Geometry | None, error: SautomedError) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sautomed.inference.batch.places import Place, Url
-from sautomed.inference.batch.shards import Shard, run_file
+from sautomed.inference.batch.shards import Cohort, Shard, run_file
 from sautomed.inference.prompts.check import Replay
 from sautomed.scans import ReadOptions
 from sautomed.scans.formats import LABEL_ENDINGS
@@ -111,6 +111,7 @@ class Plan:
         folder: Of failures.json, summary.json and the label file for ITK-SNAP; None if the outputs are single files.
         several: Whether the source is a folder or list of scans; then a scan that fails does not end the run.
         shard: Of the source's cases, those that the jobs are for; None: all.
+        cohort: All cases of the source, if the jobs are those of a shard.
     """
 
     jobs: tuple[Job, ...]
@@ -118,6 +119,7 @@ class Plan:
     folder: Place | None = None
     several: bool = False
     shard: Shard | None = None
+    cohort: Cohort | None = None
 
     @property
     def failures(self) -> Place | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 from sautomed.inference import memory
-from sautomed.inference.batch.failure_log import CASE_FAULTS, Failure, write_failed_report
+from sautomed.inference.batch.failure_log import Failure, reporting
 from sautomed.inference.batch.jobs import Job, Plan
 from sautomed.inference.batch.run import OnJobSlice, carry_out
 from sautomed.inference.model import Model
@@ -33,9 +33,9 @@ class CaseRunner:
         """
         if not self.model.network.makes_prompts:
             job = replace(job, prompts=None)
-        try:
-            is_new = carry_out(self.model, self.plan, job, self._cost, on_slice)
-        except CASE_FAULTS as error:
-            write_failed_report(self.plan, job, None, error)
-            return Failure(job, error)
+        is_new, failures = False, list[Failure]()
+        with reporting(self.plan, job, failures.append) as on_header:
+            is_new = carry_out(self.model, self.plan, job, self._cost, on_header, on_slice)
+        if failures:
+            return failures[0]
         return "done" if is_new else "skipped"

@@ -20,7 +20,7 @@ from sautomed.inference.batch.refusals import (
 from sautomed.inference.batch.remote_scans import find_remote_scans
 from sautomed.inference.batch.scan_list import Entry, read_scan_list
 from sautomed.inference.batch.scans import find_scans
-from sautomed.inference.batch.shards import Shard, shard_of_slurm
+from sautomed.inference.batch.shards import Shard, cohort_of, shard_of_slurm
 from sautomed.inference.prompts.file import ENDING as PROMPTS_ENDING
 from sautomed.scans.formats import LABEL_ENDINGS, ending_of
 
@@ -151,7 +151,8 @@ def _shard_of_array(cases: _Cases) -> Shard | None:
 def _part_of(plan: Plan, shard: Shard | None) -> Plan:
     if shard is None:
         return plan
-    return replace(plan, jobs=shard.part_of(sorted(plan.jobs, key=lambda job: job.case)), shard=shard)
+    jobs = sorted(plan.jobs, key=lambda job: job.case)
+    return replace(plan, jobs=shard.part_of(jobs), shard=shard, cohort=cohort_of(job.case for job in jobs))
 
 
 def _target_of(output: Place, options: SegmentOptions) -> _Target:

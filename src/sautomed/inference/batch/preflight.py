@@ -11,6 +11,7 @@ from pathlib import Path
 from sautomed.errors import NoDicomSource, UnsupportedVoxels, UnwritableTarget
 from sautomed.inference.batch.case_report import Provenance
 from sautomed.inference.batch.done import UNFINISHED, why_not_done
+from sautomed.inference.batch.failure_log import OnHeader
 from sautomed.inference.batch.jobs import Job, Plan, label_ending, writes_dicom
 from sautomed.inference.batch.json_files import remove_file
 from sautomed.inference.batch.scans import scan_files
@@ -47,9 +48,11 @@ class PreparedJob:
     predicted_bytes: int
 
 
-def prepare_job(model: Model, plan: Plan, job: Job, cost: TrunkCost) -> PreparedJob | None:
+def prepare_job(model: Model, plan: Plan, job: Job, cost: TrunkCost, on_header: OnHeader) -> PreparedJob | None:
     """Check whether a scan can be segmented; return None if the plan resumes and this job is done.
 
+    Args:
+        on_header: Called with the header of the scan, once it is read.
     Raises:
         DataError: The header cannot be read.
         NoDicomSource: DICOM is to be written, but the scan is not DICOM, or its images cannot be referred to.
@@ -58,6 +61,7 @@ def prepare_job(model: Model, plan: Plan, job: Job, cost: TrunkCost) -> Prepared
     """
     replay, provenance = plan.options.replay, None
     geometry = _read_geometry(model, plan, job)
+    on_header(geometry)
     report = job.report
     if plan.options.resume and report is not None and report.exists():
         provenance = provenance_of(model, plan, job)

@@ -36,6 +36,11 @@ class _Folders:
         """Return what is equal for two names of one file."""
         return self.resolve(place.parent), place.name
 
+    def folded(self, place: Place) -> tuple[str, str]:
+        """Return the same for a disk that takes upper and lower case as one, as those of Windows and macOS do."""
+        folder, name = self.identity(place)
+        return folder.casefold(), name.casefold()
+
 
 def refuse_web(output: Place) -> None:
     """Raise UsageError if outputs would go to a web server, which only gives files."""
@@ -50,28 +55,32 @@ def refuse_web(output: Place) -> None:
 def refuse_clashes(plan: Plan) -> None:
     """Refuse outputs that would replace a scan or the output of another scan, with --overwrite too.
 
+    Names that differ in upper and lower case alone are one on every system: results are copied between systems.
+
     Raises:
         TargetExists: An output is a scan.
         UnpairedFiles: Two outputs would go to one file, or one to a file of the run or of one of its shards.
     """
-    folders, owners = _Folders(), dict[tuple[str, str], str]()
+    folders, owners = _Folders(), dict[tuple[str, str], tuple[str, tuple[str, str]]]()
     scans = {folders.identity(_resolved(job.source)) for job in plan.jobs}
-    run_folder = folders.resolve(plan.folder) if plan.folder is not None and plan.several else None
+    run_folder = folders.resolve(plan.folder).casefold() if plan.folder is not None and plan.several else None
     for job in plan.jobs:
         for output in map(job.place_of, job.outputs):
-            found = folders.identity(output)
-            if found in scans:
+            exact = folders.identity(output)
+            if exact in scans:
                 raise TargetExists("is the scan itself.", where=str(output), cure="Give another -o.")
-            owner = owners.get(found)
-            if found[0] == run_folder and is_run_file(output.name):
-                owner = f"the file {output.name} of the whole run"
+            folder, name = folders.folded(output)
+            owner, written = owners.get((folder, name), (None, exact))
+            if folder == run_folder and is_run_file(name):
+                owner, written = f"the file {name} of the whole run", (exact[0], name)
             if owner is not None:
+                on_some = "" if written == exact else ", on a disk that does not tell upper from lower case"
                 raise UnpairedFiles(
-                    f"{owner} and {job.source.name} would go to one file.",
+                    f"{owner} and {job.source.name} would go to one file{on_some}.",
                     where=str(output),
                     cure=f"Rename the scan {job.source.name}; or in a list, give its row another output.",
                 )
-            owners[found] = job.source.name
+            owners[folder, name] = job.source.name, exact
 
 
 def refuse_existing_outputs(plan: Plan) -> None:

@@ -6,7 +6,9 @@ Listings are not kept, so that other processes' files are seen.
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +34,7 @@ _COHORT = 'pip install "sautomed[cohort]"'
 _PACKAGES = {"s3": _COHORT, "https": _COHORT, "http": _COHORT, "gs": "pip install gcsfs"}
 # What identifies the content of a file, by the names that stores give it.
 _STAMPS = ("ETag", "etag", "md5Hash", "Content-MD5", "Last-Modified")
+_MD5 = re.compile(r'"?([0-9a-f]{32})"?', re.ASCII)  # the ETag of a file in several pieces ends in their number
 _AT_A_TIME = 500  # ours: reports that are read together
 _CREDENTIALS = (
     "Give credentials that may, as fsspec takes them from the environment: for s3:// AWS_ACCESS_KEY_ID and "
@@ -57,10 +60,13 @@ class RemoteFile:
     Args:
         size: In bytes; None if the server does not say.
         stamp: What changes with its content, such as an ETag; None if the server gives nothing like it.
+        md5: In hexadecimal: of the content, if the file was sent in one piece and is not encrypted with a key of the
+            account's own, else of something else; None if the store gives none.
     """
 
     size: int | None
     stamp: str | None
+    md5: str | None = None
 
 
 @dataclass(frozen=True)
@@ -212,7 +218,15 @@ def _store(url: Url) -> AbstractFileSystem:
 
 def _remote_file(info: Mapping[str, object]) -> RemoteFile:
     size, stamp = info.get("size"), next((info[name] for name in _STAMPS if info.get(name)), None)
-    return RemoteFile(size if isinstance(size, int) else None, None if stamp is None else str(stamp))
+    return RemoteFile(size if isinstance(size, int) else None, None if stamp is None else str(stamp), _md5_of(info))
+
+
+def _md5_of(info: Mapping[str, object]) -> str | None:
+    """Return what S3 gives as ETag, or Google as md5Hash, if it may be the MD5 of the content."""
+    if isinstance(in_base64 := info.get("md5Hash"), str):
+        return base64.b64decode(in_base64).hex()
+    found = _MD5.fullmatch(str(info.get("ETag")))
+    return found[1] if found else None
 
 
 @contextmanager

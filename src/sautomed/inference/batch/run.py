@@ -23,7 +23,7 @@ from sautomed.inference.batch.backoff import (
 )
 from sautomed.inference.batch.case_report import NOT_ASSESSED, SCHEMA, Execution, done_report
 from sautomed.inference.batch.done import known_sha256, why_not_done, why_remote_not_done
-from sautomed.inference.batch.failure_log import Failure, FailureLog
+from sautomed.inference.batch.failure_log import Failure, FailureLog, OnHeader
 from sautomed.inference.batch.jobs import Job, Plan
 from sautomed.inference.batch.json_files import is_file_at, read_object
 from sautomed.inference.batch.places import Url
@@ -44,6 +44,7 @@ from sautomed.inference.model import Model, with_chunk
 from sautomed.inference.prompts.collect import prompts_document, scan_identity
 from sautomed.inference.prompts.document import PromptsDocument
 from sautomed.inference.prompts.file import write_prompts
+from sautomed.scans import Geometry
 from sautomed.scans.files import write_json
 from sautomed.scans.volume import LabelMap, Volume
 
@@ -95,20 +96,21 @@ def run_plan(
     cost = memory.trunk_cost(model.network, int(model.settings.data.image_size))
     remote = [job for job in plan.jobs if job.remote is not None]
     for job in (job for job in plan.jobs if job.remote is None):
-        with failed.recording(job):
-            ready = prepare_job(model, plan, job, cost)
+        with failed.recording(job) as on_header:
+            ready = prepare_job(model, plan, job, cost, on_header)
             skip(job) if ready is None else prepared.append(ready)
     require_space(prepared)
     if prepared or remote:
         write_label_file(plan, model.labels)
     try:
         for ready in prepared:
-            with failed.recording(ready.job, ready.geometry):
+            with failed.recording(ready.job) as on_header:
+                on_header(ready.geometry)
                 segment_job(model, ready, plan, on_slice, slices_of)
                 done.append(ready.job)
         for job in remote:
-            with failed.recording(job):
-                is_new = carry_out(model, plan, job, cost, on_slice, slices_of)
+            with failed.recording(job) as on_header:
+                is_new = carry_out(model, plan, job, cost, on_header, on_slice, slices_of)
                 done.append(job) if is_new else skip(job)
     finally:  # a run that is stopped has a summary, too
         summary = write_summary(plan)
@@ -120,32 +122,45 @@ def carry_out(
     plan: Plan,
     job: Job,
     cost: memory.TrunkCost,
+    on_header: OnHeader,
     on_slice: OnJobSlice | None = None,
     slices_of: SlicesOf = slices_of_model,
 ) -> bool:
     """Do all of one job, wherever its files are; return whether it was segmented, False if it was done before.
 
+    Args:
+        on_header: Called with the header of the scan, which a report of a failure has.
     Raises:
         DataError: The scan cannot be used; likewise any other of `CASE_FAULTS`.
         TargetExists: A file with the name of its CASE.json is not ours.
         PackageMissing: A package for its URL is not installed.
     """
     if job.remote is None:
-        return _segment_unless_done(model, plan, job, cost, on_slice, slices_of)
+        return _segment_unless_done(model, plan, job, cost, on_header, on_slice, slices_of)
     with staged(job, job.remote) as stage:
         if plan.options.resume and _is_staged_job_done(model, plan, job, stage):
             return False
         stage.fetch()
         again = replace(plan, options=replace(plan.options, resume=False))
-        _segment_unless_done(model, again, stage.job, cost, on_slice, slices_of)
+
+        def with_places(header: Geometry) -> None:
+            on_header(replace(header, warnings=tuple(map(stage.named_by_places, header.warnings))))
+
+        _segment_unless_done(model, again, stage.job, cost, with_places, on_slice, slices_of)
         stage.send()
     return True
 
 
 def _segment_unless_done(
-    model: Model, plan: Plan, job: Job, cost: memory.TrunkCost, on_slice: OnJobSlice | None, slices_of: SlicesOf
+    model: Model,
+    plan: Plan,
+    job: Job,
+    cost: memory.TrunkCost,
+    on_header: OnHeader,
+    on_slice: OnJobSlice | None,
+    slices_of: SlicesOf,
 ) -> bool:
-    ready = prepare_job(model, plan, job, cost)
+    ready = prepare_job(model, plan, job, cost, on_header)
     if ready is None:
         return False
     require_space([ready])
@@ -172,7 +187,7 @@ def _is_staged_job_done(model: Model, plan: Plan, job: Job, stage: Stage) -> boo
         stage.fetch()
     provenance = provenance_of(model, plan, stage.job, sha256)
     if isinstance(place, Url):
-        reason = why_remote_not_done(report, provenance, stage.sizes())
+        reason = why_remote_not_done(report, provenance, stage.results(), stage.sha256_of_result)
     else:
         reason = why_not_done(place, provenance, job.results)
     say_why_again(job, reason)

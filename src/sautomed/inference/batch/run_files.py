@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 
 from sautomed.inference.batch.failure_log import STORE_FAULTS
 from sautomed.inference.batch.jobs import Plan
 from sautomed.inference.batch.json_files import read_objects
 from sautomed.inference.batch.places import Url
 from sautomed.inference.batch.remote import write_bytes
+from sautomed.inference.batch.shard_files import shard_entries
 from sautomed.inference.batch.summary import CaseSummary, summarise, write_case_summaries
 from sautomed.scans.itksnap import label_description
 from sautomed.scans.write import write_itksnap_labels
@@ -25,7 +25,7 @@ def announce_shard(plan: Plan) -> None:
         UnwritableTarget, Unreachable, PackageMissing.
     """
     if plan.shard is not None and plan.summary is not None:
-        write_case_summaries(plan.summary, (), _planned(plan))
+        write_case_summaries(plan.summary, (), shard_entries(plan))
 
 
 def write_label_file(plan: Plan, labels: Mapping[int, str]) -> None:
@@ -49,14 +49,7 @@ def write_summary(plan: Plan) -> tuple[CaseSummary, ...]:
     summary: tuple[CaseSummary, ...] = ()
     try:
         summary = summarise(read_objects(list(plan.reports.values())))
-        write_case_summaries(plan.summary, summary, None if plan.shard is None else _planned(plan))
+        write_case_summaries(plan.summary, summary, shard_entries(plan))
     except STORE_FAULTS as error:  # such as a full disk; each case has its own report
         log.warning("%s", error)
     return summary
-
-
-def _planned(plan: Plan) -> dict[str, str]:
-    """Return the cases of a plan, each with the path of its CASE.json from the folder of outputs."""
-    reports = ((job.case, job.report) for job in plan.jobs if job.report is not None)
-    folder = plan.folder if isinstance(plan.folder, Path) else Path()
-    return {case: report.relative_to(folder).as_posix() for case, report in reports}

@@ -12,21 +12,24 @@ from pathlib import Path
 import pydicom
 from pydicom.errors import InvalidDicomError
 
-from sautomed.datasets import case_name, without_ending
+from sautomed.datasets import case_name
 from sautomed.errors import DataError, NoCases
 from sautomed.errors.text import listed
-from sautomed.inference.batch.case_report import reported_outputs
-from sautomed.scans import read_geometry
+from sautomed.inference.batch.label_maps import (
+    HEADER_BYTES,
+    NIFTI_ENDINGS,
+    earlier_results,
+    is_marked_label_map,
+    is_named_label_map,
+)
 from sautomed.scans.contents import is_dicom
 from sautomed.scans.formats import FILE_ENDINGS, FORMATS, format_of
-from sautomed.scans.nifti_file import LABEL_INTENT, NiftiSource
 from sautomed.scans.paths import is_broken_link, refuse_missing
 
 log = logging.getLogger(__name__)
 
 START_BYTES = 132  # a DICOM file has its signature after a preamble of 128 bytes
 _ZIP = b"PK\x03\x04"
-LABEL_FOLDERS = ("labels", "segmentations")  # labelsTr of nnU-Net and the Decathlon; those of TotalSegmentator
 INDEX = "DICOMDIR"  # a DICOM file too, but a list of names
 
 
@@ -55,7 +58,8 @@ def find_scans(source: Path, output: Path | None = None) -> Scans:
 
     A file is one scan. So is a folder that holds DICOM files of one study and no other scan. In any other folder, each
     file that is a scan is a case, and so is each subfolder that holds DICOM files, and each scan file in the folders
-    below, named by folder. Label maps in the folders below are left out, with a line in the log.
+    below, named by folder. Left out are results of `segment` that are listed in a CASE.json, and label maps in the
+    folders below, with a line in the log (`label_maps.py`).
 
     Args:
         output: Where results go: a folder of earlier results within `source` is no input.
@@ -66,8 +70,10 @@ def find_scans(source: Path, output: Path | None = None) -> Scans:
     refuse_missing(source)
     if not source.is_dir():
         return Scans((Scan(name_of(source), source),), several=False)
-    files = [path for path in _visible_files(source) if is_volume_file(path)]
-    dicom, below = _search_below(source, _within(output, source))
+    found = list(_files_below(source, _within(output, source)))
+    results = {source / path for path in earlier_results(source, [path.relative_to(source) for path in found])}
+    files = [path for path in _visible_files(source) if path not in results and is_volume_file(path)]
+    dicom, below = _search_below(source, found, results)
     if any(path.parent == source for path in dicom):
         if below:
             log.warning(
@@ -186,40 +192,34 @@ def _files_below(folder: Path, excluded: frozenset[Path]) -> Iterator[Path]:
                 yield path
 
 
-def _search_below(folder: Path, excluded: frozenset[Path]) -> tuple[list[Path], list[Path]]:
-    """Return the DICOM files in a folder and below it, and the scan files of other formats below it."""
+def _search_below(folder: Path, files: list[Path], results: set[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the DICOM files in a folder and below it, and the scan files of other formats below it.
+
+    Args:
+        files: In the folder and below it.
+        results: Those of them that are results of `segment`.
+    """
     dicom: list[Path] = []
     scans: list[Path] = []
     label_maps: list[Path] = []
-    for path in _files_below(folder, excluded):
+    for path in files:
         if path.name == INDEX:
             continue
-        if _is_dicom_file(path):
+        if path in results:
+            label_maps.append(path)
+        elif _is_dicom_file(path):
             dicom.append(path)
         elif path.parent != folder and is_volume_file(path) and not _is_zip(path):  # many other files are zips too
             (label_maps if _is_label_map(path) else scans).append(path)
     if label_maps:
-        log.info(
-            "%s: %d label maps in the folders below it are not segmented: %s.",
-            folder,
-            len(label_maps),
-            _listed_below(label_maps, folder),
-        )
+        log.info("%s: %d label maps are not segmented: %s.", folder, len(label_maps), _listed_below(label_maps, folder))
     return dicom, scans
 
 
 def _is_label_map(path: Path) -> bool:
-    """Return whether a file is a result of this package, or marked as a label map by its folder, name or header."""
-    if path.parent.name.lower().startswith(LABEL_FOLDERS):
+    if is_named_label_map(path):
         return True
-    report = path.with_name(f"{without_ending(path.name)}.json")
-    if path.name.lower().endswith(".seg.nrrd") or path.name in reported_outputs(report):
-        return True
-    try:
-        source = read_geometry(path).native.source
-    except DataError:  # segmenting the scan reports it
-        return False
-    return isinstance(source, NiftiSource) and int(source.header["intent_code"]) == LABEL_INTENT
+    return path.name.lower().endswith(NIFTI_ENDINGS) and is_marked_label_map(_start_of(path, HEADER_BYTES))
 
 
 def _is_zip(path: Path) -> bool:
@@ -231,11 +231,11 @@ def _is_dicom_file(path: Path) -> bool:
     return is_dicom(start) and not start.startswith(_ZIP)
 
 
-def _start_of(path: Path) -> bytes:
+def _start_of(path: Path, length: int = START_BYTES) -> bytes:
     """Return the first bytes of a file; none if it cannot be read, which reading the scan reports."""
     try:
         with path.open("rb") as stream:
-            return stream.read(START_BYTES)
+            return stream.read(length)
     except OSError:
         return b""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -34,6 +36,25 @@ class Shard:
     def part_of(self, items: Sequence[T]) -> tuple[T, ...]:
         """Return every `count`-th item; each item is in exactly one shard, and sizes differ by one at most."""
         return tuple(items[self.number - 1 :: self.count])
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """All cases of a source, of which a shard is a part: shards of one cohort have every case once between them.
+
+    Args:
+        cases: How many there are.
+        sha256: Of their sorted names.
+    """
+
+    cases: int
+    sha256: str
+
+
+def cohort_of(cases: Iterable[str]) -> Cohort:
+    """Return what two lists of cases have in common if they have the same names."""
+    names = sorted(cases)
+    return Cohort(len(names), hashlib.sha256(json.dumps(names).encode()).hexdigest())
 
 
 def run_file(name: str, shard: Shard | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -11,7 +12,17 @@ from tempfile import TemporaryDirectory
 
 from sautomed.errors import MissingFile, SautomedError, UnwritableTarget
 from sautomed.inference.batch.jobs import Job, Remote
-from sautomed.inference.batch.remote import Found, fetch, files_below, look_at, remove, require_safe_names, send
+from sautomed.inference.batch.remote import (
+    Found,
+    RemoteFile,
+    fetch,
+    files_below,
+    look_at,
+    read_bytes,
+    remove,
+    require_safe_names,
+    send,
+)
 from sautomed.inference.batch.scans import voxel_file
 
 _HEADERS = (".mhd", ".nhdr")  # of voxels in another file
@@ -72,13 +83,21 @@ class Stage:
         if report is not None:
             send({report: store / report.relative_to(self._outputs)})
 
-    def sizes(self) -> Mapping[str, int | None]:
-        """Return the bytes of each result in the store, by its name; None of those that are not there."""
+    def results(self) -> Mapping[str, RemoteFile | None]:
+        """Return what the store says of each result, by its name; None of those that are not there."""
         store, report = self._remote.output, self.job.report
         if store is None or report is None:
             return {}
         found = files_below(store / report.parent.relative_to(self._outputs), report.name.removesuffix(".json"))
-        return {path.name: found[path.name].size if path.name in found else None for path in self.job.results}
+        return {path.name: found.get(path.name) for path in self.job.results}
+
+    def sha256_of_result(self, name: str) -> str | None:
+        """Return the hash of a result in the store, which is read for it; None if it is not there."""
+        store, report = self._remote.output, self.job.report
+        if store is None or report is None:
+            return None
+        content = read_bytes(store / report.parent.relative_to(self._outputs) / name)
+        return None if content is None else hashlib.sha256(content).hexdigest()
 
     def _require_space(self, found: Found) -> None:
         needed, free = sum(file.size or 0 for file in found.files.values()), shutil.disk_usage(self._folder).free

@@ -3,8 +3,8 @@
 {"schema": "sautomed summary 1", "cases": [{"case", "status", "least_sure", "review", "calibrated"}]}, each as in its
 CASE.json: failed cases first, then those with something to review, then the others; among them the least sure first.
 
-That of a shard also has "planned": {case: path of its CASE.json from there}, from the start of its run, so that `merge`
-knows which cases are missing.
+That of a shard also has the entries of `shard_files.shard_entries`. That of `merge` has "models", if there are several:
+[{"sha256", "engine", "precision", "cases": [name]}].
 """
 
 from __future__ import annotations
@@ -49,16 +49,20 @@ def summarise(reports: Iterable[Mapping[str, Any]]) -> tuple[CaseSummary, ...]:
     return tuple(sorted(found, key=lambda case: case._need))
 
 
-def write_case_summaries(
-    place: Place, cases: tuple[CaseSummary, ...], planned: Mapping[str, str] | None = None
-) -> None:
+def write_case_summaries(place: Place, cases: tuple[CaseSummary, ...], more: Mapping[str, object]) -> None:
     """Write summary.json atomically.
 
     Args:
-        planned: Of a shard: its cases, each with the path of its CASE.json from there.
+        more: Further entries.
     """
-    content = {"schema": SUMMARY_SCHEMA, "cases": [asdict(case) for case in cases]}
-    write_object(place, content if planned is None else {**content, "planned": dict(planned)})
+    write_object(place, {"schema": SUMMARY_SCHEMA, "cases": [asdict(case) for case in cases], **more})
+
+
+def summarised_cases(place: Place) -> tuple[str, ...]:
+    """Return the names of the cases in a summary.json; none if it is not there, or not ours."""
+    content = read_object(place)
+    rows = content.get("cases") if content.get("schema") == SUMMARY_SCHEMA else None
+    return tuple(str(row.get("case")) for row in rows if isinstance(row, dict)) if isinstance(rows, list) else ()
 
 
 def is_case_summary(place: Place) -> bool:

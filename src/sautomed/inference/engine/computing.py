@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
-
-import torch
+from typing import TYPE_CHECKING, Literal
 
 from sautomed.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 Engine = Literal["torch", "openvino"]
 Precision = Literal["32", "bf16"]
@@ -43,6 +44,8 @@ FLOAT32 = Computing()  # the usual one, in which models are trained and scored
 
 def computes_bf16(device: torch.device) -> bool:
     """Return whether the processor or GPU multiplies bf16 numbers itself, without emulating it."""
+    import torch  # here: `Computing` is needed where PyTorch is not, and importing it takes seconds
+
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities: Mapping[str, object] = getattr(

@@ -190,7 +190,7 @@ def test_what_stopped_before_the_first_checkpoint_is_trained_anew(
     [
         ("sautomed.training.learner", "network_dice"),  # in a validation, which is completed
         ("sautomed.training.fit", "AtomicCheckpointIO"),  # between training and the model folder
-        ("sautomed.inference.bundle", "save"),
+        ("sautomed.inference.bundle_weights", "save"),
         ("sautomed.training.write_model", "score_cases"),
         ("sautomed.training.write_model", "write_model_card"),
     ],

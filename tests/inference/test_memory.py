@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sautomed import errors
 from sautomed.inference import memory
 from sautomed.inference.memory import TrunkCost, choose_chunk, predict, trunk_cost
+from sautomed.model.segmenter import Segmenter
 from sautomed.model.slice_walker import PlainSegmenter
 from sautomed.model.values import Features
 from sautomed.scans import Geometry
@@ -25,12 +26,44 @@ def header(shape=(64, 64, 20), dtype=np.int16):
     return Geometry(Path("scan.nii"), "NIfTI-1", NativeGrid(shape, np.diag([2.0, 2.0, 5.0, 1.0])), np.dtype(dtype))
 
 
-def test_the_trunk_is_counted_without_running_it(model):
+def test_the_trunk_is_counted(model):
     cost = trunk_cost(model.network, 128)
     features = model.network.encode(torch.zeros(1, 3, 128, 128))
     assert cost.features == sum(m.numel() * m.element_size() for m in (features.coarse, *features.fine))
     assert cost.per_slice >= cost.features
     assert trunk_cost(model.network, 256).per_slice == pytest.approx(4 * cost.per_slice, rel=0.05)
+
+
+def test_a_large_trunk_is_counted_alike_without_running_it(model, monkeypatch):
+    expected, devices = trunk_cost(model.network, 128), []
+    monkeypatch.setattr(memory, "LIGHT", 0)
+    encode = model.network.encode
+    monkeypatch.setattr(model.network, "encode", lambda images: [devices.append(images.device.type), encode(images)][1])
+    assert trunk_cost(model.network, 128) == expected
+    assert set(devices) == {"meta"}
+
+
+def test_windows_of_a_volume_are_never_run_to_be_counted():
+    """A network of 3D windows may be small, but takes minutes and gigabytes for one."""
+    devices = []
+
+    class Windows(Segmenter):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(()))
+
+        def run_heaviest_part(self, images):
+            devices.append(self.scale.device.type)
+            return images * self.scale
+
+        def predict(self, volume, settings):
+            raise NotImplementedError
+
+        def losses(self, examples, settings, generator):
+            raise NotImplementedError
+
+    trunk_cost(Windows(), 128)
+    assert set(devices) == {"meta"}
 
 
 def test_the_count_is_of_tensors_that_exist_at_one_time():

@@ -24,6 +24,14 @@ def ours_from(theirs):
     return trunk
 
 
+def test_parameters_have_the_names_and_the_order_of_transformers(theirs):
+    """By the names a model folder is read, by the order the optimiser's state in a checkpoint."""
+    trunk = ResNetTrunk(32, STEM, WIDTHS, DEPTHS)
+    pairs = [(trunk.stem, theirs.embedder.embedder), (trunk.stages, theirs.encoder.stages)]
+    for ours, other in pairs:
+        assert [name for name, _ in ours.named_parameters()] == [name for name, _ in other.named_parameters()]
+
+
 @pytest.mark.parametrize("training", [False, True])
 def test_every_map_is_that_of_transformers_for_the_same_weights(theirs, training):
     trunk = ours_from(theirs).train(training)

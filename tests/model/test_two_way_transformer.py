@@ -24,6 +24,10 @@ def shaken(net):
     return net
 
 
+def names_of(net):
+    return [name for name, _ in net.named_parameters()]
+
+
 def inputs(batch=2, tokens=5, side=3):
     generator = torch.Generator().manual_seed(1)
     shapes = [(batch, tokens, 32), *[(batch, 32, side, side)] * 2]
@@ -41,8 +45,10 @@ def test_tokens_and_image_are_those_of_transformers_for_the_same_weights(theirs)
     torch.testing.assert_close(found_image, expected_image[:, 0], rtol=1e-5, atol=1e-5)
 
 
-def test_our_state_loads_into_transformers_network(theirs):
-    assert theirs.load_state_dict(TwoWayTransformer(32, 4, 48).state_dict()).missing_keys == []
+def test_parameters_have_the_names_and_the_order_of_transformers(theirs):
+    """By the names a model folder is read, by the order the optimiser's state in a checkpoint."""
+    assert names_of(TwoWayTransformer(32, 4, 48)) == names_of(theirs)
+    assert names_of(HyperNetwork(32, 8)) == names_of(SamFeedForward(32, 32, 8, 3))
 
 
 @torch.no_grad()

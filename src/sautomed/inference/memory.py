@@ -1,8 +1,8 @@
 """Predict the memory for segmenting a scan, from its header and the model, and measure what is used.
 
-The trunk's share is counted: its layers run on empty slices, and the tensors that exist at one time are added up. Large
-trunks run on PyTorch's meta device, which computes shapes but holds no numbers. `benchmarks/memory.py` compares the
-prediction with measurements.
+The trunk's share is counted: its layers run on empty slices, and the tensors that exist at one time are added up. All
+but small trunks on a CPU run on PyTorch's meta device, which computes shapes but holds no numbers.
+`benchmarks/memory.py` compares the prediction with measurements.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from sautomed.inference.intensity import SAMPLE
 from sautomed.inference.model import Model
 from sautomed.inference.view import label_type
 from sautomed.model.segmenter import Segmenter
+from sautomed.model.slice_walker import SliceWalker
 from sautomed.model.values import Features
 from sautomed.scans import Geometry
 from sautomed.scans.grid import choose_plane, orient
@@ -37,7 +38,7 @@ WALKERS = 2  # a step of a walk takes at most two slices
 WINDOW = 3 * WALKERS  # slices whose features are kept besides those of a chunk: each walker's and its neighbours'
 MARGIN = 1.15  # ours: for libraries (oneDNN's layouts, allocators); see benchmarks/memory.py
 FEATURE_BYTES = 2**30  # ours: of a session's features that stay in memory; the others go into a file
-LIGHT = 30_000_000  # ours, parameters: a trunk that runs sooner than the meta device is imported, which takes a second
+LIGHT = 30_000_000  # ours, parameters: such a trunk sees a slice sooner than the meta device is imported (a second)
 CORRECTION_BYTES = 2**28  # ours: of the slices near a session's corrections
 OVERHEAD = 180_000_000  # ours, bytes: what libraries load, compile and keep with the first scan; likewise
 
@@ -206,15 +207,20 @@ def _live_bytes(network: Segmenter, image_size: int, images: int) -> tuple[int, 
     """Return the peak bytes of the network's heaviest part, and the bytes of its output."""
     encoder = _Encoder(network)
     tensors = dict((*encoder.named_parameters(), *encoder.named_buffers()))
-    device = next(encoder.parameters(), torch.empty(0)).device
-    if sum(x.numel() for x in tensors.values()) > LIGHT:
-        device = torch.device("meta")
-        tensors = {name: torch.empty_like(x, device=device) for name, x in tensors.items()}
+    if not _runs_at_once(network, tensors.values()):
+        tensors = {name: torch.empty_like(x, device="meta") for name, x in tensors.items()}
+    device = next(iter(tensors.values()), torch.empty(0)).device
     batch = torch.zeros(images, 3, image_size, image_size, device=device)
     with torch.no_grad(), _StorageCounter(tensors.values()) as counter:
         features = torch.func.functional_call(encoder, tensors, (batch,))
     kept = (features.coarse, *features.fine) if isinstance(features, Features) else tree_leaves(features)
     return counter.peak, sum(x.numel() * x.element_size() for x in kept if isinstance(x, Tensor))
+
+
+def _runs_at_once(network: Segmenter, tensors: Iterable[Tensor]) -> bool:
+    """Return whether to run the trunk itself: it is small, on the CPU, and sees slices, not windows of a volume."""
+    on_cpu = all(x.device.type == "cpu" for x in tensors)
+    return isinstance(network, SliceWalker) and on_cpu and sum(x.numel() for x in tensors) <= LIGHT
 
 
 class _Encoder(nn.Module):

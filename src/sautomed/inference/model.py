@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from sautomed.config import Settings
-from sautomed.errors import MissingFile, ModelError, NotAModel, UsageError
+from sautomed.errors import ModelError, NotAModel, UsageError
 from sautomed.errors.text import listed
 from sautomed.inference.bundle import Bundle, load_bundle
 from sautomed.inference.device import choose_device
@@ -166,15 +166,15 @@ def _load_unchanged(folder: Path, weights: str | None) -> tuple[Bundle, str]:
         ModelError, UsageError: As `load_bundle`.
     """
     for _ in range(LOAD_TRIES):
-        before = _sha256_of_folder(folder)
+        before = _files_of(folder)
         try:
-            bundle = load_bundle(folder, weights)
+            bundle, sha256 = load_bundle(folder, weights), sha256_of(folder / name for name in DECISIVE_FILES)
         except ModelError:  # such as weights of before that do not fit new settings
-            if _sha256_of_folder(folder) == before:
+            if _files_of(folder) == before:
                 raise
         else:
-            if before is not None and _sha256_of_folder(folder) == before:
-                return bundle, before
+            if _files_of(folder) == before:
+                return bundle, sha256
         log.info("%s: was replaced while it was read, so it is read again.", folder)
     raise NotAModel(
         "was replaced while it was read, each time.",
@@ -183,12 +183,10 @@ def _load_unchanged(folder: Path, weights: str | None) -> tuple[Bundle, str]:
     )
 
 
-def _sha256_of_folder(folder: Path) -> str | None:
-    """Return the hash of a folder's `DECISIVE_FILES`; None if it lacks one of them, which loading it reports."""
-    try:
-        return sha256_of(folder / name for name in DECISIVE_FILES)
-    except MissingFile:
-        return None
+def _files_of(folder: Path) -> list[tuple[int, int, int] | None]:
+    """Return what tells a folder's `DECISIVE_FILES` from those that replace them; None for one that is not there."""
+    states = [path.stat() if (path := folder / name).exists() else None for name in DECISIVE_FILES]
+    return [None if state is None else (state.st_ino, state.st_mtime_ns, state.st_size) for state in states]
 
 
 def _computed(model: Model, engine: str, precision: str) -> Model:

@@ -121,9 +121,10 @@ class HyperNetwork(nn.Module):
 
     def __init__(self, dim: int, outputs: int):
         super().__init__()
+        # in transformers' order, by which a checkpoint has the optimiser's state
         self.proj_in = nn.Linear(dim, dim)
-        self.layers = nn.ModuleList([nn.Linear(dim, dim)])
         self.proj_out = nn.Linear(dim, outputs)
+        self.layers = nn.ModuleList([nn.Linear(dim, dim)])
 
     def forward(self, token: Float[Tensor, "b c"]) -> Float[Tensor, "b c2"]:
         hidden = nnf.relu(self.layers[0](nnf.relu(self.proj_in(token))))

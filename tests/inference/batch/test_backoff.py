@@ -83,7 +83,7 @@ def full_gpu(monkeypatch):
 def bf16_on_gpu(model, full_gpu):
     """The model in bf16 on that GPU."""
     bundle = replace(model.bundle, network=in_bf16(model.network))
-    return with_chunk(Model(bundle, CUDA, model.folder, Computing(precision="bf16")), 1)
+    return with_chunk(Model(bundle, CUDA, model.folder, Computing(precision="bf16"), model.sha256), 1)
 
 
 def test_the_cpu_is_the_last_to_be_tried(model, volume, full_gpu):

@@ -137,6 +137,20 @@ def test_shards_of_a_list_that_has_grown_are_refused_by_name(cohort, half_done, 
     assert merge(half_done).missing == ()
 
 
+def test_shards_of_a_shorter_list_are_in_nobodys_way_once_all_of_a_longer_one_have_run(half_done, run_list, write_list):
+    longer = write_list(
+        ("case", "path"), *((name, f"scans/{name}.nii.gz") for name in ("p0", *CASES)), name="longer.csv"
+    )
+    run_list(longer, half_done, shard=Shard(1, 3), resume=True)
+    run_list(longer, half_done, shard=Shard(2, 3), resume=True)
+    with pytest.raises(errors.MixedShards):
+        merge(half_done)
+    run_list(longer, half_done, shard=Shard(3, 3), resume=True)
+    merged = merge(half_done)
+    assert (merged.missing, merged.shards) == ((), ())
+    assert len(read(half_done / "summary.json")["cases"]) == 6
+
+
 def test_lists_of_one_length_are_different_by_their_names(half_done, run_list, write_list):
     rows = [(name, f"scans/{name}.nii.gz") for name in (*CASES[:4], "p6")]
     run_list(write_list(("case", "path"), *rows, name="other.csv"), half_done, shard=Shard(2, 2))

@@ -332,8 +332,10 @@ def part_of(report: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def settings_of(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that a report was meant to have; before there was a choice, all was computed in one way.
+    """Return the settings of a report; before there was a choice, all was computed in one way."""
+    return {**asdict(FLOAT32), **part_of(report, "settings")}
 
-    A scan for which memory ran out would fall back once more, so it counts as done.
-    """
-    return {**asdict(FLOAT32), **part_of(report, "settings"), **part_of(report, "fell_back_from")}
+
+def meant_settings(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a result was meant to have: others where memory ran out, as it would once more."""
+    return {**settings_of(report), **part_of(report, "fell_back_from")}

@@ -7,7 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sautomed.inference.batch.case_report import SCHEMA, Provenance, output_rows, part_of, relative_name, settings_of
+from sautomed.inference.batch.case_report import (
+    SCHEMA,
+    Provenance,
+    meant_settings,
+    output_rows,
+    part_of,
+    relative_name,
+    settings_of,
+)
 from sautomed.inference.batch.json_files import read_object
 from sautomed.inference.batch.remote import RemoteFile
 from sautomed.scans.paths import sha256_of
@@ -89,7 +97,7 @@ def _why_outdated(report: Mapping[str, Any], provenance: Provenance, outputs: Se
     if provenance.model_sha256 is None or part_of(report, "model").get("sha256") != provenance.model_sha256:
         return "it was made with another model"
     names = {str(row.get("path")) for row in output_rows(report)}
-    if settings_of(report) != provenance.settings or names != set(outputs):
+    if provenance.settings not in (settings_of(report), meant_settings(report)) or names != set(outputs):
         return "it was made with other settings"
     return None
 

@@ -102,7 +102,7 @@ def require_one_cohort(files: Sequence[ShardFile], folder: Place) -> None:
     for file in files:
         shards[file.cohort].append(file)
     unknown = shards.pop(None, [])
-    if len(shards) > 1:
+    if len(shards) > 1 and not any(_covers(found, files) for found in shards.values()):
         parts = "; ".join(f"{_named(found)} of {cohort.cases} cases" for cohort, found in shards.items() if cohort)
         raise MixedShards(
             f"has shards of different lists of cases: {parts}.",
@@ -117,6 +117,17 @@ def require_one_cohort(files: Sequence[ShardFile], folder: Place) -> None:
             folder,
             _named(unknown),
         )
+
+
+def _covers(shards: Sequence[ShardFile], files: Sequence[ShardFile]) -> bool:
+    """Return whether these are all shards of a list, and all cases of other files are theirs too.
+
+    So it is after all scans of a folder that has grown were run again, in another number of shards.
+    """
+    if absent_shards(shards):
+        return False
+    cases = {case for shard in shards for case in shard.planned}
+    return all(cases >= file.planned.keys() for file in files)
 
 
 def _named(files: Sequence[ShardFile]) -> str:

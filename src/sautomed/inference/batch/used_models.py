@@ -1,4 +1,4 @@
-"""The models by which cases were segmented, each with how it was computed, as every CASE.json has it."""
+"""The models by which cases were segmented, each with how it was to be computed, as every CASE.json has it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sautomed.inference.batch.case_report import part_of, settings_of
+from sautomed.inference.batch.case_report import meant_settings, part_of
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,15 @@ def used_models(reports: Iterable[Mapping[str, Any]]) -> tuple[UsedModel, ...]:
     """Return the models of the finished cases of some CASE.json, that of most cases first.
 
     Cases that a person has corrected do not count: their masks are no longer a model's alone, and `--resume` keeps them
-    whatever made them first.
+    whatever made them first. Where memory ran out and a case fell back to float32, what was meant counts: it would fall
+    back once more.
     """
     cases: dict[tuple[str, str, str], list[str]] = {}
     paths: dict[tuple[str, str, str], str] = {}
     for report in reports:
         if report.get("status") != "done" or report.get("corrected") is True:
             continue
-        model, settings = part_of(report, "model"), settings_of(report)
+        model, settings = part_of(report, "model"), meant_settings(report)
         key = str(model.get("sha256")), str(settings["engine"]), str(settings["precision"])
         cases.setdefault(key, []).append(str(report.get("case")))
         paths.setdefault(key, str(model.get("path")))

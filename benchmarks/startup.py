@@ -26,8 +26,6 @@ PEER = "import torch"
 CHILD = """
 import json, sys, time
 from pathlib import Path
-import psutil
-began = psutil.Process().create_time()
 import sautomed.cli
 started = time.time()
 import sautomed.inference.batch as batch, sautomed.inference.model as models
@@ -41,7 +39,7 @@ def timed(*arguments):
     return model
 models.load = timed
 try:
-    scan, model, mask, report = sys.argv[1:]
+    began, scan, model, mask, report = sys.argv[1:]
     flags = ["--json", "--no-preview", "--overwrite", "--quiet"]
     sys.argv = ["sautomed", "segment", "-i", scan, "-m", model, "-o", mask, *flags]
     sautomed.cli.main()
@@ -51,7 +49,7 @@ ended = time.time()
 report = json.loads(Path(report).read_text())["seconds"]
 inside = sum(report.values())
 print(json.dumps({
-    "python and command line": started - began, "imports": imported - started, "load": seconds["load"],
+    "python and command line": started - float(began), "imports": imported - started, "load": seconds["load"],
     "check": ended - seconds["loaded"] - inside, "read": report["read"], "walk": report["segment"],
     "write": report["write"], "ended": ended,
 }))
@@ -62,7 +60,7 @@ def run_segment(scan: Path, model: str, folder: Path) -> dict[str, float]:
     """Segment the scan in a new process, and return the seconds of each phase and of the whole."""
     mask, report = folder / "mask.nii.gz", folder / "mask.json"
     began = time.time()
-    command = [sys.executable, "-c", CHILD, str(scan), model, str(mask), str(report)]
+    command = [sys.executable, "-c", CHILD, str(began), str(scan), model, str(mask), str(report)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     finished = time.time()
     seconds = json.loads(done.stdout.splitlines()[-1])

@@ -2,8 +2,13 @@
 
 import multiprocessing
 import os
+import queue
 import signal
-from contextlib import contextmanager, nullcontext, suppress
+import subprocess
+import sys
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 
 import pytest
@@ -134,40 +139,32 @@ def test_one_process_goes_on_with_the_work_of_two(runs):
 @pytest.fixture(scope="module")
 def other():
     """The other one of two ranks, in a process of its own, and what it says: it joins, waits, and begins anew."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=join_and_wait, args=(there,), daemon=True)
-    process.start()
-    there.close()
+    program = [sys.executable, Path(__file__).with_name("other_rank.py")]
+    process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    words: queue.Queue[str] = queue.Queue()
+    Thread(target=lambda: [words.put(line.strip()) for line in process.stdout], daemon=True).start()
+
+    def says_nothing():
+        try:
+            return words.get(timeout=0.5) is None
+        except queue.Empty:
+            return True
+
+    def meet(port):
+        process.stdin.write(f"{port}\n")
+        process.stdin.flush()
 
     def hear():
-        assert here.poll(120), "it hangs"
-        return here.recv()
+        return words.get(timeout=120)
 
-    yield SimpleNamespace(pid=process.pid, hear=hear, says_nothing=lambda: not here.poll(0.5), meet=here.send)
-    here.close()
-    process.join(20)
-    assert process.exitcode == 0
+    assert hear() == "ready"
+    yield SimpleNamespace(pid=process.pid, hear=hear, says_nothing=says_nothing, meet=meet)
+    process.stdin.close()
+    assert process.wait(20) == 0
 
 
 def stop(*_):
     raise Terminated
-
-
-def join_and_wait(pipe):
-    signal.signal(signal.SIGTERM, stop)
-    with suppress(EOFError):
-        while True:
-            ranks = Ranks(devices=2, rank=1, local_rank=1, meeting=("127.0.0.1", pipe.recv()))
-            try:
-                with joined(ranks, torch.device("cpu")) as group:
-                    pipe.send("waiting")
-                    group.first_alone(pytest.fail)
-                pipe.send("done")
-            except RanksLost:
-                pipe.send("lost")
-            except Terminated:
-                pipe.send("stopped")
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """A second rank for tests, as a program: reads ports to meet at, waits there for the first, and says what happens.
 
+It ends when it is stopped, or has no more to read.
+
 A program, since a process that `multiprocessing` starts could not import a test, however pytest was called.
 """
 
@@ -40,6 +42,7 @@ def main() -> None:
             say("lost")
         except Terminated:
             say("stopped")
+            return  # as a training does; the first may wait for an answer until the connection is closed
 
 
 if __name__ == "__main__":

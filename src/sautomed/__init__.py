@@ -8,8 +8,9 @@
 Liang et al., MICCAI 2024.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sautomed.lazy import lazy_names
 
 if TYPE_CHECKING:
     from sautomed.config.version import __version__
@@ -18,17 +19,14 @@ if TYPE_CHECKING:
     from sautomed.inference.model import Model, load
 
 __all__ = ["Model", "Session", "__version__", "edit", "load"]
-_HOMES = {
-    "Model": "sautomed.inference.model",
-    "Session": "sautomed.editing.session",
-    "edit": "sautomed.editing.open_session",
-    "load": "sautomed.inference.model",
-    "__version__": "sautomed.config.version",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import torch with the first use, so that `import sautomed` and the command line's help stay quick."""
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'sautomed' has no attribute '{name}'")
+# Torch comes with the first use, so that `import sautomed` and the command line's help stay quick.
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Model": "inference.model",
+        "Session": "editing.session",
+        "edit": "editing.open_session",
+        "load": "inference.model",
+        "__version__": "config.version",
+    },
+)

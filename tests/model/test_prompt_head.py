@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sautomed.model.given import GivenPrompts, gate
-from sautomed.model.prompt_head import FADE, NoPromptHead, PromptHead, carry_on, prompt_maps
+from sautomed.model.prompt_head import FADE, LOGIT_RANGE, MAPS, NoPromptHead, PromptHead, carry_on, prompt_maps
 from sautomed.model.values import Seen, SliceState
 
 CLASSES, SIZE = 3, (12, 12)
@@ -73,6 +73,16 @@ def test_a_prompt_changes_its_own_class_alone():
     difference = (changed - head(logits, pixels, state, None)).abs().amax((0, 2, 3))
     assert difference[2] > 1e-3
     assert difference[[0, 1, 3]].max() == 0
+
+
+@torch.no_grad()
+def test_what_is_given_changes_logits_directly_too():
+    """By a weight on the map of what is outside, an organ that is not here falls everywhere."""
+    head, (logits, pixels), start = PromptHead(5), inputs(), SliceState.unknown(torch.zeros(1, 2, 4), CLASSES)
+    head.direct.weight[:, MAPS - 1] = -1
+    change = head(logits, pixels, start, GivenPrompts.nothing(CLASSES, SIZE).not_here(1)) - logits
+    torch.testing.assert_close(change[:, 2], torch.full((1, *SIZE), -LOGIT_RANGE))
+    assert change[:, [0, 1, 3]].abs().max() == 0
 
 
 @torch.no_grad()

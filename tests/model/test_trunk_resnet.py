@@ -44,6 +44,20 @@ def test_every_map_is_that_of_transformers_for_the_same_weights(theirs, training
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
+def test_gradients_are_those_of_transformers(theirs):
+    trunk = ours_from(theirs)
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    theirs.train()(x).last_hidden_state.square().sum().backward()
+    out = trunk.train().pool(trunk.stem(x))
+    for stage in trunk.stages:
+        out = stage(out)
+    out.square().sum().backward()
+    for ours, other in [(trunk.stem, theirs.embedder.embedder), (trunk.stages, theirs.encoder.stages)]:
+        expected = dict(other.named_parameters())
+        for name, parameter in ours.named_parameters():
+            torch.testing.assert_close(parameter.grad, expected[name].grad, rtol=1e-3, atol=1e-3)
+
+
 def test_weights_start_as_wide_as_those_of_transformers(theirs):
     spreads = (
         {name: x.std().item() for name, x in net.named_parameters() if x.ndim == 4}

@@ -85,8 +85,8 @@ def refuse_unusable_paths(command: Callable[..., None]) -> Callable[..., None]:
 
 def main() -> None:
     """Run the `sautomed` command and exit."""
-    # Python looks for garbage among the modules again and again while they are loaded, and once more at the end:
-    # two of the seven seconds in which a small scan is segmented.
+    # Python looks for garbage among modules again and again while they are loaded, and once more at the end. That took
+    # two seconds of each command that needs torch.
     gc.set_threshold(10_000, 10, 10)
     sys.stdout, sys.stderr = without_reader_errors(sys.stdout), without_reader_errors(sys.stderr)
     warnings.simplefilter("ignore")  # those of libraries; our own are logged

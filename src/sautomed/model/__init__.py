@@ -9,7 +9,9 @@ history.py            global 3D awareness, Eq. 3
 box_prompt.py         the Box Prompt Generator, Eq. 4-5; corner_tokens.py its prompts; boxes.py boxes of label slices
 given.py              what a person gives for a slice, and the gate that enforces it
 corrections.py        a walk with corrections, which travel by affinity.py
-mask_decoder.py       SAM's decoder with one head per organ
+mask_decoder.py       SAM's decoder with one head per organ; two_way_transformer.py and position_code.py its parts
+prompt_head.py        makes masks heed the prompts, learned from prompt_rows.py
+fold_norms.py         quicker trunks for inference
 losses.py             cross-entropy, Dice, boxes and presence
 across_ranks.py       sums, conditions and random rows where several processes train together
 walk_order.py         from the middle slice to both ends; walk.py the walk as an object
@@ -20,18 +22,12 @@ values.py             what passes between a model and its loops: features, state
 `load_sam` loads SAM itself, for baselines and comparisons with the official code.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sautomed.lazy import lazy_names
 
 if TYPE_CHECKING:
     from sautomed.model.sam.network import load_sam
 
 __all__ = ["load_sam"]
-
-
-def __getattr__(name: str) -> Any:
-    """Import transformers with the first use."""
-    if name == "load_sam":
-        from sautomed.model.sam.network import load_sam
-
-        return load_sam
-    raise AttributeError(f"module 'sautomed.model' has no attribute '{name}'")
+__getattr__ = lazy_names(__name__, {"load_sam": "sam.network"})  # transformers comes with the first use

@@ -6,7 +6,6 @@ It is our own because importing transformers takes longer than segmenting a smal
 
 from itertools import pairwise
 
-import torch.nn.functional as nnf
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -44,7 +43,7 @@ class NormedConvolution(nn.Module):
 
     def forward(self, x: Float[Tensor, "n _ _ _"]) -> Float[Tensor, "n _ _ _"]:
         x = self.normalization(self.convolution(x))
-        return nnf.relu(x) if self.relu else x
+        return x.relu_() if self.relu else x
 
 
 class BasicBlock(nn.Module):
@@ -59,7 +58,7 @@ class BasicBlock(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "n _ _ _"]) -> Float[Tensor, "n _ _ _"]:
-        return nnf.relu(self.layer(x) + self.shortcut(x))
+        return self.layer(x).add_(self.shortcut(x)).relu_()
 
 
 class Stage(nn.Module):

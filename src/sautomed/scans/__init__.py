@@ -11,8 +11,9 @@ files.py, paths.py           files written atomically; paths checked and hashed
 palette.py, itksnap.py       colours and names of labels
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sautomed.lazy import lazy_names
 
 if TYPE_CHECKING:
     from sautomed.scans.read import read_geometry, read_labels, read_scan, read_stored
@@ -32,22 +33,19 @@ __all__ = [
     "read_stored",
     "write_labels",
 ]
-_HOMES = {
-    "Geometry": "stored",
-    "LabelMap": "volume",
-    "ReadOptions": "stored",
-    "Stored": "stored",
-    "Volume": "volume",
-    "read_geometry": "read",
-    "read_labels": "read",
-    "read_scan": "read",
-    "read_stored": "read",
-    "write_labels": "write",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import nibabel and scipy with the first use, so that `sautomed.scans.files` and `.paths` are quick to import."""
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+# nibabel and scipy come with the first use, so that `sautomed.scans.files` and `.paths` are quick to import.
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Geometry": "stored",
+        "LabelMap": "volume",
+        "ReadOptions": "stored",
+        "Stored": "stored",
+        "Volume": "volume",
+        "read_geometry": "read",
+        "read_labels": "read",
+        "read_scan": "read",
+        "read_stored": "read",
+        "write_labels": "write",
+    },
+)

@@ -110,7 +110,7 @@ def test_a_cpu_that_computes_in_bf16_goes_on_in_it(volume, bf16_on_gpu, full_gpu
 
 
 def test_a_result_names_the_precision_that_it_fell_back_to_and_counts_as_done(
-    run, write, bf16_on_gpu, full_gpu, tmp_path
+    run, write, model, bf16_on_gpu, full_gpu, tmp_path
 ):
     def run_it():
         return run(scan, tmp_path / "out", model=bf16_on_gpu, report=True, resume=True)
@@ -123,6 +123,7 @@ def test_a_result_names_the_precision_that_it_fell_back_to_and_counts_as_done(
     assert "in float32" in report["warnings"][0]
     tried = len(full_gpu)
     assert run_it().skipped
+    assert run(scan, tmp_path / "out", model=model, report=True, resume=True).skipped  # in float32 by name, as it is
     assert len(full_gpu) == tried
 
 

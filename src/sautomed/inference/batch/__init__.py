@@ -20,8 +20,9 @@ one_case.py     one scan by itself, for engines that spread cases over processes
 merge.py        one summary of all shards; used_models.py the models of its cases
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sautomed.lazy import lazy_names
 
 if TYPE_CHECKING:
     from sautomed.inference.batch.failure_log import Failure
@@ -42,22 +43,19 @@ __all__ = [
     "plan_list",
     "run_plan",
 ]
-_HOMES = {
-    "BatchOutcome": "run",
-    "Failure": "failure_log",
-    "Job": "jobs",
-    "Plan": "jobs",
-    "Scan": "scans",
-    "SegmentOptions": "jobs",
-    "find_scans": "scans",
-    "plan_jobs": "planning",
-    "plan_list": "planning",
-    "run_plan": "run",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import torch with the first use, which `merge` has none of."""
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+# Torch comes with the first use, which `merge` has none of.
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "BatchOutcome": "run",
+        "Failure": "failure_log",
+        "Job": "jobs",
+        "Plan": "jobs",
+        "Scan": "scans",
+        "SegmentOptions": "jobs",
+        "find_scans": "scans",
+        "plan_jobs": "planning",
+        "plan_list": "planning",
+        "run_plan": "run",
+    },
+)

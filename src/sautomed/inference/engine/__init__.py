@@ -13,8 +13,9 @@ compute.py     a network with an engine
 Whatever it is, it is a `Segmenter`, and the walk drives it as it drives the network itself.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sautomed.lazy import lazy_names
 
 if TYPE_CHECKING:
     from sautomed.inference.engine.bf16 import without_bf16
@@ -22,18 +23,15 @@ if TYPE_CHECKING:
     from sautomed.inference.engine.computing import FLOAT32, Computing, choose_precision, computes_bf16
 
 __all__ = ["FLOAT32", "Computing", "choose_precision", "computed_network", "computes_bf16", "without_bf16"]
-_HOMES = {
-    "FLOAT32": "computing",
-    "Computing": "computing",
-    "choose_precision": "computing",
-    "computed_network": "compute",
-    "computes_bf16": "computing",
-    "without_bf16": "bf16",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import torch with the first use of the network, as `Computing` alone needs none."""
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+# Torch comes with the first use of the network, as `Computing` alone needs none.
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "FLOAT32": "computing",
+        "Computing": "computing",
+        "choose_precision": "computing",
+        "computed_network": "compute",
+        "computes_bf16": "computing",
+        "without_bf16": "bf16",
+    },
+)

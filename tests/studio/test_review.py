@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sautomed.inference.batch.case_report import SCHEMA
+from sautomed.inference.batch.report_parts import SCHEMA
 from sautomed.studio.review import MAX_BYTES, MAX_LETTERS, MAX_TEXTS, Review, read_review
 
 VALUES = st.recursive(

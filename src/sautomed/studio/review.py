@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sautomed.errors import DataError, SautomedError
-from sautomed.inference.batch.case_report import SCHEMA
+from sautomed.inference.batch.report_parts import SCHEMA
 from sautomed.inference.prompts.collect import printable
 from sautomed.scans.paths import read_json
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sautomed.inference.batch.case_report import Provenance, is_report, note_corrected
+from sautomed.inference.batch.case_report import Provenance, note_corrected
 from sautomed.inference.batch.done import known_sha256, why_not_done, why_remote_not_done
 from sautomed.inference.batch.remote import RemoteFile
+from sautomed.inference.batch.report_parts import is_report
 from sautomed.inference.engine import Computing
 from sautomed.scans import ReadOptions
 

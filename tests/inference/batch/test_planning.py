@@ -6,7 +6,7 @@ import pytest
 
 from sautomed import errors
 from sautomed.inference.batch import Job, SegmentOptions, plan_jobs, plan_list
-from sautomed.inference.batch.case_report import FAILURES_SCHEMA, SCHEMA
+from sautomed.inference.batch.report_parts import FAILURES_SCHEMA, SCHEMA
 from sautomed.inference.batch.shards import Shard
 from sautomed.scans import ReadOptions
 from sautomed.scans.files import write_json

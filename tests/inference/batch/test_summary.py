@@ -6,8 +6,8 @@ import pytest
 
 from sautomed import errors
 from sautomed.inference.batch import SegmentOptions, plan_jobs
-from sautomed.inference.batch.case_report import SCHEMA
 from sautomed.inference.batch.json_files import read_objects
+from sautomed.inference.batch.report_parts import SCHEMA
 from sautomed.inference.batch.summary import summarise
 from sautomed.scans.files import write_json
 

@@ -11,7 +11,7 @@ planning.py     plan the outputs of each scan; refusals.py refuses to replace fi
 staging.py      local places for the remote files of a job
 preflight.py    check every scan before the first one is segmented
 backoff.py      use fewer slices at a time, then the CPU, if memory runs out
-case_report.py  CASE.json; done.py compares it when a run resumes
+case_report.py  CASE.json; done.py compares it when a run resumes; report_parts.py reads parts of it
 failure_log.py  failures.json, and CASE.json of a case that failed
 summary.py      summary.json: the cases by need of review
 run_files.py    the files that all cases of a run share

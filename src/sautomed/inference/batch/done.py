@@ -7,17 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sautomed.inference.batch.case_report import (
+from sautomed.inference.batch.case_report import Provenance
+from sautomed.inference.batch.json_files import read_object
+from sautomed.inference.batch.remote import RemoteFile
+from sautomed.inference.batch.report_parts import (
     SCHEMA,
-    Provenance,
     meant_settings,
     output_rows,
     part_of,
     relative_name,
     settings_of,
 )
-from sautomed.inference.batch.json_files import read_object
-from sautomed.inference.batch.remote import RemoteFile
 from sautomed.scans.paths import sha256_of
 
 log = logging.getLogger(__name__)

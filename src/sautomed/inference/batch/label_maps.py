@@ -9,10 +9,10 @@ from pathlib import Path
 
 import nibabel
 
-from sautomed.inference.batch.case_report import reported_outputs
 from sautomed.inference.batch.jobs import label_ending
 from sautomed.inference.batch.json_files import read_objects
 from sautomed.inference.batch.places import Place
+from sautomed.inference.batch.report_parts import reported_outputs
 from sautomed.scans.nifti_file import LABEL_INTENT
 
 HEADER_BYTES = 4096  # ours: of a file, compressed or not; they hold the 540 of a NIfTI header

@@ -10,11 +10,12 @@ from typing import Any
 
 from sautomed.errors import NoCases, TargetExists, UnpairedFiles
 from sautomed.errors.text import listed
-from sautomed.inference.batch.case_report import SCHEMA, failure_row, write_failures
+from sautomed.inference.batch.case_report import failure_row, write_failures
 from sautomed.inference.batch.json_files import read_objects, remove_file
 from sautomed.inference.batch.places import Place, Url
 from sautomed.inference.batch.refusals import foreign_lists, refuse_web
 from sautomed.inference.batch.remote import files_below
+from sautomed.inference.batch.report_parts import SCHEMA
 from sautomed.inference.batch.scan_list import read_scan_list
 from sautomed.inference.batch.shard_files import ShardFile, absent_shards, require_one_cohort, shard_files_in
 from sautomed.inference.batch.shards import run_file

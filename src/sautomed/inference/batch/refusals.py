@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sautomed.errors import TargetExists, UnpairedFiles, UnwritableTarget, UsageError
-from sautomed.inference.batch.case_report import is_failure_list, is_report
 from sautomed.inference.batch.jobs import Job, Plan
 from sautomed.inference.batch.json_files import is_file_at, remove_file, write_object
 from sautomed.inference.batch.places import Place, Url
 from sautomed.inference.batch.remote import files_below
+from sautomed.inference.batch.report_parts import is_failure_list, is_report
 from sautomed.inference.batch.shards import is_run_file
 from sautomed.inference.batch.summary import is_case_summary
 from sautomed.scans.files import require_writable

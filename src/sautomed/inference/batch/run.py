@@ -21,7 +21,7 @@ from sautomed.inference.batch.backoff import (
     segment_with_backoff,
     slices_of_model,
 )
-from sautomed.inference.batch.case_report import NOT_ASSESSED, SCHEMA, Execution, done_report
+from sautomed.inference.batch.case_report import NOT_ASSESSED, Execution, done_report
 from sautomed.inference.batch.done import known_sha256, why_not_done, why_remote_not_done
 from sautomed.inference.batch.failure_log import Failure, FailureLog, OnHeader
 from sautomed.inference.batch.jobs import Job, Plan
@@ -35,6 +35,7 @@ from sautomed.inference.batch.preflight import (
     require_space,
     say_why_again,
 )
+from sautomed.inference.batch.report_parts import SCHEMA
 from sautomed.inference.batch.run_files import announce_shard, write_label_file, write_summary
 from sautomed.inference.batch.staging import Stage, staged
 from sautomed.inference.batch.summary import CaseSummary

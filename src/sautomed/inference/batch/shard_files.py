@@ -18,11 +18,11 @@ from typing import Any
 
 from sautomed.errors import MixedShards
 from sautomed.errors.text import listed
-from sautomed.inference.batch.case_report import part_of
 from sautomed.inference.batch.jobs import Plan
 from sautomed.inference.batch.json_files import read_objects
 from sautomed.inference.batch.places import Place, Url
 from sautomed.inference.batch.remote import files_below
+from sautomed.inference.batch.report_parts import part_of
 from sautomed.inference.batch.shards import Cohort, Shard
 
 log = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sautomed.inference.batch.case_report import SCHEMA
 from sautomed.inference.batch.json_files import read_object, write_object
 from sautomed.inference.batch.places import Place
+from sautomed.inference.batch.report_parts import SCHEMA
 
 SUMMARY_SCHEMA = "sautomed summary 1"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sautomed.inference.batch.case_report import meant_settings, part_of
+from sautomed.inference.batch.report_parts import meant_settings, part_of
 
 
 @dataclass(frozen=True)

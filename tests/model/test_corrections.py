@@ -43,6 +43,13 @@ class Brightness(PlainSegmenter):
         return torch.cat([-(brightness - centre).abs() * 20 for centre in (0.1, 0.5, 0.9)], 1)
 
 
+class Sure(Brightness):
+    """The same, so sure that more than the gate's margin lies between a class and the background."""
+
+    def logits(self, features):
+        return 4 * super().logits(features)
+
+
 class Coarse(Brightness):
     """The same without finer maps."""
 
@@ -366,6 +373,21 @@ def test_the_laws_hold_for_3d_sautomed(small_model, one, other, paints):
     for t in (one, other):
         person.give(t, first.without()).update()
     assert same(person.logits, person.automatic)
+
+
+def test_where_both_of_two_classes_are_said_not_to_be_is_neither():
+    person = walked(Sure().eval(), squares(0.69))
+    assert (person.give(5, nothing().not_here(0).not_here(1)).automatic[5].argmax(0)[WHOLE] == 1).all()
+    person.update()
+    assert (person.logits[5].argmax(0) == 0).all()
+
+
+def test_what_was_painted_stays_where_another_class_comes_from_the_slice_before():
+    person = walked(Brightness().eval(), squares(0.69))
+    person.give(5, nothing().mask(1, WHOLE)).update()
+    assert (person.logits[6].argmax(0)[WHOLE] == 2).all(), "what was painted for class 2 has come to the next slice"
+    person.give(6, nothing().mask(0, WHOLE)).update()
+    assert (person.logits[6].argmax(0)[WHOLE] == 1).all()
 
 
 # --- as an object ---

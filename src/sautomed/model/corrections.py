@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sautomed.model.affinity import add_residual, carry, unit_features
-from sautomed.model.given import GivenKind, GivenPrompts, best_of_others, gate, gate_at_masks
+from sautomed.model.given import GivenKind, GivenPrompts, best_of_others, bounded, gate, gate_at_masks
 from sautomed.model.values import PredictedSlice
 from sautomed.model.walk import SliceLook, Walk
 
@@ -116,12 +116,14 @@ class CorrectedSlice:
     Attributes:
         automatic: What the walk yields.
         arrived: Logits of the classes that a correction has come for, by class.
-        leads: By class, how far each given class leads the best other one: it is where this is above 0.
+        leads: By class, how far each given class leads the best other one of the automatic slice.
+        given: For these classes. What is given for one is kept where something came to the others, too.
     """
 
     automatic: PredictedSlice
     arrived: Mapping[int, Float[Tensor, "h w"]]
     leads: Mapping[int, Float[Tensor, "_ _"]]
+    given: GivenPrompts | None
 
     @property
     def logits(self) -> Float[Tensor, "k1 _ _"]:
@@ -130,16 +132,21 @@ class CorrectedSlice:
             return self.automatic.logits
         shapes = [tuple(m.shape[-2:]) for m in (self.automatic.logits, *self.leads.values())]
         size = max(shapes)
-        return self.resampled(
+        logits = self.resampled(
             lambda maps: (
                 maps
                 if tuple(maps.shape[-2:]) == size
                 else nnf.interpolate(maps, size, mode="bilinear", align_corners=False)
             )
         )
+        is_one = len(self.leads) + len(self.arrived) == 1  # whose lead over all others is true as it is
+        return logits if is_one or self.given is None else bounded(logits[None], self.given)[0]
 
     def resampled(self, resample: Resample) -> Float[Tensor, "k1 _ _"]:
-        """Return the logits on another grid; classes of which nothing was corrected keep every bit of the automatic."""
+        """Return the logits on another grid; classes of which nothing was corrected keep every bit of the automatic.
+
+        Where several classes were corrected, each was so beside the automatic others: the caller keeps what was given.
+        """
         automatic = resample(self.automatic.logits[None].float())[0]
         logits = automatic.clone()
         for k, channel in self.arrived.items():
@@ -212,8 +219,9 @@ class CorrectedWalk:
         automatic = self._look(t).predicted
         leads = {k: self._effect(correction).lead for k, correction in corrections.at(t).items()}
         arrived = self._arrived(t, corrections)
+        prompts = {k: self.prompts_of(correction) for k, correction in corrections.at(t).items()}
         self._forget_oldest()
-        return CorrectedSlice(automatic, arrived, leads)
+        return CorrectedSlice(automatic, arrived, leads, GivenPrompts.joined(prompts) if prompts else None)
 
     @torch.inference_mode()
     def travels(self, correction: Correction, to: int) -> bool:

@@ -5,7 +5,7 @@ authoritative. Masks obey by a gate on the logits, whatever a network makes of i
 the gate, which has no gradient outside a box.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
 
@@ -57,6 +57,15 @@ class GivenPrompts:
             torch.zeros(1, classes, 4, device=device),
             torch.zeros(1, classes, *size, dtype=torch.bool, device=device),
         )
+
+    @staticmethod
+    def joined(of_classes: Mapping[int, "GivenPrompts"]) -> "GivenPrompts":
+        """Join what is given for each class of a slice; of class k, that which the k-th has."""
+        joined = next(iter(of_classes.values())).without()
+        for k, given in of_classes.items():
+            for f in fields(given):
+                getattr(joined, f.name)[:, k] = getattr(given, f.name)[:, k]
+        return joined
 
     def without(self) -> "GivenPrompts":
         """Return rows of the same sizes in which nothing is given."""
@@ -119,12 +128,18 @@ def gate(logits: Float[Tensor, "b k1 h w"], given: GivenPrompts) -> Float[Tensor
     would be missed there. A mask is taken as it is; where two masks overlap, the class with the smaller number wins.
     """
     h, w = logits.shape[-2:]
-    background, organs = logits[:, :1], logits[:, 1:]
-    inside, masked = given.inside(h, w), given.painted(h, w)
-    allowed = inside | ~given.is_given[..., None, None]
-    boxed = inside & ~masked
+    boxed = given.inside(h, w) & ~given.painted(h, w)
     if boxed.any():
-        organs = organs + _help(logits, boxed, given.boxes.to(logits)) * boxed
+        help_ = _help(logits, boxed, given.boxes.to(logits)) * boxed
+        logits = torch.cat([logits[:, :1], logits[:, 1:] + help_], 1)
+    return bounded(logits, given)
+
+
+def bounded(logits: Float[Tensor, "b k1 h w"], given: GivenPrompts) -> Float[Tensor, "b k1 h w"]:
+    """Hold classes below the best other one where they may not be, and above it where they are painted."""
+    h, w = logits.shape[-2:]
+    background, organs = logits[:, :1], logits[:, 1:]
+    masked, allowed = given.painted(h, w), ~given.outside(h, w)
     best = torch.cat([background, organs.masked_fill(~allowed, -torch.inf)], 1).amax(1, keepdim=True)
     organs = torch.where(allowed, organs, torch.minimum(organs, best - MARGIN))
     return torch.cat([background, torch.where(masked, torch.maximum(organs, best + MARGIN), organs)], 1)

@@ -58,7 +58,8 @@ class StackSegmenter(Segmenter):
                     sums[t] = sums[t] + probability if t in sums else probability
             for t in sorted(t for t in sums if t < following):
                 total = sums.pop(t)
-                yield PredictedSlice(t, (total / total.sum(0)).log())
+                # Where a probability is 0 its logarithm would be no number after interpolation.
+                yield PredictedSlice(t, (total / total.sum(0)).clamp(min=torch.finfo(total.dtype).tiny).log())
 
 
 def stack_starts(depth: int, slices: int, stride: int, overhang: int) -> list[int]:

@@ -8,7 +8,8 @@ view.py          a volume as a network sees it, and predictions back on its grid
 bundle.py        model folders; bundle_files.py their JSON files, bundle_weights.py their weights, bundle_trunk.py the
                  pretrained trunk that they name; model_card.py their page for people
 shipped.py       models that come with the package, and their names; shipped_models/ their folders
-memory.py        memory predicted from a header, and measured; device.py the device
+memory.py        memory predicted from a header, and measured; memory_limits.py limits of containers and jobs; device.py
+                 the device
 preview.py       a label map drawn on its scan; preview_slice.py a slice of it, preview_marks.py the boxes in that
 prompts/         FILE.prompts.json: what prompted each organ of each slice, and what a person gave
 batch/           the verb `segment`: scans in, files out, whatever happens to single scans

@@ -25,6 +25,7 @@ from torch.utils._pytree import tree_leaves
 
 from sautomed.errors import MemoryShortage
 from sautomed.inference.intensity import SAMPLE
+from sautomed.inference.memory_limits import room_in_groups
 from sautomed.inference.model import Model
 from sautomed.inference.view import label_type
 from sautomed.model.segmenter import Segmenter
@@ -144,7 +145,7 @@ def _shortage(geometry: Geometry, need: MemoryNeed, limit: float, max_ram_gb: fl
     shape = " x ".join(map(str, geometry.shape))
     if max_ram_gb is None:
         allowed = f"there are {limit / GB:.2f} GB"
-        cure = "Close other programs, use a machine with more memory, or crop or resample the scan."
+        cure = "Close other programs, give the container, job or machine more memory, or crop or resample the scan."
     else:
         allowed, enough = f"--max-ram allows {limit / GB:.2f} GB", need.peak / GB + 0.05
         cure = f"Give --max-ram {enough:.1f} or more, if the machine has it; otherwise crop or resample the scan."
@@ -161,16 +162,9 @@ def resident_bytes() -> int:
 
 
 def available_bytes() -> int:
-    """Return the most main memory, in bytes, that this process can use in total; limits of containers count."""
-    held = resident_bytes()
-    room = int(psutil.virtual_memory().available)
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
-        with suppress(OSError, ValueError):  # no such file, or the word "max"
-            room = min(room, int(Path(limit).read_text()) - int(Path(used).read_text()))
-    return held + max(room, 0)
+    """Return the most main memory, in bytes, that this process can use in total; limits of its groups count."""
+    room, of_groups = int(psutil.virtual_memory().available), room_in_groups()
+    return resident_bytes() + max(room if of_groups is None else min(room, of_groups), 0)
 
 
 def reset_peak() -> None:

@@ -1,7 +1,7 @@
 """Where ranks meet before they are a group: each leaves a sign in a store and looks there for those of the others.
 
 PyTorch's own meeting blocks for half an hour or longer, deaf to signals, if a rank never comes. Here a rank hears
-signals while it waits, sees that a process it started has ended, and does not take another training's store for its own.
+signals while it waits, sees that a process it started has ended, and does not take another training's store for ours.
 """
 
 import socket

@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from contextlib import nullcontext
+import socket
+from contextlib import closing, nullcontext, suppress
 
 import numpy as np
 import pytest
@@ -200,8 +201,15 @@ def test_a_training_that_diverges(refuse, dataset_folder, small_settings, tmp_pa
 @pytest.fixture
 def without_others(monkeypatch):
     """Let a process that should train with others go on by itself."""
-    monkeypatch.setattr("sautomed.training.train.other_ranks", lambda ranks, work: nullcontext(ranks))
-    monkeypatch.setattr("sautomed.training.train.joined", lambda ranks, device: nullcontext(RankGroup()))
+    monkeypatch.setattr("sautomed.training.train.other_ranks", lambda ranks, work: nullcontext((ranks, ())))
+    monkeypatch.setattr("sautomed.training.train.joined", lambda ranks, device, others: nullcontext(RankGroup()))
+
+
+def free_port(first, last):
+    for port in range(first, last + 1):
+        with suppress(OSError), closing(socket.create_server(("127.0.0.1", port))):
+            return port
+    raise AssertionError("every port is taken")
 
 
 @pytest.fixture
@@ -283,6 +291,20 @@ def test_processes_that_cannot_share_the_runs_of_a_step(refuse, resume_order, wi
 def test_a_process_that_is_lost(refuse, train_order, monkeypatch):
     with monkeypatch.context() as lost:
         lost.setattr(RankGroup, "gather", lambda _, value: [value, False])
-        refusal = refuse("training/rank_group.py _lost RanksLost", *train_order)
+        refusal = refuse("training/meeting.py lost RanksLost", *train_order)
     refusal.asks("give the command again, with --resume once there is a checkpoint")
     refusal.works()
+
+
+def test_a_port_that_another_job_holds(refuse, train_order, start_by_slurm, monkeypatch):
+    start_by_slurm(2)
+    monkeypatch.setattr("torch.distributed.PrefixStore.check", lambda *_: True)  # the other process has come
+    monkeypatch.setattr("torch.distributed.init_process_group", lambda *_, **__: None)
+    monkeypatch.setattr("torch.distributed.new_group", lambda **_: None)
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        monkeypatch.setenv("MASTER_PORT", str(server.getsockname()[1]))
+        refusal = refuse("training/meeting.py _port_taken RanksLost", *train_order, "--devices", 2)
+        variable = refusal.take(r"Put `export (\w+)=N` before srun")
+        first, last = map(int, refusal.take(r"from (\d+) to (\d+)"))
+        monkeypatch.setenv(variable, str(free_port(first, last)))
+        refusal.works()

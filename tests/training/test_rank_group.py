@@ -217,7 +217,7 @@ def test_whoever_trained_waits_until_the_model_is_written(rank, dataset_folder, 
             done.append("met")
 
     done, ranks = [], Ranks(devices=2, rank=rank)
-    monkeypatch.setattr("sautomed.training.train.other_ranks", lambda *_: nullcontext(ranks))
+    monkeypatch.setattr("sautomed.training.train.other_ranks", lambda *_: nullcontext((ranks, ())))
     monkeypatch.setattr("sautomed.training.train.joined", lambda *_: nullcontext(Recording(ranks)))
     monkeypatch.setattr("sautomed.training.train.fit", lambda *_: done.append("trained"))
     monkeypatch.setattr("sautomed.training.train.write_model", lambda *_: done.append("written"))
@@ -235,8 +235,7 @@ def test_who_is_lost_while_all_prepare_is_named():
 
 
 def test_a_lost_connection_is_a_fault_with_a_cure_and_other_faults_stay(monkeypatch):
-    for name in ("TCPStore", "PrefixStore"):
-        monkeypatch.setattr(f"torch.distributed.{name}", lambda *_, **__: None)
+    monkeypatch.setattr("sautomed.training.rank_group.meet", lambda *_: None)
     there = Ranks(devices=2, meeting=("127.0.0.1", 1))
     for text, kind in (("[pair.cc:534] Connection closed by peer", RanksLost), ("shapes differ", RuntimeError)):
 

@@ -58,11 +58,19 @@ def test_auto_is_every_gpu_and_others_than_the_first_are_pointed_out(monkeypatch
 @pytest.mark.parametrize("devices", [4, "auto"])
 def test_slurm_says_which_of_the_tasks_this_is(devices):
     ranks = choose(slurm(8, nodes=2), devices, nodes=2)
-    assert ranks == Ranks(4, 2, rank=7, local_rank=3, meeting=("n3", 15_000 + 3458), serves_store=True)
+    meeting, name = ("n3", 15_000 + 7874), "sautomed-123456.2"
+    assert ranks == Ranks(4, 2, rank=7, local_rank=3, meeting=meeting, serves_store=True, name=name)
     assert ranks.count == 8
     assert not ranks.is_first
     elsewhere = choose(slurm(8, nodes=2, MASTER_ADDR="head", MASTER_PORT="1234"), devices, nodes=2)
     assert elsewhere.meeting == ("head", 1234)
+
+
+def test_no_two_steps_of_neighbouring_jobs_of_slurm_meet_at_one_port_or_under_one_name():
+    places = [(job, step) for job in range(100, 110) for step in range(9)]
+    steps = [choose(slurm(2, SLURM_JOB_ID=str(job), SLURM_STEP_ID=str(step)), 2) for job, step in places]
+    assert len({ranks.meeting for ranks in steps}) == len({ranks.name for ranks in steps}) == len(steps)
+    assert all(15_000 <= ranks.meeting[1] < 25_000 for ranks in steps)
 
 
 @pytest.mark.parametrize("devices", [4, "auto"])

@@ -61,7 +61,7 @@ class TrainingDiverged(ModelError):
 
 
 class RanksLost(ModelError):
-    """A process of a training on several devices ended, so that the others cannot go on."""
+    """A process of a training on several devices ended or did not come, so that the others cannot go on."""
 
     id = "SAM-E0415"
 

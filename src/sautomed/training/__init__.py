@@ -14,7 +14,8 @@ fit.py           the loop: Lightning with our examples, checkpoints and log
 learner.py       Lightning module around any Segmenter
 budget.py        steps, or seconds of a clock
 ranks.py         the processes that train together: how many, which is this one
-rank_group.py    start them, meet them, agree with them
+meeting.py       wait until all have come, or one is lost
+rank_group.py    start them, join them, agree with them
 lightning_ranks.py  what Lightning needs for them
 optimization.py  optimiser, weight decay, averaged weights
 validation.py    DSC at the network's resolution

@@ -8,10 +8,11 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 import torch
@@ -19,13 +20,13 @@ import torch.distributed as dist
 from torch import Tensor
 
 from sautomed.errors import RanksLost, SautomedError
+from sautomed.training.meeting import LOOK_S, lost, meet
 from sautomed.training.ranks import ALONE, Ranks
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LONG = timedelta(days=365)  # others wait for the first rank while it prepares, which may take hours
-LISTEN_S = 0.2  # ours: between two looks whether the first rank is done
 END_S = 60.0  # ours: within which the other ranks end by themselves, once the first has
 # Parts of PyTorch's messages about other processes, for which it has no error type of its own
 _LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Timed out waiting", "NCCL error")
@@ -96,10 +97,10 @@ class RankGroup:
             return
         news = dist.broadcast(done, src=0, group=self._control, async_op=True)
         while not news.is_completed():
-            time.sleep(LISTEN_S)
+            time.sleep(LOOK_S)
         news.wait()
         if not done.item():
-            raise _lost("the first process of the training failed or was stopped after the last step.")
+            raise lost("the first process of the training failed or was stopped after the last step.")
 
     def first_in_turn(self, work: Callable[[], T]) -> T:
         """Do something that writes files on the first rank, then on all others, which find what it wrote.
@@ -117,12 +118,12 @@ class RankGroup:
             finally:
                 failed = [rank for rank, good in enumerate(self.gather(succeeded)) if not good]
             if failed:
-                raise _lost(f"process {failed[0]} of the training failed while it prepared.")
+                raise lost(f"process {failed[0]} of the training failed while it prepared.")
         return done[0]
 
 
 @contextmanager
-def other_ranks(ranks: Ranks, work: Callable[[Ranks], object]) -> Iterator[Ranks]:
+def other_ranks(ranks: Ranks, work: Callable[[Ranks], object]) -> Iterator[tuple[Ranks, Sequence[BaseProcess]]]:
     """Start the other ranks as processes of this machine, unless Slurm or torchrun did, and end them with the block.
 
     They write nothing, so they are killed if the block fails. If this process dies, they end too.
@@ -130,10 +131,10 @@ def other_ranks(ranks: Ranks, work: Callable[[Ranks], object]) -> Iterator[Ranks
     Args:
         work: What each of them does; a function of a module, or a partial of one.
     Yields:
-        The place of this process.
+        The place of this process, and the processes that it started, in the order of their ranks.
     """
     if ranks.count == 1 or ranks.meeting is not None:
-        yield ranks
+        yield ranks, ()
         return
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     here = replace(ranks, meeting=("127.0.0.1", store.port))
@@ -146,7 +147,7 @@ def other_ranks(ranks: Ranks, work: Callable[[Ranks], object]) -> Iterator[Ranks
         with _without_ctrl_c():
             for process in others:
                 process.start()
-        yield here
+        yield here, others
         for process in others:
             process.join(END_S)
     finally:
@@ -157,40 +158,31 @@ def other_ranks(ranks: Ranks, work: Callable[[Ranks], object]) -> Iterator[Ranks
 
 
 @contextmanager
-def joined(ranks: Ranks, device: torch.device) -> Iterator[RankGroup]:
+def joined(ranks: Ranks, device: torch.device, others: Sequence[BaseProcess] = ()) -> Iterator[RankGroup]:
     """Meet the other ranks for the block.
 
+    Args:
+        others: Ranks that this process has started.
     Raises:
         RanksLost: Another one ended, or did not come.
     """
     if ranks.count == 1:
         yield RankGroup()
         return
-    if ranks.meeting is None:
-        raise ValueError("several ranks need a place to meet")
     try:
-        opens = ranks.serves_store and ranks.is_first
-        store = dist.PrefixStore("sautomed", dist.TCPStore(*ranks.meeting, ranks.count, opens, wait_for_workers=False))
         if device.type == "cuda":
-            torch.cuda.set_device(ranks.local_rank)
+            torch.cuda.set_device(ranks.local_rank)  # before the meeting, as it may fail
+        store = meet(ranks, others)
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=ranks.rank, world_size=ranks.count)
         yield RankGroup(ranks, dist.new_group(backend="gloo", timeout=LONG))
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or any(part in str(error) for part in _LOST):
-            raise _lost("another process of the training ended or does not answer.") from error
+            raise lost("another process of the training ended or does not answer.") from error
         raise
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
-
-
-def _lost(fault: str) -> RanksLost:
-    return RanksLost(
-        f"{fault} Its message is above, unless it was killed, as for too much memory.",
-        where="training",
-        cure="Correct that; then give the command again, with --resume once there is a checkpoint.",
-    )
 
 
 def _run_rank(work: Callable[[Ranks], object], ranks: Ranks) -> None:

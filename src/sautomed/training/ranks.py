@@ -17,7 +17,7 @@ from sautomed.inference.device import choose_device
 
 log = logging.getLogger(__name__)
 
-FIRST_PORT, PORTS = 15_000, 10_000  # as Lightning's, which also draws the port from the number of the job
+FIRST_PORT, PORTS = 15_000, 10_000  # as Lightning's, which draws the port from the number of the job
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Ranks:
         local_rank: Among those of its node.
         meeting: Address and port of the store at which ranks meet; None where the first rank starts the others.
         serves_store: Whether the first rank opens that store, which `torchrun` does itself.
+        name: Of the training in that store, which may be another's if it took the same port.
     """
 
     devices: int = 1
@@ -39,6 +40,7 @@ class Ranks:
     local_rank: int = 0
     meeting: tuple[str, int] | None = None
     serves_store: bool = False
+    name: str = "sautomed"
 
     @property
     def count(self) -> int:
@@ -138,6 +140,8 @@ def _by_slurm(environment: Mapping[str, str]) -> Ranks | None:
     job, step = int(environment.get("SLURM_JOB_ID", 0)), int(environment.get("SLURM_STEP_ID", 0))
     names = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_NODELIST", "127.0.0.1")
     address = environment.get("MASTER_ADDR") or SLURMEnvironment.resolve_root_node_address(names)
-    port = int(environment.get("MASTER_PORT", FIRST_PORT + (job + step) % PORTS))
+    # Neighbouring jobs may share their first node, and each may be at another step
+    port = int(environment.get("MASTER_PORT", FIRST_PORT + (job * 37 + step) % PORTS))
     rank, local_rank = int(environment["SLURM_PROCID"]), int(environment["SLURM_LOCALID"])
-    return Ranks(tasks // nodes, nodes, rank, local_rank, (address, port), serves_store=True)
+    name = f"sautomed-{job}.{step}"
+    return Ranks(tasks // nodes, nodes, rank, local_rank, (address, port), serves_store=True, name=name)

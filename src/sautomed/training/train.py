@@ -43,7 +43,7 @@ def train(plan: TrainingPlan, callbacks: Callbacks = NO_CALLBACKS) -> Path:
     """
     began = now_s(plan.clock)
     device = choose_device(plan.device)  # a wrong name is refused before any work
-    with other_ranks(plan.ranks, partial(_train_as, plan)) as ranks, joined(ranks, device) as group:
+    with other_ranks(plan.ranks, partial(_train_as, plan)) as (ranks, others), joined(ranks, device, others) as group:
         return _train(replace(plan, ranks=ranks), callbacks if group.is_first else NO_CALLBACKS, group, began)
 
 

@@ -73,8 +73,7 @@ def _entry(case: str, scan: Url) -> Entry:
 
 def _is_seen(source: Url, name: str, output: Place) -> bool:
     """Return whether a file may be part of a scan: neither hidden nor a result of an earlier run."""
-    results = output.address if isinstance(output, Url) and output != source else None
-    in_output = results is not None and (source / name).address.startswith(f"{results}/")
+    in_output = isinstance(output, Url) and source.holds(output) and output.holds(source / name)
     return not in_output and not any(part.startswith(".") for part in Path(name).parts)
 
 

@@ -273,11 +273,19 @@ def test_outputs_of_a_row_in_the_folder_of_its_scan_are_no_part_of_it(store, ser
     assert (len(outcome.skipped), outcome.done, fetched) == (1, (), [])
 
 
-def test_a_list_into_the_folder_of_a_scan_leaves_its_own_files_out(store, series, write_list, run_list, fetched):
+def test_a_list_into_the_folder_of_a_scan_leaves_its_own_files_out(series, write_list, run_list, fetched):
     scan_list = write_list(("case", "path"), ("p1", str(series)))
     assert run_list(scan_list, series).done
     fetched.clear()
     outcome = run_list(scan_list, series, resume=True)
+    assert (len(outcome.skipped), outcome.done, fetched) == (1, (), [])
+
+
+def test_other_results_in_the_folder_of_outputs_are_no_part_of_the_scan(series, put, run, fetched):
+    assert run(series, series / "out", report=True).done
+    fetched.clear()
+    put("p1/out/of_another_run.nii.gz", b"mask")
+    outcome = run(series, series / "out", resume=True)
     assert (len(outcome.skipped), outcome.done, fetched) == (1, (), [])
 
 

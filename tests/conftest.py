@@ -1,5 +1,6 @@
 """What several test rooms need: the real scans, and small data sets on disk."""
 
+import errno
 import inspect
 import os
 import re
@@ -128,6 +129,30 @@ def bucket(s3_server, tmp_path_factory):
     store, name = S3FileSystem(use_listings_cache=False), tmp_path_factory.mktemp("bucket").name
     store.mkdir(name)
     return store, name
+
+
+@pytest.fixture
+def closed(monkeypatch):
+    """Return a set of paths: those in it have no permissions, for root too, whom the system refuses nothing."""
+    import io
+
+    paths: set[Path] = set()
+
+    def refuse(function, name, *, itself):
+        def call(path, *arguments, **options):
+            if paths and isinstance(path, str | os.PathLike):
+                place = Path(path) if name == "lstat" else Path(os.path.realpath(path))
+                if any(one in place.parents or (itself and one == place) for one in paths):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
+            return function(path, *arguments, **options)
+
+        return call
+
+    for module, name, itself in (
+        (os, "stat", False), (os, "lstat", False), (os, "scandir", True), (os, "listdir", True), (io, "open", True)
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, refuse(getattr(module, name), name, itself=itself))
+    return paths
 
 
 SMALL_MODEL = {

@@ -56,6 +56,25 @@ def test_the_case_of_a_lost_worker_goes_to_another_which_is_told(work, death):
     assert lost in killed
 
 
+def test_idle_workers_that_are_lost_with_another_cost_its_case_no_tries(work):
+    """As at the end of a run, when a machine dies on which one worker has a case and the others none."""
+    is_lost = []
+
+    class OnMachine(Worker):
+        def _carry_out(self, job, again):
+            if job.case == "case 0":  # the last to end
+                is_lost.append(True)
+            if is_lost:
+                raise self.death
+            return super()._carry_out(job, again)
+
+    gone, fresh = [OnMachine() for _ in JOBS], Worker()
+    results, killed = work(*gone, fresh, slots=len(JOBS))
+    assert sorted(results) == [(job.case, "done") for job in JOBS]
+    assert fresh.done == [("case 0", True)]
+    assert set(killed) == {*gone, fresh}
+
+
 def test_a_case_that_kills_every_worker_is_given_up_and_the_others_are_done(work):
     workers = [Worker({"case 1"}) for _ in range(TRIES + 2)]
     ends = dict(work(*workers)[0])

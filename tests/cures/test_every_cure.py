@@ -20,7 +20,7 @@ NOT_FOLLOWED = {
     "scans/dicom/resample.py resample MemoryShortage": _MEMORY,
     "scans/dicom/segmentation.py _require_memory MemoryShortage": _MEMORY,
     "scans/grid.py axes_of BadGeometry": f"{_GUARD}: such an affine is refused when a file is read",
-    "scans/payload.py open_bytes DataError": _DISK,
+    "scans/paths.py unreadable DataError": _DISK,
     "scans/payload.py read_payload MemoryShortage 2": _MEMORY,
     "scans/read.py _within_memory MemoryShortage": _MEMORY,
     "study/data.py _write_phantoms UnknownSetting": f"{_GUARD}: a study file without a folder is refused when read",

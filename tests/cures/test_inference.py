@@ -62,6 +62,19 @@ def on_sam(dataset_folder, tmp_path, stop_before_steps):
 # --- scans and outputs ---
 
 
+@pytest.mark.parametrize("cure", ["place", "permissions"])
+def test_an_output_in_a_folder_that_may_not_be_entered(refuse, order, tmp_path, closed, cure):
+    (tmp_path / "theirs").mkdir()
+    closed.add(tmp_path / "theirs")
+    key = "inference/batch/refusals.py closed_folders_refused UnwritableTarget"
+    refusal = refuse(key, *order(output=tmp_path / "theirs" / "out"))
+    if cure == "place":
+        refusal.works(refusal.take(r"another place with (-o)"), tmp_path / "out.nii.gz")
+    else:
+        closed.clear()
+        refusal.asks("permissions there").works()
+
+
 def test_no_scan_in_a_folder(refuse, order, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()

@@ -5,6 +5,7 @@ import gzip
 import os
 import re
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel
@@ -510,19 +511,26 @@ def test_a_file_in_place_of_a_folder(refuse, command, blocks):
     assert command("doctor", refusal.take(r"the folder that it is in, (.+); or"))[0] == 0
 
 
-@needs_permissions
 @pytest.mark.parametrize(
     ("key", "function"),
     [
-        ("scans/payload.py open_bytes MissingFile", read_scan),
+        ("scans/paths.py unreadable MissingFile", read_scan),
         ("scans/paths.py _sha256_of_file MissingFile", lambda path: sha256_of([path])),
     ],
 )
-def test_permissions_are_given(refuse_call, tmp_path, key, function):
+def test_permissions_are_given(refuse_call, tmp_path, closed, key, function):
     path = write(tmp_path / "a.nii.gz")
-    path.chmod(0)
+    closed.add(path)
     refusal = refuse_call(key, function, path).asks("permissions")
-    path.chmod(0o600)
+    closed.clear()
+    refusal.works()
+
+
+def test_permissions_of_the_folder_above_are_given(refuse_call, tmp_path, closed):
+    path = write(tmp_path / "patient" / "a.nii.gz")
+    closed.add(path.parent)
+    refusal = refuse_call("scans/paths.py mode_of MissingFile", read_scan, path)
+    closed.remove(Path(refusal.take(r"Change the permissions of (.+)\.$")))
     refusal.works()
 
 

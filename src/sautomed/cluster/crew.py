@@ -149,11 +149,16 @@ class Crew:
         return case.job, result
 
     def _dismiss(self, worker: Any) -> None:
-        """End a worker that cannot be reached, which may only have lost its connection."""
+        """End a worker that cannot be reached, which may only have lost its connection.
+
+        And those that are idle: they may be gone with its machine, and each would cost the next case a try.
+        """
         import ray
 
         self._looked_s = -_LOOK_S  # its machine may be gone, too
-        ray.kill(worker)
+        for gone in (worker, *self._idle):
+            ray.kill(gone)
+        self._idle.clear()
 
     def _stop(self) -> None:
         """Let workers that have a case end between two slices, then end all."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sautomed.errors import NotAScan, UnknownFormat
 from sautomed.scans.contents import START_BYTES, describe_start, is_dicom, is_metaimage, is_nifti, starts_with
 from sautomed.scans.grid import NativeGrid
-from sautomed.scans.paths import require_file
+from sautomed.scans.paths import is_folder, require_file
 from sautomed.scans.payload import first_bytes
 from sautomed.scans.stored import Geometry, ReadOptions, Stored
 
@@ -130,11 +130,11 @@ def format_of(path: Path) -> Format:
     """Return the format of a file by its first bytes; a folder or a zip is DICOM.
 
     Raises:
-        MissingFile: There is nothing at `path`.
+        MissingFile, DataError: There is nothing at `path`, or nothing that can be read.
         NotAScan: It is in no format that is read.
         TruncatedFile: It is compressed, and breaks off before its format can be recognised.
     """
-    if path.is_dir():
+    if is_folder(path):
         found = next((entry for entry in FORMATS.values() if entry.folders), None)
         if found is not None:
             return found

@@ -5,14 +5,20 @@ Knows nothing of what the files mean.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from sautomed.errors import BadDatasetJson, MissingFile, SautomedError
+from sautomed.errors import BadDatasetJson, DataError, MissingFile, SautomedError
+
+# What the system says of a path where nothing can be: a link in a circle, or a name that no file there can have, too.
+_NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EBADF, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL)
 
 
 def sha256_of(paths: Iterable[Path]) -> str:
@@ -63,33 +69,87 @@ def read_json(path: str | Path, fault: type[SautomedError] = BadDatasetJson) -> 
 
 
 def require_file(path: Path) -> None:
-    """Raise MissingFile unless `path` is a file."""
-    if path.is_file():
+    """Raise MissingFile unless `path` is a file; otherwise as `mode_of`."""
+    mode = mode_of(path)
+    if stat.S_ISREG(mode):
         return
-    if path.is_dir():
+    if stat.S_ISDIR(mode):
         raise MissingFile("is a folder, but a file is needed here.", where=path, cure="Name one file in it.")
-    if path.exists():
+    if mode:
         raise MissingFile("is a device or a pipe, but a file is needed here.", where=path, cure="Name a file.")
     refuse_missing(path)
 
 
 def refuse_missing(path: Path) -> None:
-    """Raise MissingFile, with the nearest name in the folder, if there is nothing at `path`."""
-    if path.exists():
+    """Raise MissingFile, with the nearest name in the folder, if there is nothing at `path`; otherwise as `mode_of`."""
+    if mode_of(path):
         return
-    if is_broken_link(path):
+    try:
+        link = path.readlink()
+    except (OSError, ValueError):  # it is none
+        link = None
+    if link is not None:
         raise MissingFile(
-            f"is a link to {path.readlink()}, which is not there.",
+            f"is a link to {link}, which is not there.",
             where=path,
             cure="Fetch the file that it links to (as with git annex get), or remove the link.",
         )
-    if not path.parent.is_dir():
+    if not is_folder(path.parent):
         raise MissingFile(
             f"does not exist, nor does the folder {path.parent}.",
             where=path,
             cure="Check the path, also for typing errors.",
         )
     raise MissingFile("does not exist.", where=path, cure=cure_of_missing(path))
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether there is a folder at a path; raises as `mode_of`."""
+    return stat.S_ISDIR(mode_of(path))
+
+
+def mode_of(path: Path) -> int:
+    """Return the mode of what is at a path, by which `stat` tells files from folders; 0 if nothing is there.
+
+    Raises:
+        MissingFile: A folder above it may not be entered.
+        DataError: The system cannot say, as its disk fails.
+    """
+    try:
+        return path.stat().st_mode
+    except ValueError:  # a null byte, which no name has
+        return 0
+    except PermissionError as error:
+        folder = _closed_folder_above(path)
+        raise MissingFile(
+            f"may not be read: the folder {folder} may not be entered.",
+            where=path,
+            cure=f"Change the permissions of {folder}.",
+        ) from error
+    except OSError as error:
+        if error.errno in _NOTHING_THERE:
+            return 0
+        raise unreadable(path, error) from error
+
+
+def _closed_folder_above(path: Path) -> Path:
+    """Return the folder that may not be entered, of a path that may not be looked at: the last that can be seen."""
+    for folder in resolved_path(path).parents:
+        with suppress(OSError):
+            folder.stat()
+            return folder
+    return path.parent
+
+
+def unreadable(path: Path, error: OSError) -> DataError:
+    """Return the error of a file or folder that the system does not let be read."""
+    if isinstance(error, PermissionError):
+        return MissingFile("may not be read: permission denied.", where=path, cure="Change its permissions.")
+    return DataError(
+        f"cannot be read: {error.strerror or error}.",
+        where=path,
+        cure="Check the disk or the network drive that it is on, then try again.",
+    )
 
 
 def cure_of_missing(path: Path, other_names: Iterable[str] = ()) -> str:
@@ -103,9 +163,9 @@ def cure_of_missing(path: Path, other_names: Iterable[str] = ()) -> str:
 
 
 def require_folder(path: Path) -> None:
-    """Raise MissingFile unless `path` is a folder."""
+    """Raise MissingFile unless `path` is a folder; otherwise as `mode_of`."""
     refuse_missing(path)
-    if not path.is_dir():
+    if not is_folder(path):
         raise MissingFile(
             "is a file, but a folder is needed here.",
             where=path,

@@ -20,8 +20,8 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from sautomed.errors import BadGeometry, DataError, MemoryShortage, MissingFile, NotAScan, TruncatedFile
-from sautomed.scans.paths import require_file
+from sautomed.errors import BadGeometry, MemoryShortage, NotAScan, TruncatedFile
+from sautomed.scans.paths import require_file, unreadable
 
 Encoding = Literal["raw", "gzip", "zlib", "text"]
 
@@ -77,14 +77,8 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
         require_file(path)
         with path.open("rb") as stream:
             yield stream
-    except PermissionError as error:
-        raise MissingFile("may not be read: permission denied.", where=path, cure="Change its permissions.") from error
     except OSError as error:
-        raise DataError(
-            f"cannot be read: {error.strerror or error}.",
-            where=path,
-            cure="Check the disk or the network drive that it is on, then try again.",
-        ) from error
+        raise unreadable(path, error) from error
 
 
 def first_bytes(path: Path, count: int) -> tuple[bytes, bool]:

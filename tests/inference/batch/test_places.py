@@ -32,6 +32,9 @@ def test_a_url_has_a_name_a_folder_and_files_below_it():
     assert Url("s3://bucket") / Path("p1", "ct.nii.gz") == Url("s3://bucket/p1/ct.nii.gz")
     assert url.parent / Path() == url.parent
     assert Url("s3://bucket").parent == Url("s3://bucket")
+    assert url.parent.holds(url)
+    assert Url("s3://bucket").holds(url)
+    assert not any(other.holds(url) for other in (url, url / "b", Url("s3://bucket/scan"), Url("s3://other")))
 
 
 def test_what_gives_access_to_a_web_address_is_not_shown():

@@ -191,6 +191,81 @@ def test_scans_below_a_dicom_series_are_left_out_with_a_word(write, dicom_file, 
     assert "left out (1): more/pet.nii.gz" in caplog.text
 
 
+# --- what may not be read: each a case that fails, never left out ---------------------------------------------------
+
+
+def failed(outcome):
+    return [(failure.job.case, failure.error.id) for failure in outcome.failures]
+
+
+def test_a_folder_that_may_not_be_read_is_a_case_that_fails_and_the_others_are_done(write, run, tmp_path, closed):
+    for name in ("p1", "p2", "p3"):
+        write(tmp_path / "in" / name / "ct.nii.gz")
+    closed.add(tmp_path / "in" / "p2")
+    outcome = run(tmp_path / "in", tmp_path / "out")
+    assert [job.case for job in outcome.done] == ["p1", "p3"]
+    assert failed(outcome) == [("p2", errors.MissingFile.id)]
+    assert "p2: may not be read: permission denied" in str(outcome.failures[0].error)
+    assert json.loads((tmp_path / "out" / "p2.json").read_text())["status"] == "failed"
+    closed.clear()
+    assert [job.case for job in run(tmp_path / "in", tmp_path / "out", resume=True).done] == ["p2"]
+
+
+def test_dicom_that_may_not_be_read_keeps_the_case_that_it_has(dicom_file, tmp_path, closed):
+    for number in (1, 2, 3):
+        dicom_file(tmp_path / f"p{number}" / "series" / "IM1", study=f"1.{number}")
+        dicom_file(tmp_path / f"q{number}" / "1.dcm", study=f"2.{number}")
+        (tmp_path / f"q{number}" / "notes.txt").touch()
+    before = cases(tmp_path)
+    assert len(before) == 6
+    closed |= {tmp_path / "p1" / "series", tmp_path / "p2" / "series" / "IM1", tmp_path / "q2" / "1.dcm"}
+    assert cases(tmp_path) == before
+    assert cases(tmp_path / "p1") == [("p1", "p1")]
+    assert not find_scans(tmp_path / "p1").several
+
+
+def test_other_files_that_may_not_be_read_are_no_scans(write, tmp_path, closed):
+    write(tmp_path / "in" / "s1" / "ct.nii.gz")
+    others = [tmp_path / "in" / name for name in ("README", "s1/README", "lost+found/x")]
+    others[-1].parent.mkdir()
+    for path in others:
+        path.touch()
+    closed |= {*others, others[-1].parent}
+    assert cases(tmp_path / "in") == [("s1", "ct.nii.gz")]
+
+
+def test_links_to_what_may_not_be_read_are_cases(write, tmp_path, closed):
+    for name in ("a.nii.gz", "s1/ct.nii.gz", "s1/pet.nii.gz"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(write(tmp_path / "away" / path.name))
+    before = cases(tmp_path / "in")
+    closed.add(tmp_path / "away")
+    assert cases(tmp_path / "in") == before
+    assert [case for case, _ in before] == ["a", "s1_ct", "s1_pet"]
+
+
+def test_a_folder_of_scans_that_may_not_be_read_is_refused(write, tmp_path, closed):
+    write(tmp_path / "in" / "a.nii.gz")
+    closed.add(tmp_path / "in")
+    for look in (find_scans, scan_files):
+        with pytest.raises(errors.MissingFile, match="in: may not be read: permission denied"):
+            look(tmp_path / "in")
+
+
+def test_a_row_of_a_list_that_may_not_be_read_fails_and_the_others_are_done(
+    write, write_list, run_list, tmp_path, closed
+):
+    for name in ("a", "b", "c"):
+        write(tmp_path / "in" / name / "ct.nii.gz")
+    rows = [(name, f"in/{name}/ct.nii.gz") for name in ("a", "b", "c")]
+    closed.add(tmp_path / "in" / "b")
+    outcome = run_list(write_list(("case", "path"), *rows), tmp_path / "out")
+    assert [job.case for job in outcome.done] == ["a", "c"]
+    assert failed(outcome) == [("b", errors.MissingFile.id)]
+    assert json.loads((tmp_path / "out" / "b.json").read_text())["status"] == "failed"
+
+
 def test_a_broken_link_in_a_folder_is_a_case_that_fails(write, tmp_path):
     write(tmp_path / "s1" / "ct.nii.gz")
     (tmp_path / "s2").mkdir()

@@ -243,6 +243,56 @@ def test_dicom_folders_are_found_and_read(store, run, tmp_path):
     assert len(run(root / "dicom", root / "out", resume=True).skipped) == 2
 
 
+@pytest.fixture
+def series(store, tmp_path):
+    """A DICOM folder of the bucket, with some of the files in a folder below it; returns its URL."""
+    files, root = store
+    for number, path in enumerate(sorted(make_series(tmp_path / "series", (4, 20, 16), Modality="MR").path.iterdir())):
+        files.put(str(path), f"{root}/p1/{'more/' * (number % 2)}{path.name}")
+    return root / "p1"
+
+
+@pytest.mark.parametrize("output", ["out", "", "mask.nii.gz", "more/mask.nii.gz"])
+def test_outputs_in_the_folder_of_the_scan_are_no_part_of_it(store, series, run, fetched, output):
+    options = {"formats": ("nii.gz", "seg.dcm"), "report": True}
+    before = set(store[0].find(str(series)))
+    assert run(series, series / output, **options).done
+    assert set(store[0].find(str(series))) > before
+    fetched.clear()
+    outcome = run(series, series / output, resume=True, **options)
+    assert (len(outcome.skipped), outcome.done, fetched) == (1, (), [])
+    assert run(series, series / output, overwrite=True, **options).done
+    assert len(fetched) == len(before)
+
+
+def test_outputs_of_a_row_in_the_folder_of_its_scan_are_no_part_of_it(store, series, write_list, run_list, fetched):
+    rows = ("case", "path", "output"), ("p1", str(series), "p1/out/p1")
+    assert run_list(write_list(*rows), store[1]).done
+    fetched.clear()
+    outcome = run_list(write_list(*rows), store[1], resume=True)
+    assert (len(outcome.skipped), outcome.done, fetched) == (1, (), [])
+
+
+def test_a_list_into_the_folder_of_a_scan_leaves_its_own_files_out(series, write_list, run_list, fetched):
+    scan_list = write_list(("case", "path"), ("p1", str(series)))
+    assert run_list(scan_list, series).done
+    fetched.clear()
+    outcome = run_list(scan_list, series, resume=True)
+    assert (len(outcome.skipped), outcome.done, fetched) == (1, (), [])
+
+
+def test_other_results_in_the_folder_of_outputs_are_no_part_of_the_scan(series, put, run, fetched):
+    assert run(series, series / "out", report=True).done
+    fetched.clear()
+    put("p1/out/of_another_run.nii.gz", b"mask")
+    outcome = run(series, series / "out", resume=True)
+    assert (len(outcome.skipped), outcome.done, fetched) == (1, (), [])
+
+
+def test_outputs_may_go_to_a_folder_above_the_scans(store):
+    assert [job.case for job in plan_jobs(store[1] / "in", store[1]).jobs] == ["a", "b"]
+
+
 def test_results_and_label_maps_below_a_url_are_no_scans(store, put, run):
     root = store[1]
     put("in/p1/ct.nii.gz", b"x")

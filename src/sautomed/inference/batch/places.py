@@ -37,6 +37,10 @@ class Url:
         base, below = str(self) if self.is_web else self.address, PurePath(relative).as_posix()
         return self if below == "." else Url(f"{base}/{below}")
 
+    def holds(self, other: Url) -> bool:
+        """Return whether another URL is below this one."""
+        return other.address.startswith(f"{self.address}/")
+
     @property
     def scheme(self) -> str:
         return self.address.partition(":")[0]

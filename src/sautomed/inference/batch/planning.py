@@ -12,6 +12,7 @@ from sautomed.errors import UnknownFormat, UsageError
 from sautomed.inference.batch.jobs import DEFAULTS, Job, Plan, Remote, SegmentOptions, label_ending
 from sautomed.inference.batch.places import Place, Url
 from sautomed.inference.batch.refusals import (
+    closed_folders_refused,
     refuse_clashes,
     refuse_existing_outputs,
     refuse_web,
@@ -115,8 +116,9 @@ def _plan(cases: _Cases, target: _Target, options: SegmentOptions, shard: Shard 
     plan = _plan_of_all(cases, target, options)
     refuse_clashes(plan)
     plan = _part_of(plan, shard or _shard_of_array(cases))
-    refuse_existing_outputs(plan)
-    require_writable_folders(plan)
+    with closed_folders_refused():
+        refuse_existing_outputs(plan)
+        require_writable_folders(plan)
     return plan
 
 
@@ -158,8 +160,9 @@ def _part_of(plan: Plan, shard: Shard | None) -> Plan:
 def _target_of(output: Place, options: SegmentOptions) -> _Target:
     refuse_web(output)
     formats = _known_formats(options.formats)
-    if isinstance(output, Path) and output.is_dir():
-        return _Target(output, None, formats)
+    with closed_folders_refused():
+        if isinstance(output, Path) and output.is_dir():
+            return _Target(output, None, formats)
     ending = label_ending(Path(output.name))
     if ending is None and output.name.lower().endswith(_OTHER_FILES):
         ending_of(str(output), LABEL_ENDINGS, "label maps")  # has none, and says so

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from sautomed.errors import TargetExists, UnpairedFiles, UnwritableTarget, UsageError
@@ -50,6 +51,19 @@ def refuse_web(output: Place) -> None:
             where=str(output),
             cure="Give a folder, or a URL such as s3://BUCKET/FOLDER, for outputs.",
         )
+
+
+@contextmanager
+def closed_folders_refused() -> Iterator[None]:
+    """Raise UnwritableTarget if the block looks for an output in a folder that may not be entered."""
+    try:
+        yield
+    except PermissionError as error:
+        raise UnwritableTarget(
+            "cannot be written: a folder above it may not be entered.",
+            where=os.fsdecode(error.filename),
+            cure="Choose another place with -o, or change the permissions there.",
+        ) from error
 
 
 def refuse_clashes(plan: Plan) -> None:

@@ -18,13 +18,12 @@ from sautomed.inference.batch.label_maps import (
 from sautomed.inference.batch.places import Place, Url
 from sautomed.inference.batch.remote import look_at, read_starts
 from sautomed.inference.batch.scan_list import Entry
-from sautomed.inference.batch.scans import INDEX, START_BYTES, case_of_file, scans_by_folder
+from sautomed.inference.batch.scans import DICOM_ENDINGS, INDEX, START_BYTES, case_of_file, scans_by_folder
 from sautomed.scans.contents import is_dicom
 from sautomed.scans.formats import FILE_ENDINGS
 
 log = logging.getLogger(__name__)
 
-_DICOM_ENDINGS = (".dcm", ".ima")
 _MAYBE_DICOM = re.compile(r"[^.]+|.*\.[0-9]+", re.ASCII)  # IM0001, or a UID
 
 
@@ -61,7 +60,7 @@ def find_remote_scans(source: Url, output: Place) -> tuple[list[Entry], bool]:
     cases += [(scan.case, scan.path) for scan in scans_by_folder(scans, Path(), {case for case, _ in cases})]
     if not cases:
         raise NoCases(
-            f"holds no scan: no name of a file ends in {', '.join((*FILE_ENDINGS, *_DICOM_ENDINGS))}.",
+            f"holds no scan: no name of a file ends in {', '.join((*FILE_ENDINGS, *DICOM_ENDINGS))}.",
             where=str(source),
             cure="Put scans there, or give another URL with -i.",
         )
@@ -74,14 +73,13 @@ def _entry(case: str, scan: Url) -> Entry:
 
 def _is_seen(source: Url, name: str, output: Place) -> bool:
     """Return whether a file may be part of a scan: neither hidden nor a result of an earlier run."""
-    results = output.address if isinstance(output, Url) and output != source else None
-    in_output = results is not None and (source / name).address.startswith(f"{results}/")
+    in_output = isinstance(output, Url) and source.holds(output) and output.holds(source / name)
     return not in_output and not any(part.startswith(".") for part in Path(name).parts)
 
 
 def _dicom_folders(source: Url, files: list[Path]) -> set[Path]:
     """Return the folders that hold DICOM files."""
-    certain = {path.parent for path in files if path.name.lower().endswith(_DICOM_ENDINGS)}
+    certain = {path.parent for path in files if path.name.lower().endswith(DICOM_ENDINGS)}
     first: dict[Path, Path] = {}
     for path in files:
         if path.parent not in certain and _MAYBE_DICOM.fullmatch(path.name) and path.name != INDEX:

@@ -138,7 +138,7 @@ def carry_out(
     """
     if job.remote is None:
         return _segment_unless_done(model, plan, job, cost, on_header, on_slice, slices_of)
-    with staged(job, job.remote) as stage:
+    with staged(job, job.remote, plan) as stage:
         if plan.options.resume and _is_staged_job_done(model, plan, job, stage):
             return False
         stage.fetch()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,13 +25,15 @@ from sautomed.inference.batch.label_maps import (
 )
 from sautomed.scans.contents import is_dicom
 from sautomed.scans.formats import FILE_ENDINGS, FORMATS, format_of
-from sautomed.scans.paths import is_broken_link, refuse_missing
+from sautomed.scans.paths import mode_of, refuse_missing, resolved_path, unreadable
 
 log = logging.getLogger(__name__)
 
 START_BYTES = 132  # a DICOM file has its signature after a preamble of 128 bytes
 _ZIP = b"PK\x03\x04"
 INDEX = "DICOMDIR"  # a DICOM file too, but a list of names
+DICOM_ENDINGS = (".dcm", ".ima")
+_OF_THE_DISK = "lost+found"  # closed to all but root, at the root of a disk of Linux
 
 
 @dataclass(frozen=True)
@@ -58,19 +61,20 @@ def find_scans(source: Path, output: Path | None = None) -> Scans:
 
     A file is one scan. So is a folder that holds DICOM files of one study and no other scan. In any other folder, each
     file that is a scan is a case, and so is each subfolder that holds DICOM files, and each scan file in the folders
-    below, named by folder. Left out are results of `segment` that are listed in a CASE.json, and label maps in the
-    folders below, with a line in the log (`label_maps.py`).
+    below, named by folder. A folder below that may not be read counts as one with DICOM files, so that reading it says
+    why. Left out are results of `segment` that are listed in a CASE.json, and label maps in the folders below, with a
+    line in the log (`label_maps.py`).
 
     Args:
         output: Where results go: a folder of earlier results within `source` is no input.
     Raises:
-        MissingFile: `source` does not exist.
+        MissingFile, DataError: `source` does not exist, or cannot be read.
         NoCases: A folder holds no scan.
     """
     refuse_missing(source)
     if not source.is_dir():
         return Scans((Scan(name_of(source), source),), several=False)
-    found = list(_files_below(source, _within(output, source)))
+    found, closed = _look_below(source, _within(output, source))
     results = {source / path for path in earlier_results(source, [path.relative_to(source) for path in found])}
     files = [path for path in _visible_files(source) if path not in results and is_volume_file(path)]
     dicom, below = _search_below(source, found, results)
@@ -81,10 +85,10 @@ def find_scans(source: Path, output: Path | None = None) -> Scans:
                 "To segment them, give their folder with -i.", source, len(below), _listed_below(below, source)
             )  # fmt: skip
         return Scans((Scan(name_of(source), source), *_scans_of(files)), several=bool(files))
-    if dicom and not files and not below and _are_of_one_study(dicom):
+    if (dicom or closed) and not files and not below and _are_of_one_study(dicom):
         return Scans((Scan(name_of(source), source),), several=False)
-    folders = sorted({source / path.relative_to(source).parts[0] for path in dicom})
-    scans = [*_scans_of(files), *_scans_of(folders)]
+    folders = sorted({source / path.relative_to(source).parts[0] for path in (*dicom, *closed)})
+    scans = [*_scans_of(files), *(Scan(folder.name, folder) for folder in folders)]
     scans += scans_by_folder(below, source, {scan.case for scan in scans})
     if not scans:
         raise NoCases(
@@ -116,7 +120,7 @@ def is_volume_file(path: Path) -> bool:
         file_format = format_of(path)
     except DataError:
         return path.name.lower().endswith(FILE_ENDINGS)  # so that a damaged scan is reported, not ignored
-    return not file_format.folders or not _is_dicom_file(path)  # a zip of DICOM files is a scan
+    return not file_format.folders or not _is_dicom(_start_of(path))  # a zip of DICOM files is a scan
 
 
 def scan_files(scan: Path, outputs: frozenset[Path] = frozenset()) -> list[Path]:
@@ -124,9 +128,12 @@ def scan_files(scan: Path, outputs: frozenset[Path] = frozenset()) -> list[Path]
 
     Args:
         outputs: Files and folders in a DICOM folder that are results and no part of the scan.
+    Raises:
+        MissingFile, DataError: It cannot be read.
     """
     if scan.is_dir():
-        return [path for path in _files_below(scan, outputs) if path.name != INDEX and path.is_file()]
+        found, _ = _look_below(scan, outputs)
+        return [path for path in found if path.name != INDEX and stat.S_ISREG(mode_of(path))]
     return [scan, *_voxel_files(scan)]
 
 
@@ -146,8 +153,8 @@ def voxel_file(header: Path) -> Path | None:
     return None
 
 
-def _scans_of(paths: list[Path]) -> list[Scan]:
-    return [Scan(name_of(path), path) for path in paths]
+def _scans_of(files: list[Path]) -> list[Scan]:
+    return [Scan(case_of_file(path), path) for path in files]
 
 
 def scans_by_folder(paths: list[Path], source: Path, taken: Container[str]) -> list[Scan]:
@@ -161,7 +168,7 @@ def scans_by_folder(paths: list[Path], source: Path, taken: Container[str]) -> l
     scans = []
     for path, place in zip(paths, places, strict=True):
         alone = in_folder[place[0]] == 1 and place[0] not in taken
-        scans.append(Scan(place[0] if alone else "_".join((*place[:-1], name_of(path))), path))
+        scans.append(Scan(place[0] if alone else "_".join((*place[:-1], case_of_file(path))), path))
     return scans
 
 
@@ -177,19 +184,45 @@ def _within(output: Path | None, source: Path) -> frozenset[Path]:
 
 def _visible_files(folder: Path) -> list[Path]:
     files = (path for path in folder.iterdir() if not path.name.startswith("."))
-    return sorted(path for path in files if path.is_file() or is_broken_link(path))
+    return sorted(filter(_is_file, files))
 
 
-def _files_below(folder: Path, excluded: frozenset[Path]) -> Iterator[Path]:
-    """Yield all files below a folder in a stable order, broken links too, except hidden and excluded ones."""
-    for place, folders, names in os.walk(folder):
+def _look_below(folder: Path, excluded: frozenset[Path]) -> tuple[list[Path], list[Path]]:
+    """Return all files below a folder in a stable order, and the folders below that may not be read.
+
+    Hidden and excluded ones are left out.
+
+    Raises:
+        MissingFile, DataError: The folder itself cannot be read.
+    """
+    files: list[Path] = []
+    closed: list[Path] = []
+
+    def note(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise unreadable(folder, error) from error
+        if not isinstance(error, FileNotFoundError):  # removed meanwhile
+            closed.append(Path(error.filename))
+
+    for place, folders, names in os.walk(folder, onerror=note):
         here = Path(place)
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and (here / f).resolve() not in excluded)
-        for name in sorted(names):
-            path = here / name
-            there = is_broken_link(path) or (path.is_file() and path.resolve() not in excluded)
-            if there and not name.startswith("."):
-                yield path
+        visible = sorted(name for name in folders if not name.startswith(".") and name != _OF_THE_DISK)
+        folders[:] = [name for name in visible if resolved_path(here / name) not in excluded]
+        paths = (here / name for name in sorted(names) if not name.startswith("."))
+        files += [path for path in paths if _is_file(path) and resolved_path(path) not in excluded]
+    return files, closed
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether a name in a folder is that of a file, or leads nowhere or where nothing may be read.
+
+    Reading it says why, so it must not be left out.
+    """
+    try:
+        mode = mode_of(path)
+    except DataError:
+        return True
+    return mode == 0 or stat.S_ISREG(mode)
 
 
 def _search_below(folder: Path, files: list[Path], results: set[Path]) -> tuple[list[Path], list[Path]]:
@@ -202,42 +235,57 @@ def _search_below(folder: Path, files: list[Path], results: set[Path]) -> tuple[
     dicom: list[Path] = []
     scans: list[Path] = []
     label_maps: list[Path] = []
+    unread: list[Path] = []
     for path in files:
         if path.name == INDEX:
             continue
+        start = _start_of(path)
         if path in results:
             label_maps.append(path)
-        elif _is_dicom_file(path):
+        elif start is None and not path.name.lower().endswith(FILE_ENDINGS):
+            unread.append(path)
+        elif _is_dicom(start):
             dicom.append(path)
-        elif path.parent != folder and is_volume_file(path) and not _is_zip(path):  # many other files are zips too
+        elif path.parent != folder and is_volume_file(path) and not _is_zip(start):  # many other files are zips too
             (label_maps if _is_label_map(path) else scans).append(path)
     if label_maps:
         log.info("%s: %d label maps are not segmented: %s.", folder, len(label_maps), _listed_below(label_maps, folder))
-    return dicom, scans
+    return (dicom + _maybe_dicom(unread, files) if unread else dicom), scans
+
+
+def _maybe_dicom(unread: list[Path], files: list[Path]) -> list[Path]:
+    """Return those of the files that may not be read which count as DICOM, so that reading their folder says why.
+
+    By their names, or as no file in their folder and below may be read.
+    """
+    known = {folder for path in set(files).difference(unread) for folder in path.parents}
+    return [path for path in unread if path.name.lower().endswith(DICOM_ENDINGS) or path.parent not in known]
 
 
 def _is_label_map(path: Path) -> bool:
     if is_named_label_map(path):
         return True
-    return path.name.lower().endswith(NIFTI_ENDINGS) and is_marked_label_map(_start_of(path, HEADER_BYTES))
+    start = _start_of(path, HEADER_BYTES) if path.name.lower().endswith(NIFTI_ENDINGS) else None
+    return start is not None and is_marked_label_map(start)
 
 
-def _is_zip(path: Path) -> bool:
-    return _start_of(path).startswith(_ZIP)
+def _is_zip(start: bytes | None) -> bool:
+    return start is not None and start.startswith(_ZIP)
 
 
-def _is_dicom_file(path: Path) -> bool:
-    start = _start_of(path)
-    return is_dicom(start) and not start.startswith(_ZIP)
+def _is_dicom(start: bytes | None) -> bool:
+    return start is not None and is_dicom(start) and not _is_zip(start)
 
 
-def _start_of(path: Path, length: int = START_BYTES) -> bytes:
-    """Return the first bytes of a file; none if it cannot be read, which reading the scan reports."""
+def _start_of(path: Path, length: int = START_BYTES) -> bytes | None:
+    """Return the first bytes of a file; none if there is no file, None if it cannot be read."""
     try:
         with path.open("rb") as stream:
             return stream.read(length)
-    except OSError:
+    except FileNotFoundError:  # a broken link
         return b""
+    except OSError:
+        return None
 
 
 def _are_of_one_study(paths: list[Path]) -> bool:

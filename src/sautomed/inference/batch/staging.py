@@ -11,7 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sautomed.errors import MissingFile, SautomedError, UnwritableTarget
-from sautomed.inference.batch.jobs import Job, Remote
+from sautomed.inference.batch.jobs import Job, Plan, Remote
+from sautomed.inference.batch.places import Url
 from sautomed.inference.batch.remote import (
     Found,
     RemoteFile,
@@ -35,8 +36,9 @@ class Stage:
         job: The job with these places. Its scan is there after `fetch`; `send` copies its outputs to where they belong.
     """
 
-    def __init__(self, job: Job, remote: Remote, folder: Path):
-        self._remote, self._folder, self._found = remote, folder, None if remote.scan is None else look_at(remote.scan)
+    def __init__(self, job: Job, remote: Remote, folder: Path, plan: Plan):
+        self._remote, self._folder = remote, folder
+        self._found = None if remote.scan is None else _without_outputs(look_at(remote.scan), remote.scan, job, plan)
         self._outputs = folder / "outputs"
         staged = job if remote.output is None else _with_outputs_in(self._outputs, job)
         scan = job.scan if remote.scan is None else folder / "scan" / job.scan
@@ -116,17 +118,30 @@ class Stage:
 
 
 @contextmanager
-def staged(job: Job, remote: Remote) -> Iterator[Stage]:
+def staged(job: Job, remote: Remote, plan: Plan) -> Iterator[Stage]:
     """Give a job a temporary folder for its remote files, as long as the context lasts.
 
     Errors within name the places that are meant.
     """
     with TemporaryDirectory(prefix="sautomed-") as folder:
-        stage = Stage(job, remote, Path(folder))
+        stage = Stage(job, remote, Path(folder), plan)
         try:
             yield stage
         except SautomedError as error:
             raise error.reworded(stage.named_by_places) from error
+
+
+def _without_outputs(found: Found, scan: Url, job: Job, plan: Plan) -> Found:
+    """Leave out the outputs, which are no part of a DICOM scan even if they are in its folder."""
+    if not found.is_folder:
+        return found
+    outputs = {*map(job.place_of, job.outputs), *plan.shared}
+    folder = plan.folder if isinstance(plan.folder, Url) and scan.holds(plan.folder) else None
+
+    def is_output(url: Url) -> bool:
+        return url in outputs or (folder is not None and folder.holds(url))
+
+    return replace(found, files={name: file for name, file in found.files.items() if not is_output(scan / name)})
 
 
 def _with_outputs_in(folder: Path, job: Job) -> Job:

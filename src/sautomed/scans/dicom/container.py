@@ -9,9 +9,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from sautomed.errors import MissingFile
 from sautomed.scans.dicom.archive import Archive
-from sautomed.scans.paths import require_file
+from sautomed.scans.paths import require_file, unreadable
 from sautomed.scans.payload import open_bytes
 
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -52,7 +51,7 @@ def container_at(path: Path) -> Container:
     """Return the folder, zip or file at a path.
 
     Raises:
-        MissingFile: There is nothing at the path, or it may not be read.
+        MissingFile, DataError: There is nothing at the path, or it cannot be read.
         UnsafeArchive, TruncatedFile: As `Archive`.
     """
     if path.is_dir():
@@ -129,11 +128,7 @@ def _members_below(folder: Path) -> tuple[str, ...]:
             regular = [name for name in sorted(files) if _is_searched(name) and (Path(here) / name).is_file()]
             members += [(relative / name).as_posix() for name in regular]
     except OSError as error:
-        raise MissingFile(
-            f"holds the folder {error.filename}, which may not be read: {error.strerror}.",
-            where=folder,
-            cure="Change its permissions.",
-        ) from error
+        raise unreadable(Path(error.filename), error) from error
     return tuple(members)
 
 

@@ -60,7 +60,7 @@ def seconds_beyond(cases: int, work_s: float, cores: int) -> float:
 
     class Sleeper:
         def prepare(self) -> Ready:
-            return Ready({}, __version__, "")
+            return Ready({}, __version__, "", (None, ""))
 
         def carry_out(self, job: Job, again: bool) -> CaseResult:
             time.sleep(work_s)

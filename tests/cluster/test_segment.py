@@ -1,22 +1,16 @@
 """A folder of scans on a Ray cluster: what a plain run leaves, whatever happens to the workers."""
 
 import json
-import os
 import shutil
 import signal
-import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from sautomed import errors
 from sautomed.cluster.case_worker import ModelChoice
-from sautomed.cluster.connection import connected
-from sautomed.cluster.crew import Crew
 from sautomed.cluster.segment import run_plan_on_ray
-from sautomed.cluster.share import Cluster, Share
-from sautomed.config.version import __version__
+from sautomed.cluster.share import Cluster
 from sautomed.inference.batch import plan_jobs, run_plan
 from sautomed.inference.model import load
 from sautomed.scans.paths import sha256_of
@@ -83,38 +77,6 @@ def test_a_node_that_is_killed_costs_nothing_but_time(cluster, scans, plain, tra
     listed = [row["case"] for row in json.loads((tmp_path / "out" / "summary.json").read_text())["cases"]]
     assert sorted(listed) == sorted(ended)
     assert not list((tmp_path / "out").glob(".*"))
-
-
-def test_idle_workers_that_die_with_another_cost_its_case_no_tries(cluster, tmp_path, monkeypatch):
-    """As on a machine that is lost at the end of a run; workers that load nothing, so that they start at once."""
-
-    def prepare(self):
-        (tmp_path / str(os.getpid())).touch()
-        return SimpleNamespace(version=__version__, model=None)
-
-    def carry_out(self, job, again):
-        while job.case == "0" and not again:
-            time.sleep(0.01)
-            if (tmp_path / "others are idle").exists():
-                for path in sorted(tmp_path.glob("[0-9]*"), key=lambda path: path.name == str(os.getpid())):
-                    os.kill(int(path.name), signal.SIGKILL)
-        return "done"
-
-    # Made here, so that Ray sends it: the processes of its workers cannot import tests.
-    worker = type("Worker", (), {"prepare": prepare, "carry_out": carry_out})
-    monkeypatch.setattr("sautomed.cluster.crew.slots", lambda share: 4)
-    jobs, ready, ends = [SimpleNamespace(case=str(number), scan="") for number in range(4)], [], []
-
-    def note(found, one):
-        found.append(one)
-        if len(ready) == 4 and len(ends) == 3:
-            (tmp_path / "others are idle").touch()
-
-    with connected(cluster.address):
-        start = ray.remote(num_cpus=0)(worker).remote
-        for job, result in Crew(start, Share(1, 0), lambda report: note(ready, report)).results(jobs):
-            note(ends, (job.case, result))
-    assert ends[3:] == [("0", "done")]
 
 
 def test_a_stop_ends_the_workers_and_the_rest_is_done_when_it_resumes(

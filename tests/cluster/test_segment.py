@@ -18,7 +18,6 @@ from sautomed.scans.paths import sha256_of
 from .conftest import NODE
 
 pytestmark = pytest.mark.slow
-ray = pytest.importorskip("ray")
 COMPARED = (".nii.gz", ".prompts.json", ".png", "summary.json", "failures.json", "labels.txt")
 
 

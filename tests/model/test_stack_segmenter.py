@@ -92,7 +92,6 @@ def test_slices_come_once_and_in_order_with_the_mean_of_their_stacks(depth, slic
         torch.testing.assert_close(logits.softmax(0), expected[t], rtol=1e-4, atol=1e-5)
 
 
-@torch.no_grad()
 def test_a_probability_of_zero_is_a_number_that_can_be_interpolated():
     model = Mixer()
     model.weights *= 1000  # so far apart that float32 knows the weaker classes' probability as 0
@@ -101,6 +100,7 @@ def test_a_probability_of_zero_is_a_number_that_can_be_interpolated():
     assert min(found.min() for found in logits) < -80
 
 
+@torch.no_grad()
 def test_a_slice_comes_as_soon_as_no_later_stack_holds_it():
     model, view = Mixer(), View(12)
     slices = model.predict(view, SegmentSettings())

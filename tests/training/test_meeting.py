@@ -6,12 +6,13 @@ import socket
 from contextlib import closing
 
 import pytest
+import torch
 from torch.distributed import PrefixStore, TCPStore
 
 from sautomed.errors import RanksLost, Terminated
 from sautomed.training import meeting
 from sautomed.training.meeting import meet
-from sautomed.training.rank_group import other_ranks
+from sautomed.training.rank_group import joined, other_ranks
 from sautomed.training.ranks import Ranks
 
 
@@ -58,8 +59,11 @@ def test_whoever_has_come_is_known_to_all(store, no_time):
 def test_one_that_was_started_and_dies_before_it_comes_ends_the_meeting():
     with other_ranks(Ranks(devices=2), print) as (ranks, others):
         others[0].kill()
-        with pytest.raises(RanksLost, match=r"process 1 .* before it joined, with exit code -9.*--resume"):
-            meet(ranks, others)
+        with (
+            pytest.raises(RanksLost, match=r"process 1 .* before it joined, with exit code -9.*--resume"),
+            joined(ranks, torch.device("cpu"), others),
+        ):
+            pass
     assert multiprocessing.active_children() == []
 
 

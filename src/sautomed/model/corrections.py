@@ -117,7 +117,7 @@ class CorrectedSlice:
         automatic: What the walk yields.
         arrived: Logits of the classes that a correction has come for, by class.
         leads: By class, how far each given class leads the best other one of the automatic slice.
-        given: For these classes. What is given for one is kept where something came to the others, too.
+        given: What is given, if more than one class was corrected: each was so beside the automatic others.
     """
 
     automatic: PredictedSlice
@@ -139,13 +139,12 @@ class CorrectedSlice:
                 else nnf.interpolate(maps, size, mode="bilinear", align_corners=False)
             )
         )
-        is_one = len(self.leads) + len(self.arrived) == 1  # whose lead over all others is true as it is
-        return logits if is_one or self.given is None else bounded(logits[None], self.given)[0]
+        return logits if self.given is None else bounded(logits[None], self.given)[0]
 
     def resampled(self, resample: Resample) -> Float[Tensor, "k1 _ _"]:
         """Return the logits on another grid; classes of which nothing was corrected keep every bit of the automatic.
 
-        Where several classes were corrected, each was so beside the automatic others: the caller keeps what was given.
+        What is given is kept by the caller, where several classes were corrected.
         """
         automatic = resample(self.automatic.logits[None].float())[0]
         logits = automatic.clone()
@@ -219,9 +218,11 @@ class CorrectedWalk:
         automatic = self._look(t).predicted
         leads = {k: self._effect(correction).lead for k, correction in corrections.at(t).items()}
         arrived = self._arrived(t, corrections)
-        prompts = {k: self.prompts_of(correction) for k, correction in corrections.at(t).items()}
+        given = None
+        if leads and len(leads) + len(arrived) > 1:
+            given = GivenPrompts.joined({k: self.prompts_of(found) for k, found in corrections.at(t).items()})
         self._forget_oldest()
-        return CorrectedSlice(automatic, arrived, leads, GivenPrompts.joined(prompts) if prompts else None)
+        return CorrectedSlice(automatic, arrived, leads, given)
 
     @torch.inference_mode()
     def travels(self, correction: Correction, to: int) -> bool:

@@ -78,6 +78,8 @@ def test_a_name_that_no_file_can_have_is_missing(tmp_path, name):
     assert not is_folder(tmp_path / name)
     with pytest.raises(errors.MissingFile, match=r"does not exist\. Check the path"):
         require_file(tmp_path / name)
+    with pytest.raises(errors.MissingFile, match="does not exist, nor does the folder"):
+        require_file(tmp_path / name / "a.nii.gz")
 
 
 def test_a_hash_is_of_the_content_and_of_several_files_in_any_order(tmp_path):

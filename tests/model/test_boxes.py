@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sautomed.model.boxes import boxes_of_labels, cxcywh_to_xyxy, jitter, paired_iou, xyxy_to_cxcywh
+from sautomed.model.boxes import boxes_of_labels, boxes_of_masks, cxcywh_to_xyxy, jitter, paired_iou, xyxy_to_cxcywh
 
 coordinates = st.floats(0, 1, width=32)
 
@@ -60,6 +60,15 @@ def test_a_box_without_strays_lies_within_the_tight_one(seed, share):
     inside = (found[..., :2] >= tight[..., :2]).all(-1) & (found[..., 2:] <= tight[..., 2:]).all(-1)
     assert inside.all()
     assert ((found[..., 2:] > found[..., :2]).all(-1) | ~present).all()
+
+
+@given(st.integers(0, 10_000), st.integers(1, 4), st.integers(0, 6), st.floats(0, 1))
+def test_boxes_of_a_label_slice_are_those_of_a_mask_for_each_class(seed, classes, min_pixels, share):
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(-8, classes + 1, (2, 7, 12), generator=generator).clamp(min=0)
+    masks = torch.stack([labels == k for k in range(1, classes + 1)], 1)
+    found, expected = boxes_of_labels(labels, classes, min_pixels, share), boxes_of_masks(masks, min_pixels, share)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
 @given(st.lists(coordinates, min_size=4, max_size=4))

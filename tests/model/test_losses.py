@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as nnf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sautomed.config import TrainSettings
 from sautomed.model.boxes import boxes_of_labels
 from sautomed.model.given import GivenPrompts, gate
-from sautomed.model.losses import box_loss, cross_entropy, dice_loss, presence_loss, stack_losses, walk_losses
+from sautomed.model.losses import box_loss, dice_loss, presence_loss, stack_losses, walk_losses
 from sautomed.model.values import SliceState, StepOutput
 
 from .examples import make_run
@@ -18,8 +20,8 @@ NO_STATE = SliceState.unknown(torch.zeros(2, 0, 1), 2)
 
 
 def sure(labels, classes):
-    """Logits that leave no doubt."""
-    return 60.0 * nnf.one_hot(labels, classes).movedim(-1, 1).float()
+    """Log-probabilities that leave no doubt."""
+    return (60.0 * nnf.one_hot(labels, classes).movedim(-1, 1).float()).log_softmax(1)
 
 
 def test_dice_of_the_truth_is_zero_and_of_its_opposite_one():
@@ -33,6 +35,24 @@ def test_a_class_that_is_nowhere_does_not_count():
     found = torch.tensor([[[0, 2, 1, 1]]])  # one pixel is given to a class that is not there
     # class 0: 2 * 1 / (1 + 2), class 1: 1; class 2 and those that nobody names are left out
     assert dice_loss(sure(found, 5), labels).item() == pytest.approx(1 - (2 / 3 + 1) / 2, abs=1e-4)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**16), classes=st.integers(1, 5), h=st.integers(1, 9), w=st.integers(1, 9))
+def test_dice_is_that_of_a_mask_for_each_class(seed, classes, h, w):
+    generator = torch.Generator().manual_seed(seed)
+    log_probability = torch.randn(2, classes, h, w, generator=generator).log_softmax(1)
+    labels = torch.randint(classes, (2, h, w), generator=generator)
+    found, true = log_probability.exp(), nnf.one_hot(labels, classes).movedim(-1, 1).float()
+    shared, total = ((a * b).sum((0, 2, 3)) for a, b in ((2 * found, true), (1, found**2 + true)))
+    expected = 1 - (shared / total)[true.sum((0, 2, 3)) > 0].mean()
+    torch.testing.assert_close(dice_loss(log_probability, labels), expected, atol=1e-4, rtol=0)
+
+
+def test_dice_of_many_pixels_loses_none_of_them():
+    """One sum in float32 would stop near 16.8 million."""
+    labels = torch.zeros(2, 3000, 3000, dtype=torch.long)
+    assert dice_loss(torch.zeros(2, 1, 3000, 3000), labels).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_dice_is_over_the_batch_not_over_its_slices():
@@ -88,7 +108,7 @@ def test_dice_over_all_classes_counts_an_absent_one_as_lost():
     labels = torch.zeros(1, 8, 8, dtype=torch.long)
     logits = torch.zeros(1, 3, 8, 8)
     logits[:, 0] = 4.0
-    shown, every = dice_loss(logits, labels), dice_loss(logits, labels, "all")
+    shown, every = (dice_loss(logits.log_softmax(1), labels, over) for over in ("shown", "all"))
     assert shown < 0.1
     assert every == pytest.approx((float(shown) + 2.0) / 3, abs=1e-3)
 
@@ -150,7 +170,7 @@ def test_the_loss_is_the_weighed_sum_of_its_parts_at_the_labels_resolution(small
     losses = walk_losses(outputs, labels, small_settings.train.model_copy(update=weights))
     truth = labels[:, 0]
     logits = torch.nn.functional.interpolate(outputs[0].logits, size=128, mode="bilinear", align_corners=False)
-    expected = {"ce": cross_entropy(logits, truth), "dice": dice_loss(logits, truth)}
+    expected = {"ce": nnf.cross_entropy(logits, truth), "dice": dice_loss(logits.log_softmax(1), truth)}
     boxes, present = boxes_of_labels(truth, 2)
     expected["box"] = box_loss(outputs[0].boxes, boxes, present)
     expected["presence"] = presence_loss(outputs[0].presence, present)

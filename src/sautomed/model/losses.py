@@ -87,17 +87,16 @@ def _segmentation_losses(logits: Tensor, labels: Tensor, settings: TrainSettings
     if settings.loss_at == "logits":
         labels = nnf.interpolate(labels[:, None].float(), logits.shape[-2:], mode="nearest-exact")[:, 0].long()
     else:
-        logits = nnf.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
-    return [cross_entropy(logits, labels), dice_loss(logits, labels, settings.dice_classes)]
-
-
-def cross_entropy(logits: Float[Tensor, "b k1 h w"], labels: Int[Tensor, "b h w"]) -> Float[Tensor, ""]:
-    """Mean cross-entropy of the pixels, in float32."""
-    return nnf.cross_entropy(logits.float(), labels)
+        # small logits are brought into one layout: with many classes a softmax of the large ones is slow in another
+        logits = nnf.interpolate(logits.contiguous(), size=labels.shape[-2:], mode="bilinear", align_corners=False)
+    log_probability = logits.float().log_softmax(1)
+    return [nnf.nll_loss(log_probability, labels), dice_loss(log_probability, labels, settings.dice_classes)]
 
 
 def dice_loss(
-    logits: Float[Tensor, "b k1 h w"], labels: Int[Tensor, "b h w"], over: Literal["shown", "all"] = "shown"
+    log_probability: Float[Tensor, "b k1 h w"],
+    labels: Int[Tensor, "b h w"],
+    over: Literal["shown", "all"] = "shown",
 ) -> Float[Tensor, ""]:
     """1 - soft Dice over the batch, mean of the classes that the batch shows (background too).
 
@@ -105,13 +104,20 @@ def dice_loss(
     `over="all"` keeps it nevertheless, as the code of SAMed, MA-SAM and TransUNet does.
     Source: Milletari et al. 2016, section 3 (squared denominator).
     """
-    classes = logits.shape[1]
-    probability = logits.float().softmax(1).transpose(0, 1).flatten(1)
-    truth = nnf.one_hot(labels, classes).permute(3, 0, 1, 2).flatten(1).to(probability)
-    true = truth.sum(1)
-    shared, total, true = summed(torch.stack([(probability * truth).sum(1), probability.square().sum(1) + true, true]))
+    probability = log_probability.exp()
+    of_truth = probability.gather(1, labels[:, None])[:, 0]
+    shared, true = (_sum_of_classes(x, labels, probability.shape[1]) for x in (of_truth, torch.ones_like(of_truth)))
+    shared, total, true = summed(torch.stack([shared, probability.square().sum((0, 2, 3)) + true, true]))
     dice = (2 * shared + 1e-5) / (total + 1e-5)
     return 1 - (dice if over == "all" else dice[true > 0]).mean()
+
+
+def _sum_of_classes(
+    values: Float[Tensor, "b h w"], labels: Int[Tensor, "b h w"], classes: int
+) -> Float[Tensor, " k1"]:
+    """Sum over each class's pixels: column by column first, since one long sum in float32 would lose small values."""
+    columns = values.new_zeros(len(values), classes, values.shape[2])
+    return columns.scatter_add(1, labels, values).sum((0, 2))
 
 
 def box_loss(

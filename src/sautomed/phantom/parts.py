@@ -38,6 +38,9 @@ class Part:
     rim_mm: float = 0.0
 
 
+SMALLEST_SIZE = 0.1  # of the mean size; a solid without width has no distances
+
+
 @dataclass(frozen=True)
 class Variation:
     """Random variation between patients. Normal values are clipped to 2.5 standard deviations."""
@@ -57,8 +60,8 @@ class Variation:
         return float(value + spread * np.clip(self.rng.standard_normal(), -2.5, 2.5))
 
     def size(self, value: float, share: float = 0.1) -> float:
-        """Draw from a normal distribution whose standard deviation is a share of the value."""
-        return self.around(value, share * value)
+        """Draw from a normal distribution whose standard deviation is a share of the value, and not near zero."""
+        return max(self.around(value, share * value), SMALLEST_SIZE * value)
 
     def sizes(self, values: Point, share: float = 0.08) -> Point:
         """Draw three values independently, each as `size`."""

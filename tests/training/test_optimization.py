@@ -1,5 +1,7 @@
 """Weight decay and the average of the weights."""
 
+import copy
+
 import pytest
 import torch
 
@@ -37,3 +39,20 @@ def test_the_prompt_head_learns_at_a_higher_rate(small_settings):
     assert rates == {(False, 1e-3), (True, HEAD_RATE * 1e-3)}
     decayed = {(id(p) in head, p.ndim > 1) for group in groups for p in group["params"] if group["weight_decay"]}
     assert decayed == {(False, True), (True, True)}
+
+
+def test_a_training_of_an_earlier_version_goes_on_as_it_would_have(fresh_model, small_settings):
+    """Its checkpoint holds the state of an optimiser that goes from parameter to parameter."""
+    now = make_optimizer(fresh_model, small_settings.train)
+    twin = copy.deepcopy(fresh_model)
+    groups = make_optimizer(twin, small_settings.train).param_groups
+    earlier = torch.optim.AdamW([{key: g[key] for key in ("params", "weight_decay", "lr")} for g in groups])
+    for step in range(3):
+        for one, other in zip(fresh_model.parameters(), twin.parameters(), strict=True):
+            one.grad = other.grad = torch.randn(one.shape, generator=torch.Generator().manual_seed(step))
+        now.step()
+        earlier.step()
+        if step == 1:
+            now.load_state_dict(copy.deepcopy(earlier.state_dict()))
+    for one, other in zip(fresh_model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(one, other)

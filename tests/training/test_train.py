@@ -489,6 +489,12 @@ def test_fold_all_trains_on_every_case_and_validates_on_none(plan, small_setting
 
 
 @pytest.mark.slow
+def test_gradients_are_clipped_under_autocast_too(plan, small_settings):
+    assert small_settings.train.clip_norm is not None
+    train(plan(settings=changed(small_settings, precision="bf16-mixed", steps=2)))
+
+
+@pytest.mark.slow
 def test_a_time_limit_is_kept_and_gives_a_model(plan, small_settings, monkeypatch):
     """The clock rules, not the steps; and no validation is due before its end. Here a step takes a second."""
     seen = []

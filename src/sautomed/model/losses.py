@@ -112,9 +112,7 @@ def dice_loss(
     return 1 - (dice if over == "all" else dice[true > 0]).mean()
 
 
-def _sum_of_classes(
-    values: Float[Tensor, "b h w"], labels: Int[Tensor, "b h w"], classes: int
-) -> Float[Tensor, " k1"]:
+def _sum_of_classes(values: Float[Tensor, "b h w"], labels: Int[Tensor, "b h w"], classes: int) -> Float[Tensor, " k1"]:
     """Sum over each class's pixels: column by column first, since one long sum in float32 would lose small values."""
     columns = values.new_zeros(len(values), classes, values.shape[2])
     return columns.scatter_add(1, labels, values).sum((0, 2))

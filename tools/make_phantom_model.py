@@ -24,9 +24,10 @@ from sautomed.training.plan import TrainingPlan
 from sautomed.training.train import train
 
 CASES, PHANTOM_SEED, SEED = 60, 1000, 0
-# The demo's, with what teaches the network to heed prompts, and more steps.
+# The demo's, with what teaches the network to heed prompts, and more steps, of the preset's size.
 SETTINGS = (
     *OF_THE_DEMO,
+    "train.batch=4",
     "model.prompt_head=true",
     "train.prompt_rows=1",
     "train.steps=1400",

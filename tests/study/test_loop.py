@@ -10,6 +10,7 @@ import time
 import pytest
 
 from sautomed import errors
+from sautomed.scans.files import write_json
 from sautomed.study import Listener, loop, plan_runs, read_study_file
 from sautomed.study.report.runs import case_scores, read_study
 
@@ -112,7 +113,7 @@ def note_run(run, study, data, folder, device, listener):
     with (folder.root / "carried_out.txt").open("a") as file:
         file.write(f"{run.id} {os.getpid()}\n")
     folder.output(run).mkdir(parents=True)
-    folder.record(run).write_text(json.dumps({"status": "done"}))
+    write_json(folder.record(run), {"status": "done"})  # at once, as other processes read it
     return "done"
 
 

@@ -60,7 +60,7 @@ def test_a_node_that_is_killed_costs_nothing_but_time(cluster, scans, plain, tra
 
     def kill_once_both_work(done, total, case):
         ended.append(case)
-        if len(ready) == 2 and second in cluster.worker_nodes:
+        if len(ready) >= 2 and second in cluster.worker_nodes:
             cluster.remove_node(second, allow_graceful=False)
 
     monkeypatch.setattr("sautomed.cluster.segment._Outcome.note_ready", note_ready)
@@ -68,7 +68,7 @@ def test_a_node_that_is_killed_costs_nothing_but_time(cluster, scans, plain, tra
     place = Cluster(cluster.address, device="cpu")
     outcome = run_plan_on_ray(ModelChoice(trained_run), plan, place, kill_once_both_work)
     assert sorted(ended) == sorted(job.case for job in plan.jobs)
-    assert len(ready) == 2
+    assert second not in cluster.worker_nodes  # both worked, or nothing was killed; Ray may start a third in its place
     assert len(outcome.done) == 6
     assert [failure.job.case for failure in outcome.failures] == ["damaged"]
     masks = {name: sha256 for name, sha256 in contents(plain).items() if "itksnap" not in name}

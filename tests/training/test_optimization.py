@@ -43,9 +43,10 @@ def test_the_prompt_head_learns_at_a_higher_rate(small_settings):
 
 def test_a_training_of_an_earlier_version_goes_on_as_it_would_have(fresh_model, small_settings):
     """Its checkpoint holds the state of an optimiser that goes from parameter to parameter."""
-    now = make_optimizer(fresh_model, small_settings.train)
+    settings = small_settings.train.model_copy(update={"learning_rate": 0.1})  # so large that differences show
+    now = make_optimizer(fresh_model, settings)
     twin = copy.deepcopy(fresh_model)
-    groups = make_optimizer(twin, small_settings.train).param_groups
+    groups = make_optimizer(twin, settings).param_groups
     earlier = torch.optim.AdamW([{key: g[key] for key in ("params", "weight_decay", "lr")} for g in groups])
     for step in range(3):
         for one, other in zip(fresh_model.parameters(), twin.parameters(), strict=True):

@@ -31,9 +31,7 @@ def boxes_of_labels(
 def _pixels_of_lines(labels: Integer[Tensor, "b h w"], classes: int) -> Int[Tensor, "b k w"]:
     """Count each class's pixels in every column, without a mask of each class, which would be slower by far."""
     counts = torch.zeros(len(labels), classes + 1, labels.shape[2], dtype=torch.long, device=labels.device)
-    return counts.scatter_add_(1, labels.long(), torch.ones((), device=labels.device).long().expand(labels.shape))[
-        :, 1:
-    ]
+    return counts.scatter_add_(1, labels.long(), torch.ones_like(labels, dtype=torch.long))[:, 1:]
 
 
 def boxes_of_masks(

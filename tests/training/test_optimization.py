@@ -48,12 +48,14 @@ def test_a_training_of_an_earlier_version_goes_on_as_it_would_have(fresh_model, 
     twin = copy.deepcopy(fresh_model)
     groups = make_optimizer(twin, settings).param_groups
     earlier = torch.optim.AdamW([{key: g[key] for key in ("params", "weight_decay", "lr")} for g in groups])
-    for step in range(3):
+    for step in range(4):
+        if step == 2:
+            fresh_model.load_state_dict(twin.state_dict())
+            now.load_state_dict(copy.deepcopy(earlier.state_dict()))
         for one, other in zip(fresh_model.parameters(), twin.parameters(), strict=True):
             one.grad = other.grad = torch.randn(one.shape, generator=torch.Generator().manual_seed(step))
-        now.step()
         earlier.step()
-        if step == 1:
-            now.load_state_dict(copy.deepcopy(earlier.state_dict()))
+        if step >= 2:
+            now.step()
     for one, other in zip(fresh_model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(one, other)

@@ -23,6 +23,7 @@ TUBES_ML = {
     ("abdomen-ct", "aorta"): (25, 130), ("thorax-ct", "aorta"): (60, 380),
     ("abdomen-ct", "esophagus"): (1, 45), ("thorax-ct", "esophagus"): (15, 100),
 }  # fmt: skip
+SOLID = ("spleen", "liver", "right_kidney", "aorta", "inferior_vena_cava", "pancreas")
 SEEDS = (0, 1)
 
 
@@ -55,7 +56,7 @@ def test_volumes_are_those_of_adults(kind, seed):
     scan = case(kind, seed)
     voxel_ml = np.prod(scan.spacing_mm) / 1000
     for label, name in scan.names.items():
-        low, high = ADULT_ML.get(name) or TUBES_ML[kind, name]
+        low, high = ADULT_ML.get(name) or TUBES_ML[kind.removesuffix("-unenhanced"), name]
         volume = (scan.labels == label).sum() * voxel_ml
         assert low < volume < high or (name in OPTIONAL and volume == 0), f"{name}: {volume:.1f} ml"
 
@@ -101,6 +102,16 @@ def test_ct_brightness_is_portal_venous():
     assert median["aorta"] > median["liver"]
     assert scan.image.min() < -900
     assert scan.image.max() > 300
+
+
+def test_without_contrast_agent_organs_are_nearly_as_bright_as_each_other():
+    plain, enhanced = (
+        {name: np.median(scan.image[scan.labels == label_of(scan, name)]) for name in SOLID}
+        for scan in (case("abdomen-ct-unenhanced", 0), case("abdomen-ct", 0))
+    )
+    assert 40 < plain["liver"] < 75
+    assert np.std(list(plain.values())) < 0.6 * np.std(list(enhanced.values()))
+    assert max(plain.values()) < min(enhanced.values()), "no contrast agent is left anywhere"
 
 
 def test_mr_is_positive_with_bright_kidneys():

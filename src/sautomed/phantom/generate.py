@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from sautomed.phantom.patient import make_patient
 from sautomed.phantom.render import SUB_SLICES, paint
 from sautomed.phantom.scanner import scan_ct, scan_mr
 from sautomed.phantom.shapes import rotation
-from sautomed.phantom.tissues import CT, MR, Brightness
+from sautomed.phantom.tissues import CT, CT_UNENHANCED, MR, Brightness
 
 ORIENTATIONS = ("LAS", "RAS", "LPS")  # of the file's axes
 
@@ -49,17 +49,21 @@ class PhantomCase:
     channel: str
 
 
-KINDS: dict[str, Kind] = {
-    # BTCV's 13 structures in the order of its raw ids.
-    "abdomen-ct": Kind(
-        channel="CT",
-        labels=(
-            "spleen", "right_kidney", "left_kidney", "gallbladder", "esophagus", "liver", "stomach", "aorta",
-            "inferior_vena_cava", "portal_and_splenic_vein", "pancreas", "right_adrenal_gland", "left_adrenal_gland",
-        ),
-        brightness=CT, scan=scan_ct,
-        bottom_mm=(-115, -95), extent_mm=(225, 260), thickness_mm=(6.0, 8.0), pixel_mm=(2.1, 2.4),
+# BTCV's 13 structures in the order of its raw ids.
+_ABDOMEN_CT = Kind(
+    channel="CT",
+    labels=(
+        "spleen", "right_kidney", "left_kidney", "gallbladder", "esophagus", "liver", "stomach", "aorta",
+        "inferior_vena_cava", "portal_and_splenic_vein", "pancreas", "right_adrenal_gland", "left_adrenal_gland",
     ),
+    brightness=CT, scan=scan_ct,
+    bottom_mm=(-115, -95), extent_mm=(225, 260), thickness_mm=(6.0, 8.0), pixel_mm=(2.1, 2.4),
+)  # fmt: skip
+
+KINDS: dict[str, Kind] = {
+    "abdomen-ct": _ABDOMEN_CT,
+    # Organs of nearly equal brightness: whether a system can do with little contrast.
+    "abdomen-ct-unenhanced": replace(_ABDOMEN_CT, brightness=CT_UNENHANCED),
     # CHAOS, its T2-SPIR series.
     "abdomen-mr": Kind(
         channel="T2-SPIR",

@@ -1,6 +1,6 @@
 """Brightness of each tissue in CT and MR.
 
-CT is portal-venous, in HU: typical values of contrast-enhanced abdominal CT, rounded. MR is T2 with fat suppression
+CT is in HU, portal-venous or without contrast agent: typical values of abdominal CT, rounded. MR is T2 with fat suppression
 (SPIR), in the arbitrary units of the CHAOS scans.
 """
 
@@ -59,6 +59,30 @@ CT: dict[str, Brightness] = {
     "upper_vein": Brightness(140, 35, 8),
     "heart": Brightness(108, 12, 8),
     "blood": Brightness(148, 18, 5),
+}
+
+CT_UNENHANCED: dict[str, Brightness] = CT | {
+    "marrow": Brightness(130, 40, 45),
+    "pulmonary_vessel": Brightness(0, 25, 10),
+    "liver": Brightness(56, 7, 4),
+    "liver_vessel": Brightness(42, 4, 3),
+    "lesion": Brightness(38, 8, 6),
+    "gall_wall": Brightness(30, 8, 5),
+    "spleen": Brightness(48, 4, 3),
+    "cortex": Brightness(34, 4, 3),
+    "medulla": Brightness(28, 4, 3),
+    "urine": Brightness(6, 4, 3),
+    "pancreas": Brightness(40, 6, 8),
+    "adrenal": Brightness(24, 10, 6),
+    "stomach": Brightness(40, 6, 6),
+    "bowel": Brightness(38, 8, 8),
+    "esophagus": Brightness(36, 6, 5),
+    "artery": Brightness(42, 4, 3),
+    "vein": Brightness(42, 4, 3),
+    "cava": Brightness(41, 4, 3),
+    "upper_vein": Brightness(42, 5, 3),
+    "heart": Brightness(46, 4, 4),
+    "blood": Brightness(42, 4, 3),
 }
 
 MR: dict[str, Brightness] = {

@@ -47,7 +47,7 @@ Number = Annotated[int, Field(ge=0, lt=2**32)]  # the range that every library a
 class Phantom(Section):
     """Synthetic patients that the study writes itself, as `sautomed phantom` does."""
 
-    kind: str = Field("abdomen-ct", description="abdomen-ct, abdomen-mr or thorax-ct")
+    kind: str = Field("abdomen-ct", description="abdomen-ct, abdomen-ct-unenhanced, abdomen-mr or thorax-ct")
     count: int = Field(12, ge=1, description="cases")
     seed: int = Field(0, ge=0, description="of the anatomy and the noise")
 

@@ -36,7 +36,9 @@ def demo(
 def phantom(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the new data set.")],
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="Cases to make.")] = 12,
-    kind: Annotated[str, typer.Option(help="abdomen-ct, abdomen-ct-unenhanced, abdomen-mr or thorax-ct.")] = "abdomen-ct",
+    kind: Annotated[
+        str, typer.Option(help="abdomen-ct, abdomen-ct-unenhanced, abdomen-mr or thorax-ct.")
+    ] = "abdomen-ct",
     seed: Seed = 0,
 ) -> None:
     """Make volumes laid out like anatomy, with exact labels, in nnU-Net's raw layout."""

@@ -1,7 +1,7 @@
 """Brightness of each tissue in CT and MR.
 
-CT is in HU, portal-venous or without contrast agent: typical values of abdominal CT, rounded. MR is T2 with fat
-suppression (SPIR), in the arbitrary units of the CHAOS scans.
+CT is in HU, portal-venous or without contrast agent in the vessels (what was drunk stays bright): typical values of
+abdominal CT, rounded. MR is T2 with fat suppression (SPIR), in the arbitrary units of the CHAOS scans.
 """
 
 from __future__ import annotations

@@ -25,6 +25,17 @@ def test_broken_json_is_named_with_its_place(tmp_path):
     assert caught.value.id == "SAM-E0311"
 
 
+def test_json_that_may_not_be_read_is_named_with_what_to_change(tmp_path, closed):
+    path = tmp_path / "dataset.json"
+    path.write_text("{}")
+    closed.add(path)
+    with pytest.raises(errors.MissingFile, match=r"may not be read: permission denied") as caught:
+        read_json(path)
+    assert (caught.value.where, caught.value.cure) == (str(path), "Change its permissions.")
+    closed.clear()
+    assert read_json(path) == {}
+
+
 def test_a_missing_file_suggests_the_nearest_name(tmp_path):
     (tmp_path / "liver_01.nii.gz").touch()
     with pytest.raises(errors.MissingFile, match=r"does not exist\. Did you mean liver_01\.nii\.gz\?") as caught:

@@ -48,7 +48,8 @@ def read_json(path: str | Path, fault: type[SautomedError] = BadDatasetJson) -> 
     Args:
         fault: Class of the error for a file that is not JSON.
     Raises:
-        MissingFile: There is no such file.
+        MissingFile: There is no such file, or it may not be read.
+        DataError: The system cannot read it, as its disk fails.
         fault: It is not JSON; the message names line and column.
     """
     path = Path(path)
@@ -66,6 +67,8 @@ def read_json(path: str | Path, fault: type[SautomedError] = BadDatasetJson) -> 
     except (RecursionError, ValueError) as error:  # brackets within brackets, or a number of thousands of digits
         raise fault("is no JSON that can be read: it is nested too deep or has too long a number.", where=path,
                     cure="Write the file again with less depth or a shorter number.") from error  # fmt: skip
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def require_file(path: Path) -> None:

@@ -15,7 +15,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from sautomed.config import Settings
 
 STATUS = Path("/proc/self/status")
 
@@ -41,7 +44,7 @@ def reset_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def write_random_sam(path: Path, size: str = "b") -> Path:
+def write_random_sam(path: Path, size: Literal["b", "l", "h"] = "b") -> Path:
     """Write SAM with random weights under the names of the published files: as large and as slow as the real one."""
     import torch
 
@@ -54,6 +57,13 @@ def write_random_sam(path: Path, size: str = "b") -> Path:
     state = {f"{names[part]}.{rest}": v for k, v in sam.state_dict().items() for part, _, rest in [k.partition(".")]}
     torch.save(to_official(state), path)
     return path
+
+
+def is_on_sam(settings: "Settings") -> bool:
+    """Return whether the system has SAM's trunk, whose weights it must be given."""
+    from sautomed.config import SamTrunkSettings
+
+    return isinstance(getattr(settings.model, "trunk", None), SamTrunkSettings)
 
 
 def machine() -> str:

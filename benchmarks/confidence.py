@@ -36,7 +36,7 @@ from sautomed.inference.confidence.predictor import clipped_logit, fit_predictor
 from sautomed.inference.confidence.review import LOW_DSC, LOW_SLICE, case_confidence
 from sautomed.inference.confidence.shape import organ_sizes
 from sautomed.inference.model import with_walk
-from sautomed.inference.segmenting import label_map_of
+from sautomed.inference.segmenting import SegmentedSlice, label_map_of
 from sautomed.scans.volume import LabelMap
 
 OTHER_WALK = {"mid_to_ends": "end_to_end", "end_to_end": "mid_to_ends"}
@@ -97,6 +97,7 @@ def rows_of_models(dataset_folder: Path, folders: Sequence[Path]) -> tuple[list[
     truths: dict[str, LabelMap] = {}
     for folder in folders:
         model = sautomed.load(folder, "cpu")
+        assert model.folder is not None, "a model that was loaded lies in a folder"
         metrics = json.loads((model.folder / "metrics.json").read_text(encoding="utf-8"))
         plane = model.settings.data.plane
         for case in dataset.cases:
@@ -108,9 +109,13 @@ def rows_of_models(dataset_folder: Path, folders: Sequence[Path]) -> tuple[list[
             head: Row = {"model": str(folder), "fold": str(metrics["fold"]), "case": case.id}
             volume, truth = model.read(case.image), truths[case.id]
             collector = SignalCollector(model.labels)
-            presence: dict[int, np.ndarray] = {}
+            presence: dict[int, np.ndarray | None] = {}
 
-            def take(part, collector=collector, presence=presence):
+            def take(
+                part: SegmentedSlice,
+                collector: SignalCollector = collector,
+                presence: dict[int, np.ndarray | None] = presence,
+            ) -> None:
                 collector.add(part)
                 presence[part.index] = part.presence
 
@@ -125,7 +130,8 @@ def rows_of_models(dataset_folder: Path, folders: Sequence[Path]) -> tuple[list[
                 for t, part in collector.slices().items():
                     if part.pixels[k]:
                         sure = {name: getattr(part, name)[k] for name in SLICE_SIGNALS[:-1]}
-                        sure["presence"] = math.nan if presence[t] is None else presence[t][k]
+                        present = presence[t]
+                        sure["presence"] = math.nan if present is None else present[k]
                         slices.append({**head, "organ": organ, "slice": t, "dsc": dice(here[t], true[t]), **sure})
             print(
                 f"{folder} {case.id}: DSC", *(f"{row['dsc']:.3f}" for row in organs[-len(model.labels) :]), flush=True
@@ -157,7 +163,13 @@ def read_rows(path: Path) -> list[Row]:
 def fit_shipped(rows: Sequence[Row]) -> Callable[[Row], float]:
     """Fit the predictor of the package."""
     predictor = fit_predictor(rows, [row["dsc"] for row in rows], len({row["case"] for row in rows}))
-    return predictor.predict
+    assert predictor is not None, "rows of organs without a mask were left out"
+
+    def predict(row: Row) -> float:
+        dsc = predictor.predict(row)
+        return math.nan if dsc is None else dsc
+
+    return predict
 
 
 def ridge_of(names: Sequence[str]) -> Fit:
@@ -272,7 +284,7 @@ def one_fold_table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
 def coverage_table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     """Return the mean DSC of what is kept of the organs, by the shipped predictor and by others."""
     dsc = np.array([row["dsc"] for row in rows], float)
-    table = []
+    table = list[tuple[str, ...]]()
     for name, fit in fits().items():
         if name == "shipped" or name.endswith("alone"):
             order = np.argsort(-predict_left_out(rows, fit), kind="stable")
@@ -284,7 +296,7 @@ def coverage_table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
 def slice_table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     """Return how well each signal of a slice tells its DSC: rank correlation, and the area under the ROC curve."""
     dsc = np.array([row["dsc"] for row in rows], float)
-    table = []
+    table = list[tuple[str, ...]]()
     for name in SLICE_SIGNALS:
         value = np.array([row[name] for row in rows], float) * (-1 if name == "jump_mm" else 1)
         known = np.isfinite(value)
@@ -332,7 +344,7 @@ def main() -> None:
     parser.add_argument("models", type=Path, nargs="*")
     parser.add_argument("--rows", type=Path, metavar="FILE")
     chosen = parser.parse_args()
-    if chosen.dataset is None and chosen.rows is None:
+    if not chosen.models and chosen.rows is None:
         parser.error("give DATASET and models, or --rows FILE")
     slices_file = None if chosen.rows is None else chosen.rows.with_name(f"{chosen.rows.name}.slices.csv")
     print(machine())
@@ -342,6 +354,7 @@ def main() -> None:
             write_rows(chosen.rows, organs)
             write_rows(slices_file, slices)
     else:
+        assert slices_file is not None, "without models there are rows"
         organs, slices = read_rows(chosen.rows), read_rows(slices_file)
     print_study(organs, slices)
 

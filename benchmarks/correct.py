@@ -124,7 +124,7 @@ def rows_of(name: str, courses: Sequence[Course]) -> list[tuple[str, ...]]:
         for found in (lambda course: course.first_s, lambda course: course.seconds)
     )
     start = np.mean([course.scores[0] for course in courses], 0)
-    rows = []
+    rows = list[tuple[str, ...]]()
     for number in (0, *SHOWN):
         dsc, hd95, error, untouched, untouched_at_start = np.mean([course.scores[number] for course in courses], 0)
         gain = start[2] - error

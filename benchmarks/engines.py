@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from bench import in_fresh_process, machine, print_table, write_random_sam
 from segment import Workload, run_trunk_alone, segment_volume, time_verbs
@@ -67,7 +67,9 @@ class Ours:
         peer: str,
         goals: tuple[float, float],
     ):
-        self.name, self.peer, self.goals, self.network = name, peer, goals, network
+        self.name, self.network = name, network
+        self.peer: str | None = peer
+        self.goals: tuple[float, float] | None = goals
         self.now, self.settings, self.labels = now, workload.settings(), workload.labels()
         self.volume, self.slices = workload.volume(slices), slices
         self.clock = time_verbs(network, now)
@@ -85,7 +87,9 @@ class Ours:
 class EagerSam:
     """SAM ViT-B of transformers with LoRA at 512 px, slice by slice, with a box and native masks."""
 
-    name, peer, goals = EAGER, None, None
+    name: str = EAGER
+    peer: str | None = None
+    goals: tuple[float, float] | None = None
 
     def __init__(self, slices: int, now: Callable[[], float]):
         import torch
@@ -119,13 +123,17 @@ class EagerSam:
 class DynUNetWindows:
     """MONAI's sliding windows over DynUNet, from native slices to native labels."""
 
-    name, peer, goals = DYNUNET, None, None
+    name: str = DYNUNET
+    peer: str | None = None
+    goals: tuple[float, float] | None = None
 
     def __init__(self, slices: int, now: Callable[[], float]):
         from sautomed.baselines import build_segmenter
         from sautomed.config import load_settings
+        from sautomed.config.baselines import DynUNetSettings
 
         settings = load_settings("dynunet").model
+        assert isinstance(settings, DynUNetSettings)
         self.window = settings.slices
         self.net = build_segmenter(settings, CLASSES, NATIVE).eval().net
         self.slices, self.now = slices, now
@@ -175,10 +183,10 @@ def _ours(
     from sautomed.inference.engine import Computing, computed_network, computes_bf16
     from sautomed.inference.engine.openvino import is_installed
 
-    engines = ("torch", "openvino") if is_installed() else ("torch",)
-    precisions = ("32", "bf16") if computes_bf16(torch.device("cpu")) else ("32",)
+    engines: tuple[Literal["torch", "openvino"], ...] = ("torch", "openvino") if is_installed() else ("torch",)
+    precisions: tuple[Literal["32", "bf16"], ...] = ("32", "bf16") if computes_bf16(torch.device("cpu")) else ("32",)
     torch.manual_seed(0)
-    network, found = workload.network(), []
+    network, found = workload.network(), list[Contender]()
     for computing in (Computing(engine, precision) for engine in engines for precision in precisions):
         by, _ = computed_network(network, computing.engine, computing.precision, workload.image_size, None)
         found.append(Ours(f"{name}, {computing}", _apart(by), workload, slices, now, peer, goals))
@@ -213,7 +221,8 @@ def main() -> None:
         weights = in_fresh_process(write_random_sam, Path(folder) / "random_sam_vit_b.pth")
         found = in_fresh_process(measure_all, options, weights)
     wholes = {name: [times.whole for times in rounds] for name, _, _, rounds in found}
-    rows, goals = [], {}
+    rows: list[list[str]] = []
+    goals: dict[Any, list[Any]] = {}
     for name, peer, limits, rounds in found:
         of_peer = None if peer is None else _ratio(wholes[name], wholes[peer])
         of_trunk = None if peer is None else _ratio(wholes[name], [times.trunk_alone for times in rounds])

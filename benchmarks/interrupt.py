@@ -76,13 +76,12 @@ class Interruptions:
 
     def play_round(self, output: Path, kills: int) -> None:
         """Kill and resume until a run reaches its end, and compare; after the last kill a run is not killed."""
-        finished = False
-        while not finished:
+        code: int | None = None
+        while code is None:
             if self.tally.kills >= kills:
                 code = self.children.run_to_the_end(self.work.arguments(output))
             else:
                 code = self._kill(output)
-            finished = code is not None
             self._compare(output, code)
         self.tally.finished += 1
         self.tally.rounds += 1

@@ -31,7 +31,7 @@ from sautomed.scans.volume import Volume
 LONGEST_S = 1.0  # that a child edits
 
 
-def edit_without_end(session: sautomed.Session, draw: random.Random, acknowledge: Callable[[], None]) -> None:
+def edit_without_end(session: sautomed.Session, draw: random.Random, acknowledge: Callable[[], object]) -> None:
     """Edit at random; propagate what was given, and sometimes break off."""
     rows, columns = session.label_slice(0).shape
     while True:

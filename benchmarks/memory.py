@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import in_fresh_process, machine, print_table, write_random_sam
+from bench import in_fresh_process, is_on_sam, machine, print_table, write_random_sam
 
 GOAL = (0.9, 1.5)  # ours: predicted over peak
 ORGANS = 8
@@ -39,19 +39,19 @@ def save_random_model(folder: Path, preset: str, image_size: int | None, modalit
     """Write a model folder with random weights."""
     import torch
 
-    from sautomed.config import SamTrunkSettings, load_settings
+    from sautomed.baselines import build_segmenter
+    from sautomed.config import load_settings
     from sautomed.inference.bundle import Bundle, save_bundle
-    from sautomed.model.build import build
 
     torch.manual_seed(0)
     settings = load_settings(preset)
     size = image_size or (256 if settings.data.image_size == "auto" else settings.data.image_size)
     changes = [f"data.image_size={size}", "data.plane=axial", f"data.modality={modality}"]
-    if isinstance(settings.model.trunk, SamTrunkSettings):
+    if is_on_sam(settings):
         weights = write_random_sam(folder.parent / "random_sam_vit_b.pth")
         changes += ["model.trunk.kind=sam", f"model.trunk.weights={weights}"]
     settings = load_settings(preset, changes)
-    network = build(settings.model, ORGANS, size)
+    network = build_segmenter(settings.model, ORGANS, size)
     save_bundle(folder, Bundle(network, settings, {k: f"organ {k}" for k in range(1, ORGANS + 1)}, "MR"))
 
 

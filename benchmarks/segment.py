@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-from bench import in_fresh_process, machine, peak_mb, print_table, reset_peak, write_random_sam
+from bench import in_fresh_process, is_on_sam, machine, peak_mb, print_table, reset_peak, write_random_sam
 
 GOAL_TIME, GOAL_MEMORY = 1.2, 1.1  # ours: total over trunk alone; peak of the longest volume over the shortest's
 
@@ -98,8 +98,8 @@ def measure_times(workload: Workload, slices: int, repeats: int) -> Times:
         total = time.perf_counter() - began
         if repeat:  # the first round is a warm-up
             rows.append((trunk_alone, total, clock["encode"], clock["share"] + clock["step"], total / trunk_alone))
-    *seconds, ratio = (median(column) for column in zip(*rows, strict=True))
-    return Times(*(s / slices for s in seconds), ratio)
+    trunk_alone, total, trunk, step, ratio = (median(column) for column in zip(*rows, strict=True))
+    return Times(trunk_alone / slices, total / slices, trunk / slices, step / slices, ratio)
 
 
 def run_trunk_alone(network: Any, settings: Any, slices: int, now: Callable[[], float] = time.perf_counter) -> float:
@@ -191,10 +191,10 @@ def _verdict(ratio: float, goal: float) -> str:
 
 
 def _workload(options: argparse.Namespace, folder: Path) -> Workload:
-    from sautomed.config import SamTrunkSettings, load_settings
+    from sautomed.config import load_settings
 
     settings = load_settings(options.preset)
-    on_sam = isinstance(settings.model.trunk, SamTrunkSettings)
+    on_sam = is_on_sam(settings)
     weights = None
     if on_sam:
         weights = folder / "random_sam_vit_b.pth"

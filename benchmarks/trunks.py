@@ -18,10 +18,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import ConvNextV2Backbone, ConvNextV2Config, ViTConfig, ViTModel
 
-from sautomed.config import ModelSettings, load_settings
+from sautomed.config import ModelSettings, ResNetTrunkSettings, SystemSettings, load_settings
 from sautomed.model.build import assemble
 from sautomed.model.imagenet_weights import load_imagenet_weights
-from sautomed.model.sautomed import SAutoMed
+from sautomed.model.sautomed import Trunk
+from sautomed.model.segmenter import Segmenter
 from sautomed.model.trunk_convolutional import TopDownNeck, for_convolutions, with_kept_layout
 from sautomed.model.trunk_efficientnet_lite import EfficientNetLite0Trunk
 from sautomed.model.trunk_resnet import ResNetTrunk
@@ -33,7 +34,8 @@ from sautomed.training.plan import TrainingPlan
 class ConvNextTrunk(nn.Module):
     """ConvNeXt V2: coarse features at stride 8 with context, fine ones at stride 4, the stride of its stem."""
 
-    stride, fine_channels = 8, (48,)
+    stride = 8
+    fine_channels: tuple[int, ...] = (48,)
 
     def __init__(self, channels: int):
         super().__init__()
@@ -56,7 +58,8 @@ class ConvNextTrunk(nn.Module):
 class ViTTrunk(nn.Module):
     """A plain ViT of about the same size: one map at stride 16, as SAM's."""
 
-    stride, fine_channels = 16, ()
+    stride = 16
+    fine_channels: tuple[int, ...] = ()
 
     def __init__(self, channels: int, image_size: int):
         super().__init__()
@@ -72,9 +75,17 @@ class ViTTrunk(nn.Module):
         return Features(self.neck(tokens.transpose(1, 2).unflatten(2, (side, side))))
 
 
-def make_trunk(name: str, dim: int, image_size: int) -> nn.Module:
+def tiny() -> ModelSettings:
+    """Return the preset's network."""
+    settings = load_settings("tiny").model
+    assert isinstance(settings, ModelSettings)
+    return settings
+
+
+def make_trunk(name: str, dim: int, image_size: int) -> Trunk:
     if name == "resnet":
-        trunk = load_settings("tiny").model.trunk
+        trunk = tiny().trunk
+        assert isinstance(trunk, ResNetTrunkSettings)
         return ResNetTrunk(dim, trunk.stem, trunk.widths, trunk.depths)
     if name == "efficientnet_lite0":
         efficientnet = EfficientNetLite0Trunk(dim)
@@ -83,7 +94,7 @@ def make_trunk(name: str, dim: int, image_size: int) -> nn.Module:
     return ConvNextTrunk(dim) if name == "convnextv2" else ViTTrunk(dim, image_size)
 
 
-def milliseconds(trunk: nn.Module, side: int = 192, batch: int = 8) -> float:
+def milliseconds(trunk: Trunk, side: int = 192, batch: int = 8) -> float:
     """Return the time of forward and backward for one slice, the best of five."""
     images, times = torch.rand(batch, 3, side, side), []
     for _ in range(5):
@@ -101,7 +112,8 @@ def run(name: str, dataset: Path, minutes: float, changes: list[str], folder: Pa
     """
     size = {}
 
-    def build_with_trunk(settings: ModelSettings, classes: int, image_size: int) -> SAutoMed:
+    def build_with_trunk(settings: SystemSettings, classes: int, image_size: int) -> Segmenter:
+        assert isinstance(settings, ModelSettings)
         model = assemble(settings, make_trunk(name, settings.dim, image_size), classes)
         size["millions"] = sum(p.numel() for p in model.parameters()) / 1e6
         return model
@@ -129,7 +141,7 @@ def main() -> None:
     first = None
     with tempfile.TemporaryDirectory() as folder:
         for name in options.trunks:
-            alone_ms = milliseconds(make_trunk(name, load_settings("tiny").model.dim, 192))
+            alone_ms = milliseconds(make_trunk(name, tiny().dim, 192))
             row = run(name, options.dataset, options.minutes, options.set, Path(folder))
             first = row["dsc"] if first is None else first
             cells = (name, f"{row['millions']:.1f}", f"{alone_ms:.0f}", row["steps"], f"{row['dsc']:.3f}",

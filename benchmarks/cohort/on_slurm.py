@@ -75,12 +75,19 @@ def two_nodes(folder: Path) -> Iterator[dict[str, str]]:
     ]
     _prepare_munge(folder)
     configuration.write_text(f"{configuration.read_text()}AuthInfo=socket={folder}/munge.sock\n")
-    started = []
+    started: list[subprocess.Popen[bytes]] = []
     try:
         for name, command in daemons:
             with (folder / f"{name.replace(' ', '-')}.out").open("wb") as log:
-                options = {"env": environment, "stdout": log, "stderr": subprocess.STDOUT, "start_new_session": True}
-                started.append(subprocess.Popen([*command, *_munge_files(folder, name)], **options))
+                started.append(
+                    subprocess.Popen(
+                        [*command, *_munge_files(folder, name)],
+                        env=environment,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                        start_new_session=True,
+                    )
+                )
             time.sleep(1.0)
         _wait_for_nodes(environment)
         yield environment

@@ -40,14 +40,14 @@ def write_model(folder: Path) -> None:
     """Write a model folder with random weights."""
     import torch
 
+    from sautomed.baselines import build_segmenter
     from sautomed.config import Settings
     from sautomed.inference.bundle import Bundle, save_bundle
-    from sautomed.model.build import build
 
     torch.manual_seed(0)
     data = {"image_size": SIZE, "channels": "neighbours", "plane": "axial", "modality": "other"}
     settings = Settings.model_validate({"preset": "small", "model": SMALL_MODEL, "data": data})
-    network = build(settings.model, 2, SIZE)
+    network = build_segmenter(settings.model, 2, SIZE)
     for parameter in network.parameters():
         if parameter.requires_grad and not parameter.any():
             torch.nn.init.normal_(parameter, std=0.02)

@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,9 +46,9 @@ class Stages:
         """Return how often the child has entered a stage, up to 255."""
         return self._memory[1 + self.names.index(name)]
 
-    def record(self, owner: Any, function: str, name: str) -> None:
+    def record(self, owner: Any, original: Callable[..., Any], name: str) -> None:
         """Replace a function of a class or module by one that is this stage as long as it runs."""
-        stage, original, memory = self.names.index(name), getattr(owner, function), self._memory
+        stage, memory = self.names.index(name), self._memory
 
         @functools.wraps(original)
         def recorded(*arguments: Any, **named: Any) -> Any:
@@ -58,7 +59,7 @@ class Stages:
             finally:
                 memory[0] = before
 
-        setattr(owner, function, recorded)
+        setattr(owner, original.__name__, recorded)
 
 
 class TemporaryFiles:

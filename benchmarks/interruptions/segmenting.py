@@ -30,15 +30,16 @@ class Segmenting:
         self._record_stages()
 
     def _record_stages(self) -> None:
+        from sautomed.inference import preview
         from sautomed.inference.batch import run
         from sautomed.inference.model import Model
         from sautomed.scans.volume import LabelMap
 
-        self.stages.record(Model, "read", "reading")
-        self.stages.record(run, "segment_with_backoff", "segmenting")
-        self.stages.record(LabelMap, "save", "writing labels")
-        self.stages.record(run, "draw_preview", "drawing")
-        self.stages.record(run, "done_report", "reporting")
+        self.stages.record(Model, Model.read, "reading")
+        self.stages.record(run, run.segment_with_backoff, "segmenting")
+        self.stages.record(LabelMap, LabelMap.save, "writing labels")
+        self.stages.record(preview, preview.draw_preview, "drawing")
+        self.stages.record(run, run.done_report, "reporting")
 
     def arguments(self, output: Path) -> list[str]:
         return ["segment", "-i", str(self._scans), "-m", str(self._model), "-o", str(output), "--device", "cpu",

@@ -55,13 +55,13 @@ class Training:
         from sautomed.training.checkpoints import AtomicCheckpointIO
         from sautomed.training.learner import Learner
 
-        self.stages.record(train, "prepare_fold", "preparing")
-        self.stages.record(train, "fit", "training")
-        self.stages.record(AtomicCheckpointIO, "save_checkpoint", WRITING)
-        self.stages.record(Learner, "training_step", STEP)
-        self.stages.record(Learner, "validation_step", "validating")
-        self.stages.record(write_model, "save_bundle", "writing the model")
-        self.stages.record(write_model, "score_cases", "scoring")
+        self.stages.record(train, train.prepare_fold, "preparing")
+        self.stages.record(train, train.fit, "training")
+        self.stages.record(AtomicCheckpointIO, AtomicCheckpointIO.save_checkpoint, WRITING)
+        self.stages.record(Learner, Learner.training_step, STEP)
+        self.stages.record(Learner, Learner.validation_step, "validating")
+        self.stages.record(write_model, write_model.save_bundle, "writing the model")
+        self.stages.record(write_model, write_model.score_cases, "scoring")
 
     def arguments(self, output: Path) -> list[str]:
         """Return the command; it resumes if there is a checkpoint."""

@@ -53,9 +53,9 @@ def read_json(path: str | Path, fault: type[SautomedError] = BadDatasetJson) -> 
         fault: It is not JSON; the message names line and column.
     """
     path = Path(path)
-    require_file(path)
+    content = read_bytes(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(content.decode("utf-8-sig"))
     except json.JSONDecodeError as error:
         raise fault(
             f"is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}.",
@@ -67,6 +67,18 @@ def read_json(path: str | Path, fault: type[SautomedError] = BadDatasetJson) -> 
     except (RecursionError, ValueError) as error:  # brackets within brackets, or a number of thousands of digits
         raise fault("is no JSON that can be read: it is nested too deep or has too long a number.", where=path,
                     cure="Write the file again with less depth or a shorter number.") from error  # fmt: skip
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        MissingFile: There is no such file, or it may not be read.
+        DataError: The system cannot read it, as its disk fails.
+    """
+    require_file(path)
+    try:
+        return path.read_bytes()
     except OSError as error:
         raise unreadable(path, error) from error
 

@@ -107,3 +107,14 @@ def test_a_file_that_is_far_too_large_is_not_read(tmp_path, monkeypatch):
 def test_no_file(tmp_path):
     with pytest.raises(MissingFile):
         read_prompts(tmp_path / "a.prompts.json")
+
+
+def test_a_file_that_may_not_be_read_is_named_with_what_to_change(tmp_path, closed):
+    path = tmp_path / "a.prompts.json"
+    write_prompts(path, document())
+    closed.add(path)
+    with pytest.raises(MissingFile, match="may not be read: permission denied") as caught:
+        read_prompts(path)
+    assert (caught.value.where, caught.value.cure) == (str(path), "Change its permissions.")
+    closed.clear()
+    assert read_prompts(path) == document()

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sautomed.errors import BadPrompts
 from sautomed.inference.prompts.document import SCHEMA, PromptsDocument
 from sautomed.scans.files import write_text
-from sautomed.scans.paths import require_file
+from sautomed.scans.paths import read_bytes, require_file
 
 ENDING = ".prompts.json"
 LARGEST_BYTES = 2**28  # ours: 500 slices with 13 organs take 1 MB, and with painted masks on all of them 50 MB
@@ -60,7 +60,8 @@ def read_prompts(path: str | Path) -> PromptsDocument:
     """Read and check a document.
 
     Raises:
-        MissingFile: There is no such file.
+        MissingFile: There is no such file, or it may not be read.
+        DataError: The system cannot read it, as its disk fails.
         BadPrompts: It is no such document, of another version, or contradicts itself.
     """
     path = Path(path)
@@ -68,7 +69,7 @@ def read_prompts(path: str | Path) -> PromptsDocument:
     if path.stat().st_size > LARGEST_BYTES:
         raise BadPrompts(f"is larger than {LARGEST_BYTES // 2**20} MB, which no file of prompts is.", where=path,
                          cure="Give the file that `sautomed segment` wrote.")  # fmt: skip
-    content = path.read_bytes()
+    content = read_bytes(path)
     try:
         return PromptsDocument.model_validate_json(content)
     except ValidationError as error:

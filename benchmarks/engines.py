@@ -47,9 +47,13 @@ class Times:
 class Contender(Protocol):
     """Something that segments a volume; `peer` names what it is compared with."""
 
-    name: str
-    peer: str | None
-    goals: tuple[float, float] | None  # of the whole over the peer's, and over the trunk alone
+    @property
+    def name(self) -> str: ...
+    @property
+    def peer(self) -> str | None: ...
+    @property
+    def goals(self) -> tuple[float, float] | None:
+        """Of the whole over the peer's, and over the trunk alone."""
 
     def measure(self) -> Times: ...
 
@@ -67,9 +71,7 @@ class Ours:
         peer: str,
         goals: tuple[float, float],
     ):
-        self.name, self.network = name, network
-        self.peer: str | None = peer
-        self.goals: tuple[float, float] | None = goals
+        self.name, self.peer, self.goals, self.network = name, peer, goals, network
         self.now, self.settings, self.labels = now, workload.settings(), workload.labels()
         self.volume, self.slices = workload.volume(slices), slices
         self.clock = time_verbs(network, now)
@@ -87,9 +89,7 @@ class Ours:
 class EagerSam:
     """SAM ViT-B of transformers with LoRA at 512 px, slice by slice, with a box and native masks."""
 
-    name: str = EAGER
-    peer: str | None = None
-    goals: tuple[float, float] | None = None
+    name, peer, goals = EAGER, None, None
 
     def __init__(self, slices: int, now: Callable[[], float]):
         import torch
@@ -123,9 +123,7 @@ class EagerSam:
 class DynUNetWindows:
     """MONAI's sliding windows over DynUNet, from native slices to native labels."""
 
-    name: str = DYNUNET
-    peer: str | None = None
-    goals: tuple[float, float] | None = None
+    name, peer, goals = DYNUNET, None, None
 
     def __init__(self, slices: int, now: Callable[[], float]):
         from sautomed.baselines import build_segmenter
